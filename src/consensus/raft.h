@@ -1,0 +1,147 @@
+// Raft: one replica's consensus state as a pure state machine. Events in (the raft_* calls), effects out (raft_take_output).
+// After D. Ongaro, "Consensus: Bridging Theory and Practice" (2014): "thesis" below. No socket, file, clock or random source.
+//
+//                 timeout               pre-quorum                quorum
+//   FOLLOWER ----------------> PRE_CANDIDATE --------> CANDIDATE --------> LEADER
+//      ^   ^                        |                      |                  |
+//      |   +--- leader heard -------+---- higher term -----+-- check-quorum --+
+//   LEARNER (promoted by a committed configuration)
+//
+// Durability: the core itself holds back every message that reveals a vote, a term or stored entries until the
+// caller has said raft_persisted() for them. What raft_take_output hands out may be sent at once.
+#ifndef RAFT_H
+#define RAFT_H
+
+#include "base/limits.h"
+#include "base/prng.h"
+#include "consensus/message.h"
+
+enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER, RAFT_LEARNER };
+enum { RAFT_ROLES = RAFT_LEARNER + 1 };
+const char *raft_role_name(enum raft_role role); // "follower", ...; a pre-candidate is "candidate" too
+
+struct raft_member {
+    uint32_t id; // > 0
+    bool voter;  // false: learner
+};
+
+// The members that count. The newest one in the log is in force, committed or not (thesis 4.1).
+struct raft_membership {
+    uint32_t n_members;
+    struct raft_member members[CC_REPLICAS_MAX];
+};
+
+// What survives a crash besides the entries.
+struct raft_hard_state {
+    uint64_t term;
+    uint32_t vote; // 0: none
+};
+
+struct raft_options {
+    uint32_t id;
+    struct raft_membership membership; // at the start of the log
+    uint64_t election_us;  // minimum election timeout; drawn from [1, 2) times this, biased by rank
+    uint64_t heartbeat_us;
+    uint64_t seed;
+    uint32_t rank;         // 0: first in line. Rank r waits r/n_members of election_us longer
+};
+
+struct raft;
+
+// `hard_state` and the entries with index > 0 are what the log held (raft_restore_entry, in order, before the first
+// event). known_commit: entries up to here are known to be committed (applied in PostgreSQL); 0 if unknown.
+struct raft *raft_create(const struct raft_options *options, struct raft_hard_state hard_state);
+void raft_destroy(struct raft *raft); // NULL is fine
+// Takes a reference on the payload. Replaces what was at entry->index and above. CC_CORRUPT when it leaves a gap or the term falls.
+enum cc_status raft_restore_entry(struct raft *raft, const struct raft_entry *entry) CC_CHECKED;
+// The log begins after a snapshot at (index, term): call before raft_restore_entry.
+void raft_restore_base(struct raft *raft, uint64_t index, uint64_t term);
+void raft_restore_commit(struct raft *raft, uint64_t known_commit);
+
+// -- Events. now_us: monotonic microseconds, never falling. ---------------------------------------------------------
+
+void raft_tick(struct raft *raft, uint64_t now_us);
+// When raft_tick should be called next at the latest.
+uint64_t raft_next_tick_us(const struct raft *raft);
+// Messages from non-members are ignored; the message's entries' payloads are referenced as needed.
+void raft_receive(struct raft *raft, uint64_t now_us, const struct raft_message *message);
+// Appends an entry. CC_NOT_LEADER, CC_UNAVAILABLE (transfer under way, too much in flight). The payload is referenced.
+enum cc_status raft_propose(struct raft *raft, enum raft_entry_kind kind, uint64_t hlc, struct cc_blob *payload,
+                            uint64_t *index_out) CC_CHECKED;
+// Everything handed out with persist_number <= number is durable.
+void raft_persisted(struct raft *raft, uint64_t now_us, uint64_t number);
+// Asks for a read index (thesis 6.4); the result comes in raft_output.reads under the same context.
+void raft_read(struct raft *raft, uint64_t now_us, uint64_t context);
+// Hands leadership to `target`, or to the most advanced voter when 0 (thesis 3.10). Time-boxed to one election timeout.
+enum cc_status raft_transfer(struct raft *raft, uint64_t now_us, uint32_t target) CC_CHECKED;
+// A replica that is not eligible (its PostgreSQL is down) votes and stores, but does not campaign.
+// A leader that becomes ineligible transfers leadership away.
+void raft_set_eligible(struct raft *raft, uint64_t now_us, bool eligible);
+// The payloads of entries [entries[0].index, ...) asked for by raft_output.load arrive from disk.
+void raft_loaded(struct raft *raft, uint64_t now_us, uint32_t peer, const struct raft_entry *entries, size_t n_entries);
+// The connection to a peer was lost or made: flow control starts again for it.
+void raft_peer_reset(struct raft *raft, uint64_t now_us, uint32_t peer);
+// The caller needs no payload at or below `index` any more; the core may drop what followers do not need from memory.
+void raft_release(struct raft *raft, uint64_t index);
+
+// -- Effects --------------------------------------------------------------------------------------------------------
+
+struct raft_read_result {
+    uint64_t context;
+    uint64_t index; // read after applying this; 0: failed, ask again (no leader, or it changed)
+};
+
+struct raft_load { // read these entries from disk and call raft_loaded
+    uint32_t peer;
+    uint64_t first, last;
+};
+
+// In the order of handling: make durable, send, load, apply, answer. Everything is borrowed until the next call on this raft.
+struct raft_output {
+    uint64_t persist_number; // > 0: hard state (if changed) and entries must become durable, then raft_persisted(number)
+    bool hard_state_changed;
+    struct raft_hard_state hard_state;
+    const struct raft_entry *entries; // to append to the log; the first may replace a suffix of it (never a committed one)
+    size_t n_entries;
+    const struct raft_message *messages;
+    size_t n_messages;
+    const struct raft_load *loads;
+    size_t n_loads;
+    uint64_t commit; // entries up to here are committed
+    const struct raft_read_result *reads;
+    size_t n_reads;
+    bool role_changed; // role, term or leader differ from the last output
+};
+
+void raft_take_output(struct raft *raft, struct raft_output *output_out);
+bool raft_has_output(const struct raft *raft);
+
+// -- Questions ------------------------------------------------------------------------------------------------------
+
+enum raft_role raft_role(const struct raft *raft);
+uint64_t raft_term(const struct raft *raft);
+uint32_t raft_leader(const struct raft *raft); // 0: unknown
+uint64_t raft_commit(const struct raft *raft);
+uint64_t raft_first_index(const struct raft *raft); // of the first entry that the log holds
+uint64_t raft_last_index(const struct raft *raft);
+uint64_t raft_persisted_index(const struct raft *raft);
+// 0 when the log does not hold the index.
+uint64_t raft_term_at(const struct raft *raft, uint64_t index);
+// NULL when the log does not hold it or its payload is no longer in memory. Borrowed until the next event.
+const struct raft_entry *raft_entry_at(const struct raft *raft, uint64_t index);
+// True on a leader that has committed an entry of its own term.
+bool raft_is_settled(const struct raft *raft);
+const struct raft_membership *raft_membership(const struct raft *raft);
+
+struct raft_progress {
+    uint32_t id;
+    bool voter;
+    uint64_t match, next;
+    uint64_t heard_us; // when it last answered
+    uint32_t n_in_flight;
+    bool probing; // looking for the common prefix
+};
+// Leader only: CC_NOT_FOUND otherwise or for unknown ids.
+enum cc_status raft_progress_of(const struct raft *raft, uint32_t id, struct raft_progress *progress_out) CC_CHECKED;
+
+#endif
