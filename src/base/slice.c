@@ -1,0 +1,149 @@
+// Slices, buffers and blobs.
+#include "base/slice.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct cc_slice cc_slice_of(const void *data, size_t n)
+{
+    return (struct cc_slice){.data = data, .n = n};
+}
+
+struct cc_slice cc_slice_text(const char *text)
+{
+    return cc_slice_of(text, text == NULL ? 0 : strlen(text));
+}
+
+bool cc_slice_equal(struct cc_slice a, struct cc_slice b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.data, b.data, a.n) == 0);
+}
+
+bool cc_slice_equal_text(struct cc_slice a, const char *text)
+{
+    return cc_slice_equal(a, cc_slice_text(text));
+}
+
+int cc_slice_compare(struct cc_slice a, struct cc_slice b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int order = n == 0 ? 0 : memcmp(a.data, b.data, n);
+    if (order != 0) {
+        return order;
+    }
+    return (a.n > b.n) - (a.n < b.n);
+}
+
+void cc_buffer_finish(struct cc_buffer *buffer)
+{
+    free(buffer->data);
+    *buffer = (struct cc_buffer){0};
+}
+
+void cc_buffer_clear(struct cc_buffer *buffer)
+{
+    buffer->n = 0;
+}
+
+void cc_buffer_reserve(struct cc_buffer *buffer, size_t n_more)
+{
+    if (n_more > SIZE_MAX - buffer->n) {
+        abort();
+    }
+    buffer->data = cc_grow(buffer->data, &buffer->capacity, buffer->n + n_more, 1);
+}
+
+void cc_buffer_append(struct cc_buffer *buffer, const void *data, size_t n)
+{
+    if (n == 0) {
+        return;
+    }
+    cc_buffer_reserve(buffer, n);
+    memcpy(buffer->data + buffer->n, data, n);
+    buffer->n += n;
+}
+
+void cc_buffer_append_slice(struct cc_buffer *buffer, struct cc_slice slice)
+{
+    cc_buffer_append(buffer, slice.data, slice.n);
+}
+
+void cc_buffer_append_text(struct cc_buffer *buffer, const char *text)
+{
+    cc_buffer_append(buffer, text, strlen(text));
+}
+
+void cc_buffer_printf(struct cc_buffer *buffer, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    assert(n >= 0);
+
+    cc_buffer_reserve(buffer, (size_t)n + 1);
+    va_start(arguments, format);
+    vsnprintf((char *)buffer->data + buffer->n, (size_t)n + 1, format, arguments);
+    va_end(arguments);
+    buffer->n += (size_t)n;
+}
+
+struct cc_slice cc_buffer_slice(const struct cc_buffer *buffer)
+{
+    return cc_slice_of(buffer->data, buffer->n);
+}
+
+const char *cc_buffer_text(struct cc_buffer *buffer)
+{
+    cc_buffer_reserve(buffer, 1);
+    buffer->data[buffer->n] = '\0';
+    return (const char *)buffer->data;
+}
+
+struct cc_blob *cc_blob_create(const void *data, size_t n)
+{
+    if (n > SIZE_MAX - sizeof(struct cc_blob)) {
+        abort();
+    }
+    struct cc_blob *blob = malloc(sizeof(*blob) + n); // not zeroed: filled at once
+    if (blob == NULL) {
+        abort();
+    }
+    blob->n_references = 1;
+    blob->n = n;
+    if (n > 0) {
+        memcpy(blob->data, data, n);
+    }
+    return blob;
+}
+
+struct cc_blob *cc_blob_ref(struct cc_blob *blob)
+{
+    if (blob != NULL) {
+        assert(blob->n_references < UINT32_MAX);
+        blob->n_references++;
+    }
+    return blob;
+}
+
+void cc_blob_unref(struct cc_blob *blob)
+{
+    if (blob == NULL) {
+        return;
+    }
+    assert(blob->n_references > 0);
+    blob->n_references--;
+    if (blob->n_references == 0) {
+        free(blob);
+    }
+}
+
+struct cc_slice cc_blob_slice(const struct cc_blob *blob)
+{
+    return blob == NULL ? (struct cc_slice){0} : cc_slice_of(blob->data, blob->n);
+}
