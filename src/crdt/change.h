@@ -1,0 +1,54 @@
+// Change set: everything that one weak write did, and its bytes. The unit of numbering, gossip and merging: a replica
+// shows all of it or none.
+#ifndef CRDT_CHANGE_H
+#define CRDT_CHANGE_H
+
+#include "base/arena.h"
+#include "crdt/frontier.h"
+
+enum crdt_operation {
+    CRDT_INSERT = 1, // writes the row's existence and all its fields
+    CRDT_UPDATE = 2, // writes the named fields; does not bring a deleted row back
+    CRDT_UPSERT = 3, // writes the row's existence and the named fields
+    CRDT_DELETE = 4, // writes the row's existence
+};
+
+struct crdt_field {
+    struct cc_slice column;
+    struct cc_slice value;     // PostgreSQL's text form; NULL slice is SQL NULL
+    struct cc_slice old_value; // what the writer saw; for histories
+};
+
+struct crdt_row_change {
+    enum crdt_operation operation;
+    struct cc_slice table;  // "schema.table", both as in the catalog, joined by '.', each quoted as an SQL identifier if it needs to be
+    struct cc_slice key;    // crdt_key_put form
+    struct crdt_field *fields;
+    uint32_t n_fields;
+};
+
+struct crdt_change_set {
+    struct crdt_origin origin;
+    uint64_t sequence;        // 0 until numbered
+    struct clock_stamp stamp; // one for all rows of the set; its replica and incarnation are the origin's
+    uint32_t schema_version;  // made under
+    // Optional (NULL slices when absent): a client's idempotency key, so that a retry at any replica finds it.
+    struct cc_slice principal, request_key, fingerprint, outcome;
+    struct crdt_row_change *rows;
+    uint32_t n_rows;
+};
+
+// A row's key: the texts of its key columns in key order.
+void crdt_key_put(struct cc_buffer *out, const struct cc_slice *values, size_t n);
+// Borrows from the key. CC_MALFORMED, CC_TOO_LARGE (more than n_max columns).
+enum cc_status crdt_key_read(struct cc_slice key, struct cc_slice *values_out, size_t n_max, size_t *n_out) CC_CHECKED;
+
+// Encoding: the head (origin, sequence, stamp) is at a fixed place, so that a set can be numbered after it was encoded.
+void crdt_change_set_put(struct cc_buffer *out, const struct crdt_change_set *set);
+void crdt_change_set_number(uint8_t *bytes, size_t n, uint64_t sequence); // writes the sequence into encoded bytes
+// Rows and fields live in the arena, slices borrow from `bytes`. CC_MALFORMED, CC_TOO_LARGE.
+enum cc_status crdt_change_set_read(struct cc_slice bytes, struct cc_arena *arena, struct crdt_change_set *set_out) CC_CHECKED;
+// Only origin, sequence, stamp and schema version.
+enum cc_status crdt_change_set_peek(struct cc_slice bytes, struct crdt_change_set *set_out) CC_CHECKED;
+
+#endif

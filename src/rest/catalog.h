@@ -1,0 +1,101 @@
+// Catalog: the schema as REST plans over it. An immutable snapshot, made from one JSON document that PostgreSQL builds
+// (the query is in proxy/catalog_query.h). Pure.
+#ifndef REST_CATALOG_H
+#define REST_CATALOG_H
+
+#include "base/arena.h"
+#include "base/status.h"
+
+enum rest_class { REST_STRONG, REST_WEAK };
+
+struct rest_column {
+    const char *name;
+    const char *type;          // format_type() with search_path pg_catalog: may be written into SQL as a cast
+    const char *base_type;     // without typmod, domains resolved, for example "integer", "text[]", "jsonb"
+    bool not_null;
+    bool has_default;
+    const char *constant_default; // text value when the default is a constant, else NULL
+    bool generated;            // GENERATED ALWAYS AS (...) STORED: never written
+    bool identity_always;
+    uint32_t key_position;     // 1..n in the primary key, 0 otherwise
+    const char *sequence;      // qualified name of the sequence that its default draws from, or NULL
+    const char *comment;       // NULL if none
+    const char *enum_values;   // JSON array text for enum types, or NULL
+};
+
+struct rest_unique { // unique indexes without predicate or expression, for on_conflict and one-to-one detection
+    uint32_t n_columns;
+    const uint32_t *columns; // positions in table->columns
+    bool primary;
+};
+
+enum rest_relation_kind { REST_TABLE, REST_VIEW, REST_MATERIALIZED_VIEW, REST_FOREIGN_TABLE, REST_PARTITIONED };
+
+struct rest_table {
+    const char *schema, *name;
+    const char *qualified; // quoted for SQL: "public"."orders"
+    enum rest_relation_kind kind;
+    enum rest_class consistency;
+    bool insertable, updatable, deletable;
+    // A write of this kind may touch other rows than RETURNING tells (triggers, rules, cascading foreign keys, INSTEAD OF): use capture.
+    bool capture_insert, capture_update, capture_delete;
+    bool row_by_row;       // has unique or exclusion constraints besides the key: effects are applied one by one
+    uint32_t n_columns;
+    const struct rest_column *columns; // without dropped ones and without _caucus
+    uint32_t n_key;
+    const uint32_t *key; // positions, in key order; n_key == 0: no primary key
+    uint32_t n_uniques;
+    const struct rest_unique *uniques;
+    const char *comment;
+};
+
+struct rest_foreign_key {
+    const char *name;
+    uint32_t from, to; // positions in catalog->tables
+    uint32_t n_columns;
+    const uint32_t *from_columns, *to_columns;
+};
+
+enum rest_volatility { REST_IMMUTABLE, REST_STABLE, REST_VOLATILE };
+
+struct rest_argument {
+    const char *name; // "" if unnamed
+    const char *type;
+    bool has_default, variadic;
+};
+
+struct rest_function {
+    const char *schema, *name, *qualified;
+    enum rest_volatility volatility;
+    bool returns_set, returns_void, returns_row; // row: composite, TABLE or OUT parameters
+    const char *return_type;   // format_type
+    int32_t return_table;      // position in tables when it returns that row type, else -1
+    uint32_t n_arguments;      // IN, INOUT, VARIADIC
+    const struct rest_argument *arguments;
+    uint32_t n_outs;
+    const struct rest_argument *outs;
+    const char *comment;
+};
+
+struct rest_catalog {
+    struct cc_arena arena; // owns everything
+    uint32_t version;      // schema version: number of applied migrations
+    uint32_t n_schemas;
+    const char **schemas;  // exposed ones, the default first
+    uint32_t n_tables;
+    const struct rest_table *tables; // sorted by schema, name; exposed schemas only, all relations
+    uint32_t n_foreign_keys;
+    const struct rest_foreign_key *foreign_keys;
+    uint32_t n_functions;
+    const struct rest_function *functions;
+    bool has_deferrable;   // any deferrable constraint or constraint trigger: SET CONSTRAINTS ALL IMMEDIATE before effects are collected
+    bool has_sequences;
+};
+
+// CC_MALFORMED with a text in error_out (at least 200 bytes).
+enum cc_status rest_catalog_create(struct cc_slice json, struct rest_catalog **catalog_out, char *error_out) CC_CHECKED;
+void rest_catalog_destroy(struct rest_catalog *catalog); // NULL is fine
+const struct rest_table *rest_catalog_table(const struct rest_catalog *catalog, const char *schema, struct cc_slice name);
+int32_t rest_table_column(const struct rest_table *table, struct cc_slice name); // position or -1
+
+#endif

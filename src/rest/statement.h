@@ -1,0 +1,67 @@
+// Statement: one planned row operation, self-contained: it can be sent to another replica and run there.
+//
+// Result columns of a write, in this order (all text format):
+//   tag                 'I', 'U' or 'D': what happened to this row
+//   one per shape column: the row's new image (for 'D': the key, other columns NULL)
+//   one per shape column, if shape.with_old: the row's image before (NULLs for 'I')
+//   body                what this row contributes to the answer's body, NULL when none is wanted
+// A captured write has no shape columns (tag, body); its effects come from the capture triggers.
+// A read has two columns: applied (the index that this database has applied, in the same snapshot), then what
+// struct rest_read_result in reply.h describes.
+#ifndef REST_STATEMENT_H
+#define REST_STATEMENT_H
+
+#include "base/arena.h"
+#include "base/codec.h"
+#include "rest/catalog.h"
+
+enum rest_statement_kind { REST_READ = 1, REST_INSERT, REST_UPSERT, REST_UPDATE, REST_DELETE, REST_CALL };
+
+enum rest_column_flag {
+    REST_COLUMN_KEY = 1,       // of the primary key
+    REST_COLUMN_GENERATED = 2, // not to be written
+    REST_COLUMN_SET = 4,       // named by an update or upsert: written even when the value stays the same
+};
+
+struct rest_shape_column {
+    struct cc_slice name;
+    struct cc_slice type; // SQL type name for casts
+    uint8_t flags;
+};
+
+// How the rows of one statement become effects. Plain updates carry key and set columns only, inserts all columns.
+struct rest_shape {
+    struct cc_slice table; // quoted and qualified
+    bool row_by_row;
+    bool with_old; // old images follow: weak tables, and updates that set key columns
+    uint32_t n_columns;
+    struct rest_shape_column *columns;
+};
+
+struct rest_setting { // SET LOCAL for this statement: role, request.jwt.claims, ...
+    struct cc_slice name, value;
+};
+
+struct rest_statement {
+    enum rest_statement_kind kind;
+    bool weak;     // writes a weak table
+    bool captured; // effects come from the capture triggers
+    struct cc_slice sql;
+    uint32_t n_parameters;
+    struct cc_slice *parameters; // text form, NULL slice is SQL NULL; types are inferred or cast in the text
+    struct rest_shape shape;
+    uint64_t rows_max;  // more affected rows: refused, rolled back (Prefer: max-affected); UINT64_MAX: no limit
+    bool single;        // other than exactly one row: refused, rolled back (object+json)
+    bool body_is_array; // bodies of the rows are joined to a JSON array, else they are concatenated with '\n' (or single: the one)
+    bool roll_back;     // Prefer: tx=rollback
+    uint32_t n_settings;
+    struct rest_setting *settings;
+    uint32_t n_sequences;       // sequences that the statement may draw from: their positions are effects
+    struct cc_slice *sequences; // qualified names
+};
+
+void rest_statement_put(struct cc_buffer *out, const struct rest_statement *statement);
+// Arrays live in the arena, slices borrow from the bytes. CC_MALFORMED, CC_TOO_LARGE.
+enum cc_status rest_statement_read(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement_out) CC_CHECKED;
+
+#endif
