@@ -1,0 +1,81 @@
+// Slices, buffers and blobs.
+#include "base/slice.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+static void slices_compare_by_bytes_and_then_by_length(void **state)
+{
+    (void)state;
+    assert_true(cc_slice_compare(cc_slice_text("a"), cc_slice_text("b")) < 0);
+    assert_true(cc_slice_compare(cc_slice_text("ab"), cc_slice_text("a")) > 0);
+    assert_true(cc_slice_compare(cc_slice_text(""), cc_slice_text("a")) < 0);
+    assert_true(cc_slice_compare(cc_slice_text("\xff"), cc_slice_text("a")) > 0);
+    assert_int_equal(cc_slice_compare(cc_slice_text("same"), cc_slice_text("same")), 0);
+    assert_int_equal(cc_slice_compare(cc_slice_text(NULL), cc_slice_text("")), 0);
+}
+
+static void equality_needs_the_same_length(void **state)
+{
+    (void)state;
+    assert_true(cc_slice_equal_text(cc_slice_of("abc", 3), "abc"));
+    assert_false(cc_slice_equal_text(cc_slice_of("abc", 2), "abc"));
+    assert_true(cc_slice_equal(cc_slice_of("a\0b", 3), cc_slice_of("a\0b", 3)));
+    assert_false(cc_slice_equal(cc_slice_of("a\0b", 3), cc_slice_of("a\0c", 3)));
+}
+
+static void a_zeroed_buffer_is_empty_and_takes_all_kinds_of_content(void **state)
+{
+    (void)state;
+    struct cc_buffer buffer = {0};
+    assert_int_equal(cc_buffer_slice(&buffer).n, 0);
+    cc_buffer_append(&buffer, NULL, 0);
+    cc_buffer_append_text(&buffer, "term=");
+    cc_buffer_printf(&buffer, "%d,%s", 7, "index");
+    cc_buffer_append_slice(&buffer, cc_slice_of("=41!", 3));
+    assert_string_equal(cc_buffer_text(&buffer), "term=7,index=41");
+    assert_int_equal(buffer.n, 15);
+    cc_buffer_clear(&buffer);
+    assert_string_equal(cc_buffer_text(&buffer), "");
+    cc_buffer_finish(&buffer);
+    assert_null(buffer.data);
+    cc_buffer_finish(&buffer);
+}
+
+static void a_long_print_is_not_cut(void **state)
+{
+    (void)state;
+    struct cc_buffer buffer = {0};
+    cc_buffer_printf(&buffer, "%05000d", 1);
+    assert_int_equal(buffer.n, 5000);
+    assert_int_equal(buffer.data[4999], '1');
+    cc_buffer_finish(&buffer);
+}
+
+static void a_blob_lives_until_its_last_reference(void **state)
+{
+    (void)state;
+    struct cc_blob *blob = cc_blob_create("row", 3);
+    struct cc_blob *other = cc_blob_ref(blob);
+    cc_blob_unref(blob);
+    assert_true(cc_slice_equal_text(cc_blob_slice(other), "row"));
+    cc_blob_unref(other);
+    assert_null(cc_blob_ref(NULL));
+    cc_blob_unref(NULL);
+    assert_int_equal(cc_blob_slice(NULL).n, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slices_compare_by_bytes_and_then_by_length),
+        cmocka_unit_test(equality_needs_the_same_length),
+        cmocka_unit_test(a_zeroed_buffer_is_empty_and_takes_all_kinds_of_content),
+        cmocka_unit_test(a_long_print_is_not_cut),
+        cmocka_unit_test(a_blob_lives_until_its_last_reference),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
