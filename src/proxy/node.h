@@ -1,0 +1,156 @@
+// The node: a replica's whole logic as one deterministic state machine. Events in (node_* calls), effects out
+// (node_take_effects). It owns no socket, file, thread, clock or random source.
+//
+//   HTTP threads --submit/read--> +------+ --log records--> log thread --log_synced--> node
+//   peers --------frames--------> | node | --frames-------> peers
+//   PostgreSQL ----db_event-----> +------+ --jobs---------> PostgreSQL;  --answers--> HTTP threads
+//
+// Effects are carried out in this order: make durable, send, start jobs, answer. Sends that depend on durability are held
+// back by the node itself until node_log_synced.
+#ifndef PROXY_NODE_H
+#define PROXY_NODE_H
+
+#include "consensus/raft.h"
+#include "consensus/wal.h"
+#include "crdt/change.h"
+#include "proxy/database.h"
+
+struct node_options {
+    struct raft_options raft;
+    uint32_t incarnation;
+    uint64_t clock_skew_ms_max;
+    uint64_t frontier_interval_us;    // how often frontiers are told to peers; default 1 s
+    uint64_t request_window_us;       // how long executed request ids are remembered for internal retries
+    struct cc_slice facts_of_database; // version, encoding, collation: compared with the peers' (opaque bytes, equal or refused)
+    uint32_t batch_operations_max;    // default CC_BATCH_OPERATIONS_MAX
+};
+
+struct node;
+
+struct node *node_create(const struct node_options *options);
+void node_destroy(struct node *node);
+// Recovery: every record of the log in order, then node_start. CC_CORRUPT.
+enum cc_status node_restore(struct node *node, const struct wal_record *record) CC_CHECKED;
+void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms);
+// Bytes that describe the database, once known (before its first DB_UP).
+void node_set_facts(struct node *node, struct cc_slice facts);
+
+// -- Events. Every call takes the time first: monotonic microseconds and wall milliseconds. ------------------------------
+
+struct node_time {
+    uint64_t now_us;
+    uint64_t wall_ms;
+};
+
+void node_tick(struct node *node, struct node_time time);
+uint64_t node_next_tick_us(const struct node *node);
+void node_log_synced(struct node *node, struct node_time time, uint64_t number);
+void node_log_loaded(struct node *node, struct node_time time, uint32_t peer, const struct raft_entry *entries, size_t n_entries);
+void node_peer_up(struct node *node, struct node_time time, uint32_t peer, uint32_t incarnation);
+void node_peer_down(struct node *node, struct node_time time, uint32_t peer);
+void node_peer_frame(struct node *node, struct node_time time, uint32_t peer, struct cc_slice frame);
+void node_db_event(struct node *node, struct node_time time, const struct db_event *event);
+
+// A write (encoded operation, copied). Answered once with NODE_ANSWER_OUTCOME.
+void node_submit(struct node *node, struct node_time time, uint64_t token, struct cc_slice operation);
+// A read of strong tables: answered with NODE_ANSWER_READ when this database has committed everything acknowledged before
+// now, or with NODE_ANSWER_OUTCOME (REFUSED) at the deadline.
+void node_read(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms);
+// A read wants the database to have applied `index` (it found that it had not).
+void node_read_at(struct node *node, struct node_time time, uint64_t token, uint64_t index, uint32_t timeout_ms);
+// Orderly shutdown: hands over leadership, refuses new work. Done when node_is_idle.
+void node_stop(struct node *node, struct node_time time);
+bool node_is_idle(const struct node *node);
+
+// -- Effects -------------------------------------------------------------------------------------------------------------
+
+enum node_answer_kind { NODE_ANSWER_OUTCOME, NODE_ANSWER_READ };
+
+struct node_answer {
+    uint64_t token;
+    enum node_answer_kind kind;
+    struct cc_slice outcome; // OUTCOME: rest_outcome_put form
+    uint64_t index;          // OUTCOME: of the entry (strong). READ: read at or after this
+    uint32_t schema_version; // READ: catalog that the read needs at least
+};
+
+struct node_send {
+    uint32_t peer;
+    struct cc_slice frame;
+};
+
+struct node_load {
+    uint32_t peer;
+    uint64_t first, last;
+};
+
+enum node_fact_kind { // things worth a log line; the shell prints them
+    NODE_FACT_ROLE,        // a: role, b: term, c: leader
+    NODE_FACT_PEER_REFUSED, // a: peer; text: why
+    NODE_FACT_DIVERGED,    // text
+    NODE_FACT_SCHEMA,      // a: version, b: index
+    NODE_FACT_CLOCK,       // a: peer, b: ms ahead
+    NODE_FACT_REQUEUED,    // a: n operations whose entry was lost or never logged
+    NODE_FACT_REPLAY,      // a: first index or sequence, b: last: applied again after a crash of PostgreSQL
+};
+
+struct node_fact {
+    enum node_fact_kind kind;
+    uint64_t a, b, c;
+    const char *text;
+};
+
+struct node_effects { // borrowed until the next call on the node
+    uint64_t log_number; // > 0: append the batch durably, then node_log_synced(log_number)
+    const struct wal_batch *log;
+    const struct node_load *loads;
+    size_t n_loads;
+    const struct node_send *sends;
+    size_t n_sends;
+    struct db_job *const *jobs[DB_LANES]; // owned by the node until their answer
+    size_t n_jobs[DB_LANES];
+    const struct node_answer *answers;
+    size_t n_answers;
+    const struct node_fact *facts;
+    size_t n_facts;
+    bool catalog_changed; // read the catalog again: schema_version rose
+};
+
+void node_take_effects(struct node *node, struct node_effects *effects_out);
+
+// -- Questions -----------------------------------------------------------------------------------------------------------
+
+struct node_peer_status {
+    uint32_t id;
+    bool voter;
+    bool reachable;
+    uint64_t applied;
+    uint32_t schema_version;
+    uint64_t heard_us_ago;
+    enum raft_role role;
+    const char *refused; // why its frames are not taken, or NULL
+};
+
+struct node_status {
+    uint32_t replica, incarnation;
+    enum raft_role role;
+    uint64_t term;
+    uint32_t leader;
+    uint64_t commit, applied, last_index;
+    uint32_t schema_version;
+    struct crdt_frontier frontier;
+    uint64_t hlc;
+    bool database_up[DB_LANES];
+    const char *halted; // why this replica refuses service, or NULL
+    uint32_t n_queued, n_waiting_reads;
+    uint32_t n_peers;
+    struct node_peer_status peers[CC_REPLICAS_MAX];
+    struct { // counters since the start
+        uint64_t strong_writes, weak_writes, reads, forwards, batches, entries, merges, requeues, refused;
+    } counters;
+};
+
+void node_describe(const struct node *node, uint64_t now_us, struct node_status *status_out);
+const struct raft *node_raft(const struct node *node); // for checkers
+
+#endif
