@@ -30,7 +30,7 @@ struct crdt_row_change {
 struct crdt_change_set {
     struct crdt_origin origin;
     uint64_t sequence;        // 0 until numbered
-    struct clock_stamp stamp; // one for all rows of the set; its replica and incarnation are the origin's
+    struct clock_stamp stamp; // one for all rows of the set, hlc > 0; its replica and incarnation are the origin's
     uint32_t schema_version;  // made under
     // Optional (NULL slices when absent): a client's idempotency key, so that a retry at any replica finds it.
     struct cc_slice principal, request_key, fingerprint, outcome;
@@ -42,6 +42,11 @@ struct crdt_change_set {
 void crdt_key_put(struct cc_buffer *out, const struct cc_slice *values, size_t n);
 // Borrows from the key. CC_MALFORMED, CC_TOO_LARGE (more than n_max columns).
 enum cc_status crdt_key_read(struct cc_slice key, struct cc_slice *values_out, size_t n_max, size_t *n_out) CC_CHECKED;
+
+// Joins rows of the same table and key, so that each row is in the set once: all rows of a set have one stamp, and between
+// equal stamps there is no "later". To be called by whoever builds a set from several statements. A row that an upsert
+// inserted is an INSERT with all its fields here; UPSERT is its conflict path.
+void crdt_change_set_join(struct crdt_change_set *set, struct cc_arena *arena);
 
 // Encoding: the head (origin, sequence, stamp) is at a fixed place, so that a set can be numbered after it was encoded.
 void crdt_change_set_put(struct cc_buffer *out, const struct crdt_change_set *set);

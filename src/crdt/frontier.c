@@ -1,0 +1,115 @@
+// Frontier: a version vector.
+#include "crdt/frontier.h"
+
+#include <string.h>
+
+int crdt_origin_compare(struct crdt_origin a, struct crdt_origin b)
+{
+    if (a.replica != b.replica) {
+        return a.replica < b.replica ? -1 : 1;
+    }
+    return (a.incarnation > b.incarnation) - (a.incarnation < b.incarnation);
+}
+
+// Position of the first entry whose origin is not less.
+static uint32_t lower_bound(const struct crdt_frontier *frontier, struct crdt_origin origin)
+{
+    uint32_t low = 0;
+    uint32_t high = frontier->n;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (crdt_origin_compare(frontier->at[middle].origin, origin) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static bool holds_at(const struct crdt_frontier *frontier, uint32_t position, struct crdt_origin origin)
+{
+    return position < frontier->n && crdt_origin_compare(frontier->at[position].origin, origin) == 0;
+}
+
+uint64_t crdt_frontier_get(const struct crdt_frontier *frontier, struct crdt_origin origin)
+{
+    uint32_t position = lower_bound(frontier, origin);
+    return holds_at(frontier, position, origin) ? frontier->at[position].sequence : 0;
+}
+
+enum cc_status crdt_frontier_raise(struct crdt_frontier *frontier, struct crdt_origin origin, uint64_t sequence)
+{
+    if (sequence == 0) {
+        return CC_OK;
+    }
+    uint32_t position = lower_bound(frontier, origin);
+    if (holds_at(frontier, position, origin)) {
+        if (frontier->at[position].sequence < sequence) {
+            frontier->at[position].sequence = sequence;
+        }
+        return CC_OK;
+    }
+    if (frontier->n == CC_ORIGINS_MAX) {
+        return CC_TOO_LARGE;
+    }
+    memmove(&frontier->at[position + 1], &frontier->at[position],
+            (frontier->n - position) * sizeof(frontier->at[0]));
+    frontier->at[position].origin = origin;
+    frontier->at[position].sequence = sequence;
+    frontier->n++;
+    return CC_OK;
+}
+
+bool crdt_frontier_covers(const struct crdt_frontier *a, const struct crdt_frontier *b)
+{
+    uint32_t in_a = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        while (in_a < a->n && crdt_origin_compare(a->at[in_a].origin, b->at[i].origin) < 0) {
+            in_a++;
+        }
+        if (!holds_at(a, in_a, b->at[i].origin) || a->at[in_a].sequence < b->at[i].sequence) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool crdt_frontier_equal(const struct crdt_frontier *a, const struct crdt_frontier *b)
+{
+    return a->n == b->n && crdt_frontier_covers(a, b) && crdt_frontier_covers(b, a);
+}
+
+void crdt_frontier_put(struct cc_buffer *out, const struct crdt_frontier *frontier)
+{
+    cc_put_varint(out, frontier->n);
+    for (uint32_t i = 0; i < frontier->n; i++) {
+        cc_put_u32(out, frontier->at[i].origin.replica);
+        cc_put_u32(out, frontier->at[i].origin.incarnation);
+        cc_put_varint(out, frontier->at[i].sequence);
+    }
+}
+
+enum cc_status crdt_frontier_read(struct cc_reader *reader, struct crdt_frontier *frontier_out)
+{
+    struct crdt_frontier frontier;
+    frontier.n = (uint32_t)cc_read_count(reader, CC_ORIGINS_MAX);
+    for (uint32_t i = 0; i < frontier.n; i++) {
+        frontier.at[i].origin.replica = cc_read_u32(reader);
+        frontier.at[i].origin.incarnation = cc_read_u32(reader);
+        frontier.at[i].sequence = cc_read_varint(reader);
+        bool sorted = i == 0 || crdt_origin_compare(frontier.at[i - 1].origin, frontier.at[i].origin) < 0;
+        if (!sorted || frontier.at[i].sequence == 0) {
+            cc_reader_fail(reader);
+        }
+        if (!cc_reader_ok(reader)) {
+            return CC_MALFORMED;
+        }
+    }
+    if (!cc_reader_ok(reader)) {
+        return CC_MALFORMED;
+    }
+    frontier_out->n = frontier.n;
+    memcpy(frontier_out->at, frontier.at, frontier.n * sizeof(frontier.at[0]));
+    return CC_OK;
+}

@@ -1,0 +1,449 @@
+// A weak row: merge, and the forms in which its stamps are stored.
+#include "crdt/row.h"
+
+#include <assert.h>
+
+enum { REMAINS_VERSION = 1, REGISTER_BYTES_MIN = 1 + 1 + 16, COLUMN_NONE = UINT32_MAX };
+
+static const struct clock_stamp stamp_zero = {0};
+// Life of a row that was there before its table became weak.
+static const struct clock_stamp stamp_of_old = {.hlc = 1};
+
+void crdt_row_init(struct crdt_row *row, const struct crdt_column *columns, uint32_t n_columns, struct crdt_register *registers)
+{
+    *row = (struct crdt_row){.n_columns = n_columns, .columns = columns, .registers = registers};
+    for (uint32_t i = 0; i < n_columns; i++) {
+        bool empty = columns[i].sticky || columns[i].key;
+        registers[i] = (struct crdt_register){.value = empty ? (struct cc_slice){0} : columns[i].cleared};
+    }
+}
+
+bool crdt_row_is_visible(const struct crdt_row *row)
+{
+    if (clock_stamp_compare(&row->life, &row->death) <= 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        if (row->columns[i].sticky && !row->columns[i].key && row->registers[i].value.data == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// -- Merge ----------------------------------------------------------------------------------------------------------
+
+static bool raise_stamp(struct clock_stamp *stamp, const struct clock_stamp *to)
+{
+    if (clock_stamp_compare(stamp, to) >= 0) {
+        return false;
+    }
+    *stamp = *to;
+    return true;
+}
+
+// Fields mostly come in the order of the columns: look first where the last one was found.
+static uint32_t find_column(const struct crdt_row *row, struct cc_slice name, uint32_t from)
+{
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        uint32_t at = from + i < row->n_columns ? from + i : from + i - row->n_columns;
+        if (cc_slice_equal(row->columns[at].name, name)) {
+            return at;
+        }
+    }
+    return COLUMN_NONE;
+}
+
+static int compare_nullable(struct cc_slice a, struct cc_slice b)
+{
+    if (a.data == NULL || b.data == NULL) {
+        return (a.data != NULL) - (b.data != NULL);
+    }
+    return cc_slice_compare(a, b);
+}
+
+static bool is_cleared(const struct crdt_row *row, uint32_t column, const struct clock_stamp *stamp)
+{
+    return !row->columns[column].sticky && clock_stamp_compare(stamp, &row->death) <= 0;
+}
+
+// Order of writes to one register: stamp, then value. > 0: (value, stamp) is the greater one.
+static int compare_write(const struct crdt_register *held, struct cc_slice value, const struct clock_stamp *stamp)
+{
+    int order = clock_stamp_compare(stamp, &held->stamp);
+    return order != 0 ? order : compare_nullable(value, held->value);
+}
+
+static void merge_field(struct crdt_row *row, uint32_t column, struct cc_slice value, const struct clock_stamp *stamp,
+                        struct crdt_outcome *outcome)
+{
+    if (column == COLUMN_NONE || row->columns[column].key || is_cleared(row, column, stamp)) {
+        outcome->n_lost++;
+        return;
+    }
+    struct crdt_register *held = &row->registers[column];
+    int order = compare_write(held, value, stamp);
+    if (order < 0) {
+        outcome->n_lost++;
+        return;
+    }
+    outcome->n_won++;
+    if (order > 0) {
+        *held = (struct crdt_register){.value = value, .stamp = *stamp};
+        outcome->changed = true;
+    }
+}
+
+static void clear_registers(struct crdt_row *row)
+{
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        struct crdt_register *held = &row->registers[i];
+        if (!row->columns[i].key && is_cleared(row, i, &held->stamp)) {
+            *held = (struct crdt_register){.value = row->columns[i].cleared};
+        }
+    }
+}
+
+struct crdt_outcome crdt_row_merge(struct crdt_row *row, const struct crdt_row_change *change, const struct clock_stamp *stamp)
+{
+    assert(!clock_stamp_is_zero(stamp));
+    struct crdt_outcome outcome = {0};
+    switch (change->operation) {
+    case CRDT_INSERT:
+    case CRDT_UPSERT:
+        outcome.changed = raise_stamp(&row->life, stamp);
+        break;
+    case CRDT_UPDATE:
+        break;
+    case CRDT_DELETE:
+        outcome.changed = raise_stamp(&row->death, stamp);
+        if (outcome.changed) {
+            clear_registers(row);
+        }
+        break;
+    }
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < change->n_fields; i++) {
+        uint32_t column = find_column(row, change->fields[i].column, next);
+        next = column == COLUMN_NONE ? next : column + 1;
+        merge_field(row, column, change->fields[i].value, stamp, &outcome);
+    }
+    return outcome;
+}
+
+// -- Stamps of a visible row: jsonb text ----------------------------------------------------------------------------
+
+static void put_json_text(struct cc_buffer *out, struct cc_slice text)
+{
+    cc_put_u8(out, '"');
+    for (size_t i = 0; i < text.n; i++) {
+        uint8_t c = text.data[i];
+        if (c < 0x20) {
+            cc_buffer_printf(out, "\\u%04x", (unsigned)c);
+            continue;
+        }
+        if (c == '"' || c == '\\') {
+            cc_put_u8(out, '\\');
+        }
+        cc_put_u8(out, c);
+    }
+    cc_put_u8(out, '"');
+}
+
+static void put_stamp_member(struct cc_buffer *out, struct cc_slice name, const struct clock_stamp *stamp)
+{
+    char text[CLOCK_STAMP_TEXT_BYTES];
+    clock_stamp_text(stamp, text);
+    cc_buffer_append_text(out, out->n > 0 && out->data[out->n - 1] == '{' ? "" : ", ");
+    put_json_text(out, name);
+    cc_buffer_append_text(out, ": \"");
+    cc_buffer_append_text(out, text);
+    cc_buffer_append_text(out, "\"");
+}
+
+static const struct clock_stamp *smallest_stamp(const struct crdt_row *row)
+{
+    const struct clock_stamp *smallest = NULL;
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        const struct clock_stamp *stamp = &row->registers[i].stamp;
+        if (!row->columns[i].key && (smallest == NULL || clock_stamp_compare(stamp, smallest) < 0)) {
+            smallest = stamp;
+        }
+    }
+    return smallest == NULL ? &row->life : smallest;
+}
+
+void crdt_stamps_put(struct cc_buffer *out, const struct crdt_row *row)
+{
+    const struct clock_stamp *common = smallest_stamp(row);
+    const struct clock_stamp *life_if_absent = clock_stamp_is_zero(common) ? &stamp_of_old : common;
+    cc_put_u8(out, '{');
+    if (!clock_stamp_is_zero(common)) {
+        put_stamp_member(out, cc_slice_text(""), common);
+    }
+    if (clock_stamp_compare(&row->life, life_if_absent) != 0) {
+        put_stamp_member(out, cc_slice_text("+"), &row->life);
+    }
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        if (!row->columns[i].key && clock_stamp_compare(&row->registers[i].stamp, common) != 0) {
+            put_stamp_member(out, row->columns[i].name, &row->registers[i].stamp);
+        }
+    }
+    cc_put_u8(out, '}');
+}
+
+static void skip_spaces(struct cc_reader *reader)
+{
+    while (cc_reader_left(reader) > 0 &&
+           (*reader->at == ' ' || *reader->at == '\t' || *reader->at == '\n' || *reader->at == '\r')) {
+        reader->at++;
+    }
+}
+
+static bool next_is(const struct cc_reader *reader, uint8_t c)
+{
+    return cc_reader_left(reader) > 0 && *reader->at == c;
+}
+
+static void expect(struct cc_reader *reader, uint8_t c)
+{
+    skip_spaces(reader);
+    if (cc_read_u8(reader) != c) {
+        cc_reader_fail(reader);
+    }
+}
+
+static uint32_t read_hex4(struct cc_reader *reader)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < 4; i++) {
+        uint8_t c = cc_read_u8(reader);
+        uint8_t lower = c | 0x20;
+        if (c >= '0' && c <= '9') {
+            value = value << 4 | (uint32_t)(c - '0');
+        } else if (lower >= 'a' && lower <= 'f') {
+            value = value << 4 | (uint32_t)(lower - 'a' + 10);
+        } else {
+            cc_reader_fail(reader);
+        }
+    }
+    return value;
+}
+
+static void put_utf8(struct cc_buffer *out, uint32_t point)
+{
+    if (point < 0x80) {
+        cc_put_u8(out, (uint8_t)point);
+        return;
+    }
+    if (point < 0x800) {
+        cc_put_u8(out, (uint8_t)(0xc0 | point >> 6));
+        cc_put_u8(out, (uint8_t)(0x80 | (point & 0x3f)));
+        return;
+    }
+    if (point < 0x10000) {
+        cc_put_u8(out, (uint8_t)(0xe0 | point >> 12));
+    } else {
+        cc_put_u8(out, (uint8_t)(0xf0 | point >> 18));
+        cc_put_u8(out, (uint8_t)(0x80 | (point >> 12 & 0x3f)));
+    }
+    cc_put_u8(out, (uint8_t)(0x80 | (point >> 6 & 0x3f)));
+    cc_put_u8(out, (uint8_t)(0x80 | (point & 0x3f)));
+}
+
+static void read_unicode_escape(struct cc_reader *reader, struct cc_buffer *out)
+{
+    uint32_t point = read_hex4(reader);
+    if (point >= 0xd800 && point < 0xdc00) {
+        bool escaped = cc_read_u8(reader) == '\\' && cc_read_u8(reader) == 'u';
+        uint32_t low = read_hex4(reader);
+        if (!escaped || low < 0xdc00 || low > 0xdfff) {
+            cc_reader_fail(reader);
+            return;
+        }
+        point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
+    } else if (point == 0 || (point >= 0xdc00 && point < 0xe000)) {
+        cc_reader_fail(reader);
+        return;
+    }
+    put_utf8(out, point);
+}
+
+static void read_escape(struct cc_reader *reader, struct cc_buffer *out)
+{
+    static const char names[] = "\"\\/bfnrt";
+    static const char meanings[] = "\"\\/\b\f\n\r\t";
+    uint8_t c = cc_read_u8(reader);
+    if (c == 'u') {
+        read_unicode_escape(reader, out);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(names) - 1; i++) {
+        if (c == (uint8_t)names[i]) {
+            cc_put_u8(out, (uint8_t)meanings[i]);
+            return;
+        }
+    }
+    cc_reader_fail(reader);
+}
+
+static void read_json_text(struct cc_reader *reader, struct cc_buffer *out)
+{
+    cc_buffer_clear(out);
+    expect(reader, '"');
+    while (cc_reader_ok(reader)) {
+        uint8_t c = cc_read_u8(reader);
+        if (c == '"') {
+            return;
+        }
+        if (c == '\\') {
+            read_escape(reader, out);
+        } else if (c < 0x20) {
+            cc_reader_fail(reader);
+        } else {
+            cc_put_u8(out, c);
+        }
+    }
+}
+
+struct stamps_pass {
+    struct crdt_row *row;
+    bool columns; // second pass: named columns; first: "" and "+"
+    struct clock_stamp common, life;
+};
+
+static void take_member(struct stamps_pass *pass, struct cc_slice name, const struct clock_stamp *stamp)
+{
+    bool is_common = name.n == 0;
+    bool is_life = cc_slice_equal_text(name, "+");
+    if (!pass->columns) {
+        pass->common = is_common ? *stamp : pass->common;
+        pass->life = is_life ? *stamp : pass->life;
+        return;
+    }
+    uint32_t column = is_common || is_life ? COLUMN_NONE : find_column(pass->row, name, 0);
+    if (column != COLUMN_NONE && !pass->row->columns[column].key) {
+        pass->row->registers[column].stamp = *stamp;
+    }
+}
+
+static void read_member(struct cc_reader *reader, struct cc_buffer *name, struct cc_buffer *text, struct stamps_pass *pass)
+{
+    struct clock_stamp stamp;
+    read_json_text(reader, name);
+    expect(reader, ':');
+    read_json_text(reader, text);
+    if (!cc_reader_ok(reader)) {
+        return;
+    }
+    if (clock_stamp_parse(cc_buffer_slice(text), &stamp) != CC_OK || clock_stamp_is_zero(&stamp)) {
+        cc_reader_fail(reader);
+        return;
+    }
+    take_member(pass, cc_buffer_slice(name), &stamp);
+}
+
+static enum cc_status read_object(struct cc_slice json, struct stamps_pass *pass)
+{
+    struct cc_reader reader = cc_reader_of(json);
+    struct cc_buffer name = {0};
+    struct cc_buffer text = {0};
+    expect(&reader, '{');
+    skip_spaces(&reader);
+    bool more = cc_reader_ok(&reader) && !next_is(&reader, '}');
+    while (more) {
+        read_member(&reader, &name, &text, pass);
+        skip_spaces(&reader);
+        more = next_is(&reader, ',');
+        if (more) {
+            cc_read_u8(&reader);
+        }
+    }
+    expect(&reader, '}');
+    skip_spaces(&reader);
+    cc_buffer_finish(&name);
+    cc_buffer_finish(&text);
+    return cc_reader_end(&reader);
+}
+
+enum cc_status crdt_stamps_read(struct cc_slice text, struct crdt_row *row)
+{
+    struct stamps_pass pass = {.row = row};
+    if (text.data != NULL) {
+        enum cc_status status = read_object(text, &pass);
+        if (status != CC_OK) {
+            return status;
+        }
+    }
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        row->registers[i].stamp = row->columns[i].key ? stamp_zero : pass.common;
+    }
+    row->life = !clock_stamp_is_zero(&pass.life)     ? pass.life
+                : !clock_stamp_is_zero(&pass.common) ? pass.common
+                                                     : stamp_of_old;
+    if (text.data == NULL) {
+        return CC_OK;
+    }
+    pass.columns = true;
+    return read_object(text, &pass);
+}
+
+// -- Remains of a row that is not visible ---------------------------------------------------------------------------
+
+// Registers of stamp zero are what crdt_row_init makes, except a sticky one from before the table became weak.
+static bool must_remain(const struct crdt_row *row, uint32_t column)
+{
+    const struct crdt_register *held = &row->registers[column];
+    if (row->columns[column].key) {
+        return false;
+    }
+    return !clock_stamp_is_zero(&held->stamp) || (row->columns[column].sticky && held->value.data != NULL);
+}
+
+void crdt_remains_put(struct cc_buffer *out, const struct crdt_row *row)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        n += must_remain(row, i) ? 1 : 0;
+    }
+    cc_put_u8(out, REMAINS_VERSION);
+    clock_stamp_put(out, &row->life);
+    cc_put_varint(out, n);
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        if (must_remain(row, i)) {
+            cc_put_string(out, row->columns[i].name);
+            cc_put_nullable(out, row->registers[i].value);
+            clock_stamp_put(out, &row->registers[i].stamp);
+        }
+    }
+}
+
+// One pass checks, the next one sets: nothing is set from bytes that turn out to be malformed.
+static enum cc_status read_remains(struct cc_slice bytes, struct crdt_row *row, bool set)
+{
+    struct cc_reader reader = cc_reader_of(bytes);
+    if (cc_read_u8(&reader) != REMAINS_VERSION) {
+        cc_reader_fail(&reader);
+    }
+    struct clock_stamp life = clock_stamp_read(&reader);
+    uint64_t n = cc_read_count(&reader, cc_reader_left(&reader) / REGISTER_BYTES_MIN);
+    for (uint64_t i = 0; i < n && cc_reader_ok(&reader); i++) {
+        struct cc_slice name = cc_read_string(&reader);
+        struct crdt_register held = {.value = cc_read_nullable(&reader)};
+        held.stamp = clock_stamp_read(&reader);
+        uint32_t column = set ? find_column(row, name, 0) : COLUMN_NONE;
+        if (column != COLUMN_NONE && !row->columns[column].key) {
+            row->registers[column] = held;
+        }
+    }
+    if (set) {
+        row->life = life;
+    }
+    return cc_reader_end(&reader);
+}
+
+enum cc_status crdt_remains_read(struct cc_slice bytes, struct crdt_row *row)
+{
+    enum cc_status status = read_remains(bytes, row, false);
+    return status == CC_OK ? read_remains(bytes, row, true) : status;
+}
