@@ -70,7 +70,7 @@ struct node_answer {
     uint64_t token;
     enum node_answer_kind kind;
     struct cc_slice outcome; // OUTCOME: rest_outcome_put form
-    uint64_t index;          // OUTCOME: of the entry (strong). READ: read at or after this
+    uint64_t index;          // OUTCOME: of the entry (strong), 0 if unknown. READ: read at or after this
     uint32_t schema_version; // READ: catalog that the read needs at least
 };
 
@@ -80,7 +80,7 @@ struct node_send {
 };
 
 struct node_load {
-    uint32_t peer;
+    uint32_t peer; // 0: this replica's own database
     uint64_t first, last;
 };
 
@@ -100,7 +100,7 @@ struct node_fact {
     const char *text;
 };
 
-struct node_effects { // borrowed until the next call on the node
+struct node_effects { // borrowed until the next node_take_effects
     uint64_t log_number; // > 0: append the batch durably, then node_log_synced(log_number)
     const struct wal_batch *log;
     const struct node_load *loads;

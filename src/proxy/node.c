@@ -1,0 +1,475 @@
+// The node's frame: creation, recovery, the turn (events in, effects out), and what its parts share.
+#include "proxy/node_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static void outbox_init(struct node_outbox *out)
+{
+    cc_arena_init(&out->arena);
+}
+
+static void outbox_clear(struct node_outbox *out)
+{
+    cc_arena_finish(&out->arena);
+    cc_arena_init(&out->arena);
+    wal_batch_clear(&out->log);
+    out->log_number = 0;
+    out->loads.n = 0;
+    out->sends.n = 0;
+    out->jobs[DB_STRONG].n = 0;
+    out->jobs[DB_WEAK].n = 0;
+    out->answers.n = 0;
+    out->facts.n = 0;
+    out->catalog_changed = false;
+}
+
+static void outbox_finish(struct node_outbox *out)
+{
+    cc_arena_finish(&out->arena);
+    wal_batch_finish(&out->log);
+    free(out->loads.at);
+    free(out->sends.at);
+    free(out->jobs[DB_STRONG].at);
+    free(out->jobs[DB_WEAK].at);
+    free(out->answers.at);
+    free(out->facts.at);
+}
+
+struct node *node_create(const struct node_options *options)
+{
+    struct node *node = cc_alloc(sizeof(*node));
+    node->options = *options;
+    node->options.facts_of_database = cc_slice_of(NULL, 0);
+    if (node->options.batch_operations_max == 0) {
+        node->options.batch_operations_max = CC_BATCH_OPERATIONS_MAX;
+    }
+    if (node->options.frontier_interval_us == 0) {
+        node->options.frontier_interval_us = 1000 * 1000;
+    }
+    if (node->options.request_window_us == 0) {
+        node->options.request_window_us = 60ull * 1000 * 1000;
+    }
+    node_set_facts(node, options->facts_of_database);
+    node->raft = raft_create(&options->raft, (struct raft_hard_state){0});
+    clock_hlc_init(&node->clock, options->raft.id, options->incarnation, options->clock_skew_ms_max);
+    for (size_t i = 0; i < 2; i++) {
+        outbox_init(&node->outboxes[i]);
+    }
+    node->out = &node->outboxes[0];
+    for (uint32_t i = 0; i < options->raft.membership.n_members; i++) {
+        uint32_t id = options->raft.membership.members[i].id;
+        if (id != options->raft.id) {
+            node->peers[node->n_peers++].id = id;
+        }
+    }
+    raft_set_eligible(node->raft, 0, false); // until the database is up
+    weak_init(node);
+    return node;
+}
+
+void node_destroy(struct node *node)
+{
+    if (node == NULL) {
+        return;
+    }
+    forward_finish_all(node);
+    read_finish_all(node);
+    weak_finish_all(node);
+    for (size_t lane = 0; lane < DB_LANES; lane++) {
+        node_jobs_forget(node, (enum db_lane)lane);
+    }
+    free(node->strong.executing_ids.at);
+    free(node->persists.at);
+    raft_destroy(node->raft);
+    cc_buffer_finish(&node->facts_of_database);
+    for (size_t i = 0; i < 2; i++) {
+        outbox_finish(&node->outboxes[i]);
+    }
+    free(node);
+}
+
+static enum cc_status restore_entry(struct node *node, struct cc_slice body)
+{
+    struct raft_entry entry;
+    enum cc_status status = wal_read_entry(body, &entry);
+    if (status != CC_OK) {
+        return status;
+    }
+    clock_hlc_floor(&node->clock, entry.hlc);
+    status = raft_restore_entry(node->raft, &entry);
+    cc_blob_unref(entry.payload);
+    return status;
+}
+
+enum cc_status node_restore(struct node *node, const struct wal_record *record)
+{
+    assert(!node->started);
+    uint64_t index, term, hlc;
+    struct raft_hard_state hard_state;
+    enum cc_status status = CC_CORRUPT;
+    switch (record->kind) {
+    case WAL_IDENTITY: // the shell has compared it
+        return CC_OK;
+    case WAL_HARD_STATE:
+        status = wal_read_hard_state(record->body, &hard_state);
+        if (status == CC_OK) {
+            raft_restore_hard_state(node->raft, hard_state);
+        }
+        return status;
+    case WAL_ENTRY:
+        return restore_entry(node, record->body);
+    case WAL_CHANGE:
+        return weak_restore(node, record->body);
+    case WAL_BASE:
+        status = wal_read_base(record->body, &index, &term);
+        if (status == CC_OK) {
+            raft_restore_base(node->raft, index, term);
+        }
+        return status;
+    case WAL_MARK:
+        status = wal_read_mark(record->body, &index, &hlc);
+        if (status == CC_OK) {
+            clock_hlc_floor(&node->clock, hlc);
+        }
+        return status;
+    }
+    return status;
+}
+
+void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms)
+{
+    node->started = true;
+    node->time = (struct node_time){now_us, wall_ms};
+    raft_tick(node->raft, now_us);
+}
+
+void node_set_facts(struct node *node, struct cc_slice facts)
+{
+    cc_buffer_clear(&node->facts_of_database);
+    cc_buffer_append_slice(&node->facts_of_database, facts);
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        if (node->peers[i].up) {
+            peer_send_hello(node, &node->peers[i]);
+        }
+    }
+}
+
+// -- Shared by the parts ---------------------------------------------------------------------------------------------
+
+void node_fact(struct node *node, enum node_fact_kind kind, uint64_t a, uint64_t b, uint64_t c, const char *text)
+{
+    struct node_fact fact = {kind, a, b, c, text == NULL ? NULL : cc_arena_text(&node->out->arena, text)};
+    NODE_PUSH(node->out->facts, fact);
+}
+
+struct cc_slice node_copy(struct node *node, struct cc_slice bytes)
+{
+    return cc_arena_slice(&node->out->arena, bytes);
+}
+
+void node_send(struct node *node, uint32_t peer, struct cc_slice frame)
+{
+    struct node_send send = {peer, node_copy(node, frame)};
+    NODE_PUSH(node->out->sends, send);
+}
+
+void node_answer_outcome(struct node *node, uint64_t token, struct cc_slice outcome, uint64_t index)
+{
+    struct node_answer answer = {token, NODE_ANSWER_OUTCOME, node_copy(node, outcome), index, 0};
+    NODE_PUSH(node->out->answers, answer);
+}
+
+static struct cc_slice encode_outcome(struct node *node, const struct rest_outcome *outcome)
+{
+    struct cc_buffer bytes = {0};
+    rest_outcome_put(&bytes, outcome);
+    struct cc_slice copy = node_copy(node, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    return copy;
+}
+
+void node_answer_error(struct node *node, uint64_t token, const struct rest_outcome *outcome)
+{
+    node_answer_outcome(node, token, encode_outcome(node, outcome), 0);
+}
+
+struct cc_slice node_refusal(struct node *node, enum cc_status status, const char *code, const char *message,
+                             const char *hint)
+{
+    struct rest_outcome outcome = {.kind = REST_REFUSED,
+                                   .status = status,
+                                   .n_rows = status == CC_STALE ? node->strong.schema_version : 0,
+                                   .code = cc_slice_text(code),
+                                   .message = cc_slice_text(message),
+                                   .hint = cc_slice_text(hint)};
+    node->counters.counters.refused++;
+    return encode_outcome(node, &outcome);
+}
+
+struct cc_slice node_unknown(struct node *node)
+{
+    struct rest_outcome outcome = {.kind = REST_UNKNOWN,
+                                   .status = CC_UNKNOWN_OUTCOME,
+                                   .code = cc_slice_text("CC103"),
+                                   .message = cc_slice_text("The outcome of this write is unknown: it may or may not take effect"),
+                                   .hint = cc_slice_text("Send the same request again with the same Idempotency-Key, or read the row")};
+    return encode_outcome(node, &outcome);
+}
+
+// -- Events ----------------------------------------------------------------------------------------------------------
+
+static void set_time(struct node *node, struct node_time time)
+{
+    assert(node->started);
+    node->time = time;
+}
+
+void node_tick(struct node *node, struct node_time time)
+{
+    set_time(node, time);
+    if (time.now_us >= raft_next_tick_us(node->raft)) {
+        raft_tick(node->raft, time.now_us);
+    }
+    if (time.now_us < node->housekeeping_us) {
+        return;
+    }
+    node->housekeeping_us = time.now_us + NODE_HOUSEKEEPING_US;
+    forward_deadlines(node);
+    read_deadlines(node);
+    weak_deadlines(node);
+    forward_pump(node);
+    if (time.now_us >= node->weak.frontier_told_us + node->options.frontier_interval_us) {
+        peer_tell_frontier(node);
+    }
+    strong_pump(node);
+    weak_pump(node);
+}
+
+uint64_t node_next_tick_us(const struct node *node)
+{
+    uint64_t raft = raft_next_tick_us(node->raft);
+    return raft < node->housekeeping_us ? raft : node->housekeeping_us;
+}
+
+void node_log_synced(struct node *node, struct node_time time, uint64_t number)
+{
+    set_time(node, time);
+    size_t n_done = 0;
+    uint64_t raft_number = 0;
+    while (n_done < node->persists.n && node->persists.at[n_done].log_number <= number) {
+        if (node->persists.at[n_done].raft_number > 0) {
+            raft_number = node->persists.at[n_done].raft_number;
+        }
+        n_done++;
+    }
+    node->persists.n -= n_done;
+    memmove(node->persists.at, node->persists.at + n_done, node->persists.n * sizeof(*node->persists.at));
+    if (raft_number > 0) {
+        raft_persisted(node->raft, time.now_us, raft_number);
+    }
+    weak_synced(node, number);
+}
+
+void node_log_loaded(struct node *node, struct node_time time, uint32_t peer, const struct raft_entry *entries, size_t n_entries)
+{
+    set_time(node, time);
+    if (peer == 0) {
+        strong_loaded(node, entries, n_entries);
+    } else {
+        raft_loaded(node->raft, time.now_us, peer, entries, n_entries);
+    }
+}
+
+void node_submit(struct node *node, struct node_time time, uint64_t token, struct cc_slice bytes)
+{
+    set_time(node, time);
+    struct operation operation;
+    if (operation_peek(bytes, &operation) != CC_OK) {
+        node_answer_outcome(node, token, node_refusal(node, CC_MALFORMED, "CC100", "The operation is malformed", NULL), 0);
+        return;
+    }
+    if (node->stopping) {
+        node_answer_outcome(node, token, node_refusal(node, CC_UNAVAILABLE, "CC106", "This replica is stopping", "Use another replica"), 0);
+        return;
+    }
+    if (operation.weak) {
+        weak_submit(node, token, &operation, bytes);
+        weak_pump(node);
+        return;
+    }
+    forward_submit(node, token, 0, 0, &operation, bytes);
+    strong_pump(node);
+}
+
+void node_read(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms)
+{
+    set_time(node, time);
+    read_submit(node, token, 0, timeout_ms);
+}
+
+void node_read_at(struct node *node, struct node_time time, uint64_t token, uint64_t index, uint32_t timeout_ms)
+{
+    set_time(node, time);
+    read_submit(node, token, index, timeout_ms);
+    strong_pump(node);
+}
+
+void node_db_event(struct node *node, struct node_time time, const struct db_event *event)
+{
+    set_time(node, time);
+    switch (event->lane) {
+    case DB_STRONG:
+        strong_event(node, event);
+        strong_pump(node);
+        break;
+    case DB_WEAK:
+        weak_event(node, event);
+        break;
+    }
+    weak_pump(node);
+}
+
+void node_stop(struct node *node, struct node_time time)
+{
+    set_time(node, time);
+    node->stopping = true;
+    raft_set_eligible(node->raft, time.now_us, false);
+}
+
+bool node_is_idle(const struct node *node)
+{
+    return node->pendings == NULL && node->n_reads == 0 && node->strong.n_open == 0 && node->jobs[DB_STRONG] == NULL &&
+           weak_is_idle(node);
+}
+
+// -- Effects ---------------------------------------------------------------------------------------------------------
+
+static void take_persist(struct node *node, const struct raft_output *output)
+{
+    if (output->persist_number == 0) {
+        return;
+    }
+    if (output->hard_state_changed) {
+        wal_put_hard_state(&node->out->log, output->hard_state);
+    }
+    for (size_t i = 0; i < output->n_entries; i++) {
+        wal_put_entry(&node->out->log, &output->entries[i]);
+    }
+    // Several raft outputs of one turn become durable together.
+    struct persist persist = {node->log_number + 1, output->persist_number};
+    if (node->persists.n > 0 && node->persists.at[node->persists.n - 1].log_number == persist.log_number) {
+        node->persists.at[node->persists.n - 1] = persist;
+    } else {
+        NODE_PUSH(node->persists, persist);
+    }
+}
+
+static void take_raft_output(struct node *node)
+{
+    struct raft_output output;
+    raft_take_output(node->raft, &output);
+    take_persist(node, &output);
+    for (size_t i = 0; i < output.n_messages; i++) {
+        peer_send_raft(node, &output.messages[i]);
+    }
+    for (size_t i = 0; i < output.n_loads; i++) {
+        struct node_load load = {output.loads[i].peer, output.loads[i].first, output.loads[i].last};
+        NODE_PUSH(node->out->loads, load);
+    }
+    for (size_t i = 0; i < output.n_reads; i++) {
+        read_result(node, &output.reads[i]);
+    }
+    if (output.role_changed) {
+        node_fact(node, NODE_FACT_ROLE, raft_role(node->raft), raft_term(node->raft), raft_leader(node->raft), NULL);
+        strong_role_changed(node);
+    }
+    // Last: what follows may call the core again, and the output is borrowed.
+    strong_committed(node);
+    if (raft_leader(node->raft) != node->known_leader) {
+        node->known_leader = raft_leader(node->raft);
+        forward_leader_changed(node);
+    }
+    strong_pump(node);
+}
+
+void node_take_effects(struct node *node, struct node_effects *effects_out)
+{
+    read_flush(node);
+    while (raft_has_output(node->raft)) {
+        take_raft_output(node);
+    }
+    struct node_outbox *out = node->out;
+    if (out->log.n_records > 0) {
+        out->log_number = ++node->log_number;
+    }
+    *effects_out = (struct node_effects){
+        .log_number = out->log_number,
+        .log = &out->log,
+        .loads = out->loads.at,
+        .n_loads = out->loads.n,
+        .sends = out->sends.at,
+        .n_sends = out->sends.n,
+        .answers = out->answers.at,
+        .n_answers = out->answers.n,
+        .facts = out->facts.at,
+        .n_facts = out->facts.n,
+        .catalog_changed = out->catalog_changed,
+    };
+    for (size_t lane = 0; lane < DB_LANES; lane++) {
+        effects_out->jobs[lane] = out->jobs[lane].at;
+        effects_out->n_jobs[lane] = out->jobs[lane].n;
+    }
+    node->out = out == &node->outboxes[0] ? &node->outboxes[1] : &node->outboxes[0];
+    outbox_clear(node->out);
+}
+
+// -- Questions -------------------------------------------------------------------------------------------------------
+
+void node_describe(const struct node *node, uint64_t now_us, struct node_status *status_out)
+{
+    struct node_status *status = status_out;
+    *status = (struct node_status){
+        .replica = node->options.raft.id,
+        .incarnation = node->options.incarnation,
+        .role = raft_role(node->raft),
+        .term = raft_term(node->raft),
+        .leader = raft_leader(node->raft),
+        .commit = raft_commit(node->raft),
+        .applied = node->strong.applied,
+        .last_index = raft_last_index(node->raft),
+        .schema_version = node->strong.schema_version,
+        .frontier = node->weak.frontier,
+        .hlc = node->clock.last,
+        .database_up = {node->strong.state != STRONG_DOWN, node->weak.up},
+        .halted = node->strong.state == STRONG_HALTED ? node->strong.halted : NULL,
+        .n_queued = node->n_queued + node->weak.n_queued,
+        .n_waiting_reads = node->n_reads,
+        .n_peers = node->n_peers,
+        .counters = node->counters.counters,
+    };
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        const struct peer *peer = &node->peers[i];
+        status->peers[i] = (struct node_peer_status){
+            .id = peer->id,
+            .voter = true,
+            .reachable = peer->up,
+            .applied = peer->applied,
+            .schema_version = peer->schema_version,
+            .heard_us_ago = peer->heard_us == 0 ? UINT64_MAX : now_us - peer->heard_us,
+            .role = peer->role,
+            .refused = peer->refused,
+        };
+        const struct raft_membership *membership = raft_membership(node->raft);
+        for (uint32_t m = 0; m < membership->n_members; m++) {
+            if (membership->members[m].id == peer->id) {
+                status->peers[i].voter = membership->members[m].voter;
+            }
+        }
+    }
+}
+
+const struct raft *node_raft(const struct node *node)
+{
+    return node->raft;
+}

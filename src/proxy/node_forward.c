@@ -1,0 +1,304 @@
+// Writes to strong tables on their way: queued here, sent to the leader, executed once, answered once.
+//
+// Whoever took the request from its client is responsible for it: it sends it again after a change of leader, under the same
+// id. A new leader knows all ids of the log once the first entry of its term is committed, so nothing executes twice.
+#include "proxy/node_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static const unsigned pending_next[PENDING_STATES] = {
+    [PENDING_QUEUED] = 1u << PENDING_SENT | 1u << PENDING_EXECUTING,
+    [PENDING_SENT] = 1u << PENDING_QUEUED,
+    [PENDING_EXECUTING] = 1u << PENDING_QUEUED | 1u << PENDING_LOGGED,
+    [PENDING_LOGGED] = 1u << PENDING_QUEUED,
+};
+
+static void queue_add(struct node *node, struct pending *pending)
+{
+    DL_APPEND(node->queue, pending);
+    node->n_queued++;
+    node->queued_bytes += pending->operation->n;
+}
+
+static void queue_remove(struct node *node, struct pending *pending)
+{
+    DL_DELETE(node->queue, pending);
+    node->n_queued--;
+    node->queued_bytes -= pending->operation->n;
+}
+
+void forward_move(struct node *node, struct pending *pending, enum pending_state state)
+{
+    assert(pending_next[pending->state] & 1u << state);
+    if (pending->state == PENDING_QUEUED) {
+        queue_remove(node, pending);
+    }
+    pending->state = state;
+    if (state == PENDING_QUEUED) {
+        queue_add(node, pending);
+    }
+}
+
+struct pending *forward_find(struct node *node, const uint8_t id[OPERATION_ID_BYTES])
+{
+    struct pending *pending;
+    HASH_FIND(hh, node->pendings, id, OPERATION_ID_BYTES, pending);
+    return pending;
+}
+
+static void pending_free(struct node *node, struct pending *pending)
+{
+    if (pending->state == PENDING_QUEUED) {
+        queue_remove(node, pending);
+    }
+    HASH_DEL(node->pendings, pending);
+    cc_blob_unref(pending->operation);
+    free(pending);
+}
+
+void forward_finish(struct node *node, struct pending *pending, struct cc_slice outcome, uint64_t index)
+{
+    if (pending->peer == 0) {
+        node_answer_outcome(node, pending->token, outcome, index);
+    } else {
+        peer_send_forward_reply(node, pending->peer, pending->id, index, outcome);
+    }
+    pending_free(node, pending);
+}
+
+static void answer_now(struct node *node, uint64_t token, uint32_t peer, const uint8_t *id, struct cc_slice outcome, uint64_t index)
+{
+    if (peer == 0) {
+        node_answer_outcome(node, token, outcome, index);
+    } else {
+        peer_send_forward_reply(node, peer, id, index, outcome);
+    }
+}
+
+static struct cc_slice not_leader(struct node *node)
+{
+    return node_refusal(node, CC_NOT_LEADER, "CC101", "No leader could be reached in time: the write was not executed", "Try again");
+}
+
+static bool queue_is_full(const struct node *node, size_t n_bytes)
+{
+    return node->n_queued >= CC_QUEUE_OPERATIONS_MAX || node->queued_bytes + n_bytes > CC_QUEUE_BYTES_MAX;
+}
+
+void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t attempt, const struct operation *operation,
+                    struct cc_slice bytes)
+{
+    struct pending *pending = forward_find(node, operation->id);
+    if (pending != NULL) { // sent again over a new connection: answer there
+        pending->token = token;
+        pending->peer = peer;
+        pending->uncertain = pending->uncertain || attempt > 0;
+        return;
+    }
+    if (peer != 0 && (raft_role(node->raft) != RAFT_LEADER || node->stopping)) {
+        answer_now(node, token, peer, operation->id, not_leader(node), 0);
+        return;
+    }
+    if (queue_is_full(node, bytes.n)) {
+        struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC102", "Too many writes are waiting: the write was not executed",
+                                               "Try again later or at a lower rate");
+        answer_now(node, token, peer, operation->id, refusal, 0);
+        return;
+    }
+    pending = cc_alloc(sizeof(*pending));
+    memcpy(pending->id, operation->id, OPERATION_ID_BYTES);
+    pending->operation = cc_blob_create(bytes.data, bytes.n);
+    pending->deadline_us = node->time.now_us + operation->timeout_ms * 1000ull;
+    pending->token = token;
+    pending->peer = peer;
+    pending->hlc = operation->hlc;
+    pending->schema_version = operation->schema_version;
+    pending->migration = operation->kind == OPERATION_MIGRATION;
+    pending->uncertain = attempt > 0;
+    HASH_ADD(hh, node->pendings, id, OPERATION_ID_BYTES, pending);
+    queue_add(node, pending);
+    if (peer == 0) {
+        node->counters.counters.strong_writes++;
+        forward_pump(node);
+    }
+}
+
+void forward_pump(struct node *node)
+{
+    uint32_t leader = raft_leader(node->raft);
+    if (leader == 0 || leader == node->options.raft.id) {
+        return;
+    }
+    struct peer *peer = peer_find(node, leader);
+    if (peer == NULL || !peer->up) {
+        return;
+    }
+    struct pending *pending, *next;
+    DL_FOREACH_SAFE(node->queue, pending, next)
+    {
+        if (pending->peer != 0 || pending->retry_us > node->time.now_us) {
+            continue;
+        }
+        peer_send_forward(node, peer, pending);
+        forward_move(node, pending, PENDING_SENT);
+        pending->sent_to = leader;
+        pending->uncertain_before = pending->uncertain;
+        pending->uncertain = true;
+        node->counters.counters.forwards++;
+    }
+}
+
+void forward_reply(struct node *node, uint32_t peer, struct cc_slice body)
+{
+    struct cc_reader reader = cc_reader_of(body);
+    struct cc_slice id = cc_read_bytes(&reader, OPERATION_ID_BYTES);
+    uint64_t index = cc_read_u64(&reader);
+    struct cc_slice bytes = cc_read_string(&reader);
+    struct rest_outcome outcome;
+    if (cc_reader_end(&reader) != CC_OK || rest_outcome_read(bytes, &outcome) != CC_OK) {
+        return;
+    }
+    struct pending *pending = forward_find(node, id.data);
+    if (pending == NULL || pending->state != PENDING_SENT || pending->sent_to != peer) {
+        return;
+    }
+    if (outcome.kind == REST_REFUSED) {
+        // This attempt was not executed; an earlier one may have been, then only asking again can tell.
+        pending->uncertain = pending->uncertain_before;
+        if (outcome.status == CC_NOT_LEADER || pending->uncertain) {
+            pending->retry_us = node->time.now_us + NODE_HOUSEKEEPING_US;
+            forward_move(node, pending, PENDING_QUEUED);
+            return;
+        }
+    }
+    forward_finish(node, pending, bytes, index);
+}
+
+// Puts writes back into the queue that were executing or logged here. Forwarded ones are their sender's concern.
+static void requeue(struct node *node, struct pending *pending, bool uncertain)
+{
+    pending->uncertain = pending->uncertain || uncertain;
+    forward_move(node, pending, PENDING_QUEUED);
+    node->counters.counters.requeues++;
+}
+
+static void leave_to_sender(struct node *node, struct pending *pending)
+{
+    if (!pending->uncertain && pending->state != PENDING_LOGGED) {
+        peer_send_forward_reply(node, pending->peer, pending->id, 0, not_leader(node));
+    }
+    pending_free(node, pending);
+}
+
+void forward_requeue(struct node *node, const uint8_t *ids, size_t n, bool uncertain)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct pending *pending = forward_find(node, ids + i * OPERATION_ID_BYTES);
+        if (pending != NULL && pending->state == PENDING_EXECUTING) {
+            requeue(node, pending, uncertain);
+        }
+    }
+    if (n > 0) {
+        node_fact(node, NODE_FACT_REQUEUED, n, 0, 0, NULL);
+    }
+}
+
+void forward_leader_changed(struct node *node)
+{
+    bool leads = raft_role(node->raft) == RAFT_LEADER;
+    struct pending *pending, *next;
+    for (pending = node->pendings; pending != NULL; pending = next) {
+        next = pending->hh.next;
+        if (pending->state == PENDING_SENT && pending->sent_to != raft_leader(node->raft)) {
+            forward_move(node, pending, PENDING_QUEUED);
+        } else if (!leads && pending->peer != 0) {
+            leave_to_sender(node, pending);
+        } else if (!leads && pending->state == PENDING_LOGGED) {
+            requeue(node, pending, true);
+        }
+    }
+    forward_pump(node);
+}
+
+void forward_peer_lost(struct node *node, uint32_t peer)
+{
+    struct pending *pending, *next;
+    for (pending = node->pendings; pending != NULL; pending = next) {
+        next = pending->hh.next;
+        if (pending->state == PENDING_SENT && pending->sent_to == peer) {
+            forward_move(node, pending, PENDING_QUEUED);
+        }
+    }
+}
+
+void forward_deadlines(struct node *node)
+{
+    struct pending *pending, *next;
+    for (pending = node->pendings; pending != NULL; pending = next) {
+        next = pending->hh.next;
+        if (node->time.now_us < pending->deadline_us) {
+            continue;
+        }
+        bool unknown = pending->uncertain || pending->state == PENDING_EXECUTING || pending->state == PENDING_LOGGED;
+        if (unknown) {
+            forward_finish(node, pending, node_unknown(node), 0);
+        } else {
+            struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC101",
+                                                   "No leader could be reached in time: the write was not executed", "Try again");
+            forward_finish(node, pending, refusal, 0);
+        }
+    }
+}
+
+// -- Memory of what was executed -------------------------------------------------------------------------------------
+
+static void forget_oldest(struct node *node)
+{
+    struct executed *oldest = node->executed;
+    node->forgotten_hlc = oldest->hlc > node->forgotten_hlc ? oldest->hlc : node->forgotten_hlc;
+    HASH_DEL(node->executed_by_id, oldest);
+    DL_DELETE(node->executed, oldest);
+    cc_blob_unref(oldest->outcome);
+    free(oldest);
+    node->n_executed--;
+}
+
+void forward_remember(struct node *node, const uint8_t id[OPERATION_ID_BYTES], struct cc_slice outcome, uint64_t hlc, uint64_t index)
+{
+    if (forward_executed(node, id) != NULL) {
+        return;
+    }
+    struct executed *executed = cc_alloc(sizeof(*executed));
+    memcpy(executed->id, id, OPERATION_ID_BYTES);
+    executed->outcome = cc_blob_create(outcome.data, outcome.n);
+    executed->hlc = hlc;
+    executed->index = index;
+    HASH_ADD(hh, node->executed_by_id, id, OPERATION_ID_BYTES, executed);
+    DL_APPEND(node->executed, executed);
+    node->n_executed++;
+    uint64_t window_ms = node->options.request_window_us / 1000;
+    while (node->n_executed > CC_REQUEST_WINDOW ||
+           clock_hlc_ms(node->executed->hlc) + window_ms < clock_hlc_ms(hlc)) {
+        forget_oldest(node);
+    }
+}
+
+const struct executed *forward_executed(struct node *node, const uint8_t id[OPERATION_ID_BYTES])
+{
+    struct executed *executed;
+    HASH_FIND(hh, node->executed_by_id, id, OPERATION_ID_BYTES, executed);
+    return executed;
+}
+
+void forward_finish_all(struct node *node)
+{
+    struct pending *pending, *next;
+    for (pending = node->pendings; pending != NULL; pending = next) {
+        next = pending->hh.next;
+        pending_free(node, pending);
+    }
+    while (node->executed != NULL) {
+        forget_oldest(node);
+    }
+}

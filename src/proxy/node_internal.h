@@ -1,0 +1,325 @@
+// Inside of the node: shared by node_*.c only.
+#ifndef PROXY_NODE_INTERNAL_H
+#define PROXY_NODE_INTERNAL_H
+
+#include "base/memory.h"
+#include "proxy/node.h"
+
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+// Timers that are nobody's configuration.
+enum {
+    NODE_HOUSEKEEPING_US = 20 * 1000, // retries of what had no leader, deadlines
+    NODE_TRANSACTION_BATCHES_MAX = 8, // batches executed into one open transaction before it must be committed
+    NODE_APPLY_BYTES_MAX = 4 << 20,   // effects in one APPLY or MERGE job
+    NODE_APPLY_ENTRIES_MAX = 512,
+    NODE_CHANGES_FRAME_BYTES = 512 << 10,
+    NODE_OWN_CHANGES_BYTES_MAX = 64 << 20, // own change sets kept in memory for peers and for a database that lost commits
+};
+
+// -- Growing arrays of the outbox ------------------------------------------------------------------------------------
+
+#define NODE_ARRAY(type)                                                                                               \
+    struct {                                                                                                           \
+        type *at;                                                                                                      \
+        size_t n, capacity;                                                                                            \
+    }
+#define NODE_PUSH(array, value)                                                                                        \
+    do {                                                                                                               \
+        (array).at = cc_grow((array).at, &(array).capacity, (array).n + 1, sizeof(*(array).at));                       \
+        (array).at[(array).n++] = (value);                                                                             \
+    } while (0)
+
+struct node_outbox {
+    struct cc_arena arena; // frames and outcomes
+    struct wal_batch log;
+    uint64_t log_number;
+    NODE_ARRAY(struct node_load) loads;
+    NODE_ARRAY(struct node_send) sends;
+    NODE_ARRAY(struct db_job *) jobs[DB_LANES];
+    NODE_ARRAY(struct node_answer) answers;
+    NODE_ARRAY(struct node_fact) facts;
+    bool catalog_changed;
+};
+
+// -- Writes on their way (node_forward.c) ----------------------------------------------------------------------------
+//
+//   QUEUED --leader here--> EXECUTING --effects logged--> LOGGED --committed--> answered
+//     |  ^                      |                            |
+//     |  +----------------------+----------------------------+   office or database lost
+//     +--leader elsewhere--> SENT --reply--> answered            (the same id makes a second execution impossible)
+//           ^                  |
+//           +--refused, leader changed, connection lost
+
+enum pending_state { PENDING_QUEUED, PENDING_SENT, PENDING_EXECUTING, PENDING_LOGGED };
+enum { PENDING_STATES = PENDING_LOGGED + 1 };
+
+struct pending {
+    uint8_t id[OPERATION_ID_BYTES];
+    enum pending_state state;
+    struct cc_blob *operation;
+    uint64_t deadline_us;
+    uint64_t retry_us;  // not before this, after a refusal
+    uint64_t token;     // of the local asker, if peer == 0
+    uint32_t peer;      // who forwarded it here
+    uint32_t sent_to;
+    uint64_t hlc;
+    uint32_t schema_version;
+    bool migration;
+    bool alone;            // its batch was too large: runs by itself
+    bool uncertain;        // may have been executed by somebody
+    bool uncertain_before; // the same, before the present attempt
+    struct pending *prev, *next; // in node->queue while QUEUED
+    UT_hash_handle hh;
+};
+
+// An executed operation, remembered for retries.
+struct executed {
+    uint8_t id[OPERATION_ID_BYTES];
+    uint64_t hlc, index;
+    struct cc_blob *outcome;
+    struct executed *prev, *next;
+    UT_hash_handle hh;
+};
+
+// -- Database jobs (node_job.c) --------------------------------------------------------------------------------------
+
+struct job {
+    struct db_job job; // first: effects hand out its address
+    struct cc_arena arena;
+    NODE_ARRAY(struct cc_blob *) blobs;
+    bool abandoned; // its answer is of no interest any more
+    struct job *prev, *next;
+};
+
+// -- Strong tables (node_strong.c) -----------------------------------------------------------------------------------
+//
+//   DOWN --DB_UP--> FOLLOW --leader, settled, everything in the log applied--> LEAD
+//    ^                ^  \--DB_DIVERGED--> HALTED                               |
+//    |                +---- office lost, batch too large: ROLLBACK -------------+
+//    +-------------------- DB_DOWN (from every state but HALTED) ---------------+
+
+enum strong_state { STRONG_DOWN, STRONG_FOLLOW, STRONG_LEAD, STRONG_HALTED };
+enum { STRONG_STATES = STRONG_HALTED + 1 };
+
+struct strong {
+    enum strong_state state;
+    uint64_t applied;         // committed in the database, as far as it said
+    uint64_t planned;         // what it will have committed when the jobs under way are done
+    uint32_t schema_version;  // at `applied`
+    struct job *applying;     // FOLLOW: at most one
+    bool loading;             // entries to apply were asked for from disk
+    uint64_t executed;        // LEAD: state of the open transaction
+    uint32_t executed_schema; // LEAD: schema version in the open transaction
+    uint32_t n_open;          // LEAD: batches executed since the last COMMIT
+    bool migrating;           // LEAD: the open transaction holds a migration: nothing more goes in
+    struct job *executing;    // LEAD: at most one
+    NODE_ARRAY(uint8_t) executing_ids;
+    uint64_t told;            // commit index up to which operations were answered and remembered
+    char halted[256];
+};
+
+// -- Reads (node_read.c) ---------------------------------------------------------------------------------------------
+
+struct read_waiter {
+    uint64_t token;
+    uint64_t deadline_us;
+};
+
+// Reads that share one read index.
+struct read_group {
+    uint64_t context;
+    uint64_t asked_us;
+    uint64_t index; // 0: not known yet
+    NODE_ARRAY(struct read_waiter) waiters;
+    struct read_group *prev, *next;
+};
+
+// -- Weak tables (node_weak.c) ---------------------------------------------------------------------------------------
+
+struct weak_write {
+    uint64_t token;
+    uint64_t deadline_us;
+    uint32_t schema_version;
+    struct cc_blob *operation;
+    struct cc_blob *outcome;    // once executed
+    uint64_t sequence;          // of its change set; 0: changed nothing
+    uint64_t log_number;        // its change set is durable with this
+    struct weak_write *prev, *next;
+};
+
+struct own_change {
+    uint64_t sequence;
+    uint64_t log_number;
+    struct cc_blob *bytes;
+};
+
+// Change sets of one origin that arrived and wait to be merged, without gaps.
+struct incoming {
+    struct crdt_origin origin;
+    uint64_t next; // sequence expected next
+    NODE_ARRAY(struct cc_blob *) sets;
+    size_t head;
+};
+
+struct weak {
+    bool up;
+    struct crdt_frontier frontier; // committed in the database
+    struct crdt_origin self;
+    uint64_t next_sequence;
+    uint64_t synced;               // log number that is durable
+    struct weak_write *queue;      // not executed yet
+    uint32_t n_queued;
+    struct weak_write *executed;   // in the open transaction, in order of execution
+    struct weak_write *committing; // WEAK_COMMIT is under way
+    struct job *executing;
+    uint32_t n_open;
+    struct job *merging;
+    struct job *committing_job;
+    NODE_ARRAY(struct own_change) own; // tail of this replica's change sets, by sequence; from `own_head`
+    size_t own_head;
+    size_t own_bytes;
+    NODE_ARRAY(struct incoming) incoming;
+    size_t incoming_bytes;
+    uint64_t frontier_told_us;
+};
+
+// -- Peers (node_peer.c) ---------------------------------------------------------------------------------------------
+
+struct peer {
+    uint32_t id;
+    bool up;
+    uint32_t incarnation;
+    const char *refused;
+    uint64_t heard_us;
+    uint64_t applied;
+    uint32_t schema_version;
+    enum raft_role role;
+    bool clock_known;
+    int64_t clock_offset_ms; // its wall clock minus ours when it was heard
+    bool frontier_known;
+    struct crdt_frontier frontier;
+    uint64_t pushed;       // own sequence sent on this connection; 0: its frontier is not known yet
+    bool fetching;         // a FETCH for it is under way
+    uint64_t asked_us;     // when we last told it our frontier out of turn
+};
+
+struct persist { // what becomes durable with one log batch
+    uint64_t log_number;
+    uint64_t raft_number;
+};
+
+struct node {
+    struct node_options options;
+    struct node_time time;
+    struct raft *raft;
+    bool started, stopping;
+    struct clock_hlc clock;
+    struct cc_buffer facts_of_database;
+    struct node_outbox outboxes[2];
+    struct node_outbox *out;
+    uint64_t log_number;
+    NODE_ARRAY(struct persist) persists;
+    uint64_t next_job;
+    struct job *jobs[DB_LANES]; // under way, in order
+
+    struct pending *pendings;  // by id
+    struct pending *queue;     // QUEUED
+    uint32_t n_queued;
+    size_t queued_bytes;
+    struct executed *executed_by_id, *executed;
+    uint32_t n_executed;
+    uint64_t forgotten_hlc;    // executed operations up to here may have been forgotten
+
+    struct strong strong;
+    struct read_group *asking; // index not known
+    struct read_group *waiting; // for the database
+    struct read_group *fresh;  // to be asked at the end of this turn
+    uint32_t n_reads;
+    uint64_t next_context;
+    struct weak weak;
+    struct peer peers[CC_REPLICAS_MAX];
+    uint32_t n_peers;
+    uint64_t housekeeping_us;
+    uint32_t known_leader;
+    struct node_status counters;
+};
+
+// node.c
+void node_fact(struct node *node, enum node_fact_kind kind, uint64_t a, uint64_t b, uint64_t c, const char *text);
+void node_send(struct node *node, uint32_t peer, struct cc_slice frame);
+// Answers a local asker; `outcome` is copied.
+void node_answer_outcome(struct node *node, uint64_t token, struct cc_slice outcome, uint64_t index);
+void node_answer_error(struct node *node, uint64_t token, const struct rest_outcome *outcome);
+// Outcomes that the node itself gives; encoded into the outbox.
+struct cc_slice node_refusal(struct node *node, enum cc_status status, const char *code, const char *message, const char *hint);
+struct cc_slice node_unknown(struct node *node);
+struct cc_slice node_copy(struct node *node, struct cc_slice bytes);
+
+// node_job.c
+struct job *node_job_create(struct node *node, enum db_job_kind kind, uint32_t n_items_max);
+void node_job_item(struct job *job, struct cc_blob *blob); // references the blob
+void node_job_submit(struct node *node, enum db_lane lane, struct job *job);
+// The job that an answer belongs to; jobs before it are freed. NULL when it is not known (any more).
+struct job *node_job_answered(struct node *node, enum db_lane lane, uint64_t number);
+void node_job_free(struct node *node, enum db_lane lane, struct job *job);
+void node_jobs_forget(struct node *node, enum db_lane lane);
+
+// node_forward.c
+void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t attempt, const struct operation *operation, struct cc_slice bytes);
+void forward_reply(struct node *node, uint32_t peer, struct cc_slice body);
+void forward_pump(struct node *node);            // sends what belongs to the leader
+void forward_peer_lost(struct node *node, uint32_t peer);
+void forward_leader_changed(struct node *node);
+void forward_deadlines(struct node *node);
+void forward_requeue(struct node *node, const uint8_t *ids, size_t n, bool uncertain);
+struct pending *forward_find(struct node *node, const uint8_t id[OPERATION_ID_BYTES]);
+void forward_finish(struct node *node, struct pending *pending, struct cc_slice outcome, uint64_t index);
+void forward_move(struct node *node, struct pending *pending, enum pending_state state);
+void forward_remember(struct node *node, const uint8_t id[OPERATION_ID_BYTES], struct cc_slice outcome, uint64_t hlc, uint64_t index);
+const struct executed *forward_executed(struct node *node, const uint8_t id[OPERATION_ID_BYTES]);
+void forward_finish_all(struct node *node); // frees, for node_destroy
+
+// node_strong.c
+void strong_pump(struct node *node);
+void strong_event(struct node *node, const struct db_event *event);
+void strong_committed(struct node *node);   // the commit index moved
+void strong_role_changed(struct node *node);
+void strong_loaded(struct node *node, const struct raft_entry *entries, size_t n_entries);
+
+// node_read.c
+void read_submit(struct node *node, uint64_t token, uint64_t index, uint32_t timeout_ms);
+void read_flush(struct node *node); // asks for the fresh reads' index, once a turn
+void read_result(struct node *node, const struct raft_read_result *result);
+void read_applied(struct node *node);
+bool read_wants_commit(const struct node *node, uint64_t applied); // somebody waits for more than this
+void read_deadlines(struct node *node);
+void read_finish_all(struct node *node);
+
+// node_weak.c
+void weak_init(struct node *node);
+void weak_submit(struct node *node, uint64_t token, const struct operation *operation, struct cc_slice bytes);
+enum cc_status weak_restore(struct node *node, struct cc_slice change) CC_CHECKED;
+void weak_event(struct node *node, const struct db_event *event);
+void weak_synced(struct node *node, uint64_t log_number);
+void weak_pump(struct node *node);
+void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader);
+void weak_peer_frontier(struct node *node, struct peer *peer);
+void weak_deadlines(struct node *node);
+bool weak_is_idle(const struct node *node);
+void weak_finish_all(struct node *node);
+
+// node_peer.c
+struct peer *peer_find(struct node *node, uint32_t id);
+void peer_send_raft(struct node *node, const struct raft_message *message);
+void peer_send_hello(struct node *node, struct peer *peer);
+void peer_send_frontier(struct node *node, struct peer *peer);
+void peer_tell_frontier(struct node *node); // to all
+void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending);
+void peer_send_forward_reply(struct node *node, uint32_t peer, const uint8_t id[OPERATION_ID_BYTES], uint64_t index, struct cc_slice outcome);
+void peer_send_changes(struct node *node, struct peer *peer, const struct cc_slice *sets, size_t n_sets);
+bool peer_clock_is_off(const struct node *node, int64_t *median_ms_out); // this replica against the median of all
+
+#endif
