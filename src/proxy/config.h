@@ -86,7 +86,7 @@ struct config_log {
 
 struct config {
     const char *cluster;
-    const struct config_replica *replicas; // in the order of the file
+    struct config_replica *replicas; // in the order of the file
     size_t n_replicas;
     struct config_timeouts timeouts;
     struct config_limits limits;
