@@ -14,7 +14,7 @@ enum effect_part_kind {
 
 enum effect_tag { EFFECT_INSERT = 'I', EFFECT_UPDATE = 'U', EFFECT_DELETE = 'D' };
 
-// Building. Zero-initialised is empty. Rows of the same shape and tag that follow each other are joined into one part.
+// Building. Zero-initialised is empty, and so is it after clear. Rows of the same shape and tag that follow each other are joined into one part.
 struct effect_builder {
     struct cc_buffer bytes;      // finished parts
     struct cc_buffer rows;       // of the open part
@@ -22,7 +22,8 @@ struct effect_builder {
     uint32_t open_shape;
     enum effect_tag open_tag;
     uint32_t n_shapes;
-    struct effect_shape_memo *memos; // encoded shapes seen
+    struct effect_shape_memo *memos; // shapes seen, by number
+    size_t memos_capacity;
 };
 void effect_builder_finish(struct effect_builder *builder);
 void effect_builder_clear(struct effect_builder *builder);
@@ -35,7 +36,8 @@ void effect_put_row(struct effect_builder *builder, uint32_t shape, enum effect_
 void effect_put_sequence(struct effect_builder *builder, struct cc_slice name, int64_t value, bool is_called);
 void effect_put_ddl(struct effect_builder *builder, struct cc_slice sql);
 void effect_put_migration(struct effect_builder *builder, struct cc_slice name, struct cc_slice sql);
-struct cc_slice effect_builder_slice(struct effect_builder *builder); // closes the open part; borrowed
+// Closes the open part. Borrowed until the next change. Empty when nothing was put.
+struct cc_slice effect_builder_slice(struct effect_builder *builder);
 
 // Reading, part by part.
 struct effect_row {

@@ -60,6 +60,10 @@ struct rest_statement {
     struct cc_slice *sequences; // qualified names
 };
 
+// The shape alone, as effects carry it.
+void rest_shape_put(struct cc_buffer *out, const struct rest_shape *shape);
+enum cc_status rest_shape_read(struct cc_reader *reader, struct cc_arena *arena, struct rest_shape *shape_out) CC_CHECKED;
+
 void rest_statement_put(struct cc_buffer *out, const struct rest_statement *statement);
 // Arrays live in the arena, slices borrow from the bytes. CC_MALFORMED, CC_TOO_LARGE.
 enum cc_status rest_statement_read(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement_out) CC_CHECKED;

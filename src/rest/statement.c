@@ -1,0 +1,171 @@
+// Statement codec.
+//
+// Bytes: u8 kind, u8 flags, string sql, parameters, shape, varint rows_max, settings, sequences. Lists start with a varint count.
+#include "rest/statement.h"
+
+#include "base/limits.h"
+
+enum {
+    FLAG_WEAK = 1,
+    FLAG_CAPTURED = 2,
+    FLAG_SINGLE = 4,
+    FLAG_ARRAY = 8,
+    FLAG_ROLL_BACK = 16,
+    FLAGS_KNOWN = 31,
+
+    SHAPE_ROW_BY_ROW = 1,
+    SHAPE_WITH_OLD = 2,
+    SHAPE_FLAGS_KNOWN = 3,
+
+    COLUMN_FLAGS_KNOWN = REST_COLUMN_KEY | REST_COLUMN_GENERATED | REST_COLUMN_SET,
+    COLUMN_BYTES_MIN = 3,
+    COLUMNS_MAX = 1664, // PostgreSQL's own limit of a result row
+};
+
+// -- Shape ----------------------------------------------------------------------------------------------------------
+
+void rest_shape_put(struct cc_buffer *out, const struct rest_shape *shape)
+{
+    cc_put_string(out, shape->table);
+    cc_put_u8(out, (uint8_t)((shape->row_by_row ? SHAPE_ROW_BY_ROW : 0) | (shape->with_old ? SHAPE_WITH_OLD : 0)));
+    cc_put_varint(out, shape->n_columns);
+    for (uint32_t i = 0; i < shape->n_columns; i++) {
+        cc_put_string(out, shape->columns[i].name);
+        cc_put_string(out, shape->columns[i].type);
+        cc_put_u8(out, shape->columns[i].flags);
+    }
+}
+
+static void read_shape_column(struct cc_reader *reader, struct rest_shape_column *column)
+{
+    column->name = cc_read_string(reader);
+    column->type = cc_read_string(reader);
+    column->flags = cc_read_u8(reader);
+    if (column->name.n == 0 || (column->flags & ~COLUMN_FLAGS_KNOWN) != 0) {
+        cc_reader_fail(reader);
+    }
+}
+
+// Counts are bounded by what could still follow, before anything is allocated.
+static uint32_t read_count(struct cc_reader *reader, size_t bytes_min, uint64_t max)
+{
+    uint64_t possible = cc_reader_left(reader) / bytes_min;
+    return (uint32_t)cc_read_count(reader, possible < max ? possible : max);
+}
+
+enum cc_status rest_shape_read(struct cc_reader *reader, struct cc_arena *arena, struct rest_shape *shape_out)
+{
+    struct rest_shape shape = {0};
+    shape.table = cc_read_string(reader);
+    uint8_t flags = cc_read_u8(reader);
+    shape.row_by_row = (flags & SHAPE_ROW_BY_ROW) != 0;
+    shape.with_old = (flags & SHAPE_WITH_OLD) != 0;
+    if ((flags & ~SHAPE_FLAGS_KNOWN) != 0) {
+        cc_reader_fail(reader);
+    }
+    shape.n_columns = read_count(reader, COLUMN_BYTES_MIN, COLUMNS_MAX);
+    shape.columns = cc_arena_array(arena, shape.n_columns, sizeof(*shape.columns));
+    for (uint32_t i = 0; i < shape.n_columns; i++) {
+        read_shape_column(reader, &shape.columns[i]);
+    }
+    if (!cc_reader_ok(reader)) {
+        return CC_MALFORMED;
+    }
+    *shape_out = shape;
+    return CC_OK;
+}
+
+// -- Statement ------------------------------------------------------------------------------------------------------
+
+static uint8_t flags_of(const struct rest_statement *statement)
+{
+    return (uint8_t)((statement->weak ? FLAG_WEAK : 0) | (statement->captured ? FLAG_CAPTURED : 0) |
+                     (statement->single ? FLAG_SINGLE : 0) | (statement->body_is_array ? FLAG_ARRAY : 0) |
+                     (statement->roll_back ? FLAG_ROLL_BACK : 0));
+}
+
+void rest_statement_put(struct cc_buffer *out, const struct rest_statement *statement)
+{
+    cc_put_u8(out, (uint8_t)statement->kind);
+    cc_put_u8(out, flags_of(statement));
+    cc_put_string(out, statement->sql);
+    cc_put_varint(out, statement->n_parameters);
+    for (uint32_t i = 0; i < statement->n_parameters; i++) {
+        cc_put_nullable(out, statement->parameters[i]);
+    }
+    rest_shape_put(out, &statement->shape);
+    cc_put_varint(out, statement->rows_max);
+    cc_put_varint(out, statement->n_settings);
+    for (uint32_t i = 0; i < statement->n_settings; i++) {
+        cc_put_string(out, statement->settings[i].name);
+        cc_put_nullable(out, statement->settings[i].value);
+    }
+    cc_put_varint(out, statement->n_sequences);
+    for (uint32_t i = 0; i < statement->n_sequences; i++) {
+        cc_put_string(out, statement->sequences[i]);
+    }
+}
+
+static void read_kind_and_flags(struct cc_reader *reader, struct rest_statement *statement)
+{
+    uint8_t kind = cc_read_u8(reader);
+    uint8_t flags = cc_read_u8(reader);
+    if (kind < REST_READ || kind > REST_CALL || (flags & ~FLAGS_KNOWN) != 0) {
+        cc_reader_fail(reader);
+        return;
+    }
+    statement->kind = (enum rest_statement_kind)kind;
+    statement->weak = (flags & FLAG_WEAK) != 0;
+    statement->captured = (flags & FLAG_CAPTURED) != 0;
+    statement->single = (flags & FLAG_SINGLE) != 0;
+    statement->body_is_array = (flags & FLAG_ARRAY) != 0;
+    statement->roll_back = (flags & FLAG_ROLL_BACK) != 0;
+}
+
+static void read_parameters(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement)
+{
+    statement->n_parameters = read_count(reader, 1, CC_PARAMETERS_MAX);
+    statement->parameters = cc_arena_array(arena, statement->n_parameters, sizeof(*statement->parameters));
+    for (uint32_t i = 0; i < statement->n_parameters; i++) {
+        statement->parameters[i] = cc_read_nullable(reader);
+    }
+}
+
+static void read_settings(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement)
+{
+    statement->n_settings = read_count(reader, 2, UINT32_MAX);
+    statement->settings = cc_arena_array(arena, statement->n_settings, sizeof(*statement->settings));
+    for (uint32_t i = 0; i < statement->n_settings; i++) {
+        statement->settings[i].name = cc_read_string(reader);
+        statement->settings[i].value = cc_read_nullable(reader);
+    }
+}
+
+static void read_sequences(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement)
+{
+    statement->n_sequences = read_count(reader, 1, UINT32_MAX);
+    statement->sequences = cc_arena_array(arena, statement->n_sequences, sizeof(*statement->sequences));
+    for (uint32_t i = 0; i < statement->n_sequences; i++) {
+        statement->sequences[i] = cc_read_string(reader);
+    }
+}
+
+enum cc_status rest_statement_read(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement_out)
+{
+    struct rest_statement statement = {0};
+    read_kind_and_flags(reader, &statement);
+    statement.sql = cc_read_string(reader);
+    read_parameters(reader, arena, &statement);
+    enum cc_status status = rest_shape_read(reader, arena, &statement.shape);
+    if (status != CC_OK) {
+        return status;
+    }
+    statement.rows_max = cc_read_varint(reader);
+    read_settings(reader, arena, &statement);
+    read_sequences(reader, arena, &statement);
+    if (!cc_reader_ok(reader)) {
+        return CC_MALFORMED;
+    }
+    *statement_out = statement;
+    return CC_OK;
+}
