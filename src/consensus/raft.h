@@ -31,6 +31,11 @@ struct raft_membership {
     struct raft_member members[CC_REPLICAS_MAX];
 };
 
+// The payload of a RAFT_ENTRY_CONFIG, version 1; members are written in the order of their ids.
+void raft_membership_put(struct cc_buffer *out, const struct raft_membership *membership);
+// CC_MALFORMED; also without a voter, or with ids that do not ascend.
+enum cc_status raft_membership_read(struct cc_slice bytes, struct raft_membership *membership_out) CC_CHECKED;
+
 // What survives a crash besides the entries.
 struct raft_hard_state {
     uint64_t term;
@@ -42,7 +47,7 @@ struct raft_options {
     struct raft_membership membership; // at the start of the log
     uint64_t election_us;  // minimum election timeout; drawn from [1, 2) times this, biased by rank
     uint64_t heartbeat_us;
-    uint64_t seed;
+    uint64_t seed;         // another one at every start: also read requests are numbered from it
     uint32_t rank;         // 0: first in line. Rank r waits r/n_members of election_us longer
 };
 
@@ -52,9 +57,10 @@ struct raft;
 // event). known_commit: entries up to here are known to be committed (applied in PostgreSQL); 0 if unknown.
 struct raft *raft_create(const struct raft_options *options, struct raft_hard_state hard_state);
 void raft_destroy(struct raft *raft); // NULL is fine
-// Takes a reference on the payload. Replaces what was at entry->index and above. CC_CORRUPT when it leaves a gap or the term falls.
+// Takes a reference on the payload. Replaces what was at entry->index and above; ignored at or below the base. CC_CORRUPT when it
+// leaves a gap, the term falls or is above the hard state's, known commits would be replaced, or a membership is malformed.
 enum cc_status raft_restore_entry(struct raft *raft, const struct raft_entry *entry) CC_CHECKED;
-// The log begins after a snapshot at (index, term): call before raft_restore_entry.
+// The log begins after a snapshot at (index, term): what was restored before is dropped unless it holds (index, term).
 void raft_restore_base(struct raft *raft, uint64_t index, uint64_t term);
 // Replaces the hard state given to raft_create, before the first event.
 void raft_restore_hard_state(struct raft *raft, struct raft_hard_state hard_state);
@@ -65,9 +71,12 @@ void raft_restore_commit(struct raft *raft, uint64_t known_commit);
 void raft_tick(struct raft *raft, uint64_t now_us);
 // When raft_tick should be called next at the latest.
 uint64_t raft_next_tick_us(const struct raft *raft);
-// Messages from non-members are ignored; the message's entries' payloads are referenced as needed.
+// Replies from non-members are ignored; their requests are served, since a new member may be ahead of this log (thesis 4.1).
+// Messages that contradict themselves are ignored. The entries' payloads are referenced as needed.
 void raft_receive(struct raft *raft, uint64_t now_us, const struct raft_message *message);
-// Appends an entry. CC_NOT_LEADER, CC_UNAVAILABLE (transfer under way, too much in flight). The payload is referenced.
+// Appends an entry. CC_NOT_LEADER, CC_UNAVAILABLE (transfer under way, too much in flight), CC_TOO_LARGE. The payload is referenced.
+// RAFT_ENTRY_CONFIG (payload: raft_membership_put): one member may change at a time: CC_INVALID; not before the last change and an entry
+// of this term are committed: CC_UNAVAILABLE (thesis 4.1 and the correction of 2015).
 enum cc_status raft_propose(struct raft *raft, enum raft_entry_kind kind, uint64_t hlc, struct cc_blob *payload,
                             uint64_t *index_out) CC_CHECKED;
 // Everything handed out with persist_number <= number is durable.
@@ -75,16 +84,23 @@ void raft_persisted(struct raft *raft, uint64_t now_us, uint64_t number);
 // Asks for a read index (thesis 6.4); the result comes in raft_output.reads under the same context.
 void raft_read(struct raft *raft, uint64_t now_us, uint64_t context);
 // Hands leadership to `target`, or to the most advanced voter when 0 (thesis 3.10). Time-boxed to one election timeout.
+// CC_NOT_LEADER, CC_INVALID (not another voter), CC_UNAVAILABLE (one is under way, or the target has not answered lately).
 enum cc_status raft_transfer(struct raft *raft, uint64_t now_us, uint32_t target) CC_CHECKED;
 // A replica that is not eligible (its PostgreSQL is down) votes and stores, but does not campaign.
 // A leader that becomes ineligible transfers leadership away.
 void raft_set_eligible(struct raft *raft, uint64_t now_us, bool eligible);
-// The payloads of entries [entries[0].index, ...) asked for by raft_output.load arrive from disk.
+// The payloads of entries [entries[0].index, ...) asked for by raft_output.loads arrive from disk; at most CC_APPEND_BYTES_MAX
+// of them are used. None: they could not be read, asked for again at the next heartbeat. Payloads are referenced.
 void raft_loaded(struct raft *raft, uint64_t now_us, uint32_t peer, const struct raft_entry *entries, size_t n_entries);
 // The connection to a peer was lost or made: flow control starts again for it.
 void raft_peer_reset(struct raft *raft, uint64_t now_us, uint32_t peer);
 // The caller needs no payload at or below `index` any more; the core may drop what followers do not need from memory.
+// Above it payloads stay in memory as long as they fit into CC_LOG_CACHE_BYTES_MAX.
 void raft_release(struct raft *raft, uint64_t index);
+// The log on disk begins after `index` now, which is committed and stored here.
+void raft_compact(struct raft *raft, uint64_t index);
+// A snapshot of the state at (index, term) is installed and durable: the log goes on after it. Ignored at or below the commit index.
+void raft_install_snapshot(struct raft *raft, uint64_t now_us, uint64_t index, uint64_t term, const struct raft_membership *membership);
 
 // -- Effects --------------------------------------------------------------------------------------------------------
 
@@ -109,7 +125,7 @@ struct raft_output {
     size_t n_messages;
     const struct raft_load *loads;
     size_t n_loads;
-    uint64_t commit; // entries up to here are committed
+    uint64_t commit; // entries up to here are committed, and durable here: they may be applied
     const struct raft_read_result *reads;
     size_t n_reads;
     bool role_changed; // role, term or leader differ from the last output
@@ -123,7 +139,7 @@ bool raft_has_output(const struct raft *raft);
 enum raft_role raft_role(const struct raft *raft);
 uint64_t raft_term(const struct raft *raft);
 uint32_t raft_leader(const struct raft *raft); // 0: unknown
-uint64_t raft_commit(const struct raft *raft);
+uint64_t raft_commit(const struct raft *raft); // as in the output: committed and durable here
 uint64_t raft_first_index(const struct raft *raft); // of the first entry that the log holds
 uint64_t raft_last_index(const struct raft *raft);
 uint64_t raft_persisted_index(const struct raft *raft);
@@ -133,7 +149,9 @@ uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 const struct raft_entry *raft_entry_at(const struct raft *raft, uint64_t index);
 // True on a leader that has committed an entry of its own term.
 bool raft_is_settled(const struct raft *raft);
-const struct raft_membership *raft_membership(const struct raft *raft);
+const struct raft_membership *raft_membership(const struct raft *raft); // in force
+// > 0: the leader's log begins after this index, and this replica needs a snapshot at or above it.
+uint64_t raft_snapshot_wanted(const struct raft *raft);
 
 struct raft_progress {
     uint32_t id;
