@@ -75,8 +75,8 @@ static void skip_value(struct scan *scan)
     }
 }
 
-// Moves to the value of the key and returns where the key begins, or NULL. A key that holds dots is found by the whole rest.
-static const uint8_t *enter_key(struct scan *scan, struct cc_slice name, const char *rest)
+// Moves to the value of the key and returns where the key begins, or NULL.
+static const uint8_t *enter_key(struct scan *scan, struct cc_slice name)
 {
     if (!skip_char(scan, '{')) {
         return NULL;
@@ -91,7 +91,7 @@ static const uint8_t *enter_key(struct scan *scan, struct cc_slice name, const c
         if (!skip_char(scan, ':')) {
             return NULL;
         }
-        if (cc_slice_equal(key, name) || cc_slice_equal_text(key, rest)) {
+        if (cc_slice_equal(key, name)) {
             return begin;
         }
         skip_value(scan);
@@ -127,9 +127,16 @@ static const uint8_t *enter_step(struct scan *scan, const char **path)
         return enter_index(scan, index);
     }
     step += *step == '.';
+    // A wrong key may itself hold dots and brackets.
+    struct scan whole = *scan;
+    const uint8_t *found = enter_key(&whole, cc_slice_text(step));
+    if (found != NULL) {
+        *path = step + strlen(step);
+        return found;
+    }
     size_t n = strcspn(step, ".[");
     *path = step + n;
-    return enter_key(scan, cc_slice_of(step, n), step);
+    return enter_key(scan, cc_slice_of(step, n));
 }
 
 static size_t line_at(const struct scan *scan, const uint8_t *place)
