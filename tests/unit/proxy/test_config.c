@@ -127,7 +127,7 @@ static void an_unknown_key_is_refused_with_the_nearest(void **state)
     expect_refused(HEAD ",\"zzzzzzzzzzzz\":1}", "config.json:5: zzzzzzzzzzzz: no such key");
     expect_refused(HEAD ",\"timeouts.election_ms\":500}", "config.json:5: timeouts.election_ms: no such key");
     expect_refused(HEAD ",\"replicas[]\":500}", "config.json:5: replicas[]: no such key, did you mean replicas?");
-    expect_refused(HEAD ",\"\":500}", "config.json:5: : no such key");
+    expect_refused(HEAD ",\"\":500}", "config.json:1: no such key");
 }
 
 static void a_wrong_type_is_refused(void **state)
