@@ -64,6 +64,7 @@ enum cc_status raft_restore_entry(struct raft *raft, const struct raft_entry *en
 void raft_restore_base(struct raft *raft, uint64_t index, uint64_t term);
 // Replaces the hard state given to raft_create, before the first event.
 void raft_restore_hard_state(struct raft *raft, struct raft_hard_state hard_state);
+// After the entries.
 void raft_restore_commit(struct raft *raft, uint64_t known_commit);
 
 // -- Events. now_us: monotonic microseconds, never falling. ---------------------------------------------------------

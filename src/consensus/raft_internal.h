@@ -180,6 +180,7 @@ struct raft {
 };
 
 // raft.c
+void raft_advance(struct raft *raft, uint64_t now_us); // takes over the time; the first event starts the timers
 // Queues a message; `after`: the persist number that must be done first, besides the last change of term or vote.
 void raft_queue(struct raft *raft, const struct raft_message *message, uint64_t after);
 void raft_mark_hard_state(struct raft *raft);

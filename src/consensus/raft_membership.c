@@ -1,0 +1,224 @@
+// Members, peers and quorums. The newest membership in the log is in force, committed or not (thesis 4.1).
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "consensus/raft_internal.h"
+
+enum { MEMBERSHIP_VERSION = 1 };
+
+static int compare_members(const void *a, const void *b)
+{
+    const struct raft_member *left = a;
+    const struct raft_member *right = b;
+    return (left->id > right->id) - (left->id < right->id);
+}
+
+void raft_membership_put(struct cc_buffer *out, const struct raft_membership *membership)
+{
+    struct raft_membership sorted = *membership;
+    qsort(sorted.members, sorted.n_members, sizeof(sorted.members[0]), compare_members);
+    cc_put_u8(out, MEMBERSHIP_VERSION);
+    cc_put_varint(out, sorted.n_members);
+    for (uint32_t i = 0; i < sorted.n_members; i++) {
+        cc_put_varint(out, sorted.members[i].id);
+        cc_put_u8(out, sorted.members[i].voter ? 1 : 0);
+    }
+}
+
+enum cc_status raft_membership_read(struct cc_slice bytes, struct raft_membership *membership_out)
+{
+    struct cc_reader reader = cc_reader_of(bytes);
+    struct raft_membership membership = {0};
+    uint8_t version = cc_read_u8(&reader);
+    membership.n_members = (uint32_t)cc_read_count(&reader, CC_REPLICAS_MAX);
+    uint32_t n_voters = 0;
+    uint64_t last_id = 0;
+    for (uint32_t i = 0; i < membership.n_members; i++) {
+        uint64_t id = cc_read_count(&reader, UINT32_MAX);
+        uint8_t voter = cc_read_u8(&reader);
+        if (id <= last_id || voter > 1) {
+            return CC_MALFORMED;
+        }
+        membership.members[i] = (struct raft_member){.id = (uint32_t)id, .voter = voter == 1};
+        n_voters += voter;
+        last_id = id;
+    }
+    if (cc_reader_end(&reader) != CC_OK || version != MEMBERSHIP_VERSION || n_voters == 0) {
+        return CC_MALFORMED;
+    }
+    *membership_out = membership;
+    return CC_OK;
+}
+
+static const struct raft_member *member_find(const struct raft_membership *membership, uint32_t id)
+{
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        if (membership->members[i].id == id) {
+            return &membership->members[i];
+        }
+    }
+    return NULL;
+}
+
+// Members of `a` that `b` lacks or, when asked, has in the other role.
+static uint32_t count_differences(const struct raft_membership *a, const struct raft_membership *b, bool also_roles)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < a->n_members; i++) {
+        const struct raft_member *other = member_find(b, a->members[i].id);
+        if (other == NULL || (also_roles && other->voter != a->members[i].voter)) {
+            n++;
+        }
+    }
+    return n;
+}
+
+bool raft_membership_is_single_change(const struct raft_membership *a, const struct raft_membership *b)
+{
+    return count_differences(a, b, true) + count_differences(b, a, false) == 1;
+}
+
+const struct raft_membership *raft_membership(const struct raft *raft)
+{
+    return &raft->configs[raft->n_configs - 1].membership;
+}
+
+uint64_t raft_config_index(const struct raft *raft)
+{
+    return raft->configs[raft->n_configs - 1].index;
+}
+
+struct raft_peer *raft_peer_find(struct raft *raft, uint32_t id)
+{
+    for (uint32_t i = 0; i < raft->n_peers; i++) {
+        if (raft->peers[i].id == id) {
+            return &raft->peers[i];
+        }
+    }
+    return NULL;
+}
+
+void raft_peer_forget_loaded(struct raft_peer *peer)
+{
+    for (size_t i = 0; i < peer->n_loaded; i++) {
+        cc_blob_unref(peer->loaded[i].payload);
+    }
+    free(peer->loaded);
+    peer->loaded = NULL;
+    peer->n_loaded = 0;
+    peer->loaded_sent = false;
+}
+
+// Brings the peers in line with the membership in force; those that stay keep what is known about them.
+static void refresh_peers(struct raft *raft)
+{
+    const struct raft_membership *membership = raft_membership(raft);
+    struct raft_peer peers[CC_REPLICAS_MAX];
+    uint32_t n_peers = 0;
+    raft->self_voter = false;
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        const struct raft_member *member = &membership->members[i];
+        if (member->id == raft->options.id) {
+            raft->self_voter = member->voter;
+            continue;
+        }
+        struct raft_peer *place = &peers[n_peers++];
+        struct raft_peer *known = raft_peer_find(raft, member->id);
+        if (known != NULL) {
+            *place = *known;
+            known->loaded = NULL; // moved
+            known->n_loaded = 0;
+            place->voter = member->voter;
+            continue;
+        }
+        *place = (struct raft_peer){.id = member->id, .voter = member->voter};
+        if (raft->role == RAFT_LEADER) {
+            raft_peer_start(raft, place);
+        }
+    }
+    for (uint32_t i = 0; i < raft->n_peers; i++) {
+        raft_peer_forget_loaded(&raft->peers[i]);
+    }
+    memcpy(raft->peers, peers, n_peers * sizeof(peers[0]));
+    raft->n_peers = n_peers;
+    raft_role_refresh(raft);
+}
+
+static void push_config(struct raft *raft, uint64_t index, const struct raft_membership *membership)
+{
+    raft->configs = cc_grow(raft->configs, &raft->configs_capacity, raft->n_configs + 1, sizeof(*raft->configs));
+    raft->configs[raft->n_configs++] = (struct raft_config){.index = index, .membership = *membership};
+}
+
+void raft_config_add(struct raft *raft, uint64_t index, const struct raft_membership *membership)
+{
+    push_config(raft, index, membership);
+    refresh_peers(raft);
+}
+
+void raft_config_truncate(struct raft *raft, uint64_t last)
+{
+    size_t n_before = raft->n_configs;
+    while (raft->n_configs > 1 && raft_config_index(raft) > last) {
+        raft->n_configs--;
+    }
+    assert(raft_config_index(raft) <= last);
+    if (raft->n_configs != n_before) {
+        refresh_peers(raft);
+    }
+}
+
+void raft_config_committed(struct raft *raft)
+{
+    size_t n_old = 0;
+    while (n_old + 1 < raft->n_configs && raft->configs[n_old + 1].index <= raft->commit) {
+        n_old++;
+    }
+    raft->n_configs -= n_old;
+    memmove(raft->configs, raft->configs + n_old, raft->n_configs * sizeof(*raft->configs));
+}
+
+void raft_config_reset(struct raft *raft, uint64_t index, const struct raft_membership *membership)
+{
+    size_t n_old = 0; // those that the snapshot covers
+    while (n_old < raft->n_configs && raft->configs[n_old].index <= index) {
+        n_old++;
+    }
+    size_t n_newer = raft->n_configs - n_old;
+    raft->configs = cc_grow(raft->configs, &raft->configs_capacity, n_newer + 1, sizeof(*raft->configs));
+    memmove(raft->configs + 1, raft->configs + n_old, n_newer * sizeof(*raft->configs));
+    raft->configs[0] = (struct raft_config){.index = index, .membership = *membership};
+    raft->n_configs = n_newer + 1;
+    refresh_peers(raft);
+}
+
+uint32_t raft_n_voters(const struct raft *raft)
+{
+    uint32_t n = raft->self_voter ? 1 : 0;
+    for (uint32_t i = 0; i < raft->n_peers; i++) {
+        n += raft->peers[i].voter ? 1 : 0;
+    }
+    return n;
+}
+
+uint64_t raft_quorum_value(const struct raft *raft, uint64_t self, const uint64_t *values)
+{
+    uint64_t sorted[CC_REPLICAS_MAX]; // descending
+    uint32_t n = 0;
+    for (uint32_t i = 0; i <= raft->n_peers; i++) {
+        bool is_self = i == raft->n_peers;
+        if (is_self ? !raft->self_voter : !raft->peers[i].voter) {
+            continue;
+        }
+        uint64_t value = is_self ? self : values[i];
+        uint32_t at = n++;
+        while (at > 0 && sorted[at - 1] < value) {
+            sorted[at] = sorted[at - 1];
+            at--;
+        }
+        sorted[at] = value;
+    }
+    return n > 0 ? sorted[n / 2] : 0; // reached by n / 2 + 1 of them
+}
