@@ -113,6 +113,7 @@ struct strong {
     bool loading;             // entries to apply were asked for from disk
     uint64_t executed;        // LEAD: state of the open transaction
     uint32_t executed_schema; // LEAD: schema version in the open transaction
+    uint64_t lead_term;       // LEAD: of this office
     uint32_t n_open;          // LEAD: batches executed since the last COMMIT
     bool migrating;           // LEAD: the open transaction holds a migration: nothing more goes in
     struct job *executing;    // LEAD: at most one
@@ -146,7 +147,7 @@ struct weak_write {
     struct cc_blob *operation;
     struct cc_blob *outcome;    // once executed
     uint64_t sequence;          // of its change set; 0: changed nothing
-    uint64_t log_number;        // its change set is durable with this
+    bool answered;              // its deadline has passed
     struct weak_write *prev, *next;
 };
 
@@ -170,10 +171,11 @@ struct weak {
     struct crdt_origin self;
     uint64_t next_sequence;
     uint64_t synced;               // log number that is durable
+    uint64_t replay_until;         // own sequences up to here may be missing in the database: they are merged before new writes
     struct weak_write *queue;      // not executed yet
     uint32_t n_queued;
     struct weak_write *executed;   // in the open transaction, in order of execution
-    struct weak_write *committing; // WEAK_COMMIT is under way
+    struct weak_write *committing; // logged: answered when the database's frontier has reached them
     struct job *executing;
     uint32_t n_open;
     struct job *merging;
@@ -184,6 +186,7 @@ struct weak {
     NODE_ARRAY(struct incoming) incoming;
     size_t incoming_bytes;
     uint64_t frontier_told_us;
+    bool frontier_moved;           // since it was told
 };
 
 // -- Peers (node_peer.c) ---------------------------------------------------------------------------------------------
@@ -201,6 +204,8 @@ struct peer {
     int64_t clock_offset_ms; // its wall clock minus ours when it was heard
     bool frontier_known;
     struct crdt_frontier frontier;
+    struct crdt_frontier frontier_before; // about a second ago, to see who is stuck
+    uint64_t frontier_before_us;
     uint64_t pushed;       // own sequence sent on this connection; 0: its frontier is not known yet
     bool fetching;         // a FETCH for it is under way
     uint64_t asked_us;     // when we last told it our frontier out of turn

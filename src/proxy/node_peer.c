@@ -1,0 +1,293 @@
+// Frames between nodes: {u8 version, u8 kind, u64 hlc, u64 wall ms, body}. Every frame carries the sender's clock.
+#include "proxy/node_internal.h"
+
+#include <stdlib.h>
+
+enum { FRAME_VERSION = 1 };
+
+enum frame_kind {
+    FRAME_HELLO = 1,         // facts of the database, incarnation
+    FRAME_RAFT = 2,          // raft_message
+    FRAME_FORWARD = 3,       // u8 attempt, operation
+    FRAME_FORWARD_REPLY = 4, // id, u64 index, outcome
+    FRAME_FRONTIER = 5,      // applied, schema version, role, frontier
+    FRAME_CHANGES = 6,       // count, change sets
+};
+
+struct peer *peer_find(struct node *node, uint32_t id)
+{
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        if (node->peers[i].id == id) {
+            return &node->peers[i];
+        }
+    }
+    return NULL;
+}
+
+static struct cc_buffer frame_begin(struct node *node, enum frame_kind kind)
+{
+    struct cc_buffer frame = {0};
+    cc_put_u8(&frame, FRAME_VERSION);
+    cc_put_u8(&frame, (uint8_t)kind);
+    cc_put_u64(&frame, node->clock.last);
+    cc_put_u64(&frame, node->time.wall_ms);
+    return frame;
+}
+
+static void frame_send(struct node *node, uint32_t peer, struct cc_buffer *frame)
+{
+    node_send(node, peer, cc_buffer_slice(frame));
+    cc_buffer_finish(frame);
+}
+
+// -- Sending ---------------------------------------------------------------------------------------------------------
+
+void peer_send_raft(struct node *node, const struct raft_message *message)
+{
+    struct peer *peer = peer_find(node, message->to);
+    if (peer == NULL || !peer->up || peer->refused != NULL) {
+        return;
+    }
+    struct cc_buffer frame = frame_begin(node, FRAME_RAFT);
+    raft_message_put(&frame, message);
+    frame_send(node, peer->id, &frame);
+}
+
+void peer_send_hello(struct node *node, struct peer *peer)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_HELLO);
+    cc_put_u32(&frame, node->options.incarnation);
+    cc_put_string(&frame, cc_buffer_slice(&node->facts_of_database));
+    frame_send(node, peer->id, &frame);
+}
+
+void peer_send_frontier(struct node *node, struct peer *peer)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_FRONTIER);
+    cc_put_u64(&frame, node->strong.applied);
+    cc_put_u32(&frame, node->strong.schema_version);
+    cc_put_u8(&frame, (uint8_t)raft_role(node->raft));
+    cc_put_u8(&frame, node->weak.up);
+    crdt_frontier_put(&frame, &node->weak.frontier);
+    frame_send(node, peer->id, &frame);
+}
+
+void peer_tell_frontier(struct node *node)
+{
+    node->weak.frontier_told_us = node->time.now_us;
+    node->weak.frontier_moved = false;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        if (node->peers[i].up) {
+            peer_send_frontier(node, &node->peers[i]);
+        }
+    }
+}
+
+void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_FORWARD);
+    cc_put_u8(&frame, pending->uncertain);
+    cc_put_bytes(&frame, cc_blob_slice(pending->operation));
+    frame_send(node, peer->id, &frame);
+}
+
+void peer_send_forward_reply(struct node *node, uint32_t id, const uint8_t operation[OPERATION_ID_BYTES], uint64_t index,
+                             struct cc_slice outcome)
+{
+    struct peer *peer = peer_find(node, id);
+    if (peer == NULL || !peer->up) {
+        return;
+    }
+    struct cc_buffer frame = frame_begin(node, FRAME_FORWARD_REPLY);
+    cc_put_bytes(&frame, cc_slice_of(operation, OPERATION_ID_BYTES));
+    cc_put_u64(&frame, index);
+    cc_put_string(&frame, outcome);
+    frame_send(node, peer->id, &frame);
+}
+
+void peer_send_changes(struct node *node, struct peer *peer, const struct cc_slice *sets, size_t n_sets)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_CHANGES);
+    cc_put_varint(&frame, n_sets);
+    for (size_t i = 0; i < n_sets; i++) {
+        cc_put_string(&frame, sets[i]);
+    }
+    frame_send(node, peer->id, &frame);
+}
+
+// -- Receiving -------------------------------------------------------------------------------------------------------
+
+static void receive_hello(struct node *node, struct peer *peer, struct cc_reader *reader)
+{
+    uint32_t incarnation = cc_read_u32(reader);
+    struct cc_slice facts = cc_read_string(reader);
+    if (cc_reader_end(reader) != CC_OK || incarnation != peer->incarnation) {
+        return;
+    }
+    struct cc_slice own = cc_buffer_slice(&node->facts_of_database);
+    if (facts.n == 0 || own.n == 0) {
+        return; // one of the databases is not up yet; it will say hello again
+    }
+    if (cc_slice_equal(facts, own)) {
+        peer->refused = NULL;
+        return;
+    }
+    peer->refused = "its PostgreSQL differs in version, encoding or collation";
+    struct cc_buffer text = {0};
+    cc_buffer_printf(&text, "ours: %.*s; its: %.*s", (int)own.n, (const char *)own.data, (int)facts.n, (const char *)facts.data);
+    node_fact(node, NODE_FACT_PEER_REFUSED, peer->id, 0, 0, cc_buffer_text(&text));
+    cc_buffer_finish(&text);
+}
+
+static void receive_raft(struct node *node, struct peer *peer, struct cc_slice body)
+{
+    struct raft_message message;
+    if (raft_message_read(body, &message) != CC_OK) {
+        return;
+    }
+    if (message.from == peer->id && message.to == node->options.raft.id) {
+        raft_receive(node->raft, node->time.now_us, &message);
+    }
+    raft_message_finish(&message);
+}
+
+static void receive_forward(struct node *node, struct peer *peer, struct cc_reader *reader)
+{
+    uint8_t attempt = cc_read_u8(reader);
+    struct cc_slice bytes = cc_read_bytes(reader, cc_reader_left(reader));
+    struct operation operation;
+    if (!cc_reader_ok(reader) || operation_peek(bytes, &operation) != CC_OK || operation.weak) {
+        return;
+    }
+    forward_submit(node, 0, peer->id, attempt, &operation, bytes);
+    strong_pump(node);
+}
+
+static void receive_frontier(struct node *node, struct peer *peer, struct cc_reader *reader)
+{
+    struct crdt_frontier frontier;
+    uint64_t applied = cc_read_u64(reader);
+    uint32_t schema_version = cc_read_u32(reader);
+    uint8_t role = cc_read_u8(reader);
+    bool weak_up = cc_read_u8(reader) != 0;
+    if (crdt_frontier_read(reader, &frontier) != CC_OK || cc_reader_end(reader) != CC_OK || role >= RAFT_ROLES) {
+        return;
+    }
+    peer->applied = applied;
+    peer->schema_version = schema_version;
+    peer->role = (enum raft_role)role;
+    if (weak_up) {
+        struct crdt_origin self = node->weak.self;
+        uint64_t theirs = crdt_frontier_get(&frontier, self);
+        if (theirs < crdt_frontier_get(&peer->frontier, self)) {
+            peer->pushed = theirs; // its PostgreSQL crashed and lost what it had merged
+        }
+        peer->frontier = frontier;
+        weak_peer_frontier(node, peer);
+    }
+}
+
+static void observe_clock(struct node *node, struct peer *peer, uint64_t hlc, uint64_t wall_ms)
+{
+    peer->clock_offset_ms = (int64_t)(wall_ms - node->time.wall_ms);
+    peer->clock_known = true;
+    if (clock_hlc_observe(&node->clock, hlc, node->time.wall_ms) != CC_OK) {
+        node_fact(node, NODE_FACT_CLOCK, peer->id, clock_hlc_ms(hlc) - node->time.wall_ms, 0, NULL);
+    }
+}
+
+void node_peer_frame(struct node *node, struct node_time time, uint32_t id, struct cc_slice bytes)
+{
+    node->time = time;
+    struct peer *peer = peer_find(node, id);
+    struct cc_reader reader = cc_reader_of(bytes);
+    uint8_t version = cc_read_u8(&reader);
+    uint8_t kind = cc_read_u8(&reader);
+    uint64_t hlc = cc_read_u64(&reader);
+    uint64_t wall_ms = cc_read_u64(&reader);
+    if (peer == NULL || !peer->up || !cc_reader_ok(&reader) || version != FRAME_VERSION) {
+        return;
+    }
+    peer->heard_us = time.now_us;
+    observe_clock(node, peer, hlc, wall_ms);
+    if (kind == FRAME_HELLO) {
+        receive_hello(node, peer, &reader);
+        return;
+    }
+    if (peer->refused != NULL) {
+        return;
+    }
+    struct cc_slice body = cc_slice_of(reader.at, cc_reader_left(&reader));
+    switch (kind) {
+    case FRAME_RAFT:
+        receive_raft(node, peer, body);
+        break;
+    case FRAME_FORWARD:
+        receive_forward(node, peer, &reader);
+        break;
+    case FRAME_FORWARD_REPLY:
+        forward_reply(node, id, body);
+        break;
+    case FRAME_FRONTIER:
+        receive_frontier(node, peer, &reader);
+        break;
+    case FRAME_CHANGES:
+        weak_changes(node, peer, &reader);
+        break;
+    default:
+        break; // of a later version: not for us
+    }
+}
+
+void node_peer_up(struct node *node, struct node_time time, uint32_t id, uint32_t incarnation)
+{
+    node->time = time;
+    struct peer *peer = peer_find(node, id);
+    if (peer == NULL) {
+        return;
+    }
+    *peer = (struct peer){.id = id, .up = true, .incarnation = incarnation, .heard_us = time.now_us, .applied = peer->applied};
+    raft_peer_reset(node->raft, time.now_us, id);
+    peer_send_hello(node, peer);
+    peer_send_frontier(node, peer);
+    forward_pump(node);
+}
+
+void node_peer_down(struct node *node, struct node_time time, uint32_t id)
+{
+    node->time = time;
+    struct peer *peer = peer_find(node, id);
+    if (peer == NULL || !peer->up) {
+        return;
+    }
+    peer->up = false;
+    raft_peer_reset(node->raft, time.now_us, id);
+    forward_peer_lost(node, id);
+}
+
+// -- Clocks ----------------------------------------------------------------------------------------------------------
+
+static int compare_offsets(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+bool peer_clock_is_off(const struct node *node, int64_t *median_ms_out)
+{
+    int64_t offsets[CC_REPLICAS_MAX];
+    size_t n = 0;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        if (node->peers[i].up && node->peers[i].clock_known) {
+            offsets[n++] = node->peers[i].clock_offset_ms;
+        }
+    }
+    if (n == 0) {
+        return false;
+    }
+    qsort(offsets, n, sizeof(offsets[0]), compare_offsets);
+    // The median of the others; of an even number the one closer to ours, so that two replicas cannot both be wrong.
+    int64_t low = offsets[(n - 1) / 2], high = offsets[n / 2];
+    *median_ms_out = llabs(low) < llabs(high) ? low : high;
+    return llabs(*median_ms_out) > (int64_t)node->options.clock_skew_ms_max;
+}

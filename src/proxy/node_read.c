@@ -1,0 +1,189 @@
+// Linearizable reads: one ReadIndex for all reads of a turn (thesis 6.4), then wait until this database has committed it.
+#include "proxy/node_internal.h"
+
+#include <stdlib.h>
+
+static struct read_group *group_create(struct node *node)
+{
+    struct read_group *group = cc_alloc(sizeof(*group));
+    group->context = ++node->next_context;
+    return group;
+}
+
+static void group_free(struct read_group *group)
+{
+    free(group->waiters.at);
+    free(group);
+}
+
+static void refuse(struct node *node, uint64_t token)
+{
+    struct cc_slice refusal;
+    if (node->strong.state == STRONG_HALTED) {
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC104", node->strong.halted, "Read at another replica");
+    } else {
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC109", "This replica could not make sure in time that it would read the newest rows",
+                               "Try again, or read with Prefer: consistency=local");
+    }
+    node_answer_outcome(node, token, refusal, 0);
+}
+
+void read_submit(struct node *node, uint64_t token, uint64_t index, uint32_t timeout_ms)
+{
+    if (node->n_reads >= CC_READS_WAITING_MAX || node->strong.state == STRONG_HALTED) {
+        refuse(node, token);
+        return;
+    }
+    struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
+    node->n_reads++;
+    node->counters.counters.reads++;
+    if (index > 0) {
+        struct read_group *group = group_create(node);
+        group->index = index;
+        NODE_PUSH(group->waiters, waiter);
+        DL_APPEND(node->waiting, group);
+        return;
+    }
+    if (node->fresh == NULL) {
+        node->fresh = group_create(node);
+    }
+    NODE_PUSH(node->fresh->waiters, waiter);
+}
+
+static void ask(struct node *node, struct read_group *group)
+{
+    group->context = ++node->next_context; // a late answer to an earlier question must not count
+    group->asked_us = node->time.now_us;
+    raft_read(node->raft, node->time.now_us, group->context);
+}
+
+void read_flush(struct node *node)
+{
+    if (node->fresh == NULL) {
+        return;
+    }
+    struct read_group *group = node->fresh;
+    node->fresh = NULL;
+    DL_APPEND(node->asking, group);
+    ask(node, group);
+}
+
+void read_result(struct node *node, const struct raft_read_result *result)
+{
+    struct read_group *group;
+    DL_FOREACH(node->asking, group)
+    {
+        if (group->context == result->context) {
+            break;
+        }
+    }
+    if (group == NULL) {
+        return;
+    }
+    if (result->index == 0) {
+        group->asked_us = 0; // asked again by the next housekeeping
+        return;
+    }
+    DL_DELETE(node->asking, group);
+    group->index = result->index;
+    DL_APPEND(node->waiting, group);
+    read_applied(node);
+}
+
+static void answer_group(struct node *node, struct read_group *group)
+{
+    for (size_t i = 0; i < group->waiters.n; i++) {
+        struct node_answer answer = {.token = group->waiters.at[i].token,
+                                     .kind = NODE_ANSWER_READ,
+                                     .index = group->index,
+                                     .schema_version = node->strong.schema_version};
+        NODE_PUSH(node->out->answers, answer);
+    }
+    node->n_reads -= (uint32_t)group->waiters.n;
+}
+
+void read_applied(struct node *node)
+{
+    if (node->strong.state == STRONG_DOWN || node->strong.state == STRONG_HALTED) {
+        return;
+    }
+    struct read_group *group, *next;
+    DL_FOREACH_SAFE(node->waiting, group, next)
+    {
+        if (group->index <= node->strong.applied) {
+            DL_DELETE(node->waiting, group);
+            answer_group(node, group);
+            group_free(group);
+        }
+    }
+}
+
+bool read_wants_commit(const struct node *node, uint64_t applied)
+{
+    const struct read_group *group;
+    DL_FOREACH(node->waiting, group)
+    {
+        if (group->index > applied) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void drop_late(struct node *node, struct read_group *group)
+{
+    size_t n_kept = 0;
+    for (size_t i = 0; i < group->waiters.n; i++) {
+        struct read_waiter waiter = group->waiters.at[i];
+        if (node->time.now_us >= waiter.deadline_us || node->strong.state == STRONG_HALTED) {
+            refuse(node, waiter.token);
+            node->n_reads--;
+        } else {
+            group->waiters.at[n_kept++] = waiter;
+        }
+    }
+    group->waiters.n = n_kept;
+}
+
+void read_deadlines(struct node *node)
+{
+    struct read_group *group, *next;
+    DL_FOREACH_SAFE(node->asking, group, next)
+    {
+        drop_late(node, group);
+        if (group->waiters.n == 0) {
+            DL_DELETE(node->asking, group);
+            group_free(group);
+        } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us / 2) {
+            ask(node, group); // the question or its answer was lost, or there was no leader
+        }
+    }
+    DL_FOREACH_SAFE(node->waiting, group, next)
+    {
+        drop_late(node, group);
+        if (group->waiters.n == 0) {
+            DL_DELETE(node->waiting, group);
+            group_free(group);
+        }
+    }
+}
+
+static void free_all(struct read_group **groups)
+{
+    struct read_group *group, *next;
+    DL_FOREACH_SAFE(*groups, group, next)
+    {
+        DL_DELETE(*groups, group);
+        group_free(group);
+    }
+}
+
+void read_finish_all(struct node *node)
+{
+    free_all(&node->asking);
+    free_all(&node->waiting);
+    if (node->fresh != NULL) {
+        group_free(node->fresh);
+        node->fresh = NULL;
+    }
+}

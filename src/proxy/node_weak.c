@@ -1,0 +1,749 @@
+// Weak tables: local writes through the log with a majority of one, change sets from peers merged, frontiers exchanged.
+//
+//   local:   queue -> WEAK_EXECUTE -> change set numbered and logged -> synced -> pushed to peers, WEAK_COMMIT -> answered
+//   remote:  frame -> incoming, in order per origin -> MERGE -> frontier
+//   after a crash of PostgreSQL: own change sets above its frontier are merged like remote ones.
+#include "proxy/node_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    INCOMING_BYTES_MAX = 64 << 20,
+    PUSHED_SETS_MAX = 20000,       // sent to a peer and not yet in its frontier
+    FRONTIER_GAP_US = 50 * 1000,   // between frontiers told out of turn
+    STUCK_US = 1000 * 1000,        // no progress for so long: somebody else than the origin sends
+};
+
+void weak_init(struct node *node)
+{
+    node->weak.self = (struct crdt_origin){node->options.raft.id, node->options.incarnation};
+    node->weak.next_sequence = 1;
+}
+
+static uint64_t own_committed(const struct node *node)
+{
+    return crdt_frontier_get(&node->weak.frontier, node->weak.self);
+}
+
+// -- Own change sets -------------------------------------------------------------------------------------------------
+
+static struct own_change *own_find(struct node *node, uint64_t sequence)
+{
+    struct weak *weak = &node->weak;
+    if (weak->own_head == weak->own.n || sequence < weak->own.at[weak->own_head].sequence) {
+        return NULL;
+    }
+    uint64_t offset = sequence - weak->own.at[weak->own_head].sequence;
+    return offset < weak->own.n - weak->own_head ? &weak->own.at[weak->own_head + offset] : NULL;
+}
+
+static void own_trim(struct node *node, bool only_committed)
+{
+    struct weak *weak = &node->weak;
+    while (weak->own_bytes > NODE_OWN_CHANGES_BYTES_MAX && weak->own_head < weak->own.n) {
+        struct own_change *oldest = &weak->own.at[weak->own_head];
+        if (only_committed && oldest->sequence > own_committed(node)) {
+            break;
+        }
+        weak->own_bytes -= oldest->bytes->n;
+        cc_blob_unref(oldest->bytes);
+        weak->own_head++;
+    }
+    if (weak->own_head > 1024 && weak->own_head > weak->own.n / 2) {
+        weak->own.n -= weak->own_head;
+        memmove(weak->own.at, weak->own.at + weak->own_head, weak->own.n * sizeof(*weak->own.at));
+        weak->own_head = 0;
+    }
+}
+
+static void own_add(struct node *node, uint64_t sequence, uint64_t log_number, struct cc_blob *bytes)
+{
+    struct own_change change = {sequence, log_number, bytes};
+    NODE_PUSH(node->weak.own, change);
+    node->weak.own_bytes += bytes->n;
+}
+
+enum cc_status weak_restore(struct node *node, struct cc_slice bytes)
+{
+    struct weak *weak = &node->weak;
+    struct crdt_change_set set;
+    if (crdt_change_set_peek(bytes, &set) != CC_OK) {
+        return CC_CORRUPT;
+    }
+    clock_hlc_floor(&node->clock, set.stamp.hlc);
+    if (crdt_origin_compare(set.origin, weak->self) != 0) {
+        return CC_OK; // of an earlier life
+    }
+    if (set.sequence < weak->next_sequence) {
+        return CC_CORRUPT;
+    }
+    if (set.sequence != weak->next_sequence) { // the log was cut below: what is gone is durable in the database
+        while (weak->own_head < weak->own.n) {
+            weak->own_bytes -= weak->own.at[weak->own_head].bytes->n;
+            cc_blob_unref(weak->own.at[weak->own_head++].bytes);
+        }
+    }
+    own_add(node, set.sequence, 0, cc_blob_create(bytes.data, bytes.n));
+    weak->next_sequence = set.sequence + 1;
+    weak->replay_until = set.sequence;
+    own_trim(node, false);
+    return CC_OK;
+}
+
+// -- Sending to peers ------------------------------------------------------------------------------------------------
+
+static void fetch_for(struct node *node, struct peer *peer, struct crdt_origin origin, uint64_t sequence)
+{
+    if (peer->fetching || !node->weak.up) {
+        return;
+    }
+    struct job *job = node_job_create(node, DB_FETCH, 0);
+    job->job.origin = origin;
+    job->job.sequence = sequence;
+    job->job.peer = peer->id;
+    job->job.n_bytes_max = NODE_CHANGES_FRAME_BYTES;
+    peer->fetching = true;
+    node_job_submit(node, DB_WEAK, job);
+}
+
+// Sends own change sets that are durable in the log and that the peer was not sent yet.
+static void push_to(struct node *node, struct peer *peer)
+{
+    struct weak *weak = &node->weak;
+    if (!peer->up || !peer->frontier_known || peer->refused != NULL) {
+        return;
+    }
+    uint64_t acknowledged = crdt_frontier_get(&peer->frontier, weak->self);
+    while (peer->pushed + 1 < weak->next_sequence && peer->pushed < acknowledged + PUSHED_SETS_MAX) {
+        struct cc_slice sets[256];
+        size_t n = 0, n_bytes = 0;
+        struct own_change *change = own_find(node, peer->pushed + 1);
+        if (change == NULL) { // no longer in memory
+            if (peer->pushed + 1 <= own_committed(node)) {
+                fetch_for(node, peer, weak->self, peer->pushed + 1);
+            }
+            return;
+        }
+        while (n < 256 && n_bytes < NODE_CHANGES_FRAME_BYTES && change != NULL && change->log_number <= weak->synced) {
+            sets[n++] = cc_blob_slice(change->bytes);
+            n_bytes += change->bytes->n;
+            change = own_find(node, peer->pushed + 1 + n);
+        }
+        if (n == 0) {
+            return;
+        }
+        peer_send_changes(node, peer, sets, n);
+        peer->pushed += n;
+    }
+}
+
+void weak_synced(struct node *node, uint64_t log_number)
+{
+    node->weak.synced = log_number;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        push_to(node, &node->peers[i]);
+    }
+    weak_pump(node);
+}
+
+// Origins other than ourselves: their own replica sends, and we do when that does not help.
+static void relay_to(struct node *node, struct peer *peer, bool is_second_look)
+{
+    const struct crdt_frontier *mine = &node->weak.frontier;
+    for (uint32_t i = 0; i < mine->n; i++) {
+        struct crdt_origin origin = mine->at[i].origin;
+        uint64_t theirs = crdt_frontier_get(&peer->frontier, origin);
+        if (theirs >= mine->at[i].sequence || crdt_origin_compare(origin, node->weak.self) == 0) {
+            continue;
+        }
+        const struct peer *sender = peer_find(node, origin.replica);
+        bool origin_sends = sender != NULL && sender->up && sender->incarnation == origin.incarnation && sender != peer;
+        bool stuck = is_second_look && theirs == crdt_frontier_get(&peer->frontier_before, origin);
+        if (!origin_sends || stuck) {
+            fetch_for(node, peer, origin, theirs + 1);
+            return;
+        }
+    }
+}
+
+void weak_peer_frontier(struct node *node, struct peer *peer)
+{
+    struct weak *weak = &node->weak;
+    uint64_t theirs = crdt_frontier_get(&peer->frontier, weak->self);
+    if (theirs >= weak->next_sequence) { // they hold changes of ours that we do not know: never number those again
+        weak->next_sequence = theirs + 1;
+        weak->replay_until = theirs;
+    }
+    bool second_look = peer->frontier_before_us > 0 && node->time.now_us >= peer->frontier_before_us + STUCK_US;
+    bool stuck = second_look && theirs == crdt_frontier_get(&peer->frontier_before, weak->self);
+    if (!peer->frontier_known || peer->pushed < theirs || (stuck && peer->pushed > theirs)) {
+        peer->pushed = theirs;
+    }
+    peer->frontier_known = true;
+    push_to(node, peer);
+    relay_to(node, peer, second_look);
+    if (second_look || peer->frontier_before_us == 0) {
+        peer->frontier_before = peer->frontier;
+        peer->frontier_before_us = node->time.now_us;
+    }
+}
+
+// -- Receiving -------------------------------------------------------------------------------------------------------
+
+static struct incoming *incoming_of(struct node *node, struct crdt_origin origin)
+{
+    struct weak *weak = &node->weak;
+    for (size_t i = 0; i < weak->incoming.n; i++) {
+        if (crdt_origin_compare(weak->incoming.at[i].origin, origin) == 0) {
+            return &weak->incoming.at[i];
+        }
+    }
+    if (weak->incoming.n >= CC_ORIGINS_MAX) {
+        return NULL;
+    }
+    struct incoming incoming = {.origin = origin, .next = crdt_frontier_get(&weak->frontier, origin) + 1};
+    NODE_PUSH(weak->incoming, incoming);
+    return &weak->incoming.at[weak->incoming.n - 1];
+}
+
+static void incoming_add(struct node *node, struct incoming *incoming, struct cc_blob *set)
+{
+    NODE_PUSH(incoming->sets, cc_blob_ref(set));
+    incoming->next++;
+    node->weak.incoming_bytes += set->n;
+}
+
+static void incoming_drop(struct node *node, struct incoming *incoming)
+{
+    struct cc_blob *set = incoming->sets.at[incoming->head++];
+    node->weak.incoming_bytes -= set->n;
+    cc_blob_unref(set);
+    if (incoming->head == incoming->sets.n) {
+        incoming->head = incoming->sets.n = 0;
+    }
+}
+
+static void incoming_clear(struct node *node, struct incoming *incoming)
+{
+    while (incoming->head < incoming->sets.n) {
+        incoming_drop(node, incoming);
+    }
+}
+
+static void ask_again(struct node *node, struct peer *peer)
+{
+    if (node->time.now_us < peer->asked_us + FRONTIER_GAP_US) {
+        return;
+    }
+    peer->asked_us = node->time.now_us;
+    peer_send_frontier(node, peer);
+}
+
+// False when the set does not follow what is held: the sender must start again from our frontier.
+static bool receive_set(struct node *node, struct cc_slice bytes)
+{
+    struct weak *weak = &node->weak;
+    struct crdt_change_set set;
+    if (crdt_change_set_peek(bytes, &set) != CC_OK || set.stamp.replica != set.origin.replica ||
+        set.stamp.incarnation != set.origin.incarnation || set.sequence == 0) {
+        return true; // from a broken sender: asking again would bring the same
+    }
+    bool is_own = crdt_origin_compare(set.origin, weak->self) == 0;
+    if (is_own && set.sequence > weak->replay_until) {
+        return true;
+    }
+    struct incoming *incoming = incoming_of(node, set.origin);
+    if (incoming == NULL || set.sequence < incoming->next) {
+        return true;
+    }
+    if (set.sequence > incoming->next || weak->incoming_bytes > INCOMING_BYTES_MAX) {
+        return false;
+    }
+    struct cc_blob *blob = cc_blob_create(bytes.data, bytes.n);
+    incoming_add(node, incoming, blob);
+    cc_blob_unref(blob);
+    return true;
+}
+
+void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader)
+{
+    uint64_t n = cc_read_count(reader, CC_CHANGES_HELD_MAX);
+    bool gap = false;
+    for (uint64_t i = 0; i < n && cc_reader_ok(reader); i++) {
+        struct cc_slice bytes = cc_read_string(reader);
+        if (cc_reader_ok(reader) && !receive_set(node, bytes)) {
+            gap = true;
+        }
+    }
+    if (gap) {
+        ask_again(node, peer);
+    }
+    weak_pump(node);
+}
+
+// Own change sets that the database lost, or never got before a crash, as far as the log has them durably.
+static void replay_own(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    if (weak->replay_until <= own_committed(node)) {
+        return;
+    }
+    struct incoming *incoming = incoming_of(node, weak->self);
+    while (incoming != NULL && incoming->next <= weak->replay_until) {
+        struct own_change *change = own_find(node, incoming->next);
+        if (change == NULL || change->log_number > weak->synced) {
+            return;
+        }
+        incoming_add(node, incoming, change->bytes);
+    }
+}
+
+static bool may_merge(const struct node *node, const struct crdt_change_set *set)
+{
+    uint64_t horizon = node->time.wall_ms + node->options.clock_skew_ms_max;
+    return set->schema_version <= node->strong.schema_version && clock_hlc_ms(set->stamp.hlc) <= horizon;
+}
+
+static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blob, size_t *n_bytes)
+{
+    struct crdt_change_set set;
+    bool full = job->job.n_items >= NODE_APPLY_ENTRIES_MAX || (*n_bytes > 0 && *n_bytes + blob->n > NODE_APPLY_BYTES_MAX);
+    if (full || crdt_change_set_peek(cc_blob_slice(blob), &set) != CC_OK || !may_merge(node, &set)) {
+        return false;
+    }
+    // A later local write must win over this one.
+    if (clock_hlc_observe(&node->clock, set.stamp.hlc, node->time.wall_ms) != CC_OK) {
+        return false;
+    }
+    node_job_item(job, blob);
+    *n_bytes += blob->n;
+    return true;
+}
+
+static bool has_mergeable(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    for (size_t i = 0; i < weak->incoming.n; i++) {
+        const struct incoming *incoming = &weak->incoming.at[i];
+        struct crdt_change_set set;
+        if (incoming->head < incoming->sets.n &&
+            crdt_change_set_peek(cc_blob_slice(incoming->sets.at[incoming->head]), &set) == CC_OK && may_merge(node, &set)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void merge(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    struct job *job = node_job_create(node, DB_MERGE, NODE_APPLY_ENTRIES_MAX);
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < weak->incoming.n; i++) {
+        struct incoming *incoming = &weak->incoming.at[i];
+        size_t at = incoming->head;
+        while (at < incoming->sets.n && add_to_merge(node, job, incoming->sets.at[at], &n_bytes)) {
+            at++;
+        }
+    }
+    weak->merging = job;
+    node_job_submit(node, DB_WEAK, job);
+    node->counters.counters.merges++;
+}
+
+// -- Local writes ----------------------------------------------------------------------------------------------------
+
+static void write_free(struct weak_write *write)
+{
+    cc_blob_unref(write->operation);
+    cc_blob_unref(write->outcome);
+    free(write);
+}
+
+static void write_answer(struct node *node, struct weak_write *write)
+{
+    if (!write->answered) {
+        node_answer_outcome(node, write->token, cc_blob_slice(write->outcome), 0);
+    }
+}
+
+static bool refuse_if_unfit(struct node *node, uint64_t token, const struct operation *operation, struct cc_slice bytes)
+{
+    int64_t off_ms;
+    struct cc_slice refusal;
+    if (node->strong.state == STRONG_HALTED) {
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC104", node->strong.halted, "Write at another replica");
+    } else if (peer_clock_is_off(node, &off_ms)) {
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC105", "This replica's clock is too far from the other replicas' clocks",
+                               "Correct its clock, or write at another replica");
+    } else if (operation->schema_version != node->strong.schema_version) {
+        refusal = node_refusal(node, CC_STALE, "CC108", "The schema has changed", "Send the request again");
+    } else if (node->weak.n_queued >= CC_QUEUE_OPERATIONS_MAX || bytes.n > CC_BATCH_BYTES_MAX * 2) {
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC102", "Too many writes are waiting: the write was not executed",
+                               "Try again later or at a lower rate");
+    } else {
+        return false;
+    }
+    node_answer_outcome(node, token, refusal, 0);
+    return true;
+}
+
+void weak_submit(struct node *node, uint64_t token, const struct operation *operation, struct cc_slice bytes)
+{
+    if (refuse_if_unfit(node, token, operation, bytes)) {
+        return;
+    }
+    struct weak_write *write = cc_alloc(sizeof(*write));
+    write->token = token;
+    write->deadline_us = node->time.now_us + operation->timeout_ms * 1000ull;
+    write->schema_version = operation->schema_version;
+    write->operation = cc_blob_create(bytes.data, bytes.n);
+    DL_APPEND(node->weak.queue, write);
+    node->weak.n_queued++;
+    node->counters.counters.weak_writes++;
+}
+
+static void refuse_stale(struct node *node, struct weak_write *write)
+{
+    node_answer_outcome(node, write->token, node_refusal(node, CC_STALE, "CC108", "The schema has changed", "Send the request again"), 0);
+    write_free(write);
+}
+
+static void execute(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    struct job *job = node_job_create(node, DB_WEAK_EXECUTE, node->options.batch_operations_max);
+    job->job.stamps = cc_arena_array(&job->arena, node->options.batch_operations_max, sizeof(*job->job.stamps));
+    size_t n_bytes = 0;
+    while (weak->queue != NULL && job->job.n_items < node->options.batch_operations_max) {
+        struct weak_write *write = weak->queue;
+        if (n_bytes > 0 && n_bytes + write->operation->n > CC_BATCH_BYTES_MAX) {
+            break;
+        }
+        DL_DELETE(weak->queue, write);
+        weak->n_queued--;
+        if (write->schema_version != node->strong.schema_version) {
+            refuse_stale(node, write);
+            continue;
+        }
+        n_bytes += write->operation->n;
+        job->job.stamps[job->job.n_items] = clock_hlc_tick(&node->clock, node->time.wall_ms);
+        node_job_item(job, write->operation);
+        DL_APPEND(weak->executed, write);
+    }
+    if (job->job.n_items == 0) {
+        cc_arena_finish(&job->arena);
+        free(job);
+        return;
+    }
+    weak->executing = job;
+    node_job_submit(node, DB_WEAK, job);
+}
+
+static struct weak_write *first_without_outcome(struct weak_write *write)
+{
+    while (write != NULL && write->outcome != NULL) {
+        write = write->next;
+    }
+    return write;
+}
+
+static uint64_t log_change(struct node *node, struct cc_slice bytes)
+{
+    struct weak *weak = &node->weak;
+    struct cc_blob *set = cc_blob_create(bytes.data, bytes.n);
+    uint64_t sequence = weak->next_sequence++;
+    crdt_change_set_number(set->data, set->n, sequence);
+    wal_put_change(&node->out->log, cc_blob_slice(set));
+    own_add(node, sequence, node->log_number + 1, set);
+    return sequence;
+}
+
+static void executed(struct node *node, const struct db_event *event)
+{
+    struct weak *weak = &node->weak;
+    struct weak_write *write = first_without_outcome(weak->executed);
+    for (uint32_t i = 0; i < event->n_outcomes; i++) {
+        assert(write != NULL);
+        write->outcome = cc_blob_create(event->outcomes[i].data, event->outcomes[i].n);
+        write->sequence = event->changes[i].n > 0 ? log_change(node, event->changes[i]) : 0;
+        write = write->next;
+    }
+    weak->executing = NULL;
+    weak->n_open++;
+}
+
+// The open transaction may be committed: everything executed in it is durable in the log.
+static bool is_logged(struct node *node)
+{
+    for (struct weak_write *write = node->weak.executed; write != NULL; write = write->next) {
+        if (write->sequence > 0) {
+            const struct own_change *change = own_find(node, write->sequence);
+            if (change == NULL || change->log_number > node->weak.synced) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void commit(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    uint32_t n = 0;
+    struct weak_write *write;
+    DL_FOREACH(weak->executed, write)
+    {
+        n += write->sequence > 0;
+    }
+    struct job *job = node_job_create(node, DB_WEAK_COMMIT, n);
+    DL_FOREACH(weak->executed, write)
+    {
+        if (write->sequence > 0) {
+            node_job_item(job, own_find(node, write->sequence)->bytes);
+        }
+    }
+    DL_CONCAT(weak->committing, weak->executed);
+    weak->executed = NULL;
+    weak->n_open = 0;
+    weak->committing_job = job;
+    node_job_submit(node, DB_WEAK, job);
+}
+
+void weak_pump(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    if (!weak->up) {
+        return;
+    }
+    replay_own(node);
+    if (weak->executing == NULL && weak->n_open > 0 && weak->committing_job == NULL && is_logged(node)) {
+        commit(node);
+    }
+    bool mergeable = weak->merging == NULL && has_mergeable(node);
+    if (mergeable && weak->executing == NULL && weak->n_open == 0) {
+        merge(node);
+        mergeable = false;
+    }
+    bool replayed = own_committed(node) >= weak->replay_until;
+    if (weak->executing == NULL && weak->queue != NULL && replayed && !mergeable && weak->n_open < NODE_TRANSACTION_BATCHES_MAX) {
+        execute(node);
+    }
+}
+
+// -- Events ----------------------------------------------------------------------------------------------------------
+
+static void take_frontier(struct node *node, const struct crdt_frontier *frontier)
+{
+    struct weak *weak = &node->weak;
+    weak->frontier = *frontier;
+    weak->frontier_moved = true;
+    for (size_t i = 0; i < weak->incoming.n; i++) {
+        struct incoming *incoming = &weak->incoming.at[i];
+        uint64_t held = crdt_frontier_get(frontier, incoming->origin);
+        while (incoming->head < incoming->sets.n && incoming->next - (incoming->sets.n - incoming->head) <= held) {
+            incoming_drop(node, incoming);
+        }
+        if (incoming->next <= held) {
+            incoming->next = held + 1;
+        }
+    }
+    struct weak_write *write, *next;
+    DL_FOREACH_SAFE(weak->committing, write, next)
+    {
+        if (write->sequence <= own_committed(node)) {
+            DL_DELETE(weak->committing, write);
+            write_answer(node, write);
+            write_free(write);
+        }
+    }
+    own_trim(node, true);
+}
+
+static void database_down(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    node_jobs_forget(node, DB_WEAK);
+    weak->up = false;
+    weak->executing = weak->merging = weak->committing_job = NULL;
+    weak->n_open = 0;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        node->peers[i].fetching = false;
+    }
+    // What was executed and not logged is executed again; what was logged comes back as a replay.
+    struct weak_write *unlogged = first_without_outcome(weak->executed), *write, *next;
+    struct weak_write *again = NULL;
+    DL_FOREACH_SAFE(unlogged, write, next)
+    {
+        DL_DELETE(weak->executed, write);
+        if (write->answered) {
+            write_free(write);
+        } else {
+            DL_APPEND(again, write);
+            weak->n_queued++;
+        }
+    }
+    DL_CONCAT(again, weak->queue);
+    weak->queue = again;
+    DL_CONCAT(weak->committing, weak->executed);
+    weak->executed = NULL;
+    weak->replay_until = weak->next_sequence - 1;
+}
+
+static void database_up(struct node *node, const struct db_event *event)
+{
+    struct weak *weak = &node->weak;
+    clock_hlc_floor(&node->clock, event->hlc_floor);
+    weak->up = true;
+    uint64_t held = crdt_frontier_get(event->frontier, weak->self);
+    if (held >= weak->next_sequence) {
+        weak->next_sequence = held + 1;
+    }
+    if (held < weak->replay_until) {
+        node_fact(node, NODE_FACT_REPLAY, held + 1, weak->replay_until, 0, "weak");
+    }
+    // What was queued above the frontier before may no longer follow what the database holds now.
+    for (size_t i = 0; i < weak->incoming.n; i++) {
+        struct incoming *incoming = &weak->incoming.at[i];
+        uint64_t first = incoming->next - (incoming->sets.n - incoming->head);
+        uint64_t now = crdt_frontier_get(event->frontier, incoming->origin);
+        if (first > now + 1) {
+            incoming_clear(node, incoming);
+            incoming->next = now + 1;
+        }
+    }
+    take_frontier(node, event->frontier);
+    peer_tell_frontier(node);
+}
+
+static void fetched(struct node *node, const struct db_event *event)
+{
+    struct peer *peer = peer_find(node, event->peer);
+    if (peer == NULL) {
+        return;
+    }
+    peer->fetching = false;
+    if (!peer->up || event->n_changes == 0) {
+        return;
+    }
+    peer_send_changes(node, peer, event->changes, event->n_changes);
+    struct crdt_change_set last;
+    bool is_own = crdt_origin_compare(event->origin, node->weak.self) == 0;
+    if (is_own && crdt_change_set_peek(event->changes[event->n_changes - 1], &last) == CC_OK && last.sequence > peer->pushed) {
+        peer->pushed = last.sequence;
+        push_to(node, peer);
+    }
+}
+
+void weak_event(struct node *node, const struct db_event *event)
+{
+    struct weak *weak = &node->weak;
+    struct job *job = NULL;
+    switch (event->kind) {
+    case DB_UP:
+        database_up(node, event);
+        return;
+    case DB_DOWN:
+        database_down(node);
+        return;
+    case DB_WEAK_EXECUTED:
+        job = node_job_answered(node, DB_WEAK, event->number);
+        if (job != NULL) {
+            executed(node, event);
+        }
+        break;
+    case DB_WEAK_COMMITTED:
+        job = node_job_answered(node, DB_WEAK, event->number);
+        if (job != NULL) {
+            weak->committing_job = NULL;
+            take_frontier(node, event->frontier);
+        }
+        break;
+    case DB_MERGED:
+        job = node_job_answered(node, DB_WEAK, event->number);
+        if (job != NULL) {
+            weak->merging = NULL;
+            take_frontier(node, event->frontier);
+        }
+        break;
+    case DB_FETCHED:
+        job = node_job_answered(node, DB_WEAK, event->number);
+        fetched(node, event);
+        break;
+    case DB_EXECUTED:
+    case DB_COMMITTED:
+    case DB_APPLIED:
+    case DB_DIVERGED:
+        return;
+    }
+    if (job != NULL) {
+        node_job_free(node, DB_WEAK, job);
+    }
+}
+
+static void expire_executed(struct node *node, struct weak_write *writes)
+{
+    struct weak_write *write;
+    DL_FOREACH(writes, write)
+    {
+        if (!write->answered && node->time.now_us >= write->deadline_us) {
+            node_answer_outcome(node, write->token, node_unknown(node), 0);
+            write->answered = true;
+        }
+    }
+}
+
+void weak_deadlines(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    struct weak_write *write, *next;
+    DL_FOREACH_SAFE(weak->queue, write, next)
+    {
+        if (node->time.now_us >= write->deadline_us) {
+            struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC110", "This replica's database did not take the write in time: it was not executed",
+                                                   "Try again, or write at another replica");
+            node_answer_outcome(node, write->token, refusal, 0);
+            DL_DELETE(weak->queue, write);
+            weak->n_queued--;
+            write_free(write);
+        }
+    }
+    expire_executed(node, weak->executed);
+    expire_executed(node, weak->committing);
+    if (weak->frontier_moved && node->time.now_us >= weak->frontier_told_us + FRONTIER_GAP_US) {
+        peer_tell_frontier(node);
+    }
+}
+
+bool weak_is_idle(const struct node *node)
+{
+    const struct weak *weak = &node->weak;
+    return weak->queue == NULL && weak->executed == NULL && weak->committing == NULL && weak->merging == NULL;
+}
+
+static void free_writes(struct weak_write *writes)
+{
+    struct weak_write *write, *next;
+    DL_FOREACH_SAFE(writes, write, next)
+    {
+        write_free(write);
+    }
+}
+
+void weak_finish_all(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    free_writes(weak->queue);
+    free_writes(weak->executed);
+    free_writes(weak->committing);
+    for (size_t i = weak->own_head; i < weak->own.n; i++) {
+        cc_blob_unref(weak->own.at[i].bytes);
+    }
+    free(weak->own.at);
+    for (size_t i = 0; i < weak->incoming.n; i++) {
+        incoming_clear(node, &weak->incoming.at[i]);
+        free(weak->incoming.at[i].sets.at);
+    }
+    free(weak->incoming.at);
+}
