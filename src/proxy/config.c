@@ -244,8 +244,8 @@ static bool is_setting_name(const char *name)
 static bool is_reserved_setting(const char *name)
 {
     static const char *const reserved[] = {
-        "config_file",  "data_directory", "fsync", "full_page_writes",   "hba_file",
-        "ident_file",   "listen_addresses", "port", "synchronous_commit", "session_replication_role",
+        "config_file",       "data_directory",          "fsync", "full_page_writes",   "hba_file",
+        "ident_file",        "listen_addresses",        "port",  "synchronous_commit", "session_replication_role",
         "external_pid_file", "unix_socket_directories",
     };
     for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
@@ -267,7 +267,8 @@ static enum cc_status load_settings(struct loader *loader, const struct config_k
     size_t n = 0;
     const char *name;
     json_t *text;
-    json_object_foreach(value, name, text) {
+    json_object_foreach(value, name, text)
+    {
         const char *item = cc_arena_printf(arena, "%s.%s", path, name);
         if (!is_setting_name(name)) {
             return refuse(loader, item, "is not the name of a PostgreSQL setting");
@@ -319,7 +320,8 @@ static enum cc_status load_value(struct loader *loader, const struct config_key 
     return CC_INVALID;
 }
 
-static enum cc_status refuse_unknown(const struct loader *loader, const char *path, const char *prefix, const char *name)
+static enum cc_status refuse_unknown(const struct loader *loader, const char *path, const char *prefix,
+                                     const char *name)
 {
     const char *nearest = config_key_nearest(prefix, name);
     if (nearest == NULL) {
@@ -330,12 +332,14 @@ static enum cc_status refuse_unknown(const struct loader *loader, const char *pa
 
 // Loads the keys of one object into `base`. `prefix` is what stands before the keys in the descriptor table ("replicas[].")
 // and `path` what stands before them in messages ("replicas[1]."). The depth is that of the table.
-static enum cc_status load_object(struct loader *loader, json_t *object, const char *prefix, const char *path, void *base)
+static enum cc_status load_object(struct loader *loader, json_t *object, const char *prefix, const char *path,
+                                  void *base)
 {
     struct cc_arena *arena = &loader->config->arena;
     const char *name;
     json_t *value;
-    json_object_foreach(object, name, value) {
+    json_object_foreach(object, name, value)
+    {
         const char *key_path = cc_arena_printf(arena, "%s%s", prefix, name);
         const char *full_path = cc_arena_printf(arena, "%s%s", path, name);
         const struct config_key *key = config_key_find(key_path);

@@ -6,40 +6,64 @@
 
 enum { KIB = 1 << 10, MIB = 1 << 20, EDIT_NAME_BYTES_MAX = 48, EDIT_DISTANCE_MAX = 3 };
 
-#define NUMBER(name, least, greatest, value, unit_, help_)                                                             \
-    {.path = #name, .kind = CONFIG_NUMBER, .offset = offsetof(struct config, name), .min = (least),                    \
-     .max = (greatest), .number = (value), .unit = (unit_), .help = (help_)}
-#define TEXT(name, kind_, greatest, value, help_)                                                                      \
-    {.path = #name, .kind = (kind_), .offset = offsetof(struct config, name), .max = (greatest), .text = (value),      \
-     .help = (help_)}
-#define REPLICA(name, kind_, required_, least, greatest, value, help_)                                                 \
-    {.path = CONFIG_REPLICA_PREFIX #name, .kind = (kind_), .offset = offsetof(struct config_replica, name),            \
-     .required = (required_), .min = (least), .max = (greatest), .text = (value), .help = (help_)}
+#define NUMBER(name, least, greatest, value, unit_, help_)                                             \
+    {                                                                                                  \
+        .path = #name, .kind = CONFIG_NUMBER, .offset = offsetof(struct config, name), .min = (least), \
+        .max = (greatest), .number = (value), .unit = (unit_), .help = (help_)                         \
+    }
+#define TEXT(name, kind_, greatest, value, help_)                                                                    \
+    {                                                                                                                \
+        .path = #name, .kind = (kind_), .offset = offsetof(struct config, name), .max = (greatest), .text = (value), \
+        .help = (help_)                                                                                              \
+    }
+#define REPLICA(name, kind_, required_, least, greatest, value, help_)                                         \
+    {                                                                                                          \
+        .path = CONFIG_REPLICA_PREFIX #name, .kind = (kind_), .offset = offsetof(struct config_replica, name), \
+        .required = (required_), .min = (least), .max = (greatest), .text = (value), .help = (help_)           \
+    }
 
 const struct config_key config_keys[] = {
-    {.path = "cluster", .kind = CONFIG_NAME, .offset = offsetof(struct config, cluster), .required = true, .min = 1,
-     .max = CC_NAME_BYTES_MAX, .help = "Name of the cluster. Replicas of another cluster are refused."},
-    {.path = "replicas", .kind = CONFIG_REPLICAS, .offset = offsetof(struct config, replicas), .required = true, .min = 1,
-     .max = CC_REPLICAS_MAX, .help = "The replicas. Three survive the loss of one, five the loss of two."},
+    {.path = "cluster",
+     .kind = CONFIG_NAME,
+     .offset = offsetof(struct config, cluster),
+     .required = true,
+     .min = 1,
+     .max = CC_NAME_BYTES_MAX,
+     .help = "Name of the cluster. Replicas of another cluster are refused."},
+    {.path = "replicas",
+     .kind = CONFIG_REPLICAS,
+     .offset = offsetof(struct config, replicas),
+     .required = true,
+     .min = 1,
+     .max = CC_REPLICAS_MAX,
+     .help = "The replicas. Three survive the loss of one, five the loss of two."},
 
-    REPLICA(id, CONFIG_NUMBER, true, 1, CONFIG_REPLICA_ID_MAX, NULL, "Number of the replica. Never give it to another machine."),
+    REPLICA(id, CONFIG_NUMBER, true, 1, CONFIG_REPLICA_ID_MAX, NULL,
+            "Number of the replica. Never give it to another machine."),
     REPLICA(http, CONFIG_ADDRESS, true, 0, 0, NULL, "Where clients reach it, host:port."),
     REPLICA(peer, CONFIG_ADDRESS, true, 0, 0, NULL, "Where the other replicas reach it, host:port."),
-    REPLICA(public_key, CONFIG_PUBLIC_KEY, true, 0, 0, NULL, "Its Ed25519 public key, 64 hex digits, from `caucus keygen`."),
+    REPLICA(public_key, CONFIG_PUBLIC_KEY, true, 0, 0, NULL,
+            "Its Ed25519 public key, 64 hex digits, from `caucus keygen`."),
     REPLICA(data_directory, CONFIG_TEXT, false, 1, 4096, "\"./data\"",
             "Its log, its key and its managed PostgreSQL. A relative path starts at this file's directory."),
     REPLICA(key_file, CONFIG_TEXT, false, 1, 4096, "\"<data_directory>/key\"", "Its private key, a file of mode 0600."),
-    {.path = CONFIG_REPLICA_PREFIX "postgres.conninfo", .kind = CONFIG_TEXT, .offset = offsetof(struct config_replica, conninfo),
-     .max = 4096, .text = "postgres.conninfo", .help = "Its PostgreSQL, when it differs from postgres.conninfo."},
+    {.path = CONFIG_REPLICA_PREFIX "postgres.conninfo",
+     .kind = CONFIG_TEXT,
+     .offset = offsetof(struct config_replica, conninfo),
+     .max = 4096,
+     .text = "postgres.conninfo",
+     .help = "Its PostgreSQL, when it differs from postgres.conninfo."},
 
     NUMBER(timeouts.election_ms, 100, 60000, 1000, "ms",
-           "A follower that hears nothing from a leader for this long asks for an election. At least twice the heartbeat."),
+           "A follower that hears nothing from a leader for this long asks for an election. At least twice the "
+           "heartbeat."),
     NUMBER(timeouts.heartbeat_ms, 10, 30000, 100, "ms", "How often a leader is heard at least."),
     NUMBER(timeouts.request_ms, 100, 600000, 10000, "ms",
            "A request that is not done by then is answered with 503 (not executed) or 504 (outcome unknown)."),
     NUMBER(timeouts.statement_ms, 0, 600000, 30000, "ms", "Longest SQL statement of a read; 0: no limit."),
     NUMBER(timeouts.peer_connect_ms, 100, 60000, 2000, "ms", "Connection and handshake with a peer."),
-    NUMBER(timeouts.peer_idle_ms, 500, 600000, 10000, "ms", "A peer connection that says nothing for this long is closed."),
+    NUMBER(timeouts.peer_idle_ms, 500, 600000, 10000, "ms",
+           "A peer connection that says nothing for this long is closed."),
     NUMBER(timeouts.frontier_ms, 50, 60000, 1000, "ms", "How often replicas compare what weak changes they hold."),
     NUMBER(timeouts.clock_skew_ms_max, 1, 3600000, 500, "ms",
            "A replica whose clock is further ahead of the others refuses weak writes."),
@@ -49,12 +73,14 @@ const struct config_key config_keys[] = {
     NUMBER(timeouts.postgres_start_ms, 1000, 3600000, 60000, "ms", "A managed PostgreSQL must answer by then."),
     NUMBER(timeouts.shutdown_ms, 100, 600000, 10000, "ms", "An orderly stop takes at most this long."),
 
-    NUMBER(limits.batch_operations, 1, CC_BATCH_OPERATIONS_MAX, CC_BATCH_OPERATIONS_MAX, "", "Writes joined into one log entry."),
+    NUMBER(limits.batch_operations, 1, CC_BATCH_OPERATIONS_MAX, CC_BATCH_OPERATIONS_MAX, "",
+           "Writes joined into one log entry."),
     NUMBER(limits.queue_operations, 1, CC_QUEUE_OPERATIONS_MAX, CC_QUEUE_OPERATIONS_MAX, "",
            "Writes waiting in one replica; more are answered with 503."),
     NUMBER(limits.queue_bytes, MIB, CC_QUEUE_BYTES_MAX, CC_QUEUE_BYTES_MAX, "bytes", "Size of the waiting writes."),
     NUMBER(limits.log_segment_bytes, MIB, 1024 * MIB, 64 * MIB, "bytes", "Size of one file of the log."),
-    NUMBER(limits.log_cache_bytes, MIB, CC_LOG_CACHE_BYTES_MAX, 64 * MIB, "bytes", "Log entries kept in memory for slow followers."),
+    NUMBER(limits.log_cache_bytes, MIB, CC_LOG_CACHE_BYTES_MAX, 64 * MIB, "bytes",
+           "Log entries kept in memory for slow followers."),
     NUMBER(limits.peer_queue_bytes, MIB, 1024 * MIB, 128 * MIB, "bytes",
            "Unsent bytes per peer; a peer that is further behind is disconnected."),
     NUMBER(limits.rows, 0, 1000000000, 0, "", "Rows in the answer to one read; 0: no limit."),
@@ -69,17 +95,36 @@ const struct config_key config_keys[] = {
     NUMBER(http.uri_bytes, 256, CC_URI_BYTES_MAX, CC_URI_BYTES_MAX, "bytes", "Longest request target."),
 
     TEXT(postgres.conninfo, CONFIG_TEXT, 4096, "\"\"",
-         "libpq connection string of a PostgreSQL that the operator runs; \"\": each replica makes and supervises its own."),
+         "libpq connection string of a PostgreSQL that the operator runs; \"\": each replica makes and supervises its "
+         "own."),
     TEXT(postgres.bin_directory, CONFIG_TEXT, 4096, "\"\"", "Where initdb and postgres are; \"\": found by itself."),
-    TEXT(postgres.system_user, CONFIG_TEXT, 32, "\"postgres\"", "Who runs a managed PostgreSQL when Caucus is started by root."),
-    {.path = "postgres.database", .kind = CONFIG_NAME, .offset = offsetof(struct config, postgres.database), .min = 1,
-     .max = CC_NAME_BYTES_MAX, .text = "\"caucus\"", .help = "Database of a managed PostgreSQL."},
-    {.path = "postgres.schemas", .kind = CONFIG_SCHEMAS, .offset = offsetof(struct config, postgres), .min = 1, .max = 64,
-     .text = "[\"public\"]", .help = "Schemas that REST shows; the first is the default."},
-    {.path = "postgres.settings", .kind = CONFIG_SETTINGS, .offset = offsetof(struct config, postgres), .max = 256, .text = "{}",
+    TEXT(postgres.system_user, CONFIG_TEXT, 32, "\"postgres\"",
+         "Who runs a managed PostgreSQL when Caucus is started by root."),
+    {.path = "postgres.database",
+     .kind = CONFIG_NAME,
+     .offset = offsetof(struct config, postgres.database),
+     .min = 1,
+     .max = CC_NAME_BYTES_MAX,
+     .text = "\"caucus\"",
+     .help = "Database of a managed PostgreSQL."},
+    {.path = "postgres.schemas",
+     .kind = CONFIG_SCHEMAS,
+     .offset = offsetof(struct config, postgres),
+     .min = 1,
+     .max = 64,
+     .text = "[\"public\"]",
+     .help = "Schemas that REST shows; the first is the default."},
+    {.path = "postgres.settings",
+     .kind = CONFIG_SETTINGS,
+     .offset = offsetof(struct config, postgres),
+     .max = 256,
+     .text = "{}",
      .help = "Settings of a managed PostgreSQL, such as {\"shared_buffers\": \"1GB\"}."},
 
-    {.path = "log.level", .kind = CONFIG_LOG_LEVEL, .offset = offsetof(struct config, log.level), .text = "\"info\"",
+    {.path = "log.level",
+     .kind = CONFIG_LOG_LEVEL,
+     .offset = offsetof(struct config, log.level),
+     .text = "\"info\"",
      .help = "Which lines are logged: debug, info, warn or error, and above."},
 };
 const size_t config_n_keys = sizeof(config_keys) / sizeof(config_keys[0]);

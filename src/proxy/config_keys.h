@@ -23,8 +23,8 @@ struct config_key {
     bool required;
     uint32_t min;
     uint32_t max;
-    uint32_t number;   // default of a number
-    const char *text;  // default of everything else, as it is written in JSON
+    uint32_t number;  // default of a number
+    const char *text; // default of everything else, as it is written in JSON
     const char *unit;
     const char *help;
 };

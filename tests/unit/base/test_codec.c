@@ -97,10 +97,14 @@ static void a_short_read_yields_zero_and_stays_failed(void **state)
 static void a_length_beyond_the_end_fails_before_anything_is_taken(void **state)
 {
     (void)state;
-    struct cc_reader reader = cc_reader_of(cc_slice_of("\x05" "abc", 4));
+    struct cc_reader reader = cc_reader_of(cc_slice_of("\x05"
+                                                       "abc",
+                                                       4));
     assert_int_equal(cc_read_string(&reader).n, 0);
     assert_int_equal(cc_reader_end(&reader), CC_MALFORMED);
-    struct cc_reader huge = cc_reader_of(cc_slice_of("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" "abc", 13));
+    struct cc_reader huge = cc_reader_of(cc_slice_of("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
+                                                     "abc",
+                                                     13));
     assert_int_equal(cc_read_string(&huge).n, 0);
     assert_false(cc_reader_ok(&huge));
 }

@@ -100,8 +100,13 @@ static void stamps_are_ordered_by_clock_then_replica_then_incarnation(void **sta
 {
     (void)state;
     const struct clock_stamp ascending[] = {
-        {0}, {.hlc = 0, .replica = 1}, {.hlc = 1}, {.hlc = 1, .incarnation = 9}, {.hlc = 1, .replica = 1},
-        {.hlc = 1, .replica = UINT32_MAX}, {.hlc = UINT64_MAX},
+        {0},
+        {.hlc = 0, .replica = 1},
+        {.hlc = 1},
+        {.hlc = 1, .incarnation = 9},
+        {.hlc = 1, .replica = 1},
+        {.hlc = 1, .replica = UINT32_MAX},
+        {.hlc = UINT64_MAX},
     };
     const size_t n = sizeof(ascending) / sizeof(ascending[0]);
     for (size_t i = 0; i < n; i++) {
@@ -153,9 +158,18 @@ static void a_malformed_stamp_text_is_refused_and_changes_nothing(void **state)
 {
     (void)state;
     const char *const bad[] = {
-        "", "018bcfe568000001", "018bcfe568000001.3", "018bcfe568000001.3.", "018bcfe568000001..1",
-        "018bcfe568000001.3.10 ", "018BCFE568000001.3.10", "18bcfe568000001.3.10", "018bcfe568000001.03.10",
-        "018bcfe568000001.3.4294967296", "018bcfe568000001.3.99999999999", "018bcfe568000001.-3.1",
+        "",
+        "018bcfe568000001",
+        "018bcfe568000001.3",
+        "018bcfe568000001.3.",
+        "018bcfe568000001..1",
+        "018bcfe568000001.3.10 ",
+        "018BCFE568000001.3.10",
+        "18bcfe568000001.3.10",
+        "018bcfe568000001.03.10",
+        "018bcfe568000001.3.4294967296",
+        "018bcfe568000001.3.99999999999",
+        "018bcfe568000001.-3.1",
         "018bcfe568000001.3.10.1",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -11,11 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KEY_1 "0101010101010101010101010101010101010101010101010101010101010101"
-#define KEY_2 "0202020202020202020202020202020202020202020202020202020202020202"
+#define KEY_1     "0101010101010101010101010101010101010101010101010101010101010101"
+#define KEY_2     "0202020202020202020202020202020202020202020202020202020202020202"
 #define REPLICA_1 "{\"id\":1,\"http\":\"127.0.0.1:7101\",\"peer\":\"127.0.0.1:7201\",\"public_key\":\"" KEY_1 "\"}"
 #define REPLICA_2 "{\"id\":2,\"http\":\"127.0.0.1:7102\",\"peer\":\"[::1]:7202\",\"public_key\":\"" KEY_2 "\"}"
-#define HEAD "{\"cluster\":\"shop\",\n\"replicas\":[\n" REPLICA_1 ",\n" REPLICA_2 "\n]"
+#define HEAD      "{\"cluster\":\"shop\",\n\"replicas\":[\n" REPLICA_1 ",\n" REPLICA_2 "\n]"
 
 static void expect_error(const char *text, enum cc_status status, const char *message)
 {
@@ -113,7 +113,8 @@ static void a_value_out_of_range_is_refused_with_its_line(void **state)
     (void)state;
     expect_refused(HEAD ",\n\"timeouts\": {\n  \"election_ms\": 5\n}}",
                    "config.json:7: timeouts.election_ms: must be between 100 and 60000, is 5");
-    expect_refused(HEAD ",\"timeouts\":{\"election_ms\":60001}}", "config.json:5: timeouts.election_ms: must be between");
+    expect_refused(HEAD ",\"timeouts\":{\"election_ms\":60001}}",
+                   "config.json:5: timeouts.election_ms: must be between");
     expect_refused(HEAD ",\"timeouts\":{\"election_ms\":-1}}", "config.json:5: timeouts.election_ms: must be between");
     expect_refused(HEAD ",\"http\":{\"threads\":9223372036854775807}}", "config.json:5: http.threads: must be between");
 }
@@ -123,7 +124,8 @@ static void an_unknown_key_is_refused_with_the_nearest(void **state)
     (void)state;
     expect_refused(HEAD ",\n\"timeouts\":{\"elektion_ms\":500}}",
                    "config.json:6: timeouts.elektion_ms: no such key, did you mean timeouts.election_ms?");
-    expect_refused(HEAD ",\"election_ms\":500}", "config.json:5: election_ms: no such key, did you mean timeouts.election_ms?");
+    expect_refused(HEAD ",\"election_ms\":500}",
+                   "config.json:5: election_ms: no such key, did you mean timeouts.election_ms?");
     expect_refused(HEAD ",\"zzzzzzzzzzzz\":1}", "config.json:5: zzzzzzzzzzzz: no such key");
     expect_refused(HEAD ",\"timeouts.election_ms\":500}", "config.json:5: timeouts.election_ms: no such key");
     expect_refused(HEAD ",\"replicas[]\":500}", "config.json:5: replicas[]: no such key, did you mean replicas?");
@@ -133,13 +135,16 @@ static void an_unknown_key_is_refused_with_the_nearest(void **state)
 static void a_wrong_type_is_refused(void **state)
 {
     (void)state;
-    expect_refused(HEAD ",\"timeouts\":{\"election_ms\":\"500\"}}", "config.json:5: timeouts.election_ms: must be a whole number");
-    expect_refused(HEAD ",\"timeouts\":{\"election_ms\":500.0}}", "config.json:5: timeouts.election_ms: must be a whole number");
+    expect_refused(HEAD ",\"timeouts\":{\"election_ms\":\"500\"}}",
+                   "config.json:5: timeouts.election_ms: must be a whole number");
+    expect_refused(HEAD ",\"timeouts\":{\"election_ms\":500.0}}",
+                   "config.json:5: timeouts.election_ms: must be a whole number");
     expect_refused(HEAD ",\"timeouts\":7}", "config.json:5: timeouts: must be an object");
     expect_refused(HEAD ",\"postgres\":{\"conninfo\":null}}", "config.json:5: postgres.conninfo: must be a text");
     expect_refused(HEAD ",\"postgres\":{\"schemas\":\"public\"}}", "config.json:5: postgres.schemas: must be a list");
     expect_refused(HEAD ",\"postgres\":{\"schemas\":[]}}", "config.json:5: postgres.schemas: must be a list");
-    expect_refused(HEAD ",\"postgres\":{\"schemas\":[\"a\",\"a\"]}}", "config.json:5: postgres.schemas[1]: \"a\" is there twice");
+    expect_refused(HEAD ",\"postgres\":{\"schemas\":[\"a\",\"a\"]}}",
+                   "config.json:5: postgres.schemas[1]: \"a\" is there twice");
     expect_refused(HEAD ",\"log\":{\"level\":\"loud\"}}", "config.json:5: log.level: must be \"debug\"");
     expect_refused("[]", "config.json:1: must be an object");
     expect_refused("{\"cluster\":\"c\",\"replicas\":[7]}", "config.json:1: replicas[0]: must be an object");
@@ -183,8 +188,9 @@ static void what_must_differ_between_replicas_is_compared(void **state)
 static void expect_bad_address(const char *address)
 {
     struct cc_buffer text = {0};
-    cc_buffer_printf(&text, "{\"cluster\":\"c\",\"replicas\":[{\"id\":1,\"http\":\"%s\",\"peer\":\"b:2\",\"public_key\":\"%s\"}]}",
-                     address, KEY_1);
+    cc_buffer_printf(
+        &text, "{\"cluster\":\"c\",\"replicas\":[{\"id\":1,\"http\":\"%s\",\"peer\":\"b:2\",\"public_key\":\"%s\"}]}",
+        address, KEY_1);
     expect_refused(cc_buffer_text(&text), "config.json:1: replicas[0].http: must be host:port");
     cc_buffer_finish(&text);
 }
@@ -192,9 +198,10 @@ static void expect_bad_address(const char *address)
 static void a_bad_address_is_refused(void **state)
 {
     (void)state;
-    const char *const bad[] = {"",     "host",     ":7101",  "host:",     "host:0",  "host:65536",  "host:99999999999",
-                               "::1:7101", "[::1]",    "[]:1",   "[1]:7101",  "a b:1",   "host:+80",    "host:80 ",
-                               "host:0x50", "http://h:1", "[::1:80", "::1]:80", "h/:1"};
+    const char *const bad[] = {
+        "",          "host",       ":7101",   "host:",    "host:0", "host:65536", "host:99999999999",
+        "::1:7101",  "[::1]",      "[]:1",    "[1]:7101", "a b:1",  "host:+80",   "host:80 ",
+        "host:0x50", "http://h:1", "[::1:80", "::1]:80",  "h/:1"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         expect_bad_address(bad[i]);
     }
@@ -205,7 +212,8 @@ static void a_bad_public_key_is_refused(void **state)
     (void)state;
     expect_refused(TWO("{\"id\":2,\"http\":\"b:1\",\"peer\":\"b:2\",\"public_key\":\"02\"}"),
                    "config.json:3: replicas[1].public_key: must be 64 hex digits");
-    expect_refused(TWO("{\"id\":2,\"http\":\"b:1\",\"peer\":\"b:2\",\"public_key\":\"g2" "0202020202020202020202020202020202020202020202020202020202020202\"}"),
+    expect_refused(TWO("{\"id\":2,\"http\":\"b:1\",\"peer\":\"b:2\",\"public_key\":\"g2"
+                       "0202020202020202020202020202020202020202020202020202020202020202\"}"),
                    "config.json:3: replicas[1].public_key: must be 64 hex digits");
     expect_refused(TWO("{\"id\":2,\"http\":\"b:1\",\"peer\":\"b:2\",\"public_key\":2}"),
                    "config.json:3: replicas[1].public_key: must be 64 hex digits");
@@ -216,8 +224,10 @@ static void settings_on_which_durability_rests_cannot_be_changed(void **state)
     (void)state;
     expect_refused(HEAD ",\n\"postgres\":{\"settings\":{\n\"work_mem\":\"1MB\",\n\"fsync\":\"off\"}}}",
                    "config.json:8: postgres.settings.fsync: is set by Caucus itself");
-    expect_refused(HEAD ",\"postgres\":{\"settings\":{\"work mem\":\"1MB\"}}}", "config.json:5: postgres.settings.work mem: is not the name");
-    expect_refused(HEAD ",\"postgres\":{\"settings\":{\"work_mem\":64}}}", "config.json:5: postgres.settings.work_mem: must be a text");
+    expect_refused(HEAD ",\"postgres\":{\"settings\":{\"work mem\":\"1MB\"}}}",
+                   "config.json:5: postgres.settings.work mem: is not the name");
+    expect_refused(HEAD ",\"postgres\":{\"settings\":{\"work_mem\":64}}}",
+                   "config.json:5: postgres.settings.work_mem: must be a text");
 }
 
 static void timeouts_that_contradict_each_other_are_refused(void **state)
