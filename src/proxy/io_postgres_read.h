@@ -24,7 +24,7 @@ struct io_postgres_read_result { // borrowed during the callback
     enum cc_status status;
     uint32_t n_rows, n_columns;
     struct cc_slice code, message, details, hint; // SQLSTATE and its texts; NULL slices where absent
-    const void *rows; // opaque: io_postgres_read_value
+    const void *rows;                             // opaque: io_postgres_read_value
 };
 
 typedef void (*io_postgres_read_done)(void *context, const struct io_postgres_read_result *result);
@@ -37,8 +37,8 @@ void io_postgres_read_destroy(struct io_postgres_read *pool);
 // Runs the statement's sql with its parameters under its settings (which hold for this statement only), read only. The
 // statement is borrowed until `done` is called, which happens exactly once, and never before this function has returned.
 // CC_OK; CC_UNAVAILABLE: the queue is full (done is not called).
-enum cc_status io_postgres_read_query(struct io_postgres_read *pool, const struct rest_statement *statement, uint32_t timeout_ms,
-                                      io_postgres_read_done done, void *context) CC_CHECKED;
+enum cc_status io_postgres_read_query(struct io_postgres_read *pool, const struct rest_statement *statement,
+                                      uint32_t timeout_ms, io_postgres_read_done done, void *context) CC_CHECKED;
 
 // Text of one value; the NULL slice for SQL NULL. Borrowed during the callback.
 struct cc_slice io_postgres_read_value(const struct io_postgres_read_result *result, uint32_t row, uint32_t column);

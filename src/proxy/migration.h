@@ -25,10 +25,10 @@ enum migration_check_kind {
 
 struct migration_check {
     enum migration_check_kind kind;
-    struct cc_slice schema; // NULL slice: found through search_path
-    struct cc_slice table;  // as PostgreSQL stores it (folded, unquoted)
+    struct cc_slice schema;   // NULL slice: found through search_path
+    struct cc_slice table;    // as PostgreSQL stores it (folded, unquoted)
     struct cc_slice function; // EMPTY_IF_VOLATILE: name without schema
-    const char *reason;     // a sentence for the client, constant
+    const char *reason;       // a sentence for the client, constant
 };
 
 struct migration_statement {

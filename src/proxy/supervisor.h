@@ -35,9 +35,11 @@ struct supervisor_setting {
 
 struct supervisor_options { // copied
     struct event_base *base;
-    const char *bin_directory;  // NULL or "": found: pg_config --bindir, else the newest /usr/lib/postgresql/<15 or later>/bin
-    const char *data_directory; // the replica's: <data_directory>/postgres is PostgreSQL's, <data_directory>/postgres.log its log
-    uint32_t connections_max;   // 0: 100
+    const char
+        *bin_directory; // NULL or "": found: pg_config --bindir, else the newest /usr/lib/postgresql/<15 or later>/bin
+    const char *
+        data_directory; // the replica's: <data_directory>/postgres is PostgreSQL's, <data_directory>/postgres.log its log
+    uint32_t connections_max; // 0: 100
     size_t n_settings;
     const struct supervisor_setting *settings;
     bool no_restart; // a server that died stays down (state STOPPED)
