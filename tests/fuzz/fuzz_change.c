@@ -1,0 +1,110 @@
+// Whatever bytes a peer sends as a change set: refused, or read, written back and merged without harm. The same for stored
+// stamps, remains and frontiers. The first byte chooses.
+#include "crdt/row.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+enum { N_COLUMNS = 3 };
+
+static const struct crdt_column columns[N_COLUMNS] = {
+    {.name = {(const uint8_t *)"id", 2}, .key = true},
+    {.name = {(const uint8_t *)"status", 6}, .cleared = {(const uint8_t *)"x", 1}},
+    {.name = {(const uint8_t *)"name", 4}, .sticky = true},
+};
+
+static void must(bool holds)
+{
+    if (!holds) {
+        abort();
+    }
+}
+
+static void check_set(struct cc_slice bytes)
+{
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct crdt_change_set set;
+    struct crdt_change_set peeked;
+    if (crdt_change_set_read(bytes, &arena, &set) == CC_OK) {
+        must(crdt_change_set_peek(bytes, &peeked) == CC_OK && peeked.sequence == set.sequence);
+        struct cc_buffer again = {0};
+        crdt_change_set_put(&again, &set);
+        struct crdt_change_set reread;
+        must(crdt_change_set_read(cc_buffer_slice(&again), &arena, &reread) == CC_OK && reread.n_rows == set.n_rows);
+        cc_buffer_finish(&again);
+
+        struct crdt_register registers[N_COLUMNS];
+        struct crdt_row row;
+        crdt_row_init(&row, columns, N_COLUMNS, registers);
+        for (uint32_t i = 0; i < set.n_rows; i++) {
+            crdt_row_merge(&row, &set.rows[i], &set.stamp);
+        }
+        crdt_change_set_join(&set, &arena);
+        must(set.n_rows <= reread.n_rows);
+    }
+    cc_arena_finish(&arena);
+}
+
+static void check_stamps(struct cc_slice text)
+{
+    struct crdt_register registers[N_COLUMNS];
+    struct crdt_row row;
+    crdt_row_init(&row, columns, N_COLUMNS, registers);
+    if (crdt_stamps_read(text, &row) == CC_OK) {
+        struct cc_buffer again = {0};
+        crdt_stamps_put(&again, &row);
+        must(crdt_stamps_read(cc_buffer_slice(&again), &row) == CC_OK);
+        cc_buffer_finish(&again);
+    }
+}
+
+static void check_remains(struct cc_slice bytes)
+{
+    struct crdt_register registers[N_COLUMNS];
+    struct crdt_row row;
+    crdt_row_init(&row, columns, N_COLUMNS, registers);
+    if (crdt_remains_read(bytes, &row) == CC_OK) {
+        struct cc_buffer again = {0};
+        crdt_remains_put(&again, &row);
+        must(crdt_remains_read(cc_buffer_slice(&again), &row) == CC_OK);
+        cc_buffer_finish(&again);
+    }
+}
+
+static void check_frontier(struct cc_slice bytes)
+{
+    struct cc_reader reader = cc_reader_of(bytes);
+    struct crdt_frontier frontier;
+    if (crdt_frontier_read(&reader, &frontier) == CC_OK) {
+        must(crdt_frontier_covers(&frontier, &frontier));
+        struct cc_buffer again = {0};
+        crdt_frontier_put(&again, &frontier);
+        must(again.n == bytes.n - cc_reader_left(&reader));
+        cc_buffer_finish(&again);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    if (n == 0) {
+        return 0;
+    }
+    struct cc_slice rest = cc_slice_of(data + 1, n - 1);
+    switch (data[0] % 4) {
+    case 0:
+        check_stamps(rest);
+        break;
+    case 1:
+        check_set(cc_slice_of(data, n)); // a set's first byte is its version, 1
+        break;
+    case 2:
+        check_remains(rest);
+        break;
+    case 3:
+        check_frontier(rest);
+        break;
+    }
+    return 0;
+}

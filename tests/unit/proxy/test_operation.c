@@ -1,0 +1,227 @@
+// Operations, statements and outcomes: what is put is read again; cut bytes are malformed.
+#include "proxy/operation.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static struct cc_slice text(const char *characters)
+{
+    return cc_slice_text(characters);
+}
+
+static bool same(struct cc_slice a, struct cc_slice b)
+{
+    return (a.data == NULL) == (b.data == NULL) && cc_slice_equal(a, b);
+}
+
+static struct rest_statement example_statement(void)
+{
+    static struct cc_slice parameters[3];
+    static struct rest_shape_column columns[2];
+    static struct rest_setting settings[1];
+    static struct cc_slice sequences[1];
+    parameters[0] = text("one");
+    parameters[1] = text(NULL);
+    parameters[2] = text("");
+    columns[0] = (struct rest_shape_column){text("id"), text("bigint"), REST_COLUMN_KEY};
+    columns[1] = (struct rest_shape_column){text("total"), text("numeric"), REST_COLUMN_SET};
+    settings[0] = (struct rest_setting){text("role"), text("web")};
+    sequences[0] = text("public.orders_id_seq");
+    return (struct rest_statement){
+        .kind = REST_UPSERT,
+        .weak = true,
+        .single = true,
+        .roll_back = true,
+        .sql = text("INSERT"),
+        .n_parameters = 3,
+        .parameters = parameters,
+        .shape = {.table = text("public.orders"), .with_old = true, .n_columns = 2, .columns = columns},
+        .rows_max = UINT64_MAX,
+        .n_settings = 1,
+        .settings = settings,
+        .n_sequences = 1,
+        .sequences = sequences,
+    };
+}
+
+static struct operation example(struct rest_statement *statements, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        statements[i] = example_statement();
+    }
+    struct operation operation = {.hlc = 77,
+                                  .timeout_ms = 500,
+                                  .kind = OPERATION_STATEMENTS,
+                                  .schema_version = 3,
+                                  .weak = true,
+                                  .principal = text(""),
+                                  .key = text("k"),
+                                  .n_statements = n,
+                                  .statements = statements};
+    memset(operation.id, 0xab, sizeof(operation.id));
+    return operation;
+}
+
+static void assert_same_statement(const struct rest_statement *a, const struct rest_statement *b)
+{
+    assert_int_equal(a->kind, b->kind);
+    assert_true(a->weak == b->weak && a->captured == b->captured && a->single == b->single);
+    assert_true(a->body_is_array == b->body_is_array && a->roll_back == b->roll_back);
+    assert_true(same(a->sql, b->sql));
+    assert_int_equal(a->n_parameters, b->n_parameters);
+    for (uint32_t i = 0; i < a->n_parameters; i++) {
+        assert_true(same(a->parameters[i], b->parameters[i]));
+    }
+    assert_true(same(a->shape.table, b->shape.table));
+    assert_true(a->shape.with_old == b->shape.with_old && a->shape.row_by_row == b->shape.row_by_row);
+    assert_int_equal(a->shape.n_columns, b->shape.n_columns);
+    for (uint32_t i = 0; i < a->shape.n_columns; i++) {
+        assert_true(same(a->shape.columns[i].name, b->shape.columns[i].name));
+        assert_true(same(a->shape.columns[i].type, b->shape.columns[i].type));
+        assert_int_equal(a->shape.columns[i].flags, b->shape.columns[i].flags);
+    }
+    assert_true(a->rows_max == b->rows_max);
+    assert_int_equal(a->n_settings, b->n_settings);
+    assert_true(same(a->settings[0].name, b->settings[0].name) && same(a->settings[0].value, b->settings[0].value));
+    assert_int_equal(a->n_sequences, b->n_sequences);
+    assert_true(same(a->sequences[0], b->sequences[0]));
+}
+
+static void an_operation_is_read_as_it_was_put(void **state)
+{
+    (void)state;
+    struct rest_statement statements[2];
+    struct operation operation = example(statements, 2);
+    struct cc_buffer bytes = {0};
+    operation_put(&bytes, &operation);
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct operation again;
+    assert_int_equal(operation_read(cc_buffer_slice(&bytes), &arena, &again), CC_OK);
+    assert_memory_equal(again.id, operation.id, OPERATION_ID_BYTES);
+    assert_int_equal(again.hlc, 77);
+    assert_int_equal(again.timeout_ms, 500);
+    assert_int_equal(again.schema_version, 3);
+    assert_true(again.weak);
+    assert_true(same(again.principal, operation.principal));
+    assert_true(same(again.key, operation.key));
+    assert_true(same(again.fingerprint, operation.fingerprint));
+    assert_int_equal(again.n_statements, 2);
+    assert_same_statement(&again.statements[0], &statements[0]);
+    assert_same_statement(&again.statements[1], &statements[1]);
+    cc_arena_finish(&arena);
+    cc_buffer_finish(&bytes);
+}
+
+static void peeking_gives_what_routing_needs(void **state)
+{
+    (void)state;
+    struct rest_statement statements[1];
+    struct operation operation = example(statements, 1);
+    struct cc_buffer bytes = {0};
+    operation_put(&bytes, &operation);
+    struct operation peeked;
+    assert_int_equal(operation_peek(cc_buffer_slice(&bytes), &peeked), CC_OK);
+    assert_memory_equal(peeked.id, operation.id, OPERATION_ID_BYTES);
+    assert_int_equal(peeked.hlc, 77);
+    assert_true(peeked.weak);
+    assert_true(same(peeked.key, operation.key));
+    assert_int_equal(peeked.n_statements, 0);
+    cc_buffer_finish(&bytes);
+}
+
+static void a_migration_carries_its_name_and_text(void **state)
+{
+    (void)state;
+    struct operation operation = {.kind = OPERATION_MIGRATION,
+                                  .migration_name = text("0001_init"),
+                                  .migration_sql = text("CREATE TABLE t (id int PRIMARY KEY)")};
+    struct cc_buffer bytes = {0};
+    operation_put(&bytes, &operation);
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct operation again;
+    assert_int_equal(operation_read(cc_buffer_slice(&bytes), &arena, &again), CC_OK);
+    assert_int_equal(again.kind, OPERATION_MIGRATION);
+    assert_true(same(again.migration_name, operation.migration_name));
+    assert_true(same(again.migration_sql, operation.migration_sql));
+    cc_arena_finish(&arena);
+    cc_buffer_finish(&bytes);
+}
+
+static void an_operation_cut_anywhere_is_malformed(void **state)
+{
+    (void)state;
+    struct rest_statement statements[2];
+    struct operation operation = example(statements, 2);
+    struct cc_buffer bytes = {0};
+    operation_put(&bytes, &operation);
+    for (size_t n = 0; n < bytes.n; n++) {
+        struct cc_arena arena;
+        cc_arena_init(&arena);
+        struct operation again;
+        assert_int_equal(operation_read(cc_slice_of(bytes.data, n), &arena, &again), CC_MALFORMED);
+        cc_arena_finish(&arena);
+    }
+    cc_buffer_finish(&bytes);
+}
+
+static void an_operation_without_statements_is_malformed(void **state)
+{
+    (void)state;
+    struct operation operation = {.kind = OPERATION_STATEMENTS};
+    struct cc_buffer bytes = {0};
+    operation_put(&bytes, &operation);
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct operation again;
+    assert_int_equal(operation_read(cc_buffer_slice(&bytes), &arena, &again), CC_MALFORMED);
+    cc_arena_finish(&arena);
+    cc_buffer_finish(&bytes);
+}
+
+static void an_outcome_is_read_as_it_was_put(void **state)
+{
+    (void)state;
+    struct rest_outcome outcome = {.kind = REST_FAILED,
+                                   .status = CC_STALE,
+                                   .n_rows = 300,
+                                   .n_inserted = 2,
+                                   .body = text("[]"),
+                                   .code = text("23505"),
+                                   .message = text(""),
+                                   .hint = text("h")};
+    struct cc_buffer bytes = {0};
+    rest_outcome_put(&bytes, &outcome);
+    struct rest_outcome again;
+    assert_int_equal(rest_outcome_read(cc_buffer_slice(&bytes), &again), CC_OK);
+    assert_int_equal(again.kind, REST_FAILED);
+    assert_int_equal(again.status, CC_STALE);
+    assert_int_equal(again.n_rows, 300);
+    assert_int_equal(again.n_inserted, 2);
+    assert_true(same(again.body, outcome.body) && same(again.code, outcome.code));
+    assert_true(same(again.message, outcome.message) && same(again.details, outcome.details));
+    assert_true(same(again.hint, outcome.hint));
+    for (size_t n = 0; n < bytes.n; n++) {
+        assert_int_equal(rest_outcome_read(cc_slice_of(bytes.data, n), &again), CC_MALFORMED);
+    }
+    cc_buffer_finish(&bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_operation_is_read_as_it_was_put),
+        cmocka_unit_test(peeking_gives_what_routing_needs),
+        cmocka_unit_test(a_migration_carries_its_name_and_text),
+        cmocka_unit_test(an_operation_cut_anywhere_is_malformed),
+        cmocka_unit_test(an_operation_without_statements_is_malformed),
+        cmocka_unit_test(an_outcome_is_read_as_it_was_put),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
