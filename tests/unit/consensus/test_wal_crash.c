@@ -143,6 +143,35 @@ static void any_subset_of_unsynced_sectors_may_be_lost(void **state)
     fixture_finish(&f);
 }
 
+static void the_first_write_into_a_new_segment_may_lose_any_sector(void **state)
+{
+    (void)state;
+    static const char second_segment[] = "0000000000000002.log";
+    struct fixture f;
+    fixture_with_entries(&f, 4096, 10, 150);
+    assert_int_equal(wal_prepare(f.wal), CC_OK);
+    struct fixture whole;
+    fixture_fork(&whole, &f);
+    assert_int_equal(fixture_open(&whole), CC_OK);
+    struct wal_batch batch = {0};
+    put_entry(&batch, 11, 1, 2600);
+    put_entry(&batch, 12, 1, 600);
+    assert_int_equal(wal_append(whole.wal, &batch), CC_OK);
+    uint64_t n_bytes;
+    const uint8_t *bytes = sim_disk_bytes(&whole.disk, second_segment, &n_bytes);
+    for (uint64_t subset = 0; subset < 256; subset++) {
+        struct fixture fork;
+        fixture_fork(&fork, &f);
+        assert_int_equal(fork.functions.write(fork.functions.context, second_segment, 0, bytes, 4096), CC_OK);
+        sim_disk_crash_keeping(&fork.disk, subset);
+        expect_opens_with(&fork, 10, 12);
+        fixture_finish(&fork);
+    }
+    wal_batch_finish(&batch);
+    fixture_finish(&whole);
+    fixture_finish(&f);
+}
+
 static void expect_corrupt_at(struct fixture *fork, const char *segment, uint64_t low, uint64_t high)
 {
     assert_int_equal(fixture_open(fork), CC_CORRUPT);
@@ -452,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_tail_zeroed_from_any_byte_opens),
         cmocka_unit_test(a_flipped_bit_in_the_last_record_costs_only_that_record),
         cmocka_unit_test(any_subset_of_unsynced_sectors_may_be_lost),
+        cmocka_unit_test(the_first_write_into_a_new_segment_may_lose_any_sector),
         cmocka_unit_test(a_flipped_bit_before_the_last_record_is_damage),
         cmocka_unit_test(a_flipped_bit_in_a_closed_segment_is_damage),
         cmocka_unit_test(a_zeroed_sector_in_the_middle_is_damage),
