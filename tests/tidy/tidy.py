@@ -104,10 +104,10 @@ def check_source(root, path):
 
 def check_enum_defaults(path, text):
     """A switch that names enum constants (upper case) lists them all, so that the compiler reports a forgotten one.
-    One over a foreign byte has a default, which says so in a comment on its line."""
+    One over a foreign byte has a default, which says so in a comment."""
     lines = text.splitlines()
     for number, line in enumerate(lines, 1):
-        if not re.match(r'\s*default\s*:', line) or '//' in line:
+        if not re.match(r'\s*default\s*:', line) or '//' in ''.join(lines[number - 1:number + 1]):
             continue
         indent = len(line) - len(line.lstrip())
         for before in range(number - 2, -1, -1):
