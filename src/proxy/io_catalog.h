@@ -1,0 +1,40 @@
+// The catalog as the HTTP threads see it: read from PostgreSQL after every migration, published as immutable snapshots.
+// Also what is to be known of the server once (facts that must be equal at all replicas) and now and then (what it has flushed).
+#ifndef PROXY_IO_CATALOG_H
+#define PROXY_IO_CATALOG_H
+
+#include "rest/catalog.h"
+
+#include <stdatomic.h>
+
+struct event_base;
+struct io_catalog;
+
+// A published catalog. Any thread; released by the last holder.
+struct catalog_snapshot {
+    atomic_uint n_references;
+    struct rest_catalog *catalog;
+};
+void catalog_snapshot_release(struct catalog_snapshot *snapshot); // NULL is fine
+
+struct io_catalog_options { // texts are copied, arrays too
+    struct event_base *base; // the core thread's
+    const char *conninfo;
+    const char *const *schemas;
+    size_t n_schemas;
+    // On the core thread: a catalog was published; the server's facts are known ("15 UTF8 C C"), before the first one.
+    void (*on_published)(void *context, uint32_t version);
+    void (*on_facts)(void *context, struct cc_slice facts, const char *server_version);
+    void *context;
+};
+
+struct io_catalog *io_catalog_create(const struct io_catalog_options *options);
+void io_catalog_destroy(struct io_catalog *catalog); // NULL is fine
+void io_catalog_connect(struct io_catalog *catalog);  // PostgreSQL is up
+void io_catalog_refresh(struct io_catalog *catalog);  // reads it again
+// Any thread. NULL before the first one. The caller releases it.
+struct catalog_snapshot *io_catalog_acquire(struct io_catalog *catalog);
+// Core thread: the newest log index that is known to be on disk in PostgreSQL; 0 when not known.
+uint64_t io_catalog_flushed(const struct io_catalog *catalog);
+
+#endif

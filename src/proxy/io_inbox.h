@@ -1,0 +1,31 @@
+// Inbox of the core thread: what the HTTP threads ask of the node. A bounded queue with an eventfd.
+#ifndef PROXY_IO_INBOX_H
+#define PROXY_IO_INBOX_H
+
+#include "base/slice.h"
+
+enum inbox_kind {
+    INBOX_SUBMIT, // bytes: encoded operation
+    INBOX_READ,
+    INBOX_READ_AT, // index
+};
+
+struct inbox_message {
+    enum inbox_kind kind;
+    uint64_t token;
+    uint64_t index;
+    uint32_t timeout_ms;
+    struct cc_buffer bytes; // moved: the receiver frees
+};
+
+struct io_inbox;
+
+struct io_inbox *io_inbox_create(void); // NULL: no descriptor left
+void io_inbox_destroy(struct io_inbox *inbox);
+int io_inbox_descriptor(const struct io_inbox *inbox); // readable when there is something
+// Any thread. False when it is full: the caller keeps message->bytes.
+bool io_inbox_put(struct io_inbox *inbox, struct inbox_message *message);
+// Core thread: takes everything. The array is borrowed until the next call.
+size_t io_inbox_take(struct io_inbox *inbox, struct inbox_message **messages_out);
+
+#endif

@@ -1,0 +1,131 @@
+// What GET /_caucus/status and /_caucus/metrics say.
+#include "proxy/status.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef CAUCUS_VERSION
+#define CAUCUS_VERSION "0.1.0"
+#endif
+
+void status_put_origin(struct cc_buffer *out, struct crdt_origin origin)
+{
+    cc_buffer_printf(out, "%" PRIu32 ".%" PRIx32, origin.replica, origin.incarnation);
+}
+
+static json_t *frontier_json(const struct crdt_frontier *frontier)
+{
+    json_t *object = json_object();
+    for (uint32_t i = 0; i < frontier->n; i++) {
+        struct cc_buffer name = {0};
+        status_put_origin(&name, frontier->at[i].origin);
+        json_object_set_new(object, cc_buffer_text(&name), json_integer((json_int_t)frontier->at[i].sequence));
+        cc_buffer_finish(&name);
+    }
+    return object;
+}
+
+static const struct node_peer_status *find_peer(const struct node_status *status, uint32_t id)
+{
+    for (uint32_t i = 0; i < status->n_peers; i++) {
+        if (status->peers[i].id == id) {
+            return &status->peers[i];
+        }
+    }
+    return NULL;
+}
+
+static json_t *replica_json(const struct config_replica *replica, const struct node_status *status)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "id", json_integer(replica->id));
+    json_object_set_new(object, "http", json_string(replica->http.text));
+    json_object_set_new(object, "peer", json_string(replica->peer.text));
+    if (replica->id == status->replica) {
+        json_object_set_new(object, "role", json_string(raft_role_name(status->role)));
+        json_object_set_new(object, "reachable", json_true());
+        json_object_set_new(object, "applied", json_integer((json_int_t)status->applied));
+        json_object_set_new(object, "lag_ms", json_integer(0));
+        return object;
+    }
+    const struct node_peer_status *peer = find_peer(status, replica->id);
+    bool reachable = peer != NULL && peer->reachable;
+    json_object_set_new(object, "role", json_string(reachable ? raft_role_name(peer->role) : "unknown"));
+    json_object_set_new(object, "reachable", json_boolean(reachable));
+    json_object_set_new(object, "applied", json_integer(peer == NULL ? 0 : (json_int_t)peer->applied));
+    bool heard = peer != NULL && peer->heard_us_ago != UINT64_MAX;
+    json_object_set_new(object, "lag_ms", heard ? json_integer((json_int_t)(peer->heard_us_ago / 1000)) : json_null());
+    if (peer != NULL && peer->refused != NULL) {
+        json_object_set_new(object, "refused", json_string(peer->refused));
+    }
+    return object;
+}
+
+void status_put_json(struct cc_buffer *out, const struct config *config, const struct node_status *status,
+                     const struct status_shell *shell)
+{
+    json_t *replicas = json_array();
+    for (size_t i = 0; i < config->n_replicas; i++) {
+        json_array_append_new(replicas, replica_json(&config->replicas[i], status));
+    }
+    char clock[17];
+    snprintf(clock, sizeof(clock), "%016" PRIx64, status->hlc);
+    json_t *root = json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:{s:s, s:b, s:b, s:I}, s:s}", //
+                             "cluster", config->cluster, "replica", (json_int_t)status->replica, "role",
+                             raft_role_name(status->role), "term", (json_int_t)status->term, "leader",
+                             (json_int_t)status->leader, "commit", (json_int_t)status->commit, "applied",
+                             (json_int_t)status->applied, "applied_flushed", (json_int_t)shell->applied_flushed,
+                             "schema_version", (json_int_t)status->schema_version, "frontier",
+                             frontier_json(&status->frontier), "clock", clock, "replicas", replicas, "postgres", "version",
+                             shell->postgres_version, "managed", shell->managed, "up",
+                             status->database_up[DB_STRONG] && status->database_up[DB_WEAK], "restarts",
+                             (json_int_t)shell->postgres_restarts, "version", CAUCUS_VERSION);
+    json_object_set_new(root, "halted", status->halted == NULL ? json_null() : json_string(status->halted));
+    char *text = json_dumps(root, JSON_COMPACT);
+    cc_buffer_append_text(out, text);
+    free(text);
+    json_decref(root);
+}
+
+static void metric(struct cc_buffer *out, const char *name, const char *type, const char *help, uint64_t value)
+{
+    cc_buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", name, help, name, type, name, value);
+}
+
+void status_put_metrics(struct cc_buffer *out, const struct node_status *status, const struct status_shell *shell)
+{
+    metric(out, "caucus_leader", "gauge", "1 on the leader", status->role == RAFT_LEADER);
+    metric(out, "caucus_term", "gauge", "Raft term", status->term);
+    metric(out, "caucus_commit_index", "gauge", "Committed log index", status->commit);
+    metric(out, "caucus_applied_index", "gauge", "Log index that the database has committed", status->applied);
+    metric(out, "caucus_applied_flushed_index", "gauge", "Log index that the database has on disk", shell->applied_flushed);
+    metric(out, "caucus_schema_version", "gauge", "Applied migrations", status->schema_version);
+    metric(out, "caucus_halted", "gauge", "1 when this replica refuses service", status->halted != NULL);
+    metric(out, "caucus_database_up", "gauge", "1 when both writer connections to PostgreSQL are open",
+           status->database_up[DB_STRONG] && status->database_up[DB_WEAK]);
+    metric(out, "caucus_postgres_restarts_total", "counter", "Restarts of the managed PostgreSQL", shell->postgres_restarts);
+    metric(out, "caucus_writes_waiting", "gauge", "Writes that wait in this replica", status->n_queued);
+    metric(out, "caucus_reads_waiting", "gauge", "Linearizable reads that wait in this replica", status->n_waiting_reads);
+    metric(out, "caucus_strong_writes_total", "counter", "Strong writes taken by this replica", status->counters.strong_writes);
+    metric(out, "caucus_weak_writes_total", "counter", "Weak writes taken by this replica", status->counters.weak_writes);
+    metric(out, "caucus_linearizable_reads_total", "counter", "Linearizable reads taken by this replica", status->counters.reads);
+    metric(out, "caucus_forwards_total", "counter", "Writes forwarded to a leader", status->counters.forwards);
+    metric(out, "caucus_batches_total", "counter", "Batches executed as leader", status->counters.batches);
+    metric(out, "caucus_entries_total", "counter", "Log entries proposed as leader", status->counters.entries);
+    metric(out, "caucus_merges_total", "counter", "Merges of remote weak changes", status->counters.merges);
+    metric(out, "caucus_requeues_total", "counter", "Writes executed again after a change of leader or a crash of PostgreSQL",
+           status->counters.requeues);
+    metric(out, "caucus_refused_total", "counter", "Writes and reads that the node refused", status->counters.refused);
+    metric(out, "caucus_log_syncs_total", "counter", "fdatasync calls of the log", shell->log_syncs);
+    metric(out, "caucus_log_bytes_total", "counter", "Bytes appended to the log", shell->log_bytes);
+    metric(out, "caucus_log_sync_microseconds_total", "counter", "Time spent in writing and syncing the log", shell->log_sync_us);
+    metric(out, "caucus_http_requests_total", "counter", "HTTP requests", shell->http_requests);
+    metric(out, "caucus_http_refused_total", "counter", "HTTP requests refused by the gate", shell->http_refused);
+    metric(out, "caucus_http_connections", "gauge", "Open HTTP connections", shell->http_connections);
+    cc_buffer_append_text(out, "# HELP caucus_http_answers_total HTTP answers by class\n# TYPE caucus_http_answers_total counter\n");
+    for (int class = 1; class <= 5; class++) {
+        cc_buffer_printf(out, "caucus_http_answers_total{class=\"%dxx\"} %" PRIu64 "\n", class, shell->http_answers_by_class[class]);
+    }
+}

@@ -1,0 +1,27 @@
+// What GET /_caucus/status and /_caucus/metrics say: texts made from the node's description. Pure.
+#ifndef PROXY_STATUS_H
+#define PROXY_STATUS_H
+
+#include "proxy/config.h"
+#include "proxy/node.h"
+
+// What the shell knows besides the node.
+struct status_shell {
+    uint64_t applied_flushed; // entries up to here are on disk in PostgreSQL; 0: not known yet
+    char postgres_version[64];
+    bool managed;
+    uint32_t postgres_restarts;
+    uint64_t log_syncs, log_bytes, log_sync_us; // since the start
+    uint64_t started_ms;      // wall time
+    uint64_t http_requests, http_answers_by_class[6], http_refused, http_connections;
+};
+
+// One JSON object, as DESIGN's shape; appended.
+void status_put_json(struct cc_buffer *out, const struct config *config, const struct node_status *status,
+                     const struct status_shell *shell);
+// Prometheus text format 0.0.4; appended.
+void status_put_metrics(struct cc_buffer *out, const struct node_status *status, const struct status_shell *shell);
+// "2.1a2b": the key of an origin in frontiers.
+void status_put_origin(struct cc_buffer *out, struct crdt_origin origin);
+
+#endif
