@@ -211,7 +211,7 @@ struct cc_slice node_unknown(struct node *node)
 {
     struct rest_outcome outcome = {.kind = REST_UNKNOWN,
                                    .status = CC_UNKNOWN_OUTCOME,
-                                   .code = cc_slice_text("CC103"),
+                                   .code = cc_slice_text("CC203"),
                                    .message = cc_slice_text("The outcome of this write is unknown: it may or may not take effect"),
                                    .hint = cc_slice_text("Send the same request again with the same Idempotency-Key, or read the row")};
     return encode_outcome(node, &outcome);
@@ -286,11 +286,11 @@ void node_submit(struct node *node, struct node_time time, uint64_t token, struc
     set_time(node, time);
     struct operation operation;
     if (operation_peek(bytes, &operation) != CC_OK) {
-        node_answer_outcome(node, token, node_refusal(node, CC_MALFORMED, "CC100", "The operation is malformed", NULL), 0);
+        node_answer_outcome(node, token, node_refusal(node, CC_MALFORMED, "CC200", "The operation is malformed", NULL), 0);
         return;
     }
     if (node->stopping) {
-        node_answer_outcome(node, token, node_refusal(node, CC_UNAVAILABLE, "CC106", "This replica is stopping", "Use another replica"), 0);
+        node_answer_outcome(node, token, node_refusal(node, CC_UNAVAILABLE, "CC206", "This replica is stopping", "Use another replica"), 0);
         return;
     }
     if (operation.weak) {

@@ -78,7 +78,7 @@ static void answer_now(struct node *node, uint64_t token, uint32_t peer, const u
 
 static struct cc_slice not_leader(struct node *node)
 {
-    return node_refusal(node, CC_NOT_LEADER, "CC101", "No leader could be reached in time: the write was not executed", "Try again");
+    return node_refusal(node, CC_NOT_LEADER, "CC201", "No leader could be reached in time: the write was not executed", "Try again");
 }
 
 static bool queue_is_full(const struct node *node, size_t n_bytes)
@@ -101,7 +101,7 @@ void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t at
         return;
     }
     if (queue_is_full(node, bytes.n)) {
-        struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC102", "Too many writes are waiting: the write was not executed",
+        struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC202", "Too many writes are waiting: the write was not executed",
                                                "Try again later or at a lower rate");
         answer_now(node, token, peer, operation->id, refusal, 0);
         return;
@@ -244,7 +244,7 @@ void forward_deadlines(struct node *node)
         if (unknown) {
             forward_finish(node, pending, node_unknown(node), 0);
         } else {
-            struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC101",
+            struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC201",
                                                    "No leader could be reached in time: the write was not executed", "Try again");
             forward_finish(node, pending, refusal, 0);
         }

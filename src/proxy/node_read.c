@@ -20,9 +20,9 @@ static void refuse(struct node *node, uint64_t token)
 {
     struct cc_slice refusal;
     if (node->strong.state == STRONG_HALTED) {
-        refusal = node_refusal(node, CC_UNAVAILABLE, "CC104", node->strong.halted, "Read at another replica");
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC204", node->strong.halted, "Read at another replica");
     } else {
-        refusal = node_refusal(node, CC_UNAVAILABLE, "CC109", "This replica could not make sure in time that it would read the newest rows",
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC209", "This replica could not make sure in time that it would read the newest rows",
                                "Try again, or read with Prefer: consistency=local");
     }
     node_answer_outcome(node, token, refusal, 0);

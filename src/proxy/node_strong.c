@@ -187,7 +187,7 @@ static bool settle_without_executing(struct node *node, struct pending *pending)
         pending->uncertain = false;
     }
     if (!pending->migration && pending->schema_version != node->strong.executed_schema) {
-        struct cc_slice refusal = node_refusal(node, CC_STALE, "CC108", "The schema has changed", "Send the request again");
+        struct cc_slice refusal = node_refusal(node, CC_STALE, "CC208", "The schema has changed", "Send the request again");
         forward_finish(node, pending, refusal, 0);
         return true;
     }
@@ -310,7 +310,7 @@ static void batch_too_large(struct node *node, size_t n)
 {
     const uint8_t *ids = node->strong.executing_ids.at;
     struct rest_outcome outcome = {.kind = REST_FAILED,
-                                   .code = cc_slice_text("CC107"),
+                                   .code = cc_slice_text("CC207"),
                                    .message = cc_slice_text("The write changes more than one log entry can hold"),
                                    .hint = cc_slice_text("Change fewer rows in one request")};
     struct cc_buffer bytes = {0};

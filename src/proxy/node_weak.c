@@ -373,14 +373,14 @@ static bool refuse_if_unfit(struct node *node, uint64_t token, const struct oper
     int64_t off_ms;
     struct cc_slice refusal;
     if (node->strong.state == STRONG_HALTED) {
-        refusal = node_refusal(node, CC_UNAVAILABLE, "CC104", node->strong.halted, "Write at another replica");
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC204", node->strong.halted, "Write at another replica");
     } else if (peer_clock_is_off(node, &off_ms)) {
-        refusal = node_refusal(node, CC_UNAVAILABLE, "CC105", "This replica's clock is too far from the other replicas' clocks",
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC205", "This replica's clock is too far from the other replicas' clocks",
                                "Correct its clock, or write at another replica");
     } else if (operation->schema_version != node->strong.schema_version) {
-        refusal = node_refusal(node, CC_STALE, "CC108", "The schema has changed", "Send the request again");
+        refusal = node_refusal(node, CC_STALE, "CC208", "The schema has changed", "Send the request again");
     } else if (node->weak.n_queued >= CC_QUEUE_OPERATIONS_MAX || bytes.n > CC_BATCH_BYTES_MAX * 2) {
-        refusal = node_refusal(node, CC_UNAVAILABLE, "CC102", "Too many writes are waiting: the write was not executed",
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC202", "Too many writes are waiting: the write was not executed",
                                "Try again later or at a lower rate");
     } else {
         return false;
@@ -406,7 +406,7 @@ void weak_submit(struct node *node, uint64_t token, const struct operation *oper
 
 static void refuse_stale(struct node *node, struct weak_write *write)
 {
-    node_answer_outcome(node, write->token, node_refusal(node, CC_STALE, "CC108", "The schema has changed", "Send the request again"), 0);
+    node_answer_outcome(node, write->token, node_refusal(node, CC_STALE, "CC208", "The schema has changed", "Send the request again"), 0);
     write_free(write);
 }
 
@@ -701,7 +701,7 @@ void weak_deadlines(struct node *node)
     DL_FOREACH_SAFE(weak->queue, write, next)
     {
         if (node->time.now_us >= write->deadline_us) {
-            struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC110", "This replica's database did not take the write in time: it was not executed",
+            struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC210", "This replica's database did not take the write in time: it was not executed",
                                                    "Try again, or write at another replica");
             node_answer_outcome(node, write->token, refusal, 0);
             DL_DELETE(weak->queue, write);
