@@ -196,8 +196,8 @@ def check_documented(root, found, document, what):
 
 
 LOG_EVENT = r'\bcc_log\s*\(\s*[^,;()]+,\s*"([a-z_0-9]+)"'
-METRIC = r'"[^"\n]*?\b(caucus_[a-z0-9_]+_(?:total|seconds|bytes|count|ratio|info|ms|milliseconds))\b'
-ERROR_CODE = r'"((?:CAUCUS|PGRST)[A-Z0-9_]{2,})"'
+METRIC = r'(?:\bmetric\w*\s*\([^"()]*"|# TYPE )(caucus_[a-z0-9_]+)'
+ERROR_CODE = r'"((?:PGRST|CC)(?:\d{3}|X\d\d))"'
 
 
 def main():
