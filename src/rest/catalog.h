@@ -1,5 +1,5 @@
 // Catalog: the schema as REST plans over it. An immutable snapshot, made from one JSON document that PostgreSQL builds
-// (the query is in proxy/catalog_query.h). Pure.
+// (the query is in rest/catalog_sql.h). Pure.
 #ifndef REST_CATALOG_H
 #define REST_CATALOG_H
 
@@ -14,6 +14,7 @@ struct rest_column {
     const char *base_type;     // without typmod, domains resolved, for example "integer", "text[]", "jsonb"
     bool not_null;
     bool has_default;
+    const char *default_sql;      // the default's expression (nextval for identities), or NULL
     const char *constant_default; // text value when the default is a constant, else NULL
     bool generated;            // GENERATED ALWAYS AS (...) STORED: never written
     bool identity_always;
@@ -39,6 +40,7 @@ struct rest_table {
     bool insertable, updatable, deletable;
     // A write of this kind may touch other rows than RETURNING tells (triggers, rules, cascading foreign keys, INSTEAD OF): use capture.
     bool capture_insert, capture_update, capture_delete;
+    bool capture_key_update; // so does an update that sets columns of a unique index (foreign keys with ON UPDATE CASCADE, ...)
     bool row_by_row;       // has unique or exclusion constraints besides the key: effects are applied one by one
     uint32_t n_columns;
     const struct rest_column *columns; // without dropped ones and without _caucus
@@ -92,10 +94,15 @@ struct rest_catalog {
     bool has_sequences;
 };
 
-// CC_MALFORMED with a text in error_out (at least 200 bytes).
+enum { REST_CATALOG_ERROR_BYTES = 200 };
+
+// CC_MALFORMED with a text in error_out (REST_CATALOG_ERROR_BYTES).
 enum cc_status rest_catalog_create(struct cc_slice json, struct rest_catalog **catalog_out, char *error_out) CC_CHECKED;
 void rest_catalog_destroy(struct rest_catalog *catalog); // NULL is fine
 const struct rest_table *rest_catalog_table(const struct rest_catalog *catalog, const char *schema, struct cc_slice name);
 int32_t rest_table_column(const struct rest_table *table, struct cc_slice name); // position or -1
+// The class that a comment's first line states ("@caucus weak", "@caucus strong"; strong without such a line), and the
+// comment without that line (borrowed; NULL when nothing is left). CC_INVALID: the line states something else.
+enum cc_status rest_class_of_comment(const char *comment, enum rest_class *class_out, const char **rest_out) CC_CHECKED;
 
 #endif

@@ -1,0 +1,36 @@
+// Reply: from what PostgreSQL gave to an HTTP answer. Pure. Texts live in the arena or borrow from the result.
+#ifndef REST_REPLY_H
+#define REST_REPLY_H
+
+#include "rest/error.h"
+#include "rest/outcome.h"
+#include "rest/plan.h"
+
+enum { REST_READ_COLUMNS = 6 };
+
+// The one row of a read, columns in this order (text format; NULL slices are SQL NULL).
+struct rest_read_result {
+    struct cc_slice applied; // index that the database has applied, in the same snapshot
+    struct cc_slice page;    // rows in the body
+    struct cc_slice total;   // NULL unless counted
+    struct cc_slice body;    // the JSON text; NULL for HEAD
+    struct cc_slice headers; // response.headers set by a function, or NULL
+    struct cc_slice status;  // response.status set by a function, or NULL
+};
+
+void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result *result, struct cc_arena *arena, struct rest_reply *reply_out);
+void rest_reply_write(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena, struct rest_reply *reply_out);
+// An error of a statement of this plan: PostgreSQL's SQLSTATE and texts (NULL slices where absent).
+void rest_reply_failed(const struct rest_plan *plan, struct cc_slice code, struct cc_slice message, struct cc_slice details, struct cc_slice hint,
+                       struct cc_arena *arena, struct rest_reply *reply_out);
+// An error with a status of the caller's choice, for answers that no plan made. details, hint: NULL where absent.
+void rest_reply_error(int status, const char *code, const char *message, const char *details, const char *hint, struct cc_arena *arena,
+                      struct rest_reply *reply_out);
+void rest_reply_refuse(const struct rest_error *error, int status, struct cc_arena *arena, struct rest_reply *reply_out);
+void rest_reply_add_header(struct rest_reply *reply, struct cc_arena *arena, const char *name, const char *value); // value is copied
+
+// Outcomes that the executor makes after it has run a statement and before it lets it stand: nothing changed.
+void rest_outcome_not_single(uint64_t n_rows, struct cc_arena *arena, struct rest_outcome *outcome_out);   // statement.single
+void rest_outcome_too_many(uint64_t n_rows, struct cc_arena *arena, struct rest_outcome *outcome_out);     // statement.rows_max
+
+#endif
