@@ -18,7 +18,7 @@ FAULTS = {
     'src/base/silent.c': ('int x;\n', 'the first line says what the file is'),
     'src/base/later.c': ('// A.\n// TO' 'DO: more\n', 'finish it'),
     'src/clock/noise.c': ('// A.\nvoid f(void) { printf("x"); }\n', 'pure code returns facts'),
-    'src/base/enums.c': ('// A.\nswitch (x) {\ncase RED:\n    break;\ndefault:\n    break;\n}\n', 'has no default'),
+    'src/base/enums.c': ('// A.\nswitch (x) {\ncase COLOR_RED:\n    break;\ndefault:\n    break;\n}\n', 'has no default'),
     'src/proxy/io_new.c': ('// A.\ncc_log(CC_LOG_INFO, "unheard_of", "x=%d", 1);\n', 'log event unheard_of is not in'),
     'src/proxy/io_many.c': ('// A.\nmetric(out, "caucus_unknown", "gauge", "", 1);\n', 'metric caucus_unknown is not in'),
     'src/rest/codes.c': ('// A.\nerror("CC999");\n', 'error code CC999 is not in'),

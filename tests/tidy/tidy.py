@@ -103,7 +103,7 @@ def check_source(root, path):
 
 
 def check_enum_defaults(path, text):
-    """A switch that names enum constants (upper case) lists them all, so that the compiler reports a forgotten one.
+    """A switch that names enum constants (ours have an underscore, those of errno have none) lists them all, so that the compiler reports a forgotten one.
     One over a foreign byte has a default, which says so in a comment."""
     lines = text.splitlines()
     for number, line in enumerate(lines, 1):
@@ -111,7 +111,7 @@ def check_enum_defaults(path, text):
             continue
         indent = len(line) - len(line.lstrip())
         for before in range(number - 2, -1, -1):
-            if re.match(rf'\s{{{indent}}}case [A-Z][A-Z0-9_]+\s*:', lines[before]):
+            if re.match(rf'\s{{{indent}}}case [A-Z][A-Z0-9]*_[A-Z0-9_]+\s*:', lines[before]):
                 find(path, number, 'a switch over an enum has no default')
                 break
             if re.match(rf'\s{{0,{indent}}}switch\b', lines[before]):
