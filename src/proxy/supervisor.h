@@ -39,16 +39,20 @@ struct supervisor_options { // copied
         *bin_directory; // NULL or "": found: pg_config --bindir, else the newest /usr/lib/postgresql/<15 or later>/bin
     const char *
         data_directory; // the replica's: <data_directory>/postgres is PostgreSQL's, <data_directory>/postgres.log its log
-    uint32_t connections_max; // 0: 100
+    const char *system_user;    // whom PostgreSQL runs as when we are root; NULL, "" or unknown: "postgres", else "nobody"
+    const char *database;       // made with a new cluster; NULL or "": "postgres"
+    uint32_t connections_max;   // 0: 100
     size_t n_settings;
     const struct supervisor_setting *settings;
     bool no_restart; // a server that died stays down (state STOPPED)
-    // Told after each change of state, from the loop. `text` says why (never NULL). May call any function but supervisor_destroy.
+    // Told after each change of state, also from within supervisor_start and supervisor_stop. `text` says why (never NULL). Must
+    // not call supervisor_destroy.
     void (*on_state)(void *context, enum supervisor_state state, const char *text);
     void *context;
 };
 
-// Finds the binaries, the user to run as (root may not: "postgres", else "nobody") and the directories; makes the directories.
+// Finds the binaries, the user to run as and the directories; makes the directories. When that user cannot reach the data
+// directory (it is below /root, say), <data_directory>/postgres becomes a link into /var/lib/caucus.
 // Starts nothing. CC_NOT_FOUND (no PostgreSQL 15 or later), CC_INVALID (unusable directory), CC_IO; error_out gets a sentence.
 enum cc_status supervisor_create(const struct supervisor_options *options, struct supervisor **supervisor_out,
                                  char error_out[static 300]) CC_CHECKED;
@@ -61,7 +65,7 @@ void supervisor_destroy(struct supervisor *supervisor);
 enum supervisor_state supervisor_state(const struct supervisor *supervisor);
 const char *supervisor_state_name(enum supervisor_state state);
 pid_t supervisor_pid(const struct supervisor *supervisor); // the server's, 0 if there is none
-// "host=<socket directory> dbname=postgres user=postgres": for libpq, as soon as it is created.
+// "host='<socket directory>' dbname='<database>' user=postgres": for libpq, as soon as it is created.
 const char *supervisor_conninfo(const struct supervisor *supervisor);
 const char *supervisor_socket_directory(const struct supervisor *supervisor);
 uint32_t supervisor_restarts(const struct supervisor *supervisor);
