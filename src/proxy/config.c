@@ -89,7 +89,7 @@ static bool is_letter_or_digit(char c)
 static enum cc_status load_name(struct loader *loader, const struct config_key *key, const json_t *value,
                                 const char *path, const char **name_out)
 {
-    const char *name;
+    const char *name = NULL;
     enum cc_status status = load_text(loader, value, path, key->min, key->max, &name);
     if (status != CC_OK) {
         return status;
@@ -168,7 +168,7 @@ static bool parse_address(struct cc_arena *arena, const char *text, struct confi
 static enum cc_status load_address(struct loader *loader, const json_t *value, const char *path,
                                    struct config_address *address_out)
 {
-    const char *text;
+    const char *text = NULL;
     enum cc_status status = load_text(loader, value, path, 0, HOST_BYTES_MAX + 16, &text);
     if (status != CC_OK) {
         return status;
