@@ -14,7 +14,8 @@ enum {
     ENTRY_BYTES_MIN = 1 + 1 + 8 + 1 + 1, // index, term, hlc, kind, length of the payload
 };
 
-void raft_entry_put(struct cc_buffer *out, const struct raft_entry *entry) {
+void raft_entry_put(struct cc_buffer *out, const struct raft_entry *entry)
+{
     cc_put_varint(out, entry->index);
     cc_put_varint(out, entry->term);
     cc_put_u64(out, entry->hlc);
@@ -22,11 +23,13 @@ void raft_entry_put(struct cc_buffer *out, const struct raft_entry *entry) {
     cc_put_string(out, cc_blob_slice(entry->payload));
 }
 
-static bool entry_kind_is_known(uint8_t kind) {
+static bool entry_kind_is_known(uint8_t kind)
+{
     return kind >= RAFT_ENTRY_NOOP && kind <= RAFT_ENTRY_CONFIG;
 }
 
-enum cc_status raft_entry_read(struct cc_reader *reader, struct raft_entry *entry_out) {
+enum cc_status raft_entry_read(struct cc_reader *reader, struct raft_entry *entry_out)
+{
     uint64_t index = cc_read_varint(reader);
     uint64_t term = cc_read_varint(reader);
     uint64_t hlc = cc_read_u64(reader);
@@ -50,7 +53,8 @@ enum cc_status raft_entry_read(struct cc_reader *reader, struct raft_entry *entr
     return CC_OK;
 }
 
-void raft_message_put(struct cc_buffer *out, const struct raft_message *message) {
+void raft_message_put(struct cc_buffer *out, const struct raft_message *message)
+{
     uint8_t flags = (uint8_t)((message->reject ? FLAG_REJECT : 0) | (message->transfer ? FLAG_TRANSFER : 0));
     cc_put_u8(out, MESSAGE_VERSION);
     cc_put_u8(out, (uint8_t)message->kind);
@@ -68,7 +72,8 @@ void raft_message_put(struct cc_buffer *out, const struct raft_message *message)
     }
 }
 
-static enum cc_status read_entries(struct cc_reader *reader, struct raft_message *message, size_t n) {
+static enum cc_status read_entries(struct cc_reader *reader, struct raft_message *message, size_t n)
+{
     if (n == 0) {
         return CC_OK;
     }
@@ -84,7 +89,8 @@ static enum cc_status read_entries(struct cc_reader *reader, struct raft_message
     return CC_OK;
 }
 
-enum cc_status raft_message_read(struct cc_slice bytes, struct raft_message *message_out) {
+enum cc_status raft_message_read(struct cc_slice bytes, struct raft_message *message_out)
+{
     struct cc_reader reader = cc_reader_of(bytes);
     uint8_t version = cc_read_u8(&reader);
     uint8_t kind = cc_read_u8(&reader);
@@ -125,7 +131,8 @@ enum cc_status raft_message_read(struct cc_slice bytes, struct raft_message *mes
     return CC_OK;
 }
 
-void raft_message_finish(struct raft_message *message) {
+void raft_message_finish(struct raft_message *message)
+{
     for (size_t i = 0; i < message->n_entries; i++) {
         cc_blob_unref(message->entries[i].payload);
     }

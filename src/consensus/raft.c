@@ -50,7 +50,8 @@ void raft_destroy(struct raft *raft)
 static bool config_entry_is_sound(const struct raft_entry *entry)
 {
     struct raft_membership membership;
-    return entry->kind != RAFT_ENTRY_CONFIG || raft_membership_read(cc_blob_slice(entry->payload), &membership) == CC_OK;
+    return entry->kind != RAFT_ENTRY_CONFIG ||
+           raft_membership_read(cc_blob_slice(entry->payload), &membership) == CC_OK;
 }
 
 static void settle_restored(struct raft *raft)
@@ -169,7 +170,8 @@ void raft_compact(struct raft *raft, uint64_t index)
     }
 }
 
-void raft_install_snapshot(struct raft *raft, uint64_t now_us, uint64_t index, uint64_t term, const struct raft_membership *membership)
+void raft_install_snapshot(struct raft *raft, uint64_t now_us, uint64_t index, uint64_t term,
+                           const struct raft_membership *membership)
 {
     raft_advance(raft, now_us);
     if (index <= raft->commit || raft->role == RAFT_LEADER) {
@@ -512,7 +514,8 @@ static bool merge_into_last(struct raft *raft, const struct raft_message *messag
     }
     struct raft_held *last = &raft->held[raft->n_held - 1];
     const struct raft_message *known = &last->message;
-    bool same = known->kind == RAFT_APPEND_REPLY && !known->reject && known->to == message->to && known->term == message->term;
+    bool same =
+        known->kind == RAFT_APPEND_REPLY && !known->reject && known->to == message->to && known->term == message->term;
     if (!same || last->after != after || known->log_index > message->log_index) {
         return false;
     }

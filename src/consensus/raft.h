@@ -44,7 +44,7 @@ struct raft_hard_state {
 
 struct raft_options {
     uint32_t id;
-    struct raft_membership membership; // at the start of the log
+    struct raft_membership membership; // at the start of the log; one that joins, or has lost its disk, is not in it and does not vote
     uint64_t election_us;  // minimum election timeout; drawn from [1, 2) times this, biased by rank
     uint64_t heartbeat_us;
     uint64_t seed;         // another one at every start: also read requests are numbered from it
@@ -76,8 +76,9 @@ uint64_t raft_next_tick_us(const struct raft *raft);
 // Messages that contradict themselves are ignored. The entries' payloads are referenced as needed.
 void raft_receive(struct raft *raft, uint64_t now_us, const struct raft_message *message);
 // Appends an entry. CC_NOT_LEADER, CC_UNAVAILABLE (transfer under way, too much in flight), CC_TOO_LARGE. The payload is referenced.
-// RAFT_ENTRY_CONFIG (payload: raft_membership_put): one member may change at a time: CC_INVALID; not before the last change and an entry
-// of this term are committed: CC_UNAVAILABLE (thesis 4.1 and the correction of 2015).
+// RAFT_ENTRY_CONFIG (payload: raft_membership_put): one member may change at a time, a new one comes as a learner: CC_INVALID. Not before
+// the last change and an entry of this term are committed, nor a learner promoted that has not stored that it is one: CC_UNAVAILABLE
+// (thesis 4.1 and the correction of 2015).
 enum cc_status raft_propose(struct raft *raft, enum raft_entry_kind kind, uint64_t hlc, struct cc_blob *payload,
                             uint64_t *index_out) CC_CHECKED;
 // Everything handed out with persist_number <= number is durable.

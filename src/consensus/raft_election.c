@@ -49,7 +49,7 @@ void raft_role_refresh(struct raft *raft)
         return; // a leader that is no longer a voter stays until that is committed (thesis 4.2.2)
     }
     bool campaigning = raft->role == RAFT_PRE_CANDIDATE || raft->role == RAFT_CANDIDATE;
-    if (!campaigning || !raft->self_voter) {
+    if (!campaigning || !(raft->self_voter || raft_is_leaving(raft))) {
         raft->role = raft->self_voter ? RAFT_FOLLOWER : RAFT_LEARNER;
     }
 }
@@ -68,7 +68,7 @@ static void tally(struct raft *raft)
     uint32_t n_voters = raft_n_voters(raft);
     uint32_t majority = n_voters / 2 + 1;
     bool self = raft->role == RAFT_PRE_CANDIDATE || raft->self_granted;
-    uint32_t n_granted = self ? 1 : 0;
+    uint32_t n_granted = self && raft->self_voter ? 1 : 0;
     uint32_t n_refused = 0;
     for (uint32_t i = 0; i < raft->n_peers; i++) {
         const struct raft_peer *peer = &raft->peers[i];
@@ -88,9 +88,16 @@ static void tally(struct raft *raft)
     }
 }
 
+// "a server that is not part of its own latest configuration should still start new elections, as it might still be needed until
+// the C_new entry is committed [...] It does not count its own vote" (thesis 4.2.2).
+bool raft_may_campaign(const struct raft *raft)
+{
+    return raft->eligible && (raft->self_voter || raft_is_leaving(raft));
+}
+
 void raft_campaign(struct raft *raft, bool pre_vote, bool transfer)
 {
-    assert(raft->self_voter && raft->role != RAFT_LEADER);
+    assert(raft->role != RAFT_LEADER);
     raft_reads_fail(raft);
     raft->leader = 0; // a leader that is remembered would make this replica refuse others (RELIABILITY A4)
     if (pre_vote) {
@@ -134,7 +141,7 @@ void raft_election_tick(struct raft *raft)
     if (raft->now_us < raft->election_deadline_us) {
         return;
     }
-    if (raft->self_voter && raft->eligible) {
+    if (raft_may_campaign(raft)) {
         raft_campaign(raft, true, false);
         return;
     }
@@ -153,10 +160,12 @@ static bool is_up_to_date(const struct raft *raft, const struct raft_message *me
     return message->log_term > term || (message->log_term == term && message->log_index >= index);
 }
 
-// A learner never votes: it may be one whose disk was lost, and whose former votes and entries count elsewhere (RELIABILITY B7).
+// A learner does vote: the candidate counts it only if it is a voter in the candidate's newer log, and then it may be needed. One that
+// its own log does not mention does not: it is new, or has lost its disk and with it votes and entries that it once confirmed
+// (RELIABILITY B7).
 static bool may_vote(const struct raft *raft, const struct raft_message *message)
 {
-    return raft->self_voter && is_up_to_date(raft, message);
+    return raft_is_known_member(raft) && is_up_to_date(raft, message);
 }
 
 static bool vote_is_free(const struct raft *raft, uint32_t candidate)

@@ -15,9 +15,9 @@
 #include "consensus/raft_mutant.h"
 
 enum {
-    RAFT_READ_ROUNDS_MAX = 16,                                   // rounds of reads not yet answered
-    RAFT_UNCOMMITTED_BYTES_MAX = CC_LOG_CACHE_BYTES_MAX / 2,     // proposals not yet committed
-    RAFT_RECENT_BYTES_MAX = CC_LOG_CACHE_BYTES_MAX / 64,         // entries kept in memory that nobody is known to need
+    RAFT_READ_ROUNDS_MAX = 16,                               // rounds of reads not yet answered
+    RAFT_UNCOMMITTED_BYTES_MAX = CC_LOG_CACHE_BYTES_MAX / 2, // proposals not yet committed
+    RAFT_RECENT_BYTES_MAX = CC_LOG_CACHE_BYTES_MAX / 64,     // entries kept in memory that nobody is known to need
 };
 
 static const uint64_t raft_term_jump_max = UINT64_C(1) << 32; // a peer further ahead than this is broken
@@ -50,18 +50,18 @@ struct raft_peer {
     uint64_t match; // it has everything up to here on disk
     uint64_t next;  // the next entry to send
     uint64_t heard_us;
-    uint64_t round_acked;  // the latest read round it has answered
-    uint64_t commit_told;  // the commit index it was told last
+    uint64_t round_acked; // the latest read round it has answered
+    uint64_t commit_told; // the commit index it was told last
     bool heartbeat_due;
-    bool probe_sent;       // PROBE: nothing more before the answer or the next heartbeat
-    bool nudge_due;        // an append seems lost: send an empty one, its answer tells
-    uint64_t fed_us;       // when an append was last sent or answered
+    bool probe_sent; // PROBE: nothing more before the answer or the next heartbeat
+    bool nudge_due;  // an append seems lost: send an empty one, its answer tells
+    uint64_t fed_us; // when an append was last sent or answered
     bool snapshot_due;
-    bool load_pending;     // entries were asked for from disk
+    bool load_pending; // entries were asked for from disk
     uint64_t load_first;
     struct raft_entry *loaded; // entries that came from disk, to be sent next; references held
     size_t n_loaded;
-    bool loaded_sent;          // a message handed out points to them
+    bool loaded_sent;                            // a message handed out points to them
     uint64_t in_flight[CC_APPEND_IN_FLIGHT_MAX]; // ring: last index of each append not yet answered
     uint32_t in_flight_head, n_in_flight;
 };
@@ -89,7 +89,7 @@ struct raft_pending_read {
 
 struct raft_round {
     uint64_t id;
-    uint64_t index;   // leader: the commit index when the round began
+    uint64_t index; // leader: the commit index when the round began
     uint64_t sent_us;
     size_t n_reads;
 };
@@ -123,11 +123,11 @@ struct raft {
     uint64_t released; // entries up to here need not be in memory for the caller
 
     // Durability. Numbers count outputs that had something to persist.
-    uint64_t number_last;      // given out
-    uint64_t number_done;      // reported durable
-    uint64_t number_hard;      // covers the last change of term or vote
-    uint64_t number_entries;   // covers the last appended entry
-    uint64_t handed_index;     // entries up to here were given out
+    uint64_t number_last;    // given out
+    uint64_t number_done;    // reported durable
+    uint64_t number_hard;    // covers the last change of term or vote
+    uint64_t number_entries; // covers the last appended entry
+    uint64_t handed_index;   // entries up to here were given out
     uint64_t persisted_index;
     struct raft_write *writes; // given out, not yet durable
     size_t writes_head, n_writes, writes_capacity;
@@ -145,16 +145,16 @@ struct raft {
     uint64_t leader_heard_us;
     uint64_t election_deadline_us;
     bool eligible;
-    bool self_granted;        // candidate: the own vote is durable
-    bool campaign_transfer;   // candidate: at the leader's request
+    bool self_granted;      // candidate: the own vote is durable
+    bool campaign_transfer; // candidate: at the leader's request
 
     // Leader.
     uint64_t heartbeat_due_us;
-    uint64_t term_start;      // index of the first entry of the term
+    uint64_t term_start; // index of the first entry of the term
     uint64_t uncommitted_bytes;
-    uint64_t round;           // of reads, from 1 in each term
-    bool feed_due;            // there may be something to send to followers
-    uint32_t transfer_to;     // 0: no transfer under way
+    uint64_t round;       // of reads, from 1 in each term
+    bool feed_due;        // there may be something to send to followers
+    uint32_t transfer_to; // 0: no transfer under way
     uint32_t transfer_failed_to;
     uint64_t transfer_deadline_us;
     bool transfer_sent;
@@ -162,7 +162,7 @@ struct raft {
     uint64_t snapshot_wanted; // follower: the leader's log begins after this
 
     struct raft_reads reads;
-    uint64_t read_id;         // follower: of the last round sent to the leader; starts at a random number (RELIABILITY A16)
+    uint64_t read_id; // follower: of the last round sent to the leader; starts at a random number (RELIABILITY A16)
 
     // Output.
     struct raft_held *held;
@@ -192,24 +192,28 @@ void raft_evict(struct raft *raft);
 bool raft_hard_state_is_durable(const struct raft *raft);
 
 // raft_membership.c (raft_membership: those in force)
-uint64_t raft_config_index(const struct raft *raft);                 // of the membership in force
+uint64_t raft_config_index(const struct raft *raft); // of the membership in force
 void raft_config_add(struct raft *raft, uint64_t index, const struct raft_membership *membership);
 void raft_config_truncate(struct raft *raft, uint64_t last); // back to the newest at or below `last`
 void raft_config_committed(struct raft *raft);               // forgets those before the newest committed one
 void raft_config_reset(struct raft *raft, uint64_t index, const struct raft_membership *membership);
 struct raft_peer *raft_peer_find(struct raft *raft, uint32_t id); // NULL: not a member, or this replica
+bool raft_is_known_member(const struct raft *raft); // by the newest committed membership or a later one in the log
+bool raft_is_leaving(const struct raft *raft);      // was a voter before the uncommitted membership in force
 void raft_peer_forget_loaded(struct raft_peer *peer);
 uint32_t raft_n_voters(const struct raft *raft);
 // The greatest value that a majority of the voters has reached. values[i] belongs to peers[i], `self` to this replica.
 uint64_t raft_quorum_value(const struct raft *raft, uint64_t self, const uint64_t *values);
-// Two memberships differ in exactly one member: added, removed, or voter <-> learner (thesis 4.1).
-bool raft_membership_is_single_change(const struct raft_membership *a, const struct raft_membership *b);
+// One member may change at a time: added as a learner, removed, or voter <-> learner (thesis 4.1): CC_INVALID. A learner becomes
+// a voter when its log says that it is a member: CC_UNAVAILABLE.
+enum cc_status raft_membership_check(struct raft *raft, const struct raft_membership *next) CC_CHECKED;
 
 // raft_election.c
 void raft_election_reset(struct raft *raft); // draws a new election timeout
 // Also the way to adopt a higher term.
 void raft_become_follower(struct raft *raft, uint64_t term, uint32_t leader);
 void raft_role_refresh(struct raft *raft); // after a change of membership: follower or learner
+bool raft_may_campaign(const struct raft *raft);
 void raft_campaign(struct raft *raft, bool pre_vote, bool transfer);
 void raft_election_tick(struct raft *raft);
 void raft_election_persisted(struct raft *raft);

@@ -7,12 +7,14 @@
 
 #include "base/memory.h"
 
-void raft_log_init(struct raft_log *log) {
+void raft_log_init(struct raft_log *log)
+{
     memset(log, 0, sizeof(*log));
     log->cache_first = 1;
 }
 
-static void release_payloads(struct raft_log *log, size_t from) {
+static void release_payloads(struct raft_log *log, size_t from)
+{
     for (size_t i = from; i < log->n; i++) {
         const struct raft_entry *entry = &log->entries[log->head + i];
         log->cache_bytes -= raft_log_entry_bytes(entry);
@@ -20,19 +22,22 @@ static void release_payloads(struct raft_log *log, size_t from) {
     }
 }
 
-void raft_log_finish(struct raft_log *log) {
+void raft_log_finish(struct raft_log *log)
+{
     release_payloads(log, 0);
     free(log->entries);
     free(log->runs);
     raft_log_init(log);
 }
 
-uint64_t raft_log_last(const struct raft_log *log) {
+uint64_t raft_log_last(const struct raft_log *log)
+{
     return log->cache_first + log->n - 1;
 }
 
 // The run that holds `index`, which lies in (base, last].
-static size_t run_of(const struct raft_log *log, uint64_t index) {
+static size_t run_of(const struct raft_log *log, uint64_t index)
+{
     size_t low = 0;
     size_t high = log->n_runs;
     while (high - low > 1) {
@@ -46,7 +51,8 @@ static size_t run_of(const struct raft_log *log, uint64_t index) {
     return low;
 }
 
-uint64_t raft_log_term_at(const struct raft_log *log, uint64_t index) {
+uint64_t raft_log_term_at(const struct raft_log *log, uint64_t index)
+{
     if (index == log->base_index) {
         return log->base_term;
     }
@@ -59,23 +65,27 @@ uint64_t raft_log_term_at(const struct raft_log *log, uint64_t index) {
     return log->runs[run_of(log, index)].term;
 }
 
-bool raft_log_matches(const struct raft_log *log, uint64_t index, uint64_t term) {
+bool raft_log_matches(const struct raft_log *log, uint64_t index, uint64_t term)
+{
     return index >= log->base_index && index <= raft_log_last(log) && raft_log_term_at(log, index) == term;
 }
 
-const struct raft_entry *raft_log_entry(const struct raft_log *log, uint64_t index) {
+const struct raft_entry *raft_log_entry(const struct raft_log *log, uint64_t index)
+{
     if (index < log->cache_first || index - log->cache_first >= log->n) {
         return NULL;
     }
     return &log->entries[log->head + (size_t)(index - log->cache_first)];
 }
 
-size_t raft_log_entry_bytes(const struct raft_entry *entry) {
+size_t raft_log_entry_bytes(const struct raft_entry *entry)
+{
     return sizeof(*entry) + cc_blob_slice(entry->payload).n;
 }
 
 // Room for one more entry at the end: moves the cache to the front when half of the array is unused, else grows it.
-static void make_room(struct raft_log *log) {
+static void make_room(struct raft_log *log)
+{
     if (log->head + log->n < log->capacity) {
         return;
     }
@@ -87,7 +97,8 @@ static void make_room(struct raft_log *log) {
     log->entries = cc_grow(log->entries, &log->capacity, log->head + log->n + 1, sizeof(*log->entries));
 }
 
-static void add_run(struct raft_log *log, uint64_t first, uint64_t term) {
+static void add_run(struct raft_log *log, uint64_t first, uint64_t term)
+{
     if (log->n_runs > 0 && log->runs[log->n_runs - 1].term == term) {
         return;
     }
@@ -95,7 +106,8 @@ static void add_run(struct raft_log *log, uint64_t first, uint64_t term) {
     log->runs[log->n_runs++] = (struct raft_term_run){.first = first, .term = term};
 }
 
-void raft_log_append(struct raft_log *log, const struct raft_entry *entry) {
+void raft_log_append(struct raft_log *log, const struct raft_entry *entry)
+{
     uint64_t last = raft_log_last(log);
     assert(entry->index == last + 1);
     assert(entry->term >= raft_log_term_at(log, last));
@@ -108,7 +120,8 @@ void raft_log_append(struct raft_log *log, const struct raft_entry *entry) {
     add_run(log, entry->index, entry->term);
 }
 
-void raft_log_truncate(struct raft_log *log, uint64_t last) {
+void raft_log_truncate(struct raft_log *log, uint64_t last)
+{
     assert(last >= log->base_index);
     if (last >= raft_log_last(log)) {
         return;
@@ -124,7 +137,8 @@ void raft_log_truncate(struct raft_log *log, uint64_t last) {
     }
 }
 
-void raft_log_evict_first(struct raft_log *log) {
+void raft_log_evict_first(struct raft_log *log)
+{
     assert(log->n > 0);
     const struct raft_entry *entry = &log->entries[log->head];
     log->cache_bytes -= raft_log_entry_bytes(entry);
@@ -134,7 +148,8 @@ void raft_log_evict_first(struct raft_log *log) {
     log->cache_first++;
 }
 
-void raft_log_compact(struct raft_log *log, uint64_t index) {
+void raft_log_compact(struct raft_log *log, uint64_t index)
+{
     assert(index >= log->base_index && index <= raft_log_last(log));
     if (index == log->base_index) {
         return;
@@ -159,7 +174,8 @@ void raft_log_compact(struct raft_log *log, uint64_t index) {
     }
 }
 
-void raft_log_reset(struct raft_log *log, uint64_t index, uint64_t term) {
+void raft_log_reset(struct raft_log *log, uint64_t index, uint64_t term)
+{
     release_payloads(log, 0);
     log->head = 0;
     log->n = 0;
@@ -169,7 +185,8 @@ void raft_log_reset(struct raft_log *log, uint64_t index, uint64_t term) {
     log->base_term = term;
 }
 
-uint64_t raft_log_agreement(const struct raft_log *log, uint64_t index, uint64_t term) {
+uint64_t raft_log_agreement(const struct raft_log *log, uint64_t index, uint64_t term)
+{
     uint64_t last = raft_log_last(log);
     uint64_t agreed = index < last ? index : last;
     if (agreed <= log->base_index) {

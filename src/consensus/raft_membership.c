@@ -75,9 +75,53 @@ static uint32_t count_differences(const struct raft_membership *a, const struct 
     return n;
 }
 
-bool raft_membership_is_single_change(const struct raft_membership *a, const struct raft_membership *b)
+static bool is_single_change(const struct raft_membership *a, const struct raft_membership *b)
 {
     return count_differences(a, b, true) + count_differences(b, a, false) == 1;
+}
+
+// "a new server joins the cluster as a non-voting member" first (thesis 4.2.1). It must know of that before its vote may be needed:
+// else a cluster whose leader crashes at the wrong moment would wait for the vote of one that does not give it.
+enum cc_status raft_membership_check(struct raft *raft, const struct raft_membership *next)
+{
+    const struct raft_membership *now = raft_membership(raft);
+    if (!is_single_change(now, next)) {
+        return CC_INVALID;
+    }
+    for (uint32_t i = 0; i < next->n_members; i++) {
+        const struct raft_member *member = &next->members[i];
+        const struct raft_member *before = member_find(now, member->id);
+        if (!member->voter || (before != NULL && before->voter)) {
+            continue;
+        }
+        const struct raft_peer *peer = raft_peer_find(raft, member->id);
+        if (before == NULL || peer == NULL) {
+            return CC_INVALID;
+        }
+        if (peer->match < raft_config_index(raft)) {
+            return CC_UNAVAILABLE;
+        }
+    }
+    return CC_OK;
+}
+
+bool raft_is_known_member(const struct raft *raft)
+{
+    for (size_t i = 0; i < raft->n_configs; i++) {
+        if (member_find(&raft->configs[i].membership, raft->options.id) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool raft_is_leaving(const struct raft *raft)
+{
+    if (raft->n_configs < 2 || raft_config_index(raft) <= raft->commit) {
+        return false;
+    }
+    const struct raft_member *before = member_find(&raft->configs[raft->n_configs - 2].membership, raft->options.id);
+    return !raft->self_voter && before != NULL && before->voter;
 }
 
 const struct raft_membership *raft_membership(const struct raft *raft)

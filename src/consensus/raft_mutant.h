@@ -17,7 +17,8 @@ enum raft_mutant_id {
     RAFT_MUTANT_TRUNCATE_ALWAYS,     // an append cuts the log also where nothing conflicts
 };
 
-static inline bool raft_mutant(enum raft_mutant_id id) {
+static inline bool raft_mutant(enum raft_mutant_id id)
+{
     return (int)id == CAUCUS_MUTANT;
 }
 

@@ -87,7 +87,7 @@ void raft_leader_tick(struct raft *raft)
 
 // -- Leader: proposals ----------------------------------------------------------------------------------------------
 
-static enum cc_status check_config_proposal(const struct raft *raft, const struct cc_blob *payload)
+static enum cc_status check_config_proposal(struct raft *raft, const struct cc_blob *payload)
 {
     struct raft_membership membership;
     if (raft_membership_read(cc_blob_slice(payload), &membership) != CC_OK) {
@@ -97,7 +97,7 @@ static enum cc_status check_config_proposal(const struct raft *raft, const struc
     if (!raft_is_settled(raft) || raft_config_index(raft) > raft->commit) {
         return CC_UNAVAILABLE;
     }
-    return raft_membership_is_single_change(raft_membership(raft), &membership) ? CC_OK : CC_INVALID;
+    return raft_membership_check(raft, &membership);
 }
 
 enum cc_status raft_propose(struct raft *raft, enum raft_entry_kind kind, uint64_t hlc, struct cc_blob *payload,
@@ -483,7 +483,8 @@ void raft_feed(struct raft *raft)
     }
 }
 
-void raft_loaded(struct raft *raft, uint64_t now_us, uint32_t peer_id, const struct raft_entry *entries, size_t n_entries)
+void raft_loaded(struct raft *raft, uint64_t now_us, uint32_t peer_id, const struct raft_entry *entries,
+                 size_t n_entries)
 {
     raft_advance(raft, now_us);
     struct raft_peer *peer = raft_peer_find(raft, peer_id);
@@ -497,7 +498,8 @@ void raft_loaded(struct raft *raft, uint64_t now_us, uint32_t peer_id, const str
     raft_peer_forget_loaded(peer);
     size_t n = count_within(entries, n_entries, CC_APPEND_BYTES_MAX, true);
     for (size_t i = 0; i < n; i++) {
-        if (!raft_log_matches(&raft->log, entries[i].index, entries[i].term) || entries[i].index != entries[0].index + i) {
+        if (!raft_log_matches(&raft->log, entries[i].index, entries[i].term) ||
+            entries[i].index != entries[0].index + i) {
             n = i;
         }
     }
@@ -538,7 +540,8 @@ static void take_entries(struct raft *raft, const struct raft_message *message)
     size_t i = 0;
     while (i < message->n_entries) {
         const struct raft_entry *entry = &message->entries[i];
-        bool known = raft_log_matches(&raft->log, entry->index, entry->term) && !raft_mutant(RAFT_MUTANT_TRUNCATE_ALWAYS);
+        bool known =
+            raft_log_matches(&raft->log, entry->index, entry->term) && !raft_mutant(RAFT_MUTANT_TRUNCATE_ALWAYS);
         if (entry->index > raft->log.base_index && !known) {
             break;
         }

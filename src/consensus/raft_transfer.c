@@ -16,7 +16,8 @@ static struct raft_peer *choose_target(struct raft *raft)
             continue;
         }
         bool best_failed = best != NULL && best->id == raft->transfer_failed_to;
-        bool better = best == NULL || best_failed || (peer->match > best->match && peer->id != raft->transfer_failed_to);
+        bool better =
+            best == NULL || best_failed || (peer->match > best->match && peer->id != raft->transfer_failed_to);
         best = better ? peer : best;
     }
     return best;
@@ -78,7 +79,7 @@ void raft_transfer_tick(struct raft *raft)
 
 void raft_on_timeout_now(struct raft *raft, const struct raft_message *message)
 {
-    if (message->term == raft->term && raft->self_voter && raft->eligible) {
+    if (message->term == raft->term && raft_may_campaign(raft)) {
         raft_campaign(raft, false, true);
     }
 }
