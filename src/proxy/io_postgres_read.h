@@ -27,6 +27,7 @@ struct io_postgres_read_result { // borrowed during the callback
     const void *rows;                             // opaque: io_postgres_read_value
 };
 
+// May start further reads, but not destroy the pool.
 typedef void (*io_postgres_read_done)(void *context, const struct io_postgres_read_result *result);
 
 // Connects in the background, again with back-off whenever a connection is lost. The conninfo is not checked here.

@@ -1,0 +1,716 @@
+// Read connections to PostgreSQL of one HTTP thread: a small pool on that thread's event loop.
+//
+// A connection:  DOWN -> CONNECTING -> PREPARING (session settings) -> IDLE <-> BUSY;  any -> DOWN, and again after a back-off.
+// A job waits in the pool's queue or runs on one connection; its own timer ends it wherever it is.
+#include "proxy/io_postgres_read.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base/arena.h"
+#include "base/memory.h"
+
+enum {
+    CONNECTIONS_DEFAULT = 4,
+    QUEUE_DEFAULT = 1024,
+    PREPARED_DEFAULT = 256,
+    STATEMENT_TIMEOUT_DEFAULT_MS = 30000,
+    CONNECT_MS_MAX = 5000,
+    BACK_OFF_MS = 20,
+    BACK_OFF_MS_MAX = 1000,
+    STEPS_MAX = 8, // of one job on the wire
+};
+
+enum connection_state {
+    CONNECTION_DOWN,
+    CONNECTION_CONNECTING,
+    CONNECTION_PREPARING,
+    CONNECTION_IDLE,
+    CONNECTION_BUSY
+};
+
+enum step { STEP_DROP, STEP_PREPARE, STEP_SETTINGS, STEP_QUERY };
+
+struct prepared {
+    char *sql; // key
+    size_t n;
+    char name[16];
+    bool fresh; // sent by the present job, its answer is not here yet
+    UT_hash_handle hh;
+};
+
+struct job {
+    const struct rest_statement *statement;
+    io_postgres_read_done done;
+    void *context;
+    struct io_postgres_read *pool;
+    struct connection *connection; // NULL: waits in the queue
+    struct event *timer;
+    unsigned n_lost; // connections that broke under it
+    bool prepared_again;
+    struct job *prev, *next; // queue
+};
+
+struct connection {
+    struct io_postgres_read *pool;
+    enum connection_state state;
+    PGconn *libpq;
+    struct event *readable, *writable, *timer;
+    uint32_t back_off_ms;
+    struct prepared *prepared; // uthash, least recently used first
+    uint64_t n_names;
+    struct job *job;
+    enum step steps[STEPS_MAX];
+    uint32_t n_steps, at_step;
+    PGresult *rows, *error; // of the job so far
+    bool reused;            // the statement was prepared by an earlier job
+};
+
+struct io_postgres_read {
+    struct event_base *base;
+    char *conninfo, *search_path;
+    uint32_t n_connections, queue_max, prepared_max, statement_timeout_ms;
+    struct connection *connections;
+    struct job *queue;
+    uint32_t n_queue;
+    struct io_postgres_read_stats stats;
+};
+
+static void dispatch(struct io_postgres_read *pool);
+static void connect_start(struct connection *connection);
+
+static void set_timer(struct event *timer, uint32_t ms)
+{
+    struct timeval wait = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+    (void)event_add(timer, &wait);
+}
+
+// -- Jobs ----------------------------------------------------------------------------------------------------------------
+
+static void job_answer(struct job *job, const struct io_postgres_read_result *result)
+{
+    io_postgres_read_done done = job->done;
+    void *context = job->context;
+    event_free(job->timer);
+    free(job);
+    done(context, result);
+}
+
+static void job_fail(struct job *job, enum cc_status status)
+{
+    struct io_postgres_read_result result = {.status = status};
+    job_answer(job, &result);
+}
+
+static void enqueue(struct io_postgres_read *pool, struct job *job, bool first)
+{
+    job->connection = NULL;
+    if (first) {
+        DL_PREPEND(pool->queue, job);
+    } else {
+        DL_APPEND(pool->queue, job);
+    }
+    pool->n_queue++;
+}
+
+static struct job *dequeue(struct io_postgres_read *pool, struct job *job)
+{
+    DL_DELETE(pool->queue, job);
+    pool->n_queue--;
+    return job;
+}
+
+// -- Prepared statements -------------------------------------------------------------------------------------------------
+
+static void forget(struct connection *connection, struct prepared *prepared)
+{
+    HASH_DEL(connection->prepared, prepared);
+    free(prepared->sql);
+    free(prepared);
+}
+
+static void forget_all(struct connection *connection)
+{
+    struct prepared *prepared, *next;
+    HASH_ITER(hh, connection->prepared, prepared, next)
+    {
+        forget(connection, prepared);
+    }
+}
+
+static struct prepared *lookup(struct connection *connection, struct cc_slice sql)
+{
+    struct prepared *prepared = NULL;
+    HASH_FIND(hh, connection->prepared, sql.data, sql.n, prepared);
+    if (prepared != NULL) { // to the end: used last
+        HASH_DEL(connection->prepared, prepared);
+        HASH_ADD_KEYPTR(hh, connection->prepared, prepared->sql, prepared->n, prepared);
+    }
+    return prepared;
+}
+
+static void add_step(struct connection *connection, enum step step)
+{
+    assert(connection->n_steps < STEPS_MAX);
+    connection->steps[connection->n_steps++] = step;
+}
+
+static bool drop_oldest(struct connection *connection)
+{
+    struct prepared *oldest = connection->prepared;
+    char sql[64];
+    (void)snprintf(sql, sizeof(sql), "DEALLOCATE %s", oldest->name);
+    forget(connection, oldest);
+    add_step(connection, STEP_DROP);
+    return PQsendQueryParams(connection->libpq, sql, 0, NULL, NULL, NULL, NULL, 0) == 1;
+}
+
+static struct prepared *prepare(struct connection *connection, struct cc_slice sql)
+{
+    struct prepared *prepared = cc_alloc(sizeof(*prepared));
+    prepared->sql = cc_strndup(sql.data, sql.n);
+    prepared->n = sql.n;
+    prepared->fresh = true;
+    (void)snprintf(prepared->name, sizeof(prepared->name), "r%llu", (unsigned long long)++connection->n_names);
+    HASH_ADD_KEYPTR(hh, connection->prepared, prepared->sql, prepared->n, prepared);
+    add_step(connection, STEP_PREPARE);
+    if (PQsendPrepare(connection->libpq, prepared->name, prepared->sql, 0, NULL) != 1) {
+        return NULL; // the connection is given up, and with it this
+    }
+    return prepared;
+}
+
+// -- Sending -------------------------------------------------------------------------------------------------------------
+
+static bool send_text(struct connection *connection, enum step step, struct cc_slice sql, const struct cc_slice *values,
+                      uint32_t n_values, bool *reused_out)
+{
+    struct prepared *prepared = lookup(connection, sql);
+    *reused_out = prepared != NULL;
+    if (prepared == NULL) {
+        if (HASH_COUNT(connection->prepared) >= connection->pool->prepared_max && !drop_oldest(connection)) {
+            return false;
+        }
+        prepared = prepare(connection, sql);
+        if (prepared == NULL) {
+            return false;
+        }
+    }
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    const char **texts = cc_arena_array(&arena, n_values, sizeof(*texts));
+    for (uint32_t i = 0; i < n_values; i++) {
+        texts[i] = values[i].data == NULL ? NULL : cc_arena_text_n(&arena, values[i].data, values[i].n);
+    }
+    add_step(connection, step);
+    bool sent = PQsendQueryPrepared(connection->libpq, prepared->name, (int)n_values, texts, NULL, NULL, 0) == 1;
+    cc_arena_finish(&arena);
+    return sent;
+}
+
+// All settings in one statement; without BEGIN everything up to the sync is one transaction, with which they end.
+static bool send_settings(struct connection *connection, const struct rest_statement *statement)
+{
+    struct cc_buffer sql = {0};
+    struct cc_slice *values = cc_alloc_array(2 * (size_t)statement->n_settings, sizeof(*values));
+    bool reused = false;
+    for (uint32_t i = 0; i < statement->n_settings; i++) {
+        cc_buffer_printf(&sql, "%s pg_catalog.set_config($%u, $%u, true)", i == 0 ? "SELECT" : ",", 2 * i + 1,
+                         2 * i + 2);
+        values[2 * (size_t)i] = statement->settings[i].name;
+        values[2 * (size_t)i + 1] = statement->settings[i].value;
+    }
+    bool sent = send_text(connection, STEP_SETTINGS, cc_buffer_slice(&sql), values, 2 * statement->n_settings, &reused);
+    free(values);
+    cc_buffer_finish(&sql);
+    return sent;
+}
+
+static bool flush(struct connection *connection)
+{
+    int left = PQflush(connection->libpq);
+    if (left > 0) {
+        (void)event_add(connection->writable, NULL);
+    }
+    return left >= 0;
+}
+
+static bool send_job(struct connection *connection, struct job *job)
+{
+    const struct rest_statement *statement = job->statement;
+    connection->state = CONNECTION_BUSY;
+    connection->job = job;
+    connection->n_steps = connection->at_step = 0;
+    job->connection = connection;
+    if (statement->n_settings > 0 && !send_settings(connection, statement)) {
+        return false;
+    }
+    return send_text(connection, STEP_QUERY, statement->sql, statement->parameters, statement->n_parameters,
+                     &connection->reused) &&
+           PQpipelineSync(connection->libpq) == 1 && flush(connection);
+}
+
+// -- Losing and answering ------------------------------------------------------------------------------------------------
+
+static void clear_results(struct connection *connection)
+{
+    PQclear(connection->rows);
+    PQclear(connection->error);
+    connection->rows = connection->error = NULL;
+}
+
+static void close_connection(struct connection *connection)
+{
+    struct event **events[] = {&connection->readable, &connection->writable};
+    for (size_t i = 0; i < 2; i++) {
+        if (*events[i] != NULL) {
+            event_free(*events[i]);
+            *events[i] = NULL;
+        }
+    }
+    clear_results(connection);
+    forget_all(connection);
+    PQfinish(connection->libpq);
+    connection->libpq = NULL;
+    connection->state = CONNECTION_DOWN;
+}
+
+// Reads may be run again; but one that was running when two connections broke is taken for the cause.
+static void lose(struct connection *connection, bool was_running)
+{
+    struct io_postgres_read *pool = connection->pool;
+    struct job *job = connection->job;
+    bool was_up = connection->state == CONNECTION_IDLE || connection->state == CONNECTION_BUSY;
+    connection->job = NULL;
+    close_connection(connection);
+    pool->stats.reconnects += was_up;
+    set_timer(connection->timer, connection->back_off_ms);
+    connection->back_off_ms =
+        connection->back_off_ms * 2 < BACK_OFF_MS_MAX ? connection->back_off_ms * 2 : BACK_OFF_MS_MAX;
+    if (job == NULL) {
+        return;
+    }
+    job->n_lost += was_running;
+    if (job->n_lost < 2) {
+        enqueue(pool, job, true);
+    } else {
+        job_fail(job, CC_UNAVAILABLE);
+    }
+}
+
+static struct cc_slice field(const PGresult *result, int code)
+{
+    return cc_slice_text(PQresultErrorField(result, code));
+}
+
+static bool code_starts(const PGresult *error, const char *prefix)
+{
+    const char *code = PQresultErrorField(error, PG_DIAG_SQLSTATE);
+    return code != NULL && strncmp(code, prefix, strlen(prefix)) == 0;
+}
+
+// A migration has changed what the prepared statement returns, or something dropped it.
+static bool is_outdated(const struct connection *connection, const PGresult *error)
+{
+    return connection->reused && (code_starts(error, "0A000") || code_starts(error, "26000"));
+}
+
+static void settle_prepared(struct connection *connection)
+{
+    struct prepared *prepared, *next;
+    HASH_ITER(hh, connection->prepared, prepared, next)
+    {
+        if (prepared->fresh) { // its preparation failed or was skipped
+            forget(connection, prepared);
+        }
+    }
+}
+
+static void answer_rows(struct job *job, PGresult *rows)
+{
+    struct io_postgres_read_result result = {
+        .status = CC_OK,
+        .n_rows = (uint32_t)PQntuples(rows),
+        .n_columns = (uint32_t)PQnfields(rows),
+        .rows = rows,
+    };
+    job_answer(job, &result);
+}
+
+static void answer_error(struct job *job, PGresult *error)
+{
+    struct io_postgres_read_result result = {
+        .status = CC_REFUSED,
+        .code = field(error, PG_DIAG_SQLSTATE),
+        .message = field(error, PG_DIAG_MESSAGE_PRIMARY),
+        .details = field(error, PG_DIAG_MESSAGE_DETAIL),
+        .hint = field(error, PG_DIAG_MESSAGE_HINT),
+    };
+    job_answer(job, &result);
+}
+
+// The sync has come: the connection is free again, whatever became of the job.
+static void finish_job(struct connection *connection)
+{
+    struct io_postgres_read *pool = connection->pool;
+    struct job *job = connection->job;
+    PGresult *rows = connection->rows, *error = connection->error;
+    connection->rows = connection->error = NULL;
+    connection->job = NULL;
+    connection->state = CONNECTION_IDLE;
+    settle_prepared(connection);
+    if (error != NULL && is_outdated(connection, error) && !job->prepared_again) {
+        struct prepared *prepared = lookup(connection, job->statement->sql);
+        if (prepared != NULL) {
+            forget(connection, prepared); // its name is never used again
+        }
+        job->prepared_again = true;
+        enqueue(pool, job, true);
+    } else if (error != NULL) {
+        pool->stats.errors++;
+        answer_error(job, error);
+    } else if (rows != NULL) {
+        answer_rows(job, rows);
+    } else {
+        job_fail(job, CC_UNAVAILABLE); // an answer without rows: no statement that reads gives one
+    }
+    PQclear(rows);
+    PQclear(error);
+    dispatch(pool);
+}
+
+// -- Receiving -----------------------------------------------------------------------------------------------------------
+
+static struct prepared *first_fresh(struct connection *connection)
+{
+    struct prepared *prepared = connection->prepared;
+    while (prepared != NULL && !prepared->fresh) {
+        prepared = prepared->hh.next;
+    }
+    return prepared;
+}
+
+// One result of the present step. Takes the result.
+static void take_result(struct connection *connection, PGresult *result)
+{
+    enum step step = connection->at_step < connection->n_steps ? connection->steps[connection->at_step] : STEP_DROP;
+    ExecStatusType status = PQresultStatus(result);
+    struct prepared *fresh = first_fresh(connection); // preparations come in the order of their statements
+    if (status == PGRES_COMMAND_OK && step == STEP_PREPARE && fresh != NULL) {
+        fresh->fresh = false;
+    }
+    if ((status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) && step == STEP_QUERY && connection->rows == NULL) {
+        connection->rows = result;
+        return;
+    }
+    if (status == PGRES_FATAL_ERROR && connection->error == NULL) {
+        connection->error = result;
+        return;
+    }
+    PQclear(result);
+}
+
+// False when the connection is to be given up.
+static bool take_results(struct connection *connection)
+{
+    while (connection->state != CONNECTION_DOWN && PQisBusy(connection->libpq) == 0) {
+        PGresult *result = PQgetResult(connection->libpq);
+        if (result == NULL) {
+            if (connection->at_step >= connection->n_steps || PQstatus(connection->libpq) == CONNECTION_BAD) {
+                return PQstatus(connection->libpq) != CONNECTION_BAD;
+            }
+            connection->at_step++;
+            continue;
+        }
+        if (PQresultStatus(result) != PGRES_PIPELINE_SYNC) {
+            take_result(connection, result);
+            continue;
+        }
+        PQclear(result);
+        if (connection->error != NULL &&
+            (code_starts(connection->error, "57P") || connection->state == CONNECTION_PREPARING)) {
+            return false; // shut down, or it does not take our settings
+        }
+        if (connection->state == CONNECTION_PREPARING) {
+            clear_results(connection);
+            connection->state = CONNECTION_IDLE;
+            connection->back_off_ms = BACK_OFF_MS;
+            (void)event_del(connection->timer);
+            dispatch(connection->pool);
+        } else if (connection->state == CONNECTION_BUSY) {
+            finish_job(connection);
+        }
+        // finish_job may have sent the next job on this connection, and lost the connection.
+    }
+    return true;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *connection = context;
+    (void)fd;
+    (void)what;
+    bool good = PQconsumeInput(connection->libpq) == 1 && flush(connection) && take_results(connection);
+    if (connection->state != CONNECTION_DOWN && !good) {
+        lose(connection, true);
+        dispatch(connection->pool);
+    }
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *connection = context;
+    (void)fd;
+    (void)what;
+    if (!flush(connection)) {
+        lose(connection, true);
+        dispatch(connection->pool);
+    }
+}
+
+static struct connection *find_idle(struct io_postgres_read *pool)
+{
+    for (uint32_t i = 0; i < pool->n_connections; i++) {
+        if (pool->connections[i].state == CONNECTION_IDLE) {
+            return &pool->connections[i];
+        }
+    }
+    return NULL;
+}
+
+static void dispatch(struct io_postgres_read *pool)
+{
+    struct connection *connection = NULL;
+    while (pool->queue != NULL && (connection = find_idle(pool)) != NULL) {
+        if (!send_job(connection, dequeue(pool, pool->queue))) {
+            lose(connection, false);
+        }
+    }
+}
+
+// -- Connecting ----------------------------------------------------------------------------------------------------------
+
+static void ignore_notice(void *context, const PGresult *notice)
+{
+    (void)context;
+    (void)notice;
+}
+
+static bool send_session_settings(struct connection *connection)
+{
+    // A client that leaves is noticed while its statement runs: a statement given up by closing the connection ends soon.
+    static const char sql[] =
+        "SELECT set_config('default_transaction_read_only', 'on', false), set_config('search_path', $1, false), "
+        "set_config('statement_timeout', $2, false), set_config('client_connection_check_interval', '500ms', false), "
+        "set_config('idle_in_transaction_session_timeout', '60s', false), set_config('TimeZone', 'UTC', false), "
+        "set_config('DateStyle', 'ISO, MDY', false), set_config('IntervalStyle', 'postgres', false), "
+        "set_config('extra_float_digits', '1', false), set_config('bytea_output', 'hex', false), "
+        "set_config('client_encoding', 'UTF8', false), set_config('standard_conforming_strings', 'on', false), "
+        "set_config('lock_timeout', '0', false), set_config('caucus.writer', 'off', false)";
+    char timeout[16];
+    (void)snprintf(timeout, sizeof(timeout), "%u", connection->pool->statement_timeout_ms);
+    const char *values[] = {connection->pool->search_path, timeout};
+    connection->n_steps = connection->at_step = 0;
+    add_step(connection, STEP_SETTINGS);
+    return PQsetnonblocking(connection->libpq, 1) == 0 && PQenterPipelineMode(connection->libpq) == 1 &&
+           PQsendQueryParams(connection->libpq, sql, 2, NULL, values, NULL, NULL, 0) == 1 &&
+           PQpipelineSync(connection->libpq) == 1 && flush(connection);
+}
+
+static void connected(struct connection *connection)
+{
+    int fd = PQsocket(connection->libpq);
+    struct event_base *base = connection->pool->base;
+    (void)PQsetNoticeReceiver(connection->libpq, ignore_notice, NULL);
+    event_free(connection->readable);
+    connection->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, connection);
+    connection->writable = event_new(base, fd, EV_WRITE, on_writable, connection);
+    (void)event_add(connection->readable, NULL);
+    connection->state = CONNECTION_PREPARING;
+    if (!send_session_settings(connection)) {
+        lose(connection, true);
+    }
+}
+
+static void on_connecting(evutil_socket_t fd, short what, void *context);
+
+static void poll_connect(struct connection *connection, PostgresPollingStatusType status)
+{
+    short wanted = status == PGRES_POLLING_READING ? EV_READ : EV_WRITE;
+    if (connection->readable != NULL && status != PGRES_POLLING_OK) {
+        event_free(connection->readable);
+        connection->readable = NULL;
+    }
+    switch (status) {
+    case PGRES_POLLING_READING:
+    case PGRES_POLLING_WRITING: // the socket may be another one each time
+        connection->readable =
+            event_new(connection->pool->base, PQsocket(connection->libpq), wanted, on_connecting, connection);
+        (void)event_add(connection->readable, NULL);
+        return;
+    case PGRES_POLLING_OK:
+        connected(connection);
+        return;
+    case PGRES_POLLING_FAILED:
+    case PGRES_POLLING_ACTIVE:
+        lose(connection, true);
+        return;
+    }
+}
+
+static void on_connecting(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *connection = context;
+    (void)fd;
+    (void)what;
+    poll_connect(connection, PQconnectPoll(connection->libpq));
+}
+
+static void connect_start(struct connection *connection)
+{
+    connection->state = CONNECTION_CONNECTING;
+    connection->libpq = PQconnectStart(connection->pool->conninfo);
+    if (connection->libpq == NULL || PQstatus(connection->libpq) == CONNECTION_BAD) {
+        lose(connection, true);
+        return;
+    }
+    set_timer(connection->timer, CONNECT_MS_MAX);
+    poll_connect(connection, PGRES_POLLING_WRITING);
+}
+
+// The back-off has passed, or connecting takes too long.
+static void on_connection_timer(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *connection = context;
+    (void)fd;
+    (void)what;
+    if (connection->state == CONNECTION_DOWN) {
+        connect_start(connection);
+    } else if (connection->state == CONNECTION_CONNECTING || connection->state == CONNECTION_PREPARING) {
+        lose(connection, true);
+    }
+}
+
+// -- Public --------------------------------------------------------------------------------------------------------------
+
+struct io_postgres_read *io_postgres_read_create(const struct io_postgres_read_options *options)
+{
+    struct io_postgres_read *pool = cc_alloc(sizeof(*pool));
+    pool->base = options->base;
+    pool->conninfo = cc_strdup(options->conninfo);
+    pool->search_path = cc_strdup(options->search_path == NULL ? "pg_catalog" : options->search_path);
+    pool->n_connections = options->n_connections == 0 ? CONNECTIONS_DEFAULT : options->n_connections;
+    pool->queue_max = options->queue_max == 0 ? QUEUE_DEFAULT : options->queue_max;
+    pool->prepared_max = options->prepared_max == 0 ? PREPARED_DEFAULT : options->prepared_max;
+    pool->statement_timeout_ms =
+        options->statement_timeout_ms == 0 ? STATEMENT_TIMEOUT_DEFAULT_MS : options->statement_timeout_ms;
+    if (pool->prepared_max < 2) {
+        pool->prepared_max = 2; // the statement and its settings must stay
+    }
+    pool->connections = cc_alloc_array(pool->n_connections, sizeof(*pool->connections));
+    for (uint32_t i = 0; i < pool->n_connections; i++) {
+        struct connection *connection = &pool->connections[i];
+        connection->pool = pool;
+        connection->back_off_ms = BACK_OFF_MS;
+        connection->timer = evtimer_new(pool->base, on_connection_timer, connection);
+        set_timer(connection->timer, 0);
+    }
+    return pool;
+}
+
+void io_postgres_read_destroy(struct io_postgres_read *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    pool->queue_max = 0; // nothing new from the callbacks
+    while (pool->queue != NULL) {
+        job_fail(dequeue(pool, pool->queue), CC_UNAVAILABLE);
+    }
+    for (uint32_t i = 0; i < pool->n_connections; i++) {
+        struct connection *connection = &pool->connections[i];
+        struct job *job = connection->job;
+        connection->job = NULL;
+        close_connection(connection);
+        event_free(connection->timer);
+        if (job != NULL) {
+            job_fail(job, CC_UNAVAILABLE);
+        }
+    }
+    free(pool->connections);
+    free(pool->conninfo);
+    free(pool->search_path);
+    free(pool);
+}
+
+static uint32_t count_connections(const struct io_postgres_read *pool, enum connection_state state)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < pool->n_connections; i++) {
+        n += pool->connections[i].state == state;
+    }
+    return n;
+}
+
+// The statement is given up by closing its connection: cancelling would have to wait for a server that may not answer.
+static void on_job_timer(evutil_socket_t fd, short what, void *context)
+{
+    struct job *job = context;
+    struct io_postgres_read *pool = job->pool;
+    struct connection *connection = job->connection;
+    (void)fd;
+    (void)what;
+    uint32_t n_up = count_connections(pool, CONNECTION_IDLE) + count_connections(pool, CONNECTION_BUSY);
+    pool->stats.timeouts++;
+    if (connection == NULL) {
+        job_fail(dequeue(pool, job), n_up > 0 ? CC_TIMEOUT : CC_UNAVAILABLE);
+        return;
+    }
+    connection->job = NULL;
+    lose(connection, true);
+    job_fail(job, CC_TIMEOUT);
+}
+
+enum cc_status io_postgres_read_query(struct io_postgres_read *pool, const struct rest_statement *statement,
+                                      uint32_t timeout_ms, io_postgres_read_done done, void *context)
+{
+    if (pool->n_queue >= pool->queue_max) {
+        return CC_UNAVAILABLE;
+    }
+    struct job *job = cc_alloc(sizeof(*job));
+    job->pool = pool;
+    job->statement = statement;
+    job->done = done;
+    job->context = context;
+    job->timer = evtimer_new(pool->base, on_job_timer, job);
+    set_timer(job->timer, timeout_ms);
+    pool->stats.queries++;
+    enqueue(pool, job, false);
+    dispatch(pool);
+    return CC_OK;
+}
+
+struct cc_slice io_postgres_read_value(const struct io_postgres_read_result *result, uint32_t row, uint32_t column)
+{
+    const PGresult *rows = result->rows;
+    assert(row < result->n_rows && column < result->n_columns);
+    struct cc_slice null = {0};
+    if (PQgetisnull(rows, (int)row, (int)column)) {
+        return null;
+    }
+    return cc_slice_of(PQgetvalue(rows, (int)row, (int)column), (size_t)PQgetlength(rows, (int)row, (int)column));
+}
+
+void io_postgres_read_describe(const struct io_postgres_read *pool, struct io_postgres_read_stats *stats_out)
+{
+    *stats_out = pool->stats;
+    stats_out->n_busy = count_connections(pool, CONNECTION_BUSY);
+    stats_out->n_connections_up = stats_out->n_busy + count_connections(pool, CONNECTION_IDLE);
+    stats_out->n_waiting = pool->n_queue;
+}

@@ -1,0 +1,378 @@
+// Read connections with a real PostgreSQL: answers, errors, settings, prepared statements, time limits, lost connections.
+#include "proxy/io_postgres_read.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <event2/event.h>
+#include <ftw.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proxy/supervisor.h"
+
+static struct {
+    char directory[64];
+    struct event_base *base;
+    struct supervisor *supervisor;
+    struct io_postgres_read *pool;
+} fixture;
+
+struct answer {
+    unsigned n; // times called
+    enum cc_status status;
+    uint32_t n_rows;
+    char value[200], code[8], message[200];
+};
+
+static unsigned n_awaited;
+
+static void copy(char *to, size_t n, struct cc_slice text)
+{
+    (void)snprintf(to, n, "%.*s", (int)text.n, text.data == NULL ? "" : (const char *)text.data);
+}
+
+static void on_done(void *context, const struct io_postgres_read_result *result)
+{
+    struct answer *answer = context;
+    answer->n++;
+    answer->status = result->status;
+    answer->n_rows = result->n_rows;
+    copy(answer->code, sizeof(answer->code), result->code);
+    copy(answer->message, sizeof(answer->message), result->message);
+    if (result->n_rows > 0) {
+        struct cc_slice value = io_postgres_read_value(result, 0, 0);
+        copy(answer->value, sizeof(answer->value), value.data == NULL ? cc_slice_text("NULL") : value);
+    }
+    if (n_awaited > 0 && --n_awaited == 0) {
+        (void)event_base_loopbreak(fixture.base);
+    }
+}
+
+static void on_limit(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    (void)context;
+    (void)event_base_loopbreak(fixture.base);
+}
+
+static void run_until(unsigned n_answers)
+{
+    struct event *limit = evtimer_new(fixture.base, on_limit, NULL);
+    struct timeval wait = {.tv_sec = 30};
+    (void)event_add(limit, &wait);
+    n_awaited = n_answers;
+    (void)event_base_dispatch(fixture.base);
+    event_free(limit);
+    assert_int_equal(n_awaited, 0);
+}
+
+static struct rest_statement statement_of(const char *sql)
+{
+    return (struct rest_statement){.kind = REST_READ, .sql = cc_slice_text(sql)};
+}
+
+static struct answer ask_statement(const struct rest_statement *statement, uint32_t timeout_ms)
+{
+    struct answer answer = {0};
+    assert_int_equal(io_postgres_read_query(fixture.pool, statement, timeout_ms, on_done, &answer), CC_OK);
+    assert_int_equal(answer.n, 0);
+    run_until(1);
+    assert_int_equal(answer.n, 1);
+    return answer;
+}
+
+static struct answer ask(const char *sql)
+{
+    struct rest_statement statement = statement_of(sql);
+    return ask_statement(&statement, 10000);
+}
+
+static void assert_value(const char *sql, const char *value)
+{
+    struct answer answer = ask(sql);
+    assert_string_equal(answer.message, "");
+    assert_int_equal(answer.status, CC_OK);
+    assert_string_equal(answer.value, value);
+}
+
+static void run_directly(const char *sql)
+{
+    PGconn *connection = PQconnectdb(supervisor_conninfo(fixture.supervisor));
+    PGresult *result = PQexec(connection, sql);
+    assert_string_equal(PQerrorMessage(connection), "");
+    PQclear(result);
+    PQfinish(connection);
+}
+
+static void make_pool(uint32_t n_connections, uint32_t queue_max, uint32_t prepared_max)
+{
+    io_postgres_read_destroy(fixture.pool);
+    struct io_postgres_read_options options = {
+        .base = fixture.base,
+        .conninfo = supervisor_conninfo(fixture.supervisor),
+        .n_connections = n_connections,
+        .queue_max = queue_max,
+        .prepared_max = prepared_max,
+    };
+    fixture.pool = io_postgres_read_create(&options);
+}
+
+static void parameters_and_nulls_go_both_ways(void **state)
+{
+    (void)state;
+    make_pool(2, 0, 0);
+    struct cc_slice values[2] = {cc_slice_of("4xx", 1), {0}};
+    struct rest_statement statement = statement_of("SELECT $1::int + 3, $2::text");
+    statement.n_parameters = 2;
+    statement.parameters = values;
+    struct answer answer = ask_statement(&statement, 5000);
+    assert_int_equal(answer.status, CC_OK);
+    assert_string_equal(answer.value, "7");
+    assert_value("SELECT NULL", "NULL");
+    answer = ask("SELECT 1 WHERE false");
+    assert_int_equal(answer.status, CC_OK);
+    assert_int_equal(answer.n_rows, 0);
+}
+
+static void an_error_comes_with_its_fields_and_harms_nobody(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    struct answer answer = ask("SELECT 1 / 0");
+    assert_int_equal(answer.status, CC_REFUSED);
+    assert_string_equal(answer.code, "22012");
+    assert_string_equal(answer.message, "division by zero");
+    answer = ask("SELECT nonsense FROM");
+    assert_string_equal(answer.code, "42601");
+    assert_value("SELECT 2", "2");
+    assert_string_equal(ask("SELECT 1 / 0").code, "22012");
+}
+
+static void nothing_can_be_written(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    run_directly("CREATE TABLE IF NOT EXISTS public.t (n int)");
+    assert_string_equal(ask("INSERT INTO public.t VALUES (1) RETURNING n").code, "25006");
+    assert_value("SELECT count(*) FROM public.t", "0");
+}
+
+static void settings_hold_for_one_statement_only(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    run_directly("DROP ROLE IF EXISTS reader; CREATE ROLE reader NOLOGIN");
+    struct rest_setting settings[2] = {
+        {cc_slice_text("request.jwt.claims"), cc_slice_text("{\"sub\":\"ann\"}")},
+        {cc_slice_text("role"), cc_slice_text("reader")},
+    };
+    struct rest_statement statement =
+        statement_of("SELECT current_user || current_setting('request.jwt.claims', true)");
+    statement.n_settings = 2;
+    statement.settings = settings;
+    assert_string_equal(ask_statement(&statement, 5000).value, "reader{\"sub\":\"ann\"}");
+    assert_string_equal(ask_statement(&statement, 5000).value, "reader{\"sub\":\"ann\"}");
+    statement.n_settings = 0;
+    assert_string_equal(ask_statement(&statement, 5000).value, "postgres");
+    settings[1].value = cc_slice_text("nobody like that");
+    statement.n_settings = 2;
+    assert_string_equal(ask_statement(&statement, 5000).code, "22023");
+    statement.n_settings = 0;
+    assert_string_equal(ask_statement(&statement, 5000).value, "postgres");
+}
+
+static void a_prepared_statement_survives_a_migration(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    run_directly("DROP TABLE IF EXISTS public.m; CREATE TABLE public.m (a int); INSERT INTO public.m VALUES (1)");
+    assert_value("SELECT * FROM public.m", "1");
+    assert_value("SELECT * FROM public.m", "1");
+    run_directly("ALTER TABLE public.m ALTER a TYPE text USING 'x' || a");
+    assert_value("SELECT * FROM public.m", "x1");
+    run_directly("DROP TABLE public.m");
+    assert_string_equal(ask("SELECT * FROM public.m").code, "42P01");
+    assert_string_equal(ask("SELECT * FROM public.m").code, "42P01");
+}
+
+static void the_oldest_prepared_statements_are_dropped(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 3);
+    char sql[64], value[16];
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(sql, sizeof(sql), "SELECT %d", i % 7);
+        (void)snprintf(value, sizeof(value), "%d", i % 7);
+        assert_value(sql, value);
+    }
+    assert_value("SELECT count(*) FROM pg_prepared_statements", "3");
+    assert_value("SELECT count(*) FROM pg_prepared_statements", "3");
+}
+
+static void a_statement_over_its_time_is_given_up_and_ends_in_the_server(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    struct rest_statement slow = statement_of("SELECT pg_sleep(60) /* slow */");
+    struct answer answer = ask_statement(&slow, 100);
+    assert_int_equal(answer.status, CC_TIMEOUT);
+    for (int i = 0; i < 100; i++) {
+        answer =
+            ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%/* slow */%' AND pid <> pg_backend_pid()");
+        assert_int_equal(answer.status, CC_OK);
+        if (strcmp(answer.value, "0") == 0) {
+            return;
+        }
+        (void)usleep(100000); // the server looks every half second whether its client is there
+    }
+    fail();
+}
+
+static void a_read_is_run_again_when_its_connection_breaks(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    assert_value("SELECT 1", "1");
+    struct answer answer = {0};
+    struct rest_statement statement = statement_of("SELECT 5 FROM pg_sleep(0.5) /* broken */");
+    assert_int_equal(io_postgres_read_query(fixture.pool, &statement, 20000, on_done, &answer), CC_OK);
+    (void)event_base_loop(fixture.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+    run_directly("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "
+                 "backend_type = 'client backend'");
+    run_until(1);
+    assert_int_equal(answer.status, CC_OK);
+    assert_string_equal(answer.value, "5");
+
+    // One that breaks every connection is not run for ever.
+    run_directly("CREATE OR REPLACE FUNCTION public.suicide() RETURNS bool LANGUAGE sql AS 'SELECT "
+                 "pg_terminate_backend(pg_backend_pid()) FROM pg_sleep(0.05)'");
+    assert_int_equal(ask("SELECT public.suicide()").status, CC_UNAVAILABLE);
+    assert_value("SELECT 1", "1");
+}
+
+static void many_wait_in_order_and_too_many_are_refused(void **state)
+{
+    (void)state;
+    enum { N = 500 };
+    static struct answer answers[N + 4];
+    memset(answers, 0, sizeof(answers));
+    make_pool(2, N, 0);
+    struct rest_statement statement = statement_of("SELECT 9");
+    for (unsigned i = 0; i < N; i++) { // nothing is connected yet: all wait
+        assert_int_equal(io_postgres_read_query(fixture.pool, &statement, 20000, on_done, &answers[i]), CC_OK);
+    }
+    assert_int_equal(io_postgres_read_query(fixture.pool, &statement, 20000, on_done, &answers[N]), CC_UNAVAILABLE);
+    struct io_postgres_read_stats stats;
+    io_postgres_read_describe(fixture.pool, &stats);
+    assert_int_equal(stats.n_waiting, N);
+    run_until(N);
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(answers[i].n, 1);
+        assert_string_equal(answers[i].value, "9");
+    }
+    assert_int_equal(answers[N].n, 0);
+    io_postgres_read_describe(fixture.pool, &stats);
+    assert_int_equal(stats.n_connections_up, 2);
+    assert_int_equal(stats.n_busy + stats.n_waiting, 0);
+}
+
+static void what_is_under_way_is_answered_when_the_pool_goes(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    assert_value("SELECT 1", "1");
+    struct answer running = {0}, waiting = {0};
+    struct rest_statement slow = statement_of("SELECT pg_sleep(60)");
+    assert_int_equal(io_postgres_read_query(fixture.pool, &slow, 20000, on_done, &running), CC_OK);
+    assert_int_equal(io_postgres_read_query(fixture.pool, &slow, 20000, on_done, &waiting), CC_OK);
+    io_postgres_read_destroy(fixture.pool);
+    fixture.pool = NULL;
+    assert_int_equal(running.n + waiting.n, 2);
+    assert_int_equal(running.status, CC_UNAVAILABLE);
+    assert_int_equal(waiting.status, CC_UNAVAILABLE);
+}
+
+static void without_a_server_reads_are_unavailable(void **state)
+{
+    (void)state;
+    io_postgres_read_destroy(fixture.pool);
+    struct io_postgres_read_options options = {.base = fixture.base, .conninfo = "host=/nonexistent dbname=x"};
+    fixture.pool = io_postgres_read_create(&options);
+    struct rest_statement statement = statement_of("SELECT 1");
+    assert_int_equal(ask_statement(&statement, 200).status, CC_UNAVAILABLE);
+}
+
+// -- The server ----------------------------------------------------------------------------------------------------------
+
+static void on_state(void *context, enum supervisor_state state, const char *text)
+{
+    (void)context;
+    (void)text;
+    if (state == SUPERVISOR_RUNNING) {
+        (void)event_base_loopbreak(fixture.base);
+    }
+}
+
+static int start_server(void **state)
+{
+    (void)state;
+    static const struct supervisor_setting settings[] = {{"fsync", "off"}, {"shared_buffers", "16MB"}};
+    (void)snprintf(fixture.directory, sizeof(fixture.directory), "/tmp/cc-read-XXXXXX");
+    assert_non_null(mkdtemp(fixture.directory));
+    assert_int_equal(chmod(fixture.directory, 0755), 0);
+    fixture.base = event_base_new();
+    struct supervisor_options options = {.base = fixture.base,
+                                         .data_directory = fixture.directory,
+                                         .n_settings = 2,
+                                         .settings = settings,
+                                         .on_state = on_state};
+    char error[300];
+    assert_int_equal(supervisor_create(&options, &fixture.supervisor, error), CC_OK);
+    supervisor_start(fixture.supervisor);
+    (void)event_base_dispatch(fixture.base);
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+static int stop_server(void **state)
+{
+    (void)state;
+    io_postgres_read_destroy(fixture.pool);
+    supervisor_destroy(fixture.supervisor);
+    event_base_free(fixture.base);
+    (void)nftw(fixture.directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parameters_and_nulls_go_both_ways),
+        cmocka_unit_test(an_error_comes_with_its_fields_and_harms_nobody),
+        cmocka_unit_test(nothing_can_be_written),
+        cmocka_unit_test(settings_hold_for_one_statement_only),
+        cmocka_unit_test(a_prepared_statement_survives_a_migration),
+        cmocka_unit_test(the_oldest_prepared_statements_are_dropped),
+        cmocka_unit_test(a_statement_over_its_time_is_given_up_and_ends_in_the_server),
+        cmocka_unit_test(a_read_is_run_again_when_its_connection_breaks),
+        cmocka_unit_test(many_wait_in_order_and_too_many_are_refused),
+        cmocka_unit_test(what_is_under_way_is_answered_when_the_pool_goes),
+        cmocka_unit_test(without_a_server_reads_are_unavailable),
+    };
+    return cmocka_run_group_tests(tests, start_server, stop_server);
+}
