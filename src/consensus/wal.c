@@ -73,7 +73,8 @@ static enum cc_status apply_identity(struct wal *wal, struct cc_slice body, cons
         return refuse("an identity record cannot be read", reason_out);
     }
     const struct wal_identity *known = &wal->state.identity;
-    if (wal->state.has_identity && (known->replica != identity.replica || strcmp(known->cluster, identity.cluster) != 0)) {
+    if (wal->state.has_identity &&
+        (known->replica != identity.replica || strcmp(known->cluster, identity.cluster) != 0)) {
         return refuse("two segments belong to different replicas", reason_out);
     }
     wal->state.has_identity = true;
@@ -104,7 +105,8 @@ static uint64_t term_at(const struct wal *wal, uint64_t index)
     return point != NULL ? point->term : 0;
 }
 
-static enum cc_status apply_entry(struct wal *wal, const struct wal_frame *frame, uint64_t offset, const char **reason_out)
+static enum cc_status apply_entry(struct wal *wal, const struct wal_frame *frame, uint64_t offset,
+                                  const char **reason_out)
 {
     struct wal_state *state = &wal->state;
     struct wal_entry_head head;
@@ -123,8 +125,11 @@ static enum cc_status apply_entry(struct wal *wal, const struct wal_frame *frame
         return refuse("the term of an entry falls", reason_out);
     }
     struct wal_segment *segment = wal_last_segment(wal);
-    struct wal_point point = {
-        .index = head.index, .term = head.term, .number = frame->number, .sequence = segment->sequence, .offset = offset};
+    struct wal_point point = {.index = head.index,
+                              .term = head.term,
+                              .number = frame->number,
+                              .sequence = segment->sequence,
+                              .offset = offset};
     wal_index_put(&wal->index, &point);
     state->last_index = head.index;
     state->last_term = head.term;
@@ -174,7 +179,8 @@ static enum cc_status apply_mark(struct wal *wal, struct cc_slice body, const ch
     return CC_OK;
 }
 
-static enum cc_status apply_kind(struct wal *wal, const struct wal_frame *frame, uint64_t offset, const char **reason_out)
+static enum cc_status apply_kind(struct wal *wal, const struct wal_frame *frame, uint64_t offset,
+                                 const char **reason_out)
 {
     struct wal_segment *segment = wal_last_segment(wal);
     switch (frame->kind) {
@@ -224,7 +230,8 @@ static enum cc_status flush(struct wal *wal)
     char name[WAL_NAME_BYTES];
     wal_segment_name(segment->sequence, name);
     const struct wal_disk *disk = wal->disk;
-    enum cc_status status = disk->write(disk->context, name, segment->end - wal->staged.n, wal->staged.data, wal->staged.n);
+    enum cc_status status =
+        disk->write(disk->context, name, segment->end - wal->staged.n, wal->staged.data, wal->staged.n);
     if (status == CC_OK) {
         status = disk->sync(disk->context, name);
     }

@@ -63,7 +63,8 @@ enum cc_status wal_frame_read(struct cc_slice bytes, struct wal_frame *frame_out
     }
     uint8_t kind = header[AT_KIND];
     bool known = kind >= WAL_IDENTITY && kind <= WAL_MARK;
-    if (!known || header[AT_VERSION] != WAL_RECORD_VERSION || header[AT_RESERVED] != 0 || header[AT_RESERVED + 1] != 0) {
+    if (!known || header[AT_VERSION] != WAL_RECORD_VERSION || header[AT_RESERVED] != 0 ||
+        header[AT_RESERVED + 1] != 0) {
         return CC_UNSUPPORTED;
     }
     *frame_out = (struct wal_frame){

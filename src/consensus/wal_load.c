@@ -105,7 +105,8 @@ enum cc_status wal_plan_load(const struct wal *wal, uint64_t first, uint64_t las
 }
 
 // The next ENTRY record for index `wanted`, from where the walk stands. CC_NOT_FOUND: not durable yet.
-static enum cc_status find_entry(struct wal_walk *walk, const struct wal_plan *plan, uint64_t wanted, struct cc_slice *body_out)
+static enum cc_status find_entry(struct wal_walk *walk, const struct wal_plan *plan, uint64_t wanted,
+                                 struct cc_slice *body_out)
 {
     for (;;) {
         struct wal_frame frame;
@@ -144,8 +145,8 @@ struct plan_progress {
 };
 
 // Reads entry `wanted` unless it would exceed n_bytes_max.
-static enum cc_status read_planned(struct wal_walk *walk, const struct wal_plan *plan, uint64_t wanted, size_t n_bytes_max,
-                                   struct plan_progress *progress, struct raft_entry *entry_out)
+static enum cc_status read_planned(struct wal_walk *walk, const struct wal_plan *plan, uint64_t wanted,
+                                   size_t n_bytes_max, struct plan_progress *progress, struct raft_entry *entry_out)
 {
     if (progress->i_point + 1 < plan->n_points && plan->points[progress->i_point + 1].index == wanted) {
         progress->i_point++;

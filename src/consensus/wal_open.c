@@ -80,7 +80,8 @@ static enum cc_status list_segments(const struct wal_disk *disk, struct sequence
         size_t n = end != NULL ? (size_t)(end - names.data) - at : names.n - at;
         uint64_t sequence;
         if (parse_name(cc_slice_of(names.data + at, n), &sequence)) {
-            sequences->items = cc_grow(sequences->items, &sequences->capacity, sequences->n + 1, sizeof(*sequences->items));
+            sequences->items =
+                cc_grow(sequences->items, &sequences->capacity, sequences->n + 1, sizeof(*sequences->items));
             sequences->items[sequences->n++] = sequence;
         }
         at += n + 1;
@@ -167,7 +168,8 @@ static enum cc_status judge_invalid(struct recovery *recovery, uint64_t sequence
     return say(recovery, CC_OK, sequence, offset, "a torn tail");
 }
 
-static enum cc_status take_record(struct recovery *recovery, uint64_t sequence, size_t offset, const struct wal_frame *frame)
+static enum cc_status take_record(struct recovery *recovery, uint64_t sequence, size_t offset,
+                                  const struct wal_frame *frame)
 {
     struct wal *wal = recovery->wal;
     bool is_first = wal->n_segments == 1 && wal_last_segment(wal)->n_records == 0;
@@ -344,7 +346,8 @@ static bool is_living(const struct wal *wal, const struct wal_frame *frame)
     return head.index > wal->state.base_index && wal_index_lives(&wal->index, head.index, frame->number);
 }
 
-static enum cc_status replay_segment(const struct wal *wal, const struct wal_segment *segment, wal_visit visit, void *context)
+static enum cc_status replay_segment(const struct wal *wal, const struct wal_segment *segment, wal_visit visit,
+                                     void *context)
 {
     struct wal_walk walk;
     wal_walk_start(&walk, wal->disk, segment->sequence, 0);
@@ -403,7 +406,8 @@ static enum cc_status cut_tail(struct recovery *recovery, const char *name)
     const struct wal_disk *disk = recovery->wal->disk;
     static const uint8_t zeros[64 << 10];
     enum cc_status status = CC_OK;
-    for (uint64_t at = wal_last_segment(recovery->wal)->end; status == CC_OK && recovery->torn && at < recovery->torn_end;) {
+    for (uint64_t at = wal_last_segment(recovery->wal)->end;
+         status == CC_OK && recovery->torn && at < recovery->torn_end;) {
         uint64_t n_left = recovery->torn_end - at;
         size_t n = n_left < sizeof(zeros) ? (size_t)n_left : sizeof(zeros);
         status = disk->write(disk->context, name, at, zeros, n);
@@ -425,7 +429,8 @@ static enum cc_status make_durable(struct recovery *recovery)
         status = disk->sync(disk->context, name);
     }
     if (status != CC_OK) {
-        return say(recovery, status, wal_last_segment(recovery->wal)->sequence, 0, "the last segment cannot be written");
+        return say(recovery, status, wal_last_segment(recovery->wal)->sequence, 0,
+                   "the last segment cannot be written");
     }
     recovery->wal->state.durable_number = recovery->wal->state.next_number - 1;
     return CC_OK;

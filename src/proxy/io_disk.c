@@ -37,7 +37,8 @@ static enum cc_status fail(struct io_disk *disk, const char *what, const char *n
 {
     int error = errno;
     char text[128];
-    (void)snprintf(disk->problem, sizeof(disk->problem), "%s %.100s: %s", what, name, strerror_r(error, text, sizeof(text)));
+    (void)snprintf(disk->problem, sizeof(disk->problem), "%s %.100s: %s", what, name,
+                   strerror_r(error, text, sizeof(text)));
     switch (error) {
     case ENOSPC:
     case EDQUOT:
@@ -130,7 +131,8 @@ static enum cc_status disk_list(void *context, struct cc_buffer *names_out)
     return status;
 }
 
-static enum cc_status disk_read(void *context, const char *name, uint64_t offset, void *data, size_t n, size_t *n_read_out)
+static enum cc_status disk_read(void *context, const char *name, uint64_t offset, void *data, size_t n,
+                                size_t *n_read_out)
 {
     struct io_disk *disk = context;
     int fd;
@@ -153,7 +155,8 @@ static enum cc_status disk_read(void *context, const char *name, uint64_t offset
     return CC_OK;
 }
 
-static enum cc_status write_all(struct io_disk *disk, int fd, const char *name, uint64_t offset, const void *data, size_t n)
+static enum cc_status write_all(struct io_disk *disk, int fd, const char *name, uint64_t offset, const void *data,
+                                size_t n)
 {
     size_t n_written = 0;
     while (n_written < n) {
@@ -317,7 +320,8 @@ static enum cc_status remove_half_made(struct io_disk *disk)
     enum cc_status status = disk_list(disk, &names);
     char *rest = NULL;
     char *text = status == CC_OK ? cc_strndup(names.data, names.n) : NULL;
-    for (char *name = text != NULL ? strtok_r(text, "\n", &rest) : NULL; name != NULL; name = strtok_r(NULL, "\n", &rest)) {
+    for (char *name = text != NULL ? strtok_r(text, "\n", &rest) : NULL; name != NULL;
+         name = strtok_r(NULL, "\n", &rest)) {
         if (is_half_made(name, strlen(name)) && unlinkat(disk->directory_fd, name, 0) != 0) {
             status = fail(disk, "remove", name);
         }

@@ -246,7 +246,8 @@ static enum cc_status take_change(void *context, const struct wal_record *record
 
 static enum cc_status read_changes(struct io_log *log, struct task *task)
 {
-    return wal_stretch_read(&log->helper_functions, &task->stretch, CHANGES_BYTES_MAX, take_change, task, &task->cursor);
+    return wal_stretch_read(&log->helper_functions, &task->stretch, CHANGES_BYTES_MAX, take_change, task,
+                            &task->cursor);
 }
 
 static void read_back(struct io_log *log, struct task *task)
@@ -312,7 +313,8 @@ struct work {
 
 static bool has_work(const struct io_log *log)
 {
-    return log->has_pending || log->requests.head != NULL || log->segment_made || log->stopping || log->failure != CC_OK;
+    return log->has_pending || log->requests.head != NULL || log->segment_made || log->stopping ||
+           log->failure != CC_OK;
 }
 
 static void take_pending(struct io_log *log, struct work *work)
@@ -713,8 +715,8 @@ static char *describe_problem(const struct io_log *log, enum cc_status status, c
     return text.n > 0 ? (char *)(uintptr_t)cc_buffer_text(&text) : NULL;
 }
 
-enum cc_status io_log_open(const struct io_log_options *options, wal_visit visit, void *context, struct io_log **log_out,
-                           struct wal_report *report_out, char **problem_out)
+enum cc_status io_log_open(const struct io_log_options *options, wal_visit visit, void *context,
+                           struct io_log **log_out, struct wal_report *report_out, char **problem_out)
 {
     *report_out = (struct wal_report){0};
     struct io_log *log = make();
@@ -769,17 +771,18 @@ static const char *verdict(enum cc_status status, const struct wal_report *repor
 
 static void print_json(FILE *out, enum cc_status status, const struct wal_state *state, const struct wal_report *report)
 {
-    (void)fprintf(out,
-                  "{\"status\":\"%s\",\"verdict\":\"%s\",\"replica\":%u,\"incarnation\":%u,\"term\":%llu,\"vote\":%u,"
-                  "\"base\":%llu,\"first\":%llu,\"last\":%llu,\"commit\":%llu,\"segments\":%llu,\"records\":%llu,"
-                  "\"bytes\":%llu,\"cut_bytes\":%llu,\"segment\":\"%s\",\"offset\":%llu,\"record\":%llu,\"reason\":\"%s\"}\n",
-                  cc_status_name(status), verdict(status, report), state->identity.replica, state->identity.incarnation,
-                  (unsigned long long)state->hard_state.term, state->hard_state.vote, (unsigned long long)state->base_index,
-                  (unsigned long long)report->first_index, (unsigned long long)report->last_index,
-                  (unsigned long long)state->commit, (unsigned long long)report->n_segments,
-                  (unsigned long long)report->n_records, (unsigned long long)report->n_bytes,
-                  (unsigned long long)report->cut_bytes, report->segment, (unsigned long long)report->offset,
-                  (unsigned long long)report->number, report->reason != NULL ? report->reason : "");
+    (void)fprintf(
+        out,
+        "{\"status\":\"%s\",\"verdict\":\"%s\",\"replica\":%u,\"incarnation\":%u,\"term\":%llu,\"vote\":%u,"
+        "\"base\":%llu,\"first\":%llu,\"last\":%llu,\"commit\":%llu,\"segments\":%llu,\"records\":%llu,"
+        "\"bytes\":%llu,\"cut_bytes\":%llu,\"segment\":\"%s\",\"offset\":%llu,\"record\":%llu,\"reason\":\"%s\"}\n",
+        cc_status_name(status), verdict(status, report), state->identity.replica, state->identity.incarnation,
+        (unsigned long long)state->hard_state.term, state->hard_state.vote, (unsigned long long)state->base_index,
+        (unsigned long long)report->first_index, (unsigned long long)report->last_index,
+        (unsigned long long)state->commit, (unsigned long long)report->n_segments,
+        (unsigned long long)report->n_records, (unsigned long long)report->n_bytes,
+        (unsigned long long)report->cut_bytes, report->segment, (unsigned long long)report->offset,
+        (unsigned long long)report->number, report->reason != NULL ? report->reason : "");
 }
 
 static void print_text(FILE *out, enum cc_status status, const struct wal_state *state, const struct wal_report *report)
@@ -792,16 +795,17 @@ static void print_text(FILE *out, enum cc_status status, const struct wal_state 
                       (unsigned long long)report->last_index);
     }
     if (state->has_identity) {
-        (void)fprintf(out, "cluster %s, replica %u, incarnation %u, term %llu, commit mark %llu\n", state->identity.cluster,
-                      state->identity.replica, state->identity.incarnation, (unsigned long long)state->hard_state.term,
-                      (unsigned long long)state->commit);
+        (void)fprintf(out, "cluster %s, replica %u, incarnation %u, term %llu, commit mark %llu\n",
+                      state->identity.cluster, state->identity.replica, state->identity.incarnation,
+                      (unsigned long long)state->hard_state.term, (unsigned long long)state->commit);
     }
     if (report->reason != NULL) {
         (void)fprintf(out, "%s at %s, offset %llu, where record %llu should be\n", report->reason, report->segment,
                       (unsigned long long)report->offset, (unsigned long long)report->number);
     }
     if (status == CC_OK && report->cut_bytes > 0) {
-        (void)fprintf(out, "a start would cut %llu bytes that were never acknowledged\n", (unsigned long long)report->cut_bytes);
+        (void)fprintf(out, "a start would cut %llu bytes that were never acknowledged\n",
+                      (unsigned long long)report->cut_bytes);
     }
 }
 

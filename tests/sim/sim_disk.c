@@ -78,7 +78,8 @@ static enum cc_status disk_list(void *context, struct cc_buffer *names_out)
     return CC_OK;
 }
 
-static enum cc_status disk_read(void *context, const char *name, uint64_t offset, void *data, size_t n, size_t *n_read_out)
+static enum cc_status disk_read(void *context, const char *name, uint64_t offset, void *data, size_t n,
+                                size_t *n_read_out)
 {
     struct sim_disk *disk = context;
     enum cc_status status = begin(disk, SIM_DISK_READ);

@@ -10,7 +10,8 @@ static void expect_opens_with(struct fixture *fork, uint64_t n_min, uint64_t n_m
 {
     enum cc_status status = fixture_open(fork);
     if (status != CC_OK) {
-        print_error("refused: %s at %s+%lu\n", fork->report.reason, fork->report.segment, (unsigned long)fork->report.offset);
+        print_error("refused: %s at %s+%lu\n", fork->report.reason, fork->report.segment,
+                    (unsigned long)fork->report.offset);
     }
     assert_int_equal(status, CC_OK);
     assert_in_range(fork->seen->n_entries, n_min, n_max);
@@ -400,7 +401,8 @@ static void append_some(struct fixture *f, struct cc_prng *prng, struct model *m
         if (cc_prng_chance(prng, 300000)) {
             put_change(&batch, ++model->change_written, (size_t)cc_prng_below(prng, 300));
         } else {
-            put_entry(&batch, ++model->written, 1, (size_t)cc_prng_below(prng, cc_prng_chance(prng, 50000) ? 9000 : 400));
+            put_entry(&batch, ++model->written, 1,
+                      (size_t)cc_prng_below(prng, cc_prng_chance(prng, 50000) ? 9000 : 400));
         }
     }
     if (wal_append(f->wal, &batch) == CC_OK) {

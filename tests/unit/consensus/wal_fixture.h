@@ -124,7 +124,8 @@ static inline void fixture_append(struct fixture *fixture, struct wal_batch *bat
 }
 
 // An open log with its identity and entries 1..n of term 1, each appended (and synced) on its own.
-static inline void fixture_with_entries(struct fixture *fixture, uint64_t segment_bytes, uint64_t n_entries, size_t n_payload)
+static inline void fixture_with_entries(struct fixture *fixture, uint64_t segment_bytes, uint64_t n_entries,
+                                        size_t n_payload)
 {
     fixture_init(fixture, segment_bytes);
     assert_int_equal(fixture_open(fixture), CC_OK);

@@ -68,7 +68,8 @@ static void on_loaded(void *context, uint32_t peer, const struct raft_entry *ent
     }
 }
 
-static void on_changes(void *context, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done)
+static void on_changes(void *context, const struct wal_record *changes, size_t n_changes, struct wal_cursor next,
+                       bool done)
 {
     struct fixture *f = context;
     for (size_t i = 0; i < n_changes; i++) {
