@@ -35,7 +35,7 @@ SHELL = re.compile(
 THIRD_PARTIES = [
     (re.compile(r'^(event2/http.*|evhttp\.h)$'), re.compile(r'^src/rest/http_server\w*\.[ch]$')),
     (re.compile(r'^libpq'), re.compile(r'^src/(proxy/(io_postgres|supervisor)\w*\.[ch]|cli/.*)$')),
-    (re.compile(r'^sodium'), re.compile(r'^src/(proxy/(keys|handshake|io_\w+)\.[ch]|cli/.*)$')),
+    (re.compile(r'^sodium'), re.compile(r'^src/(proxy/(keys|handshake|channel|io_\w+)\.[ch]|cli/.*)$')),
     (re.compile(r'^curl/'), re.compile(r'^src/(client|cli)/.*$')),
     (re.compile(r'^pg_query'), re.compile(r'^src/proxy/migration\w*\.[ch]$')),
 ]
