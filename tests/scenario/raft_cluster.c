@@ -40,9 +40,9 @@ static const char *const message_names[] = {
     [RAFT_SNAPSHOT_REPLY] = "SNAPSHOT_REPLY",
 };
 
-static void describe_entry(const struct raft_entry *entry, struct cc_buffer *out)
+void cluster_describe_entry(const struct raft_entry *entry, struct cc_buffer *out)
 {
-    cc_buffer_printf(out, " %" PRIu64 "/%" PRIu64, entry->index, entry->term);
+    cc_buffer_printf(out, "%" PRIu64 "/%" PRIu64, entry->index, entry->term);
     switch (entry->kind) {
     case RAFT_ENTRY_NOOP:
         cc_buffer_append_text(out, ":noop");
@@ -73,7 +73,8 @@ void cluster_describe(const struct raft_message *message, struct cc_buffer *out)
         cc_buffer_printf(out, " after=%" PRIu64 "/%" PRIu64 " commit=%" PRIu64, message->log_index, message->log_term,
                          message->commit);
         for (size_t i = 0; i < message->n_entries; i++) {
-            describe_entry(&message->entries[i], out);
+            cc_buffer_append_text(out, " ");
+            cluster_describe_entry(&message->entries[i], out);
         }
         break;
     case RAFT_APPEND_REPLY:
@@ -762,19 +763,17 @@ enum cc_status cluster_propose_membership(struct cluster *cluster, uint32_t id,
     return status;
 }
 
-uint64_t cluster_read(struct cluster *cluster, uint32_t id)
+void cluster_read(struct cluster *cluster, uint32_t id, unsigned n_reads)
 {
     struct cluster_server *server = cluster_server(cluster, id);
-    uint64_t context = ++cluster->context_last;
-    if (server->raft == NULL) {
-        return context;
+    for (unsigned i = 0; i < n_reads && server->raft != NULL; i++) {
+        cluster->reads =
+            cc_grow(cluster->reads, &cluster->reads_capacity, cluster->n_reads + 1, sizeof(*cluster->reads));
+        struct cluster_read *read = &cluster->reads[cluster->n_reads++];
+        *read = (struct cluster_read){.context = ++cluster->context_last, .server = id, .floor = cluster->n_committed};
+        raft_read(server->raft, cluster->now_us, read->context);
     }
-    cluster->reads = cc_grow(cluster->reads, &cluster->reads_capacity, cluster->n_reads + 1, sizeof(*cluster->reads));
-    cluster->reads[cluster->n_reads++] =
-        (struct cluster_read){.context = context, .server = id, .floor = cluster->n_committed};
-    raft_read(server->raft, cluster->now_us, context);
     cluster_pump(cluster, id);
-    return context;
 }
 
 enum cc_status cluster_transfer(struct cluster *cluster, uint32_t id, uint32_t target)

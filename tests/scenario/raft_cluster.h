@@ -113,7 +113,7 @@ enum cc_status cluster_propose_blob(struct cluster *cluster, uint32_t id, enum r
                                     struct cc_blob *payload, uint64_t *index_out);
 enum cc_status cluster_propose_membership(struct cluster *cluster, uint32_t id,
                                           const struct raft_membership *membership);
-uint64_t cluster_read(struct cluster *cluster, uint32_t id); // returns the context
+void cluster_read(struct cluster *cluster, uint32_t id, unsigned n_reads); // together
 enum cc_status cluster_transfer(struct cluster *cluster, uint32_t id, uint32_t target);
 void cluster_reset_path(struct cluster *cluster, uint32_t from, uint32_t to); // as a lost connection
 void cluster_compact(struct cluster *cluster, uint32_t id, uint64_t index);
@@ -131,6 +131,7 @@ void cluster_run(struct cluster *cluster, uint64_t duration_us);
 // Runs until a leader has committed an entry of its term; false after `limit_us`.
 bool cluster_run_until_settled(struct cluster *cluster, uint64_t limit_us);
 
+void cluster_describe_entry(const struct raft_entry *entry, struct cc_buffer *out); // "3/1:text"
 // One line without its end: "1->2 APPEND term=1 ...".
 void cluster_describe(const struct raft_message *message, struct cc_buffer *out);
 

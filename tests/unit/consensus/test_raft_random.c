@@ -262,7 +262,7 @@ static void step(struct world *world)
         step_propose(world);
     }
     if (chance(world, world->knobs.read)) {
-        (void)cluster_read(&world->cluster, any_server(world));
+        cluster_read(&world->cluster, any_server(world), (unsigned)cc_prng_between(&world->prng, 1, 3));
     }
     step_crash(world);
     step_partition(world);
