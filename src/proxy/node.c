@@ -335,6 +335,20 @@ void node_stop(struct node *node, struct node_time time)
     set_time(node, time);
     node->stopping = true;
     raft_set_eligible(node->raft, time.now_us, false);
+    peer_tell_frontier(node);
+}
+
+bool node_is_handed_over(const struct node *node)
+{
+    if (raft_role(node->raft) != RAFT_LEADER) {
+        return true;
+    }
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        if (node->peers[i].up && !node->peers[i].stopping) {
+            return false;
+        }
+    }
+    return true; // there is nobody to hand over to
 }
 
 bool node_is_idle(const struct node *node)

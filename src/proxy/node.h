@@ -61,6 +61,8 @@ void node_read_at(struct node *node, struct node_time time, uint64_t token, uint
 // Orderly shutdown: hands over leadership, refuses new work. Done when node_is_idle.
 void node_stop(struct node *node, struct node_time time);
 bool node_is_idle(const struct node *node);
+// Leadership is somewhere else, or nobody could take it.
+bool node_is_handed_over(const struct node *node);
 
 // -- Effects -------------------------------------------------------------------------------------------------------------
 

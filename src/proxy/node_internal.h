@@ -194,6 +194,7 @@ struct weak {
 struct peer {
     uint32_t id;
     bool up;
+    bool stopping;
     uint32_t incarnation;
     const char *refused;
     uint64_t heard_us;

@@ -14,6 +14,11 @@ enum frame_kind {
     FRAME_CHANGES = 6,       // count, change sets
 };
 
+enum frontier_flag {
+    FRONTIER_HELD = 1,     // the frontier counts: the database is up
+    FRONTIER_STOPPING = 2, // an orderly shutdown: do not hand leadership over to it
+};
+
 struct peer *peer_find(struct node *node, uint32_t id)
 {
     for (uint32_t i = 0; i < node->n_peers; i++) {
@@ -67,7 +72,7 @@ void peer_send_frontier(struct node *node, struct peer *peer)
     cc_put_u64(&frame, node->strong.applied);
     cc_put_u32(&frame, node->strong.schema_version);
     cc_put_u8(&frame, (uint8_t)raft_role(node->raft));
-    cc_put_u8(&frame, node->weak.up);
+    cc_put_u8(&frame, (uint8_t)((node->weak.up ? FRONTIER_HELD : 0) | (node->stopping ? FRONTIER_STOPPING : 0)));
     crdt_frontier_put(&frame, &node->weak.frontier);
     frame_send(node, peer->id, &frame);
 }
@@ -169,14 +174,15 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     uint64_t applied = cc_read_u64(reader);
     uint32_t schema_version = cc_read_u32(reader);
     uint8_t role = cc_read_u8(reader);
-    bool weak_up = cc_read_u8(reader) != 0;
+    uint8_t flags = cc_read_u8(reader);
     if (crdt_frontier_read(reader, &frontier) != CC_OK || cc_reader_end(reader) != CC_OK || role >= RAFT_ROLES) {
         return;
     }
     peer->applied = applied;
     peer->schema_version = schema_version;
     peer->role = (enum raft_role)role;
-    if (weak_up) {
+    peer->stopping = flags & FRONTIER_STOPPING;
+    if (flags & FRONTIER_HELD) {
         struct crdt_origin self = node->weak.self;
         uint64_t theirs = crdt_frontier_get(&frontier, self);
         if (theirs < crdt_frontier_get(&peer->frontier, self)) {
