@@ -1,0 +1,38 @@
+// Gateway: what the HTTP threads do with a request, from the bytes to the answer. Each request is an exchange on its thread,
+// known to the core by a number.
+#ifndef PROXY_IO_GATEWAY_H
+#define PROXY_IO_GATEWAY_H
+
+#include "proxy/config.h"
+#include "proxy/io_catalog.h"
+#include "proxy/io_inbox.h"
+#include "proxy/node.h"
+#include "proxy/status.h"
+
+struct io_gateway;
+
+struct io_gateway_options { // borrowed, outlive the gateway
+    const struct config *config;
+    const struct config_replica *replica;
+    const char *conninfo;
+    struct io_catalog *catalog;
+    struct io_inbox *inbox;
+};
+
+// Listens and serves. CC_INVALID, CC_EXISTS (the address is in use), CC_IO.
+enum cc_status io_gateway_create(const struct io_gateway_options *options, struct io_gateway **gateway_out) CC_CHECKED;
+// Answers what runs, then ends the threads. NULL is fine.
+void io_gateway_destroy(struct io_gateway *gateway, uint32_t drain_ms);
+
+// -- From the core thread --------------------------------------------------------------------------------------------
+
+// Hands answers to their threads; everything is copied.
+void io_gateway_answers(struct io_gateway *gateway, const struct node_answer *answers, size_t n_answers);
+// The answer to INBOX_STATUS.
+void io_gateway_status(struct io_gateway *gateway, uint64_t token, const struct node_status *status, const struct status_shell *shell);
+// A catalog was published: requests that wait for it go on.
+void io_gateway_catalog(struct io_gateway *gateway, uint32_t version);
+// Adds what the HTTP threads counted.
+void io_gateway_counters(const struct io_gateway *gateway, struct status_shell *shell);
+
+#endif

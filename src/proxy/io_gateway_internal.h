@@ -1,0 +1,98 @@
+// Inside of the gateway: shared by io_gateway*.c only.
+#ifndef PROXY_IO_GATEWAY_INTERNAL_H
+#define PROXY_IO_GATEWAY_INTERNAL_H
+
+#include "proxy/io_gateway.h"
+#include "proxy/io_postgres_read.h"
+#include "rest/http_server.h"
+#include "rest/plan.h"
+
+#include <uthash.h>
+#include <utlist.h>
+
+// One request under way.
+//
+//   PLAN --read, local--------------------> QUERY --rows--> answered
+//     |  \-read, linearizable-> ASK_INDEX -->^  \--database is behind--> ASK_INDEX
+//     |---write-> CORE --outcome--> answered
+//     |             \--schema changed--> CATALOG --newer catalog--> PLAN
+//     \---name unknown--> BARRIER --> CATALOG or PLAN
+//   STATUS: an operator's question to the core
+enum exchange_state {
+    EXCHANGE_PLAN,
+    EXCHANGE_BARRIER,
+    EXCHANGE_CATALOG,
+    EXCHANGE_ASK_INDEX,
+    EXCHANGE_QUERY,
+    EXCHANGE_CORE,
+    EXCHANGE_STATUS,
+};
+enum { EXCHANGE_STATES = EXCHANGE_STATUS + 1 };
+
+struct exchange {
+    uint64_t number; // what the core knows it by: worker index above, counter below
+    uint64_t token;  // what the HTTP server knows it by
+    struct worker *worker;
+    enum exchange_state state;
+    uint64_t deadline_us;
+    struct cc_arena arena;
+    struct rest_request request; // copied
+    struct rest_plan plan;
+    struct catalog_snapshot *snapshot;
+    uint32_t n_plans, n_queries;
+    bool barrier_passed;     // the catalog is known to be current
+    uint32_t catalog_wanted; // CATALOG: at least this version
+    uint64_t read_index;
+    // An operator's request: what becomes of rows, an outcome or a status.
+    void (*on_rows)(struct exchange *exchange, const struct io_postgres_read_result *rows);
+    void (*on_outcome)(struct exchange *exchange, const struct rest_outcome *outcome, uint64_t index);
+    void (*on_status)(struct exchange *exchange, const struct node_status *status, const struct status_shell *shell);
+    struct rest_statement statement; // of an operator's query
+    const char *name;                // of a migration
+    struct exchange *prev, *next;    // in worker->waiting while CATALOG
+    UT_hash_handle hh;
+};
+
+struct worker { // per HTTP thread
+    struct io_gateway *gateway;
+    struct http_worker *http;
+    struct io_postgres_read *reads;
+    struct exchange *exchanges; // by number
+    struct exchange *waiting;   // for a catalog
+    uint64_t next_number;
+    struct event *timer;
+};
+
+struct io_gateway {
+    struct io_gateway_options options;
+    struct http_server *server;
+    uint64_t id_seed; // first half of operation ids: random, of this process
+    uint32_t n_workers;
+};
+
+uint64_t gateway_now_us(void);
+void exchange_move(struct exchange *exchange, enum exchange_state state);
+uint32_t exchange_left_ms(const struct exchange *exchange); // until its deadline, at least 1
+// Ends the exchange with an answer.
+void exchange_reply(struct exchange *exchange, const struct rest_reply *reply);
+void exchange_reply_json(struct exchange *exchange, int status, struct cc_slice body);
+void exchange_fail(struct exchange *exchange, int status, const char *code, const char *message, const char *hint);
+void exchange_fail_outcome(struct exchange *exchange, const struct rest_outcome *outcome);
+void exchange_fail_rows(struct exchange *exchange, const struct io_postgres_read_result *rows);
+// Hands a question to the core; answers 503 itself when its inbox is full.
+void exchange_ask_core(struct exchange *exchange, enum inbox_kind kind, uint64_t index, struct cc_buffer *bytes);
+// Submits a write. The operation's identity is filled in here.
+void exchange_submit(struct exchange *exchange, struct operation *operation);
+// Runs a statement on a read connection; on_rows gets the result.
+void exchange_query(struct exchange *exchange, const struct rest_statement *statement);
+
+// io_gateway_rows.c: the row protocol.
+void rows_begin(struct exchange *exchange); // plans, with the snapshot that it holds
+void rows_core_read(struct exchange *exchange, const struct node_answer *answer);
+void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome);
+
+// io_gateway_operator.c: everything under /_caucus/.
+bool operator_owns(struct cc_slice path);
+void operator_begin(struct exchange *exchange);
+
+#endif

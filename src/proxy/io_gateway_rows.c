@@ -1,0 +1,164 @@
+// Gateway: the row protocol. Plan, then read on this thread or write through the core.
+#include "proxy/io_gateway_internal.h"
+
+#include "base/hash.h"
+#include "rest/reply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { QUERIES_MAX = 50 }; // of one read, while its database comes back
+
+// Two requests are the same when these bytes are.
+static struct cc_slice fingerprint_create(struct exchange *exchange)
+{
+    const struct rest_request *request = &exchange->request;
+    struct cc_buffer all = {0};
+    struct cc_slice parts[] = {request->method, request->path, request->query, request->body, rest_request_header(request, "Prefer")};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        cc_put_nullable(&all, parts[i]);
+    }
+    static const uint8_t keys[2][16] = {"caucus request 1", "caucus request 2"};
+    struct cc_buffer text = {0};
+    for (size_t i = 0; i < 2; i++) {
+        cc_put_u64(&text, cc_siphash(keys[i], all.data, all.n));
+    }
+    struct cc_slice fingerprint = cc_arena_slice(&exchange->arena, cc_buffer_slice(&text));
+    cc_buffer_finish(&all);
+    cc_buffer_finish(&text);
+    return fingerprint;
+}
+
+static void submit(struct exchange *exchange)
+{
+    struct rest_statement *statement = &exchange->plan.statement;
+    struct operation operation = {.kind = OPERATION_STATEMENTS,
+                                  .schema_version = exchange->snapshot->catalog->version,
+                                  .weak = statement->weak,
+                                  .n_statements = 1,
+                                  .statements = statement};
+    struct cc_slice key = rest_request_header(&exchange->request, "Idempotency-Key");
+    if (key.n > 255) {
+        exchange_fail(exchange, 400, "CC215", "Idempotency-Key is longer than 255 bytes", "Use a shorter key, for example a UUID");
+        return;
+    }
+    if (key.n > 0) {
+        struct cc_slice role = exchange->request.identity.role;
+        operation.principal = role.data == NULL ? cc_slice_text("") : role;
+        operation.key = key;
+        operation.fingerprint = fingerprint_create(exchange);
+    }
+    exchange_submit(exchange, &operation);
+}
+
+static void ask_index(struct exchange *exchange)
+{
+    exchange_move(exchange, EXCHANGE_ASK_INDEX);
+    exchange_ask_core(exchange, exchange->read_index == 0 ? INBOX_READ : INBOX_READ_AT, exchange->read_index, NULL);
+}
+
+static uint64_t number_of(struct cc_slice text)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < text.n && text.data[i] >= '0' && text.data[i] <= '9'; i++) {
+        number = number * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    return number;
+}
+
+static void reply_rows(struct exchange *exchange, const struct io_postgres_read_result *rows)
+{
+    struct rest_read_result result = {
+        .applied = io_postgres_read_value(rows, 0, 0),
+        .page = io_postgres_read_value(rows, 0, 1),
+        .total = io_postgres_read_value(rows, 0, 2),
+        .body = io_postgres_read_value(rows, 0, 3),
+        .headers = io_postgres_read_value(rows, 0, 4),
+        .status = io_postgres_read_value(rows, 0, 5),
+    };
+    struct rest_reply reply;
+    rest_reply_read(&exchange->plan, &result, &exchange->arena, &reply);
+    exchange_reply(exchange, &reply);
+}
+
+static void on_rows(struct exchange *exchange, const struct io_postgres_read_result *rows)
+{
+    bool can_retry = exchange->n_queries < QUERIES_MAX && gateway_now_us() < exchange->deadline_us;
+    if (rows->status == CC_UNAVAILABLE && can_retry) { // PostgreSQL restarts: wait for it
+        exchange->read_index = exchange->read_index > 0 ? exchange->read_index : 1;
+        ask_index(exchange);
+        return;
+    }
+    if (rows->status == CC_REFUSED) {
+        struct rest_reply reply;
+        rest_reply_failed(&exchange->plan, rows->code, rows->message, rows->details, rows->hint, &exchange->arena, &reply);
+        exchange_reply(exchange, &reply);
+        return;
+    }
+    if (rows->status != CC_OK || rows->n_rows != 1 || rows->n_columns != REST_READ_COLUMNS) {
+        exchange_fail_rows(exchange, rows);
+        return;
+    }
+    // The database that was really read may have crashed and be behind what the core knows.
+    if (number_of(io_postgres_read_value(rows, 0, 0)) < exchange->read_index && can_retry) {
+        ask_index(exchange);
+        return;
+    }
+    reply_rows(exchange, rows);
+}
+
+static void run_plan(struct exchange *exchange)
+{
+    switch (exchange->plan.kind) {
+    case REST_PLAN_ANSWER:
+        exchange_reply(exchange, &exchange->plan.answer);
+        return;
+    case REST_PLAN_NOT_IN_CATALOG:
+        if (exchange->barrier_passed) {
+            exchange_reply(exchange, &exchange->plan.answer);
+            return;
+        }
+        exchange_move(exchange, EXCHANGE_BARRIER);
+        exchange_ask_core(exchange, INBOX_READ, 0, NULL);
+        return;
+    case REST_PLAN_WRITE:
+        submit(exchange);
+        return;
+    case REST_PLAN_READ:
+        exchange->on_rows = on_rows;
+        if (exchange->plan.level == REST_LEVEL_LINEARIZABLE && exchange->plan.touches_strong) {
+            ask_index(exchange);
+        } else {
+            exchange_query(exchange, &exchange->plan.statement);
+        }
+        return;
+    }
+}
+
+void rows_begin(struct exchange *exchange)
+{
+    exchange->n_plans++;
+    rest_plan_create(exchange->snapshot->catalog, &exchange->request, &exchange->arena, &exchange->plan);
+    run_plan(exchange);
+}
+
+void rows_core_read(struct exchange *exchange, const struct node_answer *answer)
+{
+    exchange->read_index = answer->index;
+    exchange_query(exchange, &exchange->plan.statement);
+}
+
+void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome)
+{
+    if (exchange->state == EXCHANGE_BARRIER) { // no majority to ask: answer by what this replica knows
+        exchange_reply(exchange, &exchange->plan.answer);
+        return;
+    }
+    if (exchange->state != EXCHANGE_CORE) {
+        exchange_fail_outcome(exchange, outcome);
+        return;
+    }
+    struct rest_reply reply;
+    rest_reply_write(&exchange->plan, outcome, &exchange->arena, &reply);
+    exchange_reply(exchange, &reply);
+}
