@@ -1,0 +1,288 @@
+// Time, events, trace, and the run of one seed.
+#include "sim/sim.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CONVERGE_US = 60 * 1000 * 1000,  // after healing everything must be equal within this
+    CONVERGE_LOOK_US = 20 * 1000,
+    LEADER_ELECTIONS = 20,           // a leader within ten times the longest election timeout, which is twice the shortest
+    QUIET_US = 300 * 1000,           // after convergence was first seen
+};
+
+// -- Chance ---------------------------------------------------------------------------------------------------------
+
+uint64_t sim_draw(struct sim *sim, uint64_t low, uint64_t high)
+{
+    return cc_prng_between(&sim->prng, low, high);
+}
+
+bool sim_chance(struct sim *sim, uint64_t per_million)
+{
+    return cc_prng_chance(&sim->prng, (uint32_t)per_million);
+}
+
+uint64_t sim_spread(struct sim *sim, uint64_t mean_us)
+{
+    // Mostly short, now and then four times the mean.
+    uint64_t highest = sim_chance(sim, 250000) ? 4 * mean_us : mean_us;
+    return sim_draw(sim, mean_us / 8, highest);
+}
+
+// -- Trace ----------------------------------------------------------------------------------------------------------
+
+static uint64_t hash_more(uint64_t hash, const char *text)
+{
+    for (; *text != '\0'; text++) { // FNV-1a
+        hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
+void sim_trace(struct sim *sim, const char *format, ...)
+{
+    char *line = sim->trace[sim->n_trace % SIM_TRACE_LINES];
+    int n = snprintf(line, SIM_TRACE_BYTES, "%9.3f ms #%" PRIu64 " ", (double)sim->now_us / 1000.0, sim->step);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line + n, SIM_TRACE_BYTES - (size_t)n, format, arguments);
+    va_end(arguments);
+    sim->n_trace++;
+    sim->trace_hash = hash_more(sim->trace_hash, line);
+    if (sim->print_trace) {
+        printf("%s\n", line);
+    }
+}
+
+static void print_state(const struct sim *sim)
+{
+    uint64_t first = sim->n_trace > SIM_TRACE_LINES ? sim->n_trace - SIM_TRACE_LINES : 0;
+    for (uint64_t i = first; i < sim->n_trace && !sim->print_trace; i++) {
+        printf("%s\n", sim->trace[i % SIM_TRACE_LINES]);
+    }
+    printf("knobs:");
+#define SIM_KNOB_PRINT(name) printf(" " #name "=%" PRIu64, sim->knobs.name);
+    SIM_KNOBS(SIM_KNOB_PRINT)
+#undef SIM_KNOB_PRINT
+    printf("\n");
+}
+
+void sim_fail(struct sim *sim, const char *invariant, const char *format, ...)
+{
+    print_state(sim);
+    printf("FAILED seed %" PRIu64 " step %" PRIu64 " time %.3f ms invariant %s: ", sim->seed, sim->step,
+           (double)sim->now_us / 1000.0, invariant);
+    va_list arguments;
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("\nagain: sim --seed %" PRIu64 " --trace\n", sim->seed);
+    fflush(stdout);
+    _Exit(1);
+}
+
+// -- Events: a binary heap ------------------------------------------------------------------------------------------
+
+static bool is_before(const struct sim_event *a, const struct sim_event *b)
+{
+    return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
+}
+
+static void swap(struct sim *sim, size_t a, size_t b)
+{
+    struct sim_event *event = sim->heap[a];
+    sim->heap[a] = sim->heap[b];
+    sim->heap[b] = event;
+}
+
+static void push(struct sim *sim, struct sim_event *event)
+{
+    sim->heap = cc_grow(sim->heap, &sim->heap_capacity, sim->n_heap + 1, sizeof(struct sim_event *));
+    size_t at = sim->n_heap++;
+    sim->heap[at] = event;
+    while (at > 0 && is_before(sim->heap[at], sim->heap[(at - 1) / 2])) {
+        swap(sim, at, (at - 1) / 2);
+        at = (at - 1) / 2;
+    }
+}
+
+static struct sim_event *pop(struct sim *sim)
+{
+    struct sim_event *first = sim->heap[0];
+    sim->heap[0] = sim->heap[--sim->n_heap];
+    size_t at = 0;
+    for (;;) {
+        size_t least = at;
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < sim->n_heap; child++) {
+            least = is_before(sim->heap[child], sim->heap[least]) ? child : least;
+        }
+        if (least == at) {
+            return first;
+        }
+        swap(sim, at, least);
+        at = least;
+    }
+}
+
+static void event_free(struct sim_event *event)
+{
+    cc_blob_unref(event->blob);
+    if (event->free_data != NULL) {
+        event->free_data(event->data);
+    }
+    free(event);
+}
+
+struct sim_event *sim_after(struct sim *sim, uint64_t delay_us, void (*run)(struct sim *, struct sim_event *), uint32_t replica)
+{
+    struct sim_event *event = cc_alloc(sizeof(*event));
+    event->at_us = sim->now_us + delay_us;
+    event->order = sim->next_order++;
+    event->run = run;
+    event->replica = replica;
+    event->life = replica == 0 ? 0 : sim_replica_of(sim, replica)->life;
+    push(sim, event);
+    return event;
+}
+
+static void handle_next(struct sim *sim)
+{
+    struct sim_event *event = pop(sim);
+    assert(event->at_us >= sim->now_us);
+    const struct sim_replica *replica = event->replica == 0 ? NULL : sim_replica_of(sim, event->replica);
+    if (replica != NULL && replica->life == event->life && replica->paused_until_us > event->at_us) {
+        event->at_us = replica->paused_until_us; // keeps its place among the others that wait
+        push(sim, event);
+        return;
+    }
+    sim->now_us = event->at_us;
+    if (replica == NULL || replica->life == event->life) {
+        sim->step++;
+        event->run(sim, event);
+    }
+    event_free(event);
+}
+
+// -- The run --------------------------------------------------------------------------------------------------------
+
+struct sim_replica *sim_replica_of(struct sim *sim, uint32_t id)
+{
+    assert(id >= 1 && id <= sim->n_replicas);
+    return &sim->replicas[id - 1];
+}
+
+static void run_until(struct sim *sim, uint64_t until_us)
+{
+    while (sim->n_heap > 0 && sim->heap[0]->at_us <= until_us) {
+        handle_next(sim);
+    }
+    sim->now_us = until_us;
+}
+
+static void enter(struct sim *sim, enum sim_phase phase)
+{
+    static const char *const names[] = {"faults", "healing", "probing", "done"};
+    sim->phase = phase;
+    sim->phase_us = sim->now_us;
+    sim_trace(sim, "phase %s", names[phase]);
+}
+
+static bool has_leader(const struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        const struct sim_replica *replica = &sim->replicas[i];
+        if (replica->alive && raft_role(node_raft(replica->node)) == RAFT_LEADER) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void wait_for_leader(struct sim *sim)
+{
+    // Those who were down start within two election timeouts, and databases come up.
+    uint64_t deadline_us = sim->now_us + LEADER_ELECTIONS * sim->knobs.election_us + 4 * 1000 * 1000;
+    while (!has_leader(sim)) {
+        SIM_CHECK(sim, "L1", sim->now_us < deadline_us, "no leader although everything is whole again");
+        run_until(sim, sim->now_us + CONVERGE_LOOK_US);
+    }
+}
+
+static void wait_for_convergence(struct sim *sim)
+{
+    uint64_t deadline_us = sim->now_us + CONVERGE_US;
+    struct cc_buffer why_not = {0};
+    while (!sim_clients_are_idle(sim) || !sim_check_converged(sim, &why_not)) {
+        SIM_CHECK(sim, "L1", sim->now_us < deadline_us, "not converged: %s",
+                  sim_clients_are_idle(sim) ? cc_buffer_text(&why_not) : "a client waits");
+        run_until(sim, sim->now_us + CONVERGE_LOOK_US);
+        cc_buffer_clear(&why_not);
+    }
+    cc_buffer_finish(&why_not);
+}
+
+static void create(struct sim *sim)
+{
+    sim->n_replicas = (uint32_t)sim->knobs.n_replicas;
+    sim->network = sim_network_create(sim);
+    sim->check = sim_check_create();
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        struct sim_replica *replica = &sim->replicas[i];
+        replica->id = i + 1;
+        replica->clock_offset_ms = (int64_t)sim_draw(sim, 0, 2 * sim->knobs.clock_offset_ms) - (int64_t)sim->knobs.clock_offset_ms;
+        sim_disk_init(&replica->disk);
+        replica->database = sim_database_create(sim, replica->id);
+    }
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        sim_replica_start(sim, &sim->replicas[i]);
+    }
+    sim->clients = sim_clients_create(sim);
+    sim_fault_start(sim);
+}
+
+static void destroy(struct sim *sim)
+{
+    sim_clients_destroy(sim->clients);
+    sim_network_destroy(sim->network);
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        sim_replica_finish(&sim->replicas[i]);
+    }
+    sim_check_destroy(sim->check);
+    while (sim->n_heap > 0) {
+        event_free(sim->heap[--sim->n_heap]);
+    }
+    free(sim->heap);
+}
+
+void sim_run(struct sim *sim, uint64_t seed, bool print_trace)
+{
+    *sim = (struct sim){.seed = seed, .print_trace = print_trace, .trace_hash = UINT64_C(0xcbf29ce484222325)};
+    cc_prng_seed(&sim->prng, seed);
+    sim_knobs_draw(&sim->knobs, &sim->prng);
+    create(sim);
+
+    enter(sim, SIM_FAULTS);
+    run_until(sim, sim->knobs.fault_us);
+
+    enter(sim, SIM_HEALING);
+    sim_fault_heal(sim);
+    wait_for_leader(sim);
+    wait_for_convergence(sim);
+
+    enter(sim, SIM_PROBING);
+    sim_clients_probe(sim);
+    wait_for_convergence(sim);
+    run_until(sim, sim->now_us + QUIET_US);
+
+    enter(sim, SIM_DONE);
+    sim_check_end(sim);
+    sim_clients_check(sim);
+    destroy(sim);
+}

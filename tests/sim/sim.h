@@ -1,0 +1,224 @@
+// The simulator: whole nodes over a simulated network, disk, clock and database. One seed decides everything, and virtual time
+// is the only time. It links the same object files as the program.
+//
+//   sim.c           time, events, trace, the run: faults, healing, final checks
+//   sim_knobs.c     what a seed decides
+//   sim_replica.c   one replica: a node, its log thread, and the carrying out of effects
+//   sim_network.c   connections between replicas, partitions
+//   sim_fault.c     when what breaks
+//   sim_database.c  the model of PostgreSQL for struct db_job; sim_store.c: its transactions; sim_rows.c: its tables
+//   sim_client.c    clients and the history of what they saw
+//   sim_check.c     the invariants (names as in docs/TESTING.md)
+//   sim_disk.c      the disk
+#ifndef SIM_H
+#define SIM_H
+
+#include "base/prng.h"
+#include "proxy/node.h"
+#include "sim/sim_disk.h"
+
+enum { SIM_REPLICAS_MAX = 5, SIM_TRACE_LINES = 200, SIM_TRACE_BYTES = 220 };
+
+struct sim;
+struct sim_replica;
+
+// -- Knobs ----------------------------------------------------------------------------------------------------------
+
+// Times in microseconds; a mean of 0 turns the fault off.
+#define SIM_KNOBS(X)                                                                                                   \
+    X(n_replicas)                                                                                                      \
+    X(fault_us) /* length of the phase with faults */                                                                  \
+    X(election_us)                                                                                                     \
+    X(heartbeat_us)                                                                                                    \
+    X(batch_operations_max)                                                                                            \
+    X(stream)        /* connections as TCP's: in order, nothing is lost but with the connection */                     \
+    X(loss_ppm)      /* otherwise frames are lost, */                                                                  \
+    X(duplicate_ppm) /* come twice, */                                                                                 \
+    X(delay_us)                                                                                                        \
+    X(jitter_us)     /* and overtake each other */                                                                     \
+    X(cut_mean_us)                                                                                                     \
+    X(cut_length_us)                                                                                                   \
+    X(reset_mean_us)                                                                                                   \
+    X(crash_mean_us)                                                                                                   \
+    X(crash_length_us)                                                                                                 \
+    X(crash_machine) /* crashes take the machine along: unsynced sectors and the database's last commits are lost */   \
+    X(pause_mean_us)                                                                                                   \
+    X(pause_length_us)                                                                                                 \
+    X(sync_us)                                                                                                         \
+    X(sync_slow_ppm)                                                                                                   \
+    X(segment_bytes)                                                                                                   \
+    X(database_crash_mean_us)                                                                                          \
+    X(lane_drop_mean_us)                                                                                               \
+    X(job_us)                                                                                                          \
+    X(flush_us) /* commits are durable so much later */                                                                \
+    X(clock_offset_ms)                                                                                                 \
+    X(clock_jump_mean_us)                                                                                              \
+    X(n_clients)                                                                                                       \
+    X(n_keys)                                                                                                          \
+    X(think_us)                                                                                                        \
+    X(timeout_ms)                                                                                                      \
+    X(weak_percent)                                                                                                    \
+    X(read_percent)                                                                                                    \
+    X(keyed_percent) /* with an Idempotency-Key, retried by the client */                                              \
+    X(fail_percent)                                                                                                    \
+    X(migrate_percent)
+
+struct sim_knobs {
+#define SIM_KNOB_FIELD(name) uint64_t name;
+    SIM_KNOBS(SIM_KNOB_FIELD)
+#undef SIM_KNOB_FIELD
+};
+
+void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng);
+
+// -- Events ---------------------------------------------------------------------------------------------------------
+
+struct sim_event {
+    uint64_t at_us, order;
+    void (*run)(struct sim *sim, struct sim_event *event);
+    uint32_t replica; // dropped when this replica has died since; 0: nobody's
+    uint64_t life;
+    uint64_t a, b, c;
+    struct cc_blob *blob;        // released after the run
+    void *data;                  // given to free_data after the run
+    void (*free_data)(void *data);
+};
+
+// An event `delay_us` from now. The caller fills in what it carries.
+struct sim_event *sim_after(struct sim *sim, uint64_t delay_us, void (*run)(struct sim *, struct sim_event *), uint32_t replica);
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// An invariant is violated: prints everything needed to find out why, and ends the process with status 1.
+_Noreturn void sim_fail(struct sim *sim, const char *invariant, const char *format, ...) __attribute__((format(printf, 3, 4)));
+// For what must hold; the text says what is wrong.
+#define SIM_CHECK(sim, invariant, condition, ...)                                                                      \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            sim_fail(sim, invariant, __VA_ARGS__);                                                                     \
+        }                                                                                                              \
+    } while (0)
+// Uniform around the mean; exponential-like spread for the times between faults.
+uint64_t sim_spread(struct sim *sim, uint64_t mean_us);
+uint64_t sim_draw(struct sim *sim, uint64_t low, uint64_t high);
+bool sim_chance(struct sim *sim, uint64_t per_million);
+
+// -- Parts ----------------------------------------------------------------------------------------------------------
+
+struct sim_database;
+struct sim_network;
+struct sim_clients;
+struct sim_check;
+
+struct sim_replica {
+    uint32_t id;
+    bool alive;
+    uint64_t life; // rises with every crash
+    uint64_t paused_until_us;
+    int64_t clock_offset_ms;
+    uint64_t tick_at_us; // of the one tick event that counts
+    struct node *node;
+    struct sim_disk disk;
+    struct wal_disk files;
+    bool syncs_fail; // the process dies between write and sync
+    struct wal *wal;
+    struct wal_batch log_queue, log_writing;
+    uint64_t log_queued, log_number;
+    bool log_busy;
+    struct sim_database *database;
+};
+
+enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
+
+struct sim_counters {
+    uint64_t events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps;
+    uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, migrations, key_hits;
+};
+
+struct sim {
+    uint64_t seed;
+    struct sim_knobs knobs;
+    struct cc_prng prng;
+    uint64_t now_us;
+    uint64_t step; // events handled
+    enum sim_phase phase;
+    uint64_t phase_us; // when it began
+    struct sim_event **heap;
+    size_t n_heap, heap_capacity;
+    uint64_t next_order;
+    struct sim_replica replicas[SIM_REPLICAS_MAX];
+    uint32_t n_replicas;
+    struct sim_network *network;
+    struct sim_clients *clients;
+    struct sim_check *check;
+    struct sim_counters counters;
+    bool print_trace;
+    char trace[SIM_TRACE_LINES][SIM_TRACE_BYTES];
+    uint64_t n_trace;
+    uint64_t trace_hash;
+};
+
+// Runs one seed to its end, or fails. The trace hash is equal for equal seeds.
+void sim_run(struct sim *sim, uint64_t seed, bool print_trace);
+struct sim_replica *sim_replica_of(struct sim *sim, uint32_t id);
+
+// sim_replica.c
+void sim_replica_start(struct sim *sim, struct sim_replica *replica);
+enum sim_replica_end { SIM_KILLED, SIM_POWER_LOST };
+void sim_replica_crash(struct sim *sim, struct sim_replica *replica, enum sim_replica_end end);
+void sim_replica_finish(struct sim_replica *replica);
+struct node_time sim_replica_time(const struct sim *sim, const struct sim_replica *replica);
+// Takes and carries out the node's effects, after every call on it.
+void sim_replica_settle(struct sim *sim, struct sim_replica *replica);
+
+// sim_network.c
+struct sim_network *sim_network_create(struct sim *sim);
+void sim_network_destroy(struct sim_network *network);
+void sim_network_send(struct sim *sim, uint32_t from, uint32_t to, struct cc_slice frame);
+void sim_network_replica_up(struct sim *sim, uint32_t id);
+void sim_network_replica_down(struct sim *sim, uint32_t id, bool silently);
+void sim_network_cut(struct sim *sim, bool cut[SIM_REPLICAS_MAX + 1][SIM_REPLICAS_MAX + 1]); // [from][to]
+void sim_network_reset(struct sim *sim, uint32_t a, uint32_t b);
+void sim_network_heal(struct sim *sim); // from now on reliable
+
+// sim_fault.c
+void sim_fault_start(struct sim *sim);
+void sim_fault_heal(struct sim *sim);
+
+// sim_database.c. A database survives its replica; a connection does not.
+struct sim_database *sim_database_create(struct sim *sim, uint32_t replica);
+void sim_database_destroy(struct sim_database *database);
+void sim_database_connect(struct sim *sim, struct sim_database *database);
+void sim_database_disconnect(struct sim *sim, struct sim_database *database); // the replica died
+void sim_database_submit(struct sim *sim, struct sim_database *database, enum db_lane lane, const struct db_job *job);
+void sim_database_crash(struct sim *sim, struct sim_database *database);
+void sim_database_drop_lane(struct sim *sim, struct sim_database *database, enum db_lane lane);
+void sim_database_heal(struct sim *sim, struct sim_database *database);
+// What a read sees: committed. False when the database is down.
+bool sim_database_read(struct sim_database *database, const char *key, struct cc_buffer *value_out, uint64_t *applied_out);
+
+// sim_client.c
+struct sim_clients *sim_clients_create(struct sim *sim);
+void sim_clients_destroy(struct sim_clients *clients);
+void sim_clients_answer(struct sim *sim, struct sim_replica *replica, const struct node_answer *answer);
+void sim_clients_replica_died(struct sim *sim, struct sim_replica *replica);
+void sim_clients_probe(struct sim *sim); // a last write and read at every replica, which must succeed
+bool sim_clients_are_idle(const struct sim *sim);
+// Of a strong attempt, by operation id: where it was committed and with what outcome. Write-once.
+void sim_clients_committed(struct sim *sim, const struct entry_operation *operation, uint64_t index);
+void sim_clients_check(struct sim *sim); // at the end
+
+// sim_check.c
+struct sim_check *sim_check_create(void);
+void sim_check_destroy(struct sim_check *check);
+void sim_check_node(struct sim *sim, struct sim_replica *replica); // after every call
+void sim_check_send(struct sim *sim, struct sim_replica *replica, struct cc_slice frame);
+void sim_check_replica_started(struct sim *sim, struct sim_replica *replica);
+uint64_t sim_check_commit(const struct sim *sim);                   // highest index known to be committed by anybody
+void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, uint64_t digest);
+void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_frontier *frontier, uint64_t digest);
+void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice change); // about to be committed somewhere
+bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not);
+void sim_check_end(struct sim *sim);
+// Number of change sets in which a weak value occurs.
+uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice value);
+
+#endif

@@ -1,0 +1,434 @@
+// The invariants. Strong: I1 one leader per term, I2 terms and commit indexes never fall, I3/I4 the committed log is one and every
+// later leader has it, I6 what a message claims is durable, I7 equal states at equal indexes, I8 effects were computed on the
+// entry before, I12 an operation is committed once. Weak: W1 one content per (origin, sequence), stamps rise with the sequence,
+// W2 equal frontiers have equal rows, W3 rows are the merge of the changes covered.
+#include "sim/sim.h"
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "sim/sim_rows.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, MERGE_CHECK_PPM = 500, STATE_KEY_BYTES = 16 };
+
+struct office {
+    uint64_t term;
+    uint32_t leader;
+    UT_hash_handle hh;
+};
+
+struct committed {
+    uint64_t term;
+    bool has_payload;
+    uint64_t hash; // of the payload
+};
+
+struct digest {
+    bool known;
+    uint64_t digest;
+    uint32_t replica;
+};
+
+struct weak_state {
+    uint64_t frontier_hash;
+    uint64_t digest;
+    uint32_t replica;
+    UT_hash_handle hh;
+};
+
+struct change {
+    char key[40]; // replica.incarnation/sequence
+    struct cc_blob *bytes;
+    struct clock_stamp stamp;
+    struct crdt_origin origin;
+    uint64_t sequence;
+    UT_hash_handle hh;
+};
+
+struct value {
+    char text[24];
+    uint32_t n_sets;
+    UT_hash_handle hh;
+};
+
+struct seen { // of one life of a replica
+    uint64_t term, commit;
+    enum raft_role role;
+};
+
+struct sim_check {
+    struct office *offices;
+    struct committed *log; // [index]
+    size_t n_log, log_capacity;
+    uint64_t commit;
+    struct digest *digests; // [index]
+    size_t n_digests, digests_capacity;
+    struct weak_state *weak_states;
+    struct change *changes;
+    struct crdt_frontier known; // of all changes
+    struct value *values;
+    struct seen seen[SIM_REPLICAS_MAX + 1];
+};
+
+struct sim_check *sim_check_create(void)
+{
+    return cc_alloc(sizeof(struct sim_check));
+}
+
+void sim_check_destroy(struct sim_check *check)
+{
+    struct office *office, *next_office;
+    HASH_ITER(hh, check->offices, office, next_office)
+    {
+        HASH_DEL(check->offices, office);
+        free(office);
+    }
+    struct weak_state *state, *next_state;
+    HASH_ITER(hh, check->weak_states, state, next_state)
+    {
+        HASH_DEL(check->weak_states, state);
+        free(state);
+    }
+    struct change *change, *next_change;
+    HASH_ITER(hh, check->changes, change, next_change)
+    {
+        HASH_DEL(check->changes, change);
+        cc_blob_unref(change->bytes);
+        free(change);
+    }
+    struct value *value, *next_value;
+    HASH_ITER(hh, check->values, value, next_value)
+    {
+        HASH_DEL(check->values, value);
+        free(value);
+    }
+    free(check->log);
+    free(check->digests);
+    free(check);
+}
+
+static uint64_t hash_of(struct cc_slice bytes)
+{
+    static const uint8_t key[16];
+    return cc_siphash(key, bytes.data, bytes.n);
+}
+
+// -- Strong ---------------------------------------------------------------------------------------------------------
+
+uint64_t sim_check_commit(const struct sim *sim)
+{
+    return sim->check->commit;
+}
+
+static void check_office(struct sim *sim, const struct sim_replica *replica, const struct raft *raft)
+{
+    uint64_t term = raft_term(raft);
+    struct office *office;
+    HASH_FIND(hh, sim->check->offices, &term, sizeof(term), office);
+    if (office == NULL) {
+        office = cc_alloc(sizeof(*office));
+        office->term = term;
+        office->leader = replica->id;
+        HASH_ADD(hh, sim->check->offices, term, sizeof(office->term), office);
+    }
+    SIM_CHECK(sim, "I1", office->leader == replica->id, "term %" PRIu64 " has two leaders: r%u and r%u", term, office->leader,
+              replica->id);
+}
+
+static void check_completeness(struct sim *sim, const struct sim_replica *replica, const struct raft *raft)
+{
+    const struct sim_check *check = sim->check;
+    for (uint64_t index = raft_first_index(raft); index <= check->commit; index++) {
+        SIM_CHECK(sim, "I4", raft_term_at(raft, index) == check->log[index].term,
+                  "new leader r%u has term %" PRIu64 " at committed index %" PRIu64 ", which was committed in term %" PRIu64,
+                  replica->id, raft_term_at(raft, index), index, check->log[index].term);
+    }
+}
+
+static void read_committed(struct sim *sim, const struct raft_entry *raft_entry)
+{
+    if (raft_entry->kind != RAFT_ENTRY_DATA) {
+        return;
+    }
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct entry entry;
+    enum cc_status status = entry_read(cc_blob_slice(raft_entry->payload), &arena, &entry);
+    SIM_CHECK(sim, "codec", status == CC_OK, "committed entry %" PRIu64 " cannot be read", raft_entry->index);
+    SIM_CHECK(sim, "I8", entry.base_index == raft_entry->index - 1, "entry %" PRIu64 " was computed on %" PRIu64,
+              raft_entry->index, entry.base_index);
+    for (uint32_t i = 0; i < entry.n_operations; i++) {
+        sim_clients_committed(sim, &entry.operations[i], raft_entry->index);
+    }
+    cc_arena_finish(&arena);
+}
+
+static void check_committed(struct sim *sim, const struct sim_replica *replica, const struct raft *raft, uint64_t index)
+{
+    struct sim_check *check = sim->check;
+    check->log = cc_grow(check->log, &check->log_capacity, index + 1, sizeof(*check->log));
+    while (check->n_log <= index) {
+        check->log[check->n_log++] = (struct committed){0};
+    }
+    struct committed *committed = &check->log[index];
+    uint64_t term = raft_term_at(raft, index);
+    const struct raft_entry *entry = raft_entry_at(raft, index);
+    if (committed->term == 0) {
+        committed->term = term;
+        check->commit = index > check->commit ? index : check->commit;
+    }
+    SIM_CHECK(sim, "I3", term == committed->term || term == 0,
+              "r%u committed entry %" PRIu64 " of term %" PRIu64 ", elsewhere it is of term %" PRIu64, replica->id, index, term,
+              committed->term);
+    if (entry == NULL) {
+        return;
+    }
+    uint64_t hash = hash_of(cc_blob_slice(entry->payload));
+    if (!committed->has_payload) {
+        committed->has_payload = true;
+        committed->hash = hash;
+        read_committed(sim, entry);
+    }
+    SIM_CHECK(sim, "I3", hash == committed->hash, "r%u committed entry %" PRIu64 " with another content", replica->id, index);
+}
+
+void sim_check_node(struct sim *sim, struct sim_replica *replica)
+{
+    const struct raft *raft = node_raft(replica->node);
+    struct seen *seen = &sim->check->seen[replica->id];
+    SIM_CHECK(sim, "I2", raft_term(raft) >= seen->term, "r%u: the term fell to %" PRIu64, replica->id, raft_term(raft));
+    SIM_CHECK(sim, "I2", raft_commit(raft) >= seen->commit, "r%u: the commit index fell to %" PRIu64, replica->id, raft_commit(raft));
+    if (raft_role(raft) == RAFT_LEADER) {
+        check_office(sim, replica, raft);
+        if (seen->role != RAFT_LEADER || seen->term != raft_term(raft)) {
+            check_completeness(sim, replica, raft);
+        }
+    }
+    for (uint64_t index = seen->commit + 1; index <= raft_commit(raft); index++) {
+        check_committed(sim, replica, raft, index);
+    }
+    *seen = (struct seen){raft_term(raft), raft_commit(raft), raft_role(raft)};
+}
+
+void sim_check_replica_started(struct sim *sim, struct sim_replica *replica)
+{
+    sim->check->seen[replica->id] = (struct seen){.term = wal_state_of(replica->wal)->hard_state.term};
+}
+
+static void check_claim(struct sim *sim, const struct sim_replica *replica, const struct raft_message *message)
+{
+    const struct wal_state *durable = wal_state_of(replica->wal);
+    bool before_vote = message->kind == RAFT_PRE_VOTE || message->kind == RAFT_PRE_VOTE_REPLY;
+    SIM_CHECK(sim, "I6", before_vote || durable->hard_state.term >= message->term,
+              "r%u sends term %" PRIu64 ", but only %" PRIu64 " is durable", replica->id, message->term, durable->hard_state.term);
+    if (message->kind == RAFT_VOTE_REPLY && !message->reject) {
+        bool same = durable->hard_state.term > message->term || durable->hard_state.vote == message->to;
+        SIM_CHECK(sim, "I6", same, "r%u's vote for r%u in term %" PRIu64 " is not durable", replica->id, message->to, message->term);
+    }
+    if (message->kind == RAFT_APPEND_REPLY && !message->reject) {
+        SIM_CHECK(sim, "I6", durable->last_index >= message->log_index,
+                  "r%u acknowledges entry %" PRIu64 ", but only %" PRIu64 " is durable", replica->id, message->log_index,
+                  durable->last_index);
+    }
+}
+
+void sim_check_send(struct sim *sim, struct sim_replica *replica, struct cc_slice frame)
+{
+    bool small = frame.n < 400; // appends are large, and claim nothing but their term
+    if (!small || frame.n < FRAME_HEAD_BYTES || frame.data[1] != FRAME_RAFT) {
+        return;
+    }
+    struct raft_message message;
+    struct cc_slice body = cc_slice_of(frame.data + FRAME_HEAD_BYTES, frame.n - FRAME_HEAD_BYTES);
+    enum cc_status status = raft_message_read(body, &message);
+    SIM_CHECK(sim, "codec", status == CC_OK, "r%u sends a message that cannot be read", replica->id);
+    check_claim(sim, replica, &message);
+    raft_message_finish(&message);
+}
+
+void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, uint64_t digest)
+{
+    struct sim_check *check = sim->check;
+    SIM_CHECK(sim, "I7", index <= check->commit, "r%u applied entry %" PRIu64 ", which is not committed", replica, index);
+    check->digests = cc_grow(check->digests, &check->digests_capacity, index + 1, sizeof(*check->digests));
+    while (check->n_digests <= index) {
+        check->digests[check->n_digests++] = (struct digest){0};
+    }
+    struct digest *known = &check->digests[index];
+    if (!known->known) {
+        *known = (struct digest){true, digest, replica};
+    }
+    SIM_CHECK(sim, "I7", known->digest == digest, "r%u and r%u differ after entry %" PRIu64, replica, known->replica, index);
+}
+
+// -- Weak -----------------------------------------------------------------------------------------------------------
+
+static struct change *find_change(const struct sim_check *check, struct crdt_origin origin, uint64_t sequence)
+{
+    char key[40];
+    snprintf(key, sizeof(key), "%u.%u/%" PRIu64, origin.replica, origin.incarnation, sequence);
+    struct change *change;
+    HASH_FIND_STR(check->changes, key, change);
+    return change;
+}
+
+static void count_value(struct sim_check *check, struct cc_slice text)
+{
+    char name[sizeof(((struct value *)NULL)->text)];
+    snprintf(name, sizeof(name), "%.*s", (int)text.n, (const char *)text.data);
+    struct value *value;
+    HASH_FIND_STR(check->values, name, value);
+    if (value == NULL) {
+        value = cc_alloc(sizeof(*value));
+        memcpy(value->text, name, sizeof(name));
+        HASH_ADD_STR(check->values, text, value);
+    }
+    value->n_sets++;
+}
+
+uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice text)
+{
+    char name[sizeof(((struct value *)NULL)->text)];
+    snprintf(name, sizeof(name), "%.*s", (int)text.n, (const char *)text.data);
+    const struct value *value;
+    HASH_FIND_STR(sim->check->values, name, value);
+    return value == NULL ? 0 : value->n_sets;
+}
+
+static void add_change(struct sim *sim, struct cc_slice bytes, const struct crdt_change_set *head)
+{
+    struct sim_check *check = sim->check;
+    struct change *change = cc_alloc(sizeof(*change));
+    snprintf(change->key, sizeof(change->key), "%u.%u/%" PRIu64, head->origin.replica, head->origin.incarnation, head->sequence);
+    change->bytes = cc_blob_create(bytes.data, bytes.n);
+    change->stamp = head->stamp;
+    change->origin = head->origin;
+    change->sequence = head->sequence;
+    HASH_ADD_STR(check->changes, key, change);
+    enum cc_status status = crdt_frontier_raise(&check->known, head->origin, head->sequence);
+    SIM_CHECK(sim, "W1", status == CC_OK, "too many origins");
+
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct crdt_change_set set;
+    status = crdt_change_set_read(bytes, &arena, &set);
+    SIM_CHECK(sim, "codec", status == CC_OK, "a change set cannot be read");
+    if (set.n_rows > 0 && set.rows[0].n_fields > 0) {
+        count_value(check, set.rows[0].fields[0].value);
+    }
+    cc_arena_finish(&arena);
+}
+
+void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice bytes)
+{
+    struct crdt_change_set set;
+    enum cc_status status = crdt_change_set_peek(bytes, &set);
+    SIM_CHECK(sim, "codec", status == CC_OK, "r%u: a change set cannot be read", replica);
+    const struct change *known = find_change(sim->check, set.origin, set.sequence);
+    if (known == NULL) {
+        add_change(sim, bytes, &set);
+        const struct change *before = find_change(sim->check, set.origin, set.sequence - 1);
+        bool rises = before == NULL || clock_stamp_compare(&before->stamp, &set.stamp) < 0;
+        SIM_CHECK(sim, "W6", rises, "r%u: the stamp of change %" PRIu64 " is not above the one before", set.origin.replica, set.sequence);
+        return;
+    }
+    SIM_CHECK(sim, "W1", cc_slice_equal(cc_blob_slice(known->bytes), bytes), "r%u holds another content of change %s", replica, known->key);
+}
+
+// The rows that all changes up to the frontier merge to, made from nothing.
+static uint64_t digest_of_merge(struct sim *sim, const struct crdt_frontier *frontier)
+{
+    struct sim_store *store = sim_store_create();
+    struct change *change, *next;
+    HASH_ITER(hh, sim->check->changes, change, next)
+    {
+        if (change->sequence <= crdt_frontier_get(frontier, change->origin)) {
+            struct cc_arena arena;
+            cc_arena_init(&arena);
+            struct crdt_change_set set;
+            enum cc_status status = crdt_change_set_read(cc_blob_slice(change->bytes), &arena, &set);
+            SIM_CHECK(sim, "codec", status == CC_OK, "a change set cannot be read");
+            sim_rows_merge_rows(sim, store, &set);
+            cc_arena_finish(&arena);
+        }
+    }
+    uint64_t digest = sim_store_digest(store, DB_WEAK);
+    sim_store_rollback(store, DB_WEAK);
+    sim_store_destroy(store);
+    return digest;
+}
+
+void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_frontier *frontier, uint64_t digest)
+{
+    struct cc_buffer bytes = {0};
+    crdt_frontier_put(&bytes, frontier);
+    uint64_t hash = hash_of(cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    struct weak_state *state;
+    HASH_FIND(hh, sim->check->weak_states, &hash, sizeof(hash), state);
+    if (state == NULL) {
+        state = cc_alloc(sizeof(*state));
+        *state = (struct weak_state){.frontier_hash = hash, .digest = digest, .replica = replica};
+        HASH_ADD(hh, sim->check->weak_states, frontier_hash, sizeof(state->frontier_hash), state);
+    }
+    SIM_CHECK(sim, "W2", state->digest == digest, "r%u and r%u hold the same changes and differ", replica, state->replica);
+    if (sim_chance(sim, MERGE_CHECK_PPM)) {
+        SIM_CHECK(sim, "W3", digest_of_merge(sim, frontier) == digest, "r%u: rows are not the merge of the changes", replica);
+    }
+}
+
+// -- Convergence ----------------------------------------------------------------------------------------------------
+
+static bool replica_converged(struct sim *sim, const struct sim_replica *replica, struct cc_buffer *why_not)
+{
+    struct node_status status;
+    node_describe(replica->node, sim->now_us, &status);
+    struct cc_buffer ignored = {0};
+    uint64_t applied = 0;
+    bool up = sim_database_read(replica->database, "-", &ignored, &applied);
+    cc_buffer_finish(&ignored);
+    if (!up || status.leader == 0 || status.commit != sim->check->commit || status.last_index != status.commit || applied != status.commit) {
+        cc_buffer_printf(why_not,
+                         "r%u: database %d leader r%u commit %" PRIu64 " last %" PRIu64 " applied %" PRIu64 ", the cluster's commit %" PRIu64,
+                         replica->id, up, status.leader, status.commit, status.last_index, applied, sim->check->commit);
+        return false;
+    }
+    if (!crdt_frontier_equal(&status.frontier, &sim->check->known)) {
+        cc_buffer_printf(why_not, "r%u: frontier", replica->id);
+        for (uint32_t i = 0; i < sim->check->known.n; i++) {
+            struct crdt_origin origin = sim->check->known.at[i].origin;
+            cc_buffer_printf(why_not, " r%u %" PRIu64 " of %" PRIu64, origin.replica, crdt_frontier_get(&status.frontier, origin),
+                             sim->check->known.at[i].sequence);
+        }
+        return false;
+    }
+    return true;
+}
+
+bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        if (!sim->replicas[i].alive || !replica_converged(sim, &sim->replicas[i], why_not)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void sim_check_end(struct sim *sim)
+{
+    // Equal frontiers have equal digests (W2), so that one replica's stands for all.
+    struct crdt_frontier *known = &sim->check->known;
+    struct cc_buffer bytes = {0};
+    crdt_frontier_put(&bytes, known);
+    uint64_t hash = hash_of(cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    const struct weak_state *state;
+    HASH_FIND(hh, sim->check->weak_states, &hash, sizeof(hash), state);
+    SIM_CHECK(sim, "W3", state != NULL && digest_of_merge(sim, known) == state->digest, "rows are not the merge of all changes");
+}

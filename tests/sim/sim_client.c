@@ -1,0 +1,608 @@
+// Clients: what they ask, what they are told, and whether it can have been so.
+//
+// Lists (append) make strong tables checkable without search: every acknowledged id is in its list exactly once, a refused one
+// never, the order agrees with real time, and a read saw a prefix that has everything acknowledged before it.
+#include "sim/sim.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ATTEMPTS_MAX = 6,
+    STATEMENTS_MAX = 2,
+    STATEMENT_BYTES = 64,
+    KEY_BYTES = 16,
+    ID_BYTES = 8,        // "0000001" and a blank in lists
+    LATE_US = 120 * 1000, // answers come at the latest so long after the deadline
+    SELECT_US_MAX = 500,
+    HIT_PERCENT = 100,
+};
+
+enum verdict { RUNNING, DONE, FAILED, REFUSED, UNKNOWN };
+static const char *const verdict_names[] = {"running", "done", "failed", "refused", "unknown"};
+
+struct request { // one logical operation of a client
+    uint32_t number;
+    uint32_t client;
+    bool is_read, is_weak, is_keyed, is_migration, is_probe;
+    bool is_append;   // its id must be in the lists of its keys
+    bool leaves_id;   // weak: its id is in a change set if it changed anything
+    uint32_t at;      // probes: the replica to ask
+    uint32_t n_statements;
+    char statements[STATEMENTS_MAX][STATEMENT_BYTES];
+    char keys[STATEMENTS_MAX][KEY_BYTES];
+    char id[ID_BYTES];
+    uint64_t begin_us, end_us;
+    enum verdict verdict;
+    bool maybe; // an attempt's outcome is unknown
+    uint32_t n_attempts;
+    uint64_t n_rows;
+    // Reads.
+    uint64_t commit_at_begin;
+    uint64_t applied;
+    struct cc_blob *value;
+};
+
+struct attempt {
+    struct request *request;
+    uint32_t replica;
+    bool submitted, waits, refused;
+    uint64_t submitted_us;
+    uint64_t committed_index;
+    struct cc_blob *outcome; // as committed
+};
+
+struct sim_clients {
+    struct request **requests;
+    size_t n_requests, requests_capacity;
+    struct attempt *attempts; // token - 1
+    size_t n_attempts, attempts_capacity;
+    uint32_t n_running;
+};
+
+static void next_request(struct sim *sim, struct sim_event *event);
+static void attempt_start(struct sim *sim, struct request *request, uint64_t delay_us);
+
+// -- Requests -------------------------------------------------------------------------------------------------------
+
+static bool percent(struct sim *sim, uint64_t percents)
+{
+    return sim_draw(sim, 0, HIT_PERCENT - 1) < percents;
+}
+
+static struct request *request_create(struct sim *sim, uint32_t client)
+{
+    struct sim_clients *clients = sim->clients;
+    struct request *request = cc_alloc(sizeof(*request));
+    clients->requests = cc_grow(clients->requests, &clients->requests_capacity, clients->n_requests + 1, sizeof(struct request *));
+    clients->requests[clients->n_requests++] = request;
+    request->number = (uint32_t)clients->n_requests;
+    request->client = client;
+    request->begin_us = sim->now_us;
+    snprintf(request->id, sizeof(request->id), "%07x", request->number);
+    clients->n_running++;
+    sim->counters.operations++;
+    return request;
+}
+
+static void draw_key(struct sim *sim, char kind, char out[KEY_BYTES])
+{
+    snprintf(out, KEY_BYTES, "%c%u", kind, (unsigned)(uint32_t)sim_draw(sim, 1, sim->knobs.n_keys));
+}
+
+static void plan_append(struct sim *sim, struct request *request, uint32_t n)
+{
+    request->is_append = true;
+    request->n_statements = n;
+    for (uint32_t i = 0; i < n; i++) {
+        draw_key(sim, i == 0 ? 'L' : 'M', request->keys[i]);
+        snprintf(request->statements[i], STATEMENT_BYTES, "append %s %s", request->keys[i], request->id);
+    }
+}
+
+static void plan_strong(struct sim *sim, struct request *request)
+{
+    char key[KEY_BYTES], other[KEY_BYTES];
+    draw_key(sim, 'P', key);
+    draw_key(sim, 'P', other);
+    request->n_statements = 1;
+    request->is_keyed = percent(sim, sim->knobs.keyed_percent);
+    uint64_t kind = sim_draw(sim, 0, 99);
+    if (percent(sim, sim->knobs.fail_percent)) {
+        // The first statement must leave no trace when the second fails.
+        snprintf(request->statements[0], STATEMENT_BYTES, "append L1 %s", request->id);
+        snprintf(request->statements[1], STATEMENT_BYTES, "fail");
+        request->n_statements = 2;
+        request->is_append = true;
+        snprintf(request->keys[0], KEY_BYTES, "L1");
+    } else if (kind < 45) {
+        plan_append(sim, request, 1);
+    } else if (kind < 60) {
+        plan_append(sim, request, 2);
+    } else if (kind < 75) {
+        snprintf(request->statements[0], STATEMENT_BYTES, "put %s %s", key, request->id);
+    } else if (kind < 82) {
+        snprintf(request->statements[0], STATEMENT_BYTES, "delete %s", key);
+    } else if (kind < 90) {
+        snprintf(request->statements[0], STATEMENT_BYTES, "move %s %s", key, other);
+    } else {
+        snprintf(request->statements[0], STATEMENT_BYTES, "draw %s", request->id);
+    }
+}
+
+static void plan_weak(struct sim *sim, struct request *request)
+{
+    static const char *const names[] = {"a", "b", "n", "c"};
+    char key[KEY_BYTES];
+    draw_key(sim, 'W', key);
+    const char *column = names[sim_draw(sim, 0, 3)];
+    request->is_weak = true;
+    request->leaves_id = true;
+    request->n_statements = 1;
+    uint64_t kind = sim_draw(sim, 0, 99);
+    if (kind < 25) {
+        snprintf(request->statements[0], STATEMENT_BYTES, "insert %s %s", key, request->id);
+    } else if (kind < 60) {
+        snprintf(request->statements[0], STATEMENT_BYTES, "update %s %s %s", key, column, request->id);
+    } else if (kind < 85) {
+        snprintf(request->statements[0], STATEMENT_BYTES, "upsert %s %s %s", key, column, request->id);
+    } else {
+        snprintf(request->statements[0], STATEMENT_BYTES, "delete %s", key);
+        request->leaves_id = false;
+    }
+}
+
+static void plan_read(struct sim *sim, struct request *request)
+{
+    request->is_read = true;
+    request->commit_at_begin = sim_check_commit(sim);
+    draw_key(sim, sim_chance(sim, 700000) ? 'L' : 'M', request->keys[0]);
+}
+
+static void next_request(struct sim *sim, struct sim_event *event)
+{
+    if (sim->phase != SIM_FAULTS) {
+        return;
+    }
+    struct request *request = request_create(sim, (uint32_t)event->a);
+    if (percent(sim, sim->knobs.read_percent)) {
+        plan_read(sim, request);
+    } else if (percent(sim, sim->knobs.weak_percent)) {
+        plan_weak(sim, request);
+    } else if (percent(sim, sim->knobs.migrate_percent)) {
+        request->is_migration = true;
+        sim->counters.migrations++;
+        snprintf(request->keys[0], KEY_BYTES, "m%u", (unsigned)(uint32_t)sim_draw(sim, 1, 6));
+    } else {
+        plan_strong(sim, request);
+    }
+    attempt_start(sim, request, 0);
+}
+
+static void finish(struct sim *sim, struct request *request, enum verdict verdict)
+{
+    assert(request->verdict == RUNNING);
+    request->verdict = request->maybe && verdict == REFUSED ? UNKNOWN : verdict;
+    request->end_us = sim->now_us;
+    sim->clients->n_running--;
+    sim->counters.acknowledged += request->verdict == DONE ? 1 : 0;
+    sim->counters.unknown += request->verdict == UNKNOWN ? 1 : 0;
+    sim->counters.refused += request->verdict == REFUSED ? 1 : 0;
+    sim->counters.reads += request->is_read && request->verdict == DONE ? 1 : 0;
+    sim_trace(sim, "client %u request %u %s", request->client, request->number, verdict_names[request->verdict]);
+    SIM_CHECK(sim, "L1", !request->is_probe || request->verdict == DONE, "a request to r%u was %s although everything is whole",
+              request->at, verdict_names[request->verdict]);
+    sim_after(sim, sim_spread(sim, sim->knobs.think_us), next_request, 0)->a = request->client;
+}
+
+// -- Attempts -------------------------------------------------------------------------------------------------------
+
+static void put_id(uint64_t token, uint8_t id_out[OPERATION_ID_BYTES])
+{
+    memset(id_out, 0, OPERATION_ID_BYTES);
+    memcpy(id_out, &token, sizeof(token));
+}
+
+static void encode(struct sim *sim, const struct request *request, const struct sim_replica *replica, uint64_t token, struct cc_buffer *out)
+{
+    struct node_status status;
+    node_describe(replica->node, sim->now_us, &status);
+    struct rest_statement statements[STATEMENTS_MAX] = {0};
+    for (uint32_t i = 0; i < request->n_statements; i++) {
+        statements[i].kind = REST_UPSERT;
+        statements[i].weak = request->is_weak;
+        statements[i].sql = cc_slice_text(request->statements[i]);
+        statements[i].rows_max = UINT64_MAX;
+    }
+    struct operation operation = {
+        .hlc = clock_hlc_of_ms(sim_replica_time(sim, replica).wall_ms),
+        .timeout_ms = (uint32_t)sim->knobs.timeout_ms,
+        .kind = request->is_migration ? OPERATION_MIGRATION : OPERATION_STATEMENTS,
+        .schema_version = status.schema_version,
+        .weak = request->is_weak,
+        .n_statements = request->n_statements,
+        .statements = statements,
+        .migration_name = cc_slice_text(request->keys[0]),
+        .migration_sql = cc_slice_text("CREATE TABLE"),
+    };
+    if (request->is_keyed) {
+        operation.principal = cc_slice_text("p");
+        operation.key = cc_slice_text(request->id);
+        operation.fingerprint = cc_slice_text(request->id);
+    }
+    put_id(token, operation.id);
+    operation_put(out, &operation);
+}
+
+static void submit(struct sim *sim, struct sim_event *event)
+{
+    uint64_t token = event->a;
+    struct attempt *attempt = &sim->clients->attempts[token - 1];
+    struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    const struct request *request = attempt->request;
+    attempt->submitted = true;
+    attempt->submitted_us = sim->now_us;
+    sim_trace(sim, "client %u request %u attempt %" PRIu64 " at r%u: %s %s; %s", request->client, request->number, token, replica->id,
+              request->is_read ? "read" : request->is_migration ? "migrate" : "", request->is_read || request->is_migration ? request->keys[0] : request->statements[0],
+              request->statements[1]);
+    if (request->is_read) {
+        node_read(replica->node, sim_replica_time(sim, replica), token, (uint32_t)sim->knobs.timeout_ms);
+    } else {
+        struct cc_buffer bytes = {0};
+        encode(sim, request, replica, token, &bytes);
+        node_submit(replica->node, sim_replica_time(sim, replica), token, cc_buffer_slice(&bytes));
+        cc_buffer_finish(&bytes);
+    }
+    sim_replica_settle(sim, replica);
+}
+
+static void retry(struct sim *sim, struct sim_event *event)
+{
+    attempt_start(sim, sim->clients->requests[event->a], 0);
+}
+
+// After an attempt that did not settle it: again, or the end.
+static void unsettled(struct sim *sim, struct request *request, enum verdict verdict)
+{
+    request->maybe = request->maybe || verdict == UNKNOWN;
+    bool may_retry = !request->is_read && (verdict == REFUSED ? !request->maybe || request->is_keyed : request->is_keyed);
+    bool wants = request->n_attempts < ATTEMPTS_MAX && !request->is_probe && sim_chance(sim, 700000);
+    if (may_retry && wants) {
+        sim_after(sim, sim_draw(sim, 1000, 300000), retry, 0)->a = request->number - 1;
+        return;
+    }
+    finish(sim, request, verdict);
+}
+
+static void attempt_start(struct sim *sim, struct request *request, uint64_t delay_us)
+{
+    struct sim_clients *clients = sim->clients;
+    uint32_t replica = request->is_probe ? request->at : (uint32_t)sim_draw(sim, 1, sim->n_replicas);
+    request->n_attempts++;
+    if (!sim_replica_of(sim, replica)->alive) { // connection refused
+        unsettled(sim, request, REFUSED);
+        return;
+    }
+    clients->attempts = cc_grow(clients->attempts, &clients->attempts_capacity, clients->n_attempts + 1, sizeof(*clients->attempts));
+    clients->attempts[clients->n_attempts++] = (struct attempt){.request = request, .replica = replica, .waits = true};
+    sim_after(sim, delay_us + sim_draw(sim, 1, 200), submit, replica)->a = clients->n_attempts;
+}
+
+void sim_clients_replica_died(struct sim *sim, struct sim_replica *replica)
+{
+    for (size_t i = 0; i < sim->clients->n_attempts; i++) {
+        struct attempt *attempt = &sim->clients->attempts[i];
+        if (attempt->waits && attempt->replica == replica->id) {
+            attempt->waits = false;
+            attempt->refused = !attempt->submitted;
+            unsettled(sim, attempt->request, attempt->submitted ? UNKNOWN : REFUSED);
+        }
+    }
+}
+
+// -- Answers --------------------------------------------------------------------------------------------------------
+
+static void check_in_time(struct sim *sim, const struct sim_replica *replica, const struct attempt *attempt)
+{
+    uint64_t deadline_us = attempt->submitted_us + sim->knobs.timeout_ms * 1000 + LATE_US;
+    bool was_paused = replica->paused_until_us >= attempt->submitted_us;
+    SIM_CHECK(sim, "deadline", was_paused || sim->now_us <= deadline_us, "r%u answers request %u only now", replica->id,
+              attempt->request->number);
+}
+
+static void select_row(struct sim *sim, struct sim_event *event)
+{
+    struct attempt *attempt = &sim->clients->attempts[event->a - 1];
+    struct request *request = attempt->request;
+    struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    struct cc_buffer value = {0};
+    uint64_t applied = 0;
+    bool up = sim_database_read(replica->database, request->keys[0], &value, &applied);
+    if (!up || applied < event->b) { // this database lost what it had: wait until it has it again
+        cc_buffer_finish(&value);
+        attempt->submitted_us = sim->now_us;
+        node_read_at(replica->node, sim_replica_time(sim, replica), event->a, event->b, (uint32_t)sim->knobs.timeout_ms);
+        sim_replica_settle(sim, replica);
+        return;
+    }
+    SIM_CHECK(sim, "I11", applied >= request->commit_at_begin,
+              "request %u read at index %" PRIu64 ", but %" PRIu64 " was committed when it began", request->number, applied,
+              request->commit_at_begin);
+    attempt->waits = false;
+    request->applied = applied;
+    request->value = cc_blob_create(value.data, value.n);
+    cc_buffer_finish(&value);
+    finish(sim, request, DONE);
+}
+
+static void check_recorded(struct sim *sim, const struct attempt *attempt, const struct node_answer *answer)
+{
+    const struct request *request = attempt->request;
+    SIM_CHECK(sim, "I3", attempt->committed_index > 0 && attempt->committed_index <= sim_check_commit(sim),
+              "request %u was answered but is not committed", request->number);
+    SIM_CHECK(sim, "I12", answer->index == 0 || answer->index == attempt->committed_index,
+              "request %u was answered as of index %" PRIu64 " but is committed at %" PRIu64, request->number, answer->index,
+              attempt->committed_index);
+    SIM_CHECK(sim, "I12", cc_slice_equal(answer->outcome, cc_blob_slice(attempt->outcome)),
+              "request %u was answered with another outcome than the committed one", request->number);
+}
+
+static void take_outcome(struct sim *sim, struct attempt *attempt, const struct node_answer *answer)
+{
+    struct request *request = attempt->request;
+    struct rest_outcome outcome;
+    enum cc_status status = rest_outcome_read(answer->outcome, &outcome);
+    SIM_CHECK(sim, "codec", status == CC_OK, "request %u: the outcome cannot be read", request->number);
+    attempt->waits = false;
+    request->n_rows = outcome.n_rows;
+    switch (outcome.kind) {
+    case REST_DONE:
+    case REST_FAILED:
+        if (!request->is_weak) {
+            check_recorded(sim, attempt, answer);
+        }
+        finish(sim, request, outcome.kind == REST_DONE ? DONE : FAILED);
+        return;
+    case REST_REFUSED:
+        attempt->refused = true;
+        SIM_CHECK(sim, "D8", attempt->committed_index == 0, "request %u was refused as not executed, but is committed", request->number);
+        unsettled(sim, request, REFUSED);
+        return;
+    case REST_UNKNOWN:
+        unsettled(sim, request, UNKNOWN);
+        return;
+    }
+}
+
+void sim_clients_answer(struct sim *sim, struct sim_replica *replica, const struct node_answer *answer)
+{
+    SIM_CHECK(sim, "answers", answer->token >= 1 && answer->token <= sim->clients->n_attempts, "an answer to nobody");
+    struct attempt *attempt = &sim->clients->attempts[answer->token - 1];
+    SIM_CHECK(sim, "answers", attempt->waits && attempt->submitted, "request %u is answered twice", attempt->request->number);
+    check_in_time(sim, replica, attempt);
+    if (answer->kind == NODE_ANSWER_READ) {
+        SIM_CHECK(sim, "I11", attempt->request->is_read, "a read's answer to a write");
+        struct sim_event *event = sim_after(sim, sim_draw(sim, 1, SELECT_US_MAX), select_row, replica->id);
+        event->a = answer->token;
+        event->b = answer->index;
+        return;
+    }
+    take_outcome(sim, attempt, answer);
+}
+
+void sim_clients_committed(struct sim *sim, const struct entry_operation *operation, uint64_t index)
+{
+    uint64_t token;
+    memcpy(&token, operation->id, sizeof(token));
+    SIM_CHECK(sim, "I12", token >= 1 && token <= sim->clients->n_attempts, "entry %" PRIu64 " holds an operation of nobody", index);
+    struct attempt *attempt = &sim->clients->attempts[token - 1];
+    SIM_CHECK(sim, "I12", attempt->committed_index == 0, "request %u is committed at %" PRIu64 " and again at %" PRIu64,
+              attempt->request->number, attempt->committed_index, index);
+    SIM_CHECK(sim, "D8", !attempt->refused, "request %u was refused as not executed, but is committed", attempt->request->number);
+    attempt->committed_index = index;
+    attempt->outcome = cc_blob_create(operation->outcome.data, operation->outcome.n);
+}
+
+// -- Life -----------------------------------------------------------------------------------------------------------
+
+struct sim_clients *sim_clients_create(struct sim *sim)
+{
+    struct sim_clients *clients = cc_alloc(sizeof(*clients));
+    for (uint32_t client = 1; client <= sim->knobs.n_clients; client++) {
+        sim_after(sim, sim_draw(sim, 0, 500 * 1000), next_request, 0)->a = client;
+    }
+    return clients;
+}
+
+void sim_clients_destroy(struct sim_clients *clients)
+{
+    for (size_t i = 0; i < clients->n_requests; i++) {
+        cc_blob_unref(clients->requests[i]->value);
+        free(clients->requests[i]);
+    }
+    for (size_t i = 0; i < clients->n_attempts; i++) {
+        cc_blob_unref(clients->attempts[i].outcome);
+    }
+    free(clients->requests);
+    free(clients->attempts);
+    free(clients);
+}
+
+bool sim_clients_are_idle(const struct sim *sim)
+{
+    return sim->clients->n_running == 0;
+}
+
+static struct request *probe(struct sim *sim, uint32_t replica)
+{
+    struct request *request = request_create(sim, replica);
+    request->is_probe = true;
+    request->at = replica;
+    return request;
+}
+
+void sim_clients_probe(struct sim *sim)
+{
+    for (uint32_t id = 1; id <= sim->n_replicas; id++) {
+        struct request *request = probe(sim, id);
+        plan_append(sim, request, 1);
+        attempt_start(sim, request, 0);
+
+        request = probe(sim, id);
+        plan_read(sim, request);
+        attempt_start(sim, request, 0);
+
+        request = probe(sim, id);
+        request->is_weak = request->leaves_id = true;
+        request->n_statements = 1;
+        snprintf(request->statements[0], STATEMENT_BYTES, "insert Z%u %s", id, request->id);
+        attempt_start(sim, request, 0);
+    }
+}
+
+// -- The end: can it have been so? ----------------------------------------------------------------------------------
+
+static uint32_t count_in_list(struct cc_slice list, const char *id)
+{
+    uint32_t n = 0;
+    for (size_t at = 0; at + ID_BYTES <= list.n; at += ID_BYTES) {
+        n += memcmp(list.data + at, id, ID_BYTES - 1) == 0 ? 1 : 0;
+    }
+    return n;
+}
+
+static struct request *request_at(const struct sim *sim, struct cc_slice list, size_t at)
+{
+    char id[ID_BYTES] = {0};
+    memcpy(id, list.data + at, ID_BYTES - 1);
+    unsigned long number = strtoul(id, NULL, 16);
+    return number >= 1 && number <= sim->clients->n_requests ? sim->clients->requests[number - 1] : NULL;
+}
+
+static void check_order(struct sim *sim, const char *key, struct cc_slice list)
+{
+    uint64_t latest_begin_us = 0;
+    uint32_t latest = 0;
+    for (size_t at = 0; at + ID_BYTES <= list.n; at += ID_BYTES) {
+        const struct request *request = request_at(sim, list, at);
+        SIM_CHECK(sim, "linear", request != NULL, "list %s holds what nobody wrote", key);
+        bool ended_before = request->verdict == DONE && request->end_us < latest_begin_us;
+        SIM_CHECK(sim, "linear", !ended_before, "list %s: request %u ended before %u began, but comes after it", key,
+                  request->number, latest);
+        if (request->begin_us > latest_begin_us) {
+            latest_begin_us = request->begin_us;
+            latest = request->number;
+        }
+    }
+}
+
+static void check_append(struct sim *sim, const struct request *request, const char *key, struct cc_slice list)
+{
+    uint32_t n = count_in_list(list, request->id);
+    bool good = true;
+    switch (request->verdict) {
+    case DONE:
+        good = n == 1;
+        break;
+    case UNKNOWN:
+        good = n <= 1;
+        break;
+    case FAILED:
+    case REFUSED:
+        good = n == 0;
+        break;
+    case RUNNING:
+        good = false;
+        break;
+    }
+    SIM_CHECK(sim, "linear", good, "request %u was %s but is %u times in list %s", request->number, verdict_names[request->verdict],
+              n, key);
+}
+
+static void check_read(struct sim *sim, const struct request *read, struct cc_slice list)
+{
+    struct cc_slice seen = cc_blob_slice(read->value);
+    bool prefix = seen.n <= list.n && (seen.n == 0 || memcmp(seen.data, list.data, seen.n) == 0);
+    SIM_CHECK(sim, "linear", prefix, "request %u read what list %s never was", read->number, read->keys[0]);
+    for (size_t at = 0; at + ID_BYTES <= list.n; at += ID_BYTES) {
+        const struct request *write = request_at(sim, list, at);
+        bool acknowledged_before = write->verdict == DONE && write->end_us < read->begin_us;
+        SIM_CHECK(sim, "linear", !acknowledged_before || at < seen.n, "request %u did not read what request %u had written before",
+                  read->number, write->number);
+        SIM_CHECK(sim, "linear", at >= seen.n || write->begin_us <= read->end_us, "request %u read from the future", read->number);
+    }
+}
+
+static void check_list(struct sim *sim, const char *key)
+{
+    struct cc_buffer list = {0};
+    uint64_t applied;
+    bool up = sim_database_read(sim->replicas[0].database, key, &list, &applied);
+    SIM_CHECK(sim, "linear", up, "the database is down at the end");
+    check_order(sim, key, cc_buffer_slice(&list));
+    uint64_t longest_end_us = 0;
+    size_t longest = 0;
+    for (size_t i = 0; i < sim->clients->n_requests; i++) {
+        const struct request *request = sim->clients->requests[i];
+        for (uint32_t s = 0; s < STATEMENTS_MAX; s++) {
+            if (request->is_append && strcmp(request->keys[s], key) == 0) {
+                check_append(sim, request, key, cc_buffer_slice(&list));
+            }
+        }
+        if (request->is_read && request->verdict == DONE && strcmp(request->keys[0], key) == 0) {
+            check_read(sim, request, cc_buffer_slice(&list));
+            // Requests are in order of their beginning: what an earlier read saw is seen by those that begin after its end.
+            SIM_CHECK(sim, "linear", request->begin_us <= longest_end_us || request->value->n >= longest,
+                      "request %u read less than an earlier read", request->number);
+            if (request->value->n > longest) {
+                longest = request->value->n;
+                longest_end_us = request->end_us;
+            }
+        }
+    }
+    cc_buffer_finish(&list);
+}
+
+static void check_weak(struct sim *sim, const struct request *request)
+{
+    uint32_t n = sim_check_value_count(sim, cc_slice_text(request->id));
+    bool good = true;
+    switch (request->verdict) {
+    case DONE:
+        good = n == (request->n_rows > 0 ? 1 : 0);
+        break;
+    case UNKNOWN:
+        good = n <= 1;
+        break;
+    case FAILED:
+    case REFUSED:
+        good = n == 0;
+        break;
+    case RUNNING:
+        good = false;
+        break;
+    }
+    SIM_CHECK(sim, "W5", good, "weak request %u was %s but is in %u change sets", request->number, verdict_names[request->verdict], n);
+}
+
+void sim_clients_check(struct sim *sim)
+{
+    for (uint64_t key = 1; key <= sim->knobs.n_keys; key++) {
+        char name[KEY_BYTES];
+        snprintf(name, sizeof(name), "L%u", (unsigned)key);
+        check_list(sim, name);
+        snprintf(name, sizeof(name), "M%u", (unsigned)key);
+        check_list(sim, name);
+    }
+    for (size_t i = 0; i < sim->clients->n_requests; i++) {
+        const struct request *request = sim->clients->requests[i];
+        if (request->is_weak && request->leaves_id) {
+            check_weak(sim, request);
+        }
+    }
+}

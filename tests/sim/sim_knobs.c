@@ -1,0 +1,77 @@
+// What a seed decides before anything happens. Each kind of fault is off in half of the seeds, so that the others are seen alone.
+#include "sim/sim.h"
+
+static bool coin(struct cc_prng *prng)
+{
+    return cc_prng_below(prng, 2) == 0;
+}
+
+// 0 in half of the seeds.
+static uint64_t maybe(struct cc_prng *prng, uint64_t low, uint64_t high)
+{
+    uint64_t value = cc_prng_between(prng, low, high);
+    return coin(prng) ? value : 0;
+}
+
+enum { MS = 1000, S = 1000 * 1000 };
+
+static void draw_network(struct sim_knobs *knobs, struct cc_prng *prng)
+{
+    knobs->stream = coin(prng);
+    knobs->loss_ppm = maybe(prng, 1000, 100000);
+    knobs->duplicate_ppm = maybe(prng, 1000, 200000);
+    knobs->delay_us = cc_prng_between(prng, 50, 2 * MS);
+    knobs->jitter_us = maybe(prng, 100, knobs->election_us);
+    knobs->cut_mean_us = maybe(prng, 500 * MS, 4 * S);
+    knobs->cut_length_us = cc_prng_between(prng, 100 * MS, 3 * S);
+    knobs->reset_mean_us = maybe(prng, 300 * MS, 4 * S);
+}
+
+static void draw_machines(struct sim_knobs *knobs, struct cc_prng *prng)
+{
+    knobs->crash_mean_us = maybe(prng, 500 * MS, 6 * S);
+    knobs->crash_length_us = cc_prng_between(prng, 20 * MS, 3 * S);
+    knobs->crash_machine = coin(prng);
+    knobs->pause_mean_us = maybe(prng, 500 * MS, 4 * S);
+    knobs->pause_length_us = cc_prng_between(prng, 10 * MS, 4 * knobs->election_us);
+    knobs->sync_us = cc_prng_between(prng, 50, 3 * MS);
+    knobs->sync_slow_ppm = maybe(prng, 1000, 20000);
+    knobs->segment_bytes = cc_prng_between(prng, 8, 256) << 10;
+    knobs->clock_offset_ms = maybe(prng, 1, 120);
+    knobs->clock_jump_mean_us = maybe(prng, 500 * MS, 4 * S);
+}
+
+static void draw_databases(struct sim_knobs *knobs, struct cc_prng *prng)
+{
+    knobs->database_crash_mean_us = maybe(prng, 500 * MS, 5 * S);
+    knobs->lane_drop_mean_us = maybe(prng, 300 * MS, 4 * S);
+    knobs->job_us = cc_prng_between(prng, 20, 3 * MS);
+    knobs->flush_us = cc_prng_between(prng, 1 * MS, 600 * MS);
+}
+
+static void draw_workload(struct sim_knobs *knobs, struct cc_prng *prng)
+{
+    knobs->batch_operations_max = coin(prng) ? cc_prng_between(prng, 1, 3) : 1000;
+    knobs->n_clients = cc_prng_between(prng, 2, 10);
+    knobs->n_keys = cc_prng_between(prng, 1, 6);
+    knobs->think_us = cc_prng_between(prng, 1 * MS, 60 * MS);
+    knobs->timeout_ms = cc_prng_between(prng, 300, 4000);
+    knobs->weak_percent = cc_prng_between(prng, 0, 60);
+    knobs->read_percent = cc_prng_between(prng, 5, 50);
+    knobs->keyed_percent = maybe(prng, 10, 90);
+    knobs->fail_percent = maybe(prng, 1, 20);
+    knobs->migrate_percent = maybe(prng, 1, 3);
+}
+
+void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
+{
+    *knobs = (struct sim_knobs){0};
+    knobs->n_replicas = coin(prng) ? 3 : 5;
+    knobs->fault_us = cc_prng_between(prng, 3 * S, 10 * S);
+    knobs->election_us = cc_prng_between(prng, 100 * MS, 400 * MS);
+    knobs->heartbeat_us = knobs->election_us / cc_prng_between(prng, 4, 10);
+    draw_network(knobs, prng);
+    draw_machines(knobs, prng);
+    draw_databases(knobs, prng);
+    draw_workload(knobs, prng);
+}

@@ -1,0 +1,207 @@
+// sim: runs seeds. Each seed runs in a process of its own, so that one that fails or aborts does not stop the others.
+//   --seed N          one seed; with --trace every step is printed, with --twice it must run the same way again
+//   --seeds A-B       many; --jobs K at a time
+//   --expect-failure  for planted bugs: succeeds when a seed fails
+#include "sim/sim.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct options {
+    uint64_t first, last;
+    uint64_t n_jobs;
+    bool print_trace, twice, expect_failure, quiet;
+};
+
+struct report { // from a seed's process to us
+    uint64_t seed;
+    struct sim_counters counters;
+    uint64_t trace_hash;
+};
+
+static struct sim current;
+
+static void usage(void)
+{
+    printf("usage: sim [--seed N | --seeds A-B] [--jobs K] [--trace] [--twice] [--expect-failure]\n");
+    exit(64);
+}
+
+static uint64_t number(const char *text, char **end)
+{
+    errno = 0;
+    uint64_t value = strtoull(text, end, 10);
+    if (errno != 0 || *end == text) {
+        usage();
+    }
+    return value;
+}
+
+static void parse_range(const char *text, struct options *options)
+{
+    char *end;
+    options->first = options->last = number(text, &end);
+    if (*end == '-') {
+        options->last = number(end + 1, &end);
+    }
+    if (*end != '\0' || options->last < options->first) {
+        usage();
+    }
+}
+
+static struct options parse(int n, char **arguments)
+{
+    struct options options = {.first = 1, .last = 1, .n_jobs = 1};
+    for (int i = 1; i < n; i++) {
+        bool more = i + 1 < n;
+        char *end;
+        if ((strcmp(arguments[i], "--seed") == 0 || strcmp(arguments[i], "--seeds") == 0) && more) {
+            parse_range(arguments[++i], &options);
+        } else if (strcmp(arguments[i], "--jobs") == 0 && more) {
+            options.n_jobs = number(arguments[++i], &end);
+        } else if (strcmp(arguments[i], "--trace") == 0) {
+            options.print_trace = true;
+        } else if (strcmp(arguments[i], "--twice") == 0) {
+            options.twice = true;
+        } else if (strcmp(arguments[i], "--expect-failure") == 0) {
+            options.expect_failure = true;
+        } else {
+            usage();
+        }
+    }
+    if (options.n_jobs < 1 || options.n_jobs > 64) {
+        usage();
+    }
+    return options;
+}
+
+// An assert of the product failed: say where the simulation was.
+static void on_abort(int signal_number)
+{
+    (void)signal_number;
+    sim_fail(&current, "assert", "the program aborted");
+}
+
+static void run_seed(uint64_t seed, const struct options *options, int report_to)
+{
+    signal(SIGABRT, on_abort);
+    sim_run(&current, seed, options->print_trace);
+    struct report report = {.seed = seed, .counters = current.counters, .trace_hash = current.trace_hash};
+    if (options->twice) {
+        sim_run(&current, seed, false);
+        if (current.trace_hash != report.trace_hash) {
+            sim_fail(&current, "S6", "the same seed ran another way");
+        }
+    }
+    if (write(report_to, &report, sizeof(report)) != (ssize_t)sizeof(report)) {
+        exit(70);
+    }
+    exit(0);
+}
+
+static pid_t start(uint64_t seed, const struct options *options, int report_to)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child < 0) {
+        perror("fork");
+        exit(71);
+    }
+    if (child == 0) {
+        run_seed(seed, options, report_to);
+    }
+    return child;
+}
+
+static void add(struct sim_counters *sum, const struct sim_counters *counters)
+{
+    uint64_t *to = (uint64_t *)sum;
+    const uint64_t *from = (const uint64_t *)counters;
+    for (size_t i = 0; i < sizeof(*sum) / sizeof(uint64_t); i++) {
+        to[i] += from[i];
+    }
+}
+
+static void print_counters(const struct sim_counters *c)
+{
+    printf("events %" PRIu64 ", frames %" PRIu64 ", leaders %" PRIu64 ", crashes %" PRIu64 " (power %" PRIu64 "), database crashes %" PRIu64
+           " (commits lost %" PRIu64 ", replays %" PRIu64 "), lanes lost %" PRIu64 ", cuts %" PRIu64 ", resets %" PRIu64 ", pauses %" PRIu64
+           ", clock jumps %" PRIu64 "\n",
+           c->events, c->frames, c->leaders, c->crashes, c->machine_crashes, c->database_crashes, c->commits_lost, c->replays,
+           c->lane_drops, c->cuts, c->resets, c->pauses, c->clock_jumps);
+    printf("operations %" PRIu64 ": acknowledged %" PRIu64 " (reads %" PRIu64 "), unknown %" PRIu64 ", refused %" PRIu64
+           "; batches executed again %" PRIu64 ", keys met again %" PRIu64 ", migrations %" PRIu64 "\n",
+           c->operations, c->acknowledged, c->reads, c->unknown, c->refused, c->requeues, c->key_hits, c->migrations);
+}
+
+// A run in which nothing broke, or nothing was done, proves nothing.
+static bool is_meaningful(const struct sim_counters *c, uint64_t n_seeds)
+{
+    if (n_seeds < 50) {
+        return true;
+    }
+    return c->leaders > n_seeds && c->crashes > n_seeds && c->machine_crashes > 0 && c->database_crashes > n_seeds && c->commits_lost > 0 &&
+           c->replays > 0 && c->lane_drops > 0 && c->cuts > 0 && c->resets > 0 && c->pauses > 0 && c->requeues > 0 && c->key_hits > 0 &&
+           c->migrations > 0 && c->acknowledged > c->operations / 3;
+}
+
+struct tally {
+    uint64_t n_running, n_failed;
+    struct sim_counters counters;
+};
+
+static void collect(struct tally *tally, int report_from)
+{
+    int status;
+    pid_t child = wait(&status);
+    if (child < 0) {
+        perror("wait");
+        exit(71);
+    }
+    tally->n_running--;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        tally->n_failed++;
+        return;
+    }
+    struct report report;
+    if (read(report_from, &report, sizeof(report)) == (ssize_t)sizeof(report)) {
+        add(&tally->counters, &report.counters);
+    }
+}
+
+int main(int n_arguments, char **arguments)
+{
+    struct options options = parse(n_arguments, arguments);
+    int ends[2];
+    if (pipe(ends) != 0) {
+        perror("pipe");
+        return 71;
+    }
+    struct tally tally = {0};
+    uint64_t n_seeds = 0;
+    for (uint64_t seed = options.first; seed <= options.last; seed++) {
+        if (tally.n_failed > 0 && options.expect_failure) {
+            break;
+        }
+        if (tally.n_running == options.n_jobs) {
+            collect(&tally, ends[0]);
+        }
+        start(seed, &options, ends[1]);
+        tally.n_running++;
+        n_seeds++;
+    }
+    while (tally.n_running > 0) {
+        collect(&tally, ends[0]);
+    }
+    print_counters(&tally.counters);
+    bool meaningful = is_meaningful(&tally.counters, n_seeds);
+    printf("%" PRIu64 " seeds, %" PRIu64 " failed%s\n", n_seeds, tally.n_failed, meaningful ? "" : "; too little happened for a verdict");
+    bool good = options.expect_failure ? tally.n_failed > 0 : tally.n_failed == 0 && meaningful;
+    return good ? 0 : 1;
+}

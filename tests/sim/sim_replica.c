@@ -1,0 +1,330 @@
+// One replica: a node on its log, and the shell's part in virtual time: making durable, sending, loading, starting jobs, answering.
+#include "sim/sim.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOAD_BYTES_MAX = 1 << 20, LOAD_ENTRIES_MAX = 256, WALL_START_MS = 1000 * 1000 * 1000 };
+
+struct node_time sim_replica_time(const struct sim *sim, const struct sim_replica *replica)
+{
+    uint64_t wall_ms = UINT64_C(1700) * WALL_START_MS + sim->now_us / 1000;
+    return (struct node_time){.now_us = sim->now_us, .wall_ms = wall_ms + (uint64_t)replica->clock_offset_ms};
+}
+
+// -- Log thread -----------------------------------------------------------------------------------------------------
+
+static void log_done(struct sim *sim, struct sim_event *event);
+
+static void log_start(struct sim *sim, struct sim_replica *replica)
+{
+    if (replica->log_busy || replica->log_queue.n_records == 0) {
+        return;
+    }
+    replica->log_busy = true;
+    wal_batch_append(&replica->log_writing, &replica->log_queue);
+    wal_batch_clear(&replica->log_queue);
+    replica->log_number = replica->log_queued;
+    uint64_t delay_us = sim_spread(sim, sim->knobs.sync_us);
+    if (sim->phase == SIM_FAULTS && sim_chance(sim, sim->knobs.sync_slow_ppm)) {
+        delay_us += sim_draw(sim, 10 * 1000, 1000 * 1000);
+    }
+    sim_after(sim, delay_us, log_done, replica->id);
+}
+
+static void log_done(struct sim *sim, struct sim_event *event)
+{
+    struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    enum cc_status status = wal_append(replica->wal, &replica->log_writing);
+    SIM_CHECK(sim, "log", status == CC_OK, "r%u: append: %s", replica->id, cc_status_text(status));
+    wal_batch_clear(&replica->log_writing);
+    replica->log_busy = false;
+    if (wal_wants_prepare(replica->wal) && sim_chance(sim, 500000)) {
+        status = wal_prepare(replica->wal);
+        SIM_CHECK(sim, "log", status == CC_OK, "r%u: prepare: %s", replica->id, cc_status_text(status));
+    }
+    sim_trace(sim, "r%u log synced %" PRIu64, replica->id, replica->log_number);
+    uint64_t number = replica->log_number;
+    log_start(sim, replica);
+    node_log_synced(replica->node, sim_replica_time(sim, replica), number);
+    sim_replica_settle(sim, replica);
+}
+
+static void load_done(struct sim *sim, struct sim_event *event)
+{
+    struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    struct raft_entry entries[LOAD_ENTRIES_MAX];
+    size_t n = 0;
+    enum cc_status status =
+        wal_load_entries(replica->wal, event->b, event->c, LOAD_BYTES_MAX, entries, LOAD_ENTRIES_MAX, &n);
+    SIM_CHECK(sim, "log", status == CC_OK || status == CC_NOT_FOUND, "r%u: load: %s", replica->id, cc_status_text(status));
+    sim_trace(sim, "r%u loaded %zu entries from %" PRIu64, replica->id, n, event->b);
+    node_log_loaded(replica->node, sim_replica_time(sim, replica), (uint32_t)event->a, entries, n);
+    for (size_t i = 0; i < n; i++) {
+        cc_blob_unref(entries[i].payload);
+    }
+    sim_replica_settle(sim, replica);
+}
+
+// -- Effects --------------------------------------------------------------------------------------------------------
+
+static void tick(struct sim *sim, struct sim_event *event)
+{
+    struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    if (replica->tick_at_us != event->a) {
+        return; // another one replaced it
+    }
+    replica->tick_at_us = 0;
+    node_tick(replica->node, sim_replica_time(sim, replica));
+    sim_replica_settle(sim, replica);
+}
+
+static void plan_tick(struct sim *sim, struct sim_replica *replica)
+{
+    uint64_t at_us = node_next_tick_us(replica->node);
+    at_us = at_us <= sim->now_us ? sim->now_us + 1 : at_us;
+    if (replica->tick_at_us != 0 && replica->tick_at_us <= at_us) {
+        return;
+    }
+    replica->tick_at_us = at_us;
+    sim_after(sim, at_us - sim->now_us, tick, replica->id)->a = at_us;
+}
+
+static void tell_fact(struct sim *sim, const struct sim_replica *replica, const struct node_fact *fact)
+{
+    sim_trace(sim, "r%u fact %d %" PRIu64 " %" PRIu64 " %" PRIu64 " %s", replica->id, (int)fact->kind, fact->a, fact->b, fact->c,
+              fact->text == NULL ? "" : fact->text);
+    switch (fact->kind) {
+    case NODE_FACT_ROLE:
+        sim->counters.leaders += fact->a == RAFT_LEADER ? 1 : 0;
+        break;
+    case NODE_FACT_DIVERGED:
+        sim_fail(sim, "I7", "r%u halted: %s", replica->id, fact->text);
+    case NODE_FACT_REPLAY:
+        sim->counters.replays++;
+        break;
+    case NODE_FACT_REQUEUED:
+        sim->counters.requeues++;
+        break;
+    case NODE_FACT_PEER_REFUSED:
+    case NODE_FACT_SCHEMA:
+    case NODE_FACT_CLOCK:
+        break;
+    }
+}
+
+static void carry_out(struct sim *sim, struct sim_replica *replica, const struct node_effects *effects)
+{
+    for (size_t i = 0; i < effects->n_facts; i++) {
+        tell_fact(sim, replica, &effects->facts[i]);
+    }
+    if (effects->log_number > 0) {
+        wal_batch_append(&replica->log_queue, effects->log);
+        replica->log_queued = effects->log_number;
+        log_start(sim, replica);
+    }
+    for (size_t i = 0; i < effects->n_loads; i++) {
+        struct sim_event *event = sim_after(sim, sim_spread(sim, sim->knobs.sync_us), load_done, replica->id);
+        event->a = effects->loads[i].peer;
+        event->b = effects->loads[i].first;
+        event->c = effects->loads[i].last;
+    }
+    for (size_t i = 0; i < effects->n_sends; i++) {
+        sim_check_send(sim, replica, effects->sends[i].frame);
+        sim_network_send(sim, replica->id, effects->sends[i].peer, effects->sends[i].frame);
+    }
+    for (unsigned lane = 0; lane < DB_LANES; lane++) {
+        for (size_t i = 0; i < effects->n_jobs[lane]; i++) {
+            sim_database_submit(sim, replica->database, (enum db_lane)lane, effects->jobs[lane][i]);
+        }
+    }
+    for (size_t i = 0; i < effects->n_answers; i++) {
+        sim_clients_answer(sim, replica, &effects->answers[i]);
+    }
+}
+
+void sim_replica_settle(struct sim *sim, struct sim_replica *replica)
+{
+    struct node_effects effects;
+    node_take_effects(replica->node, &effects);
+    sim_check_node(sim, replica);
+    carry_out(sim, replica, &effects);
+    plan_tick(sim, replica);
+}
+
+// -- Life -----------------------------------------------------------------------------------------------------------
+
+// The disk, with syncs that never come back when the process dies in one.
+static enum cc_status sync_or_die(void *context, const char *name)
+{
+    struct sim_replica *replica = context;
+    struct wal_disk real = sim_disk_functions(&replica->disk);
+    return replica->syncs_fail ? CC_IO : real.sync(real.context, name);
+}
+
+static enum cc_status disk_list(void *context, struct cc_buffer *names_out)
+{
+    struct wal_disk real = sim_disk_functions(&((struct sim_replica *)context)->disk);
+    return real.list(real.context, names_out);
+}
+
+static enum cc_status disk_read(void *context, const char *name, uint64_t offset, void *data, size_t n, size_t *n_read_out)
+{
+    struct wal_disk real = sim_disk_functions(&((struct sim_replica *)context)->disk);
+    return real.read(real.context, name, offset, data, n, n_read_out);
+}
+
+static enum cc_status disk_write(void *context, const char *name, uint64_t offset, const void *data, size_t n)
+{
+    struct wal_disk real = sim_disk_functions(&((struct sim_replica *)context)->disk);
+    return real.write(real.context, name, offset, data, n);
+}
+
+static enum cc_status disk_create(void *context, const char *name, uint64_t n_bytes)
+{
+    struct wal_disk real = sim_disk_functions(&((struct sim_replica *)context)->disk);
+    return real.create(real.context, name, n_bytes);
+}
+
+static enum cc_status disk_remove(void *context, const char *name)
+{
+    struct wal_disk real = sim_disk_functions(&((struct sim_replica *)context)->disk);
+    return real.remove(real.context, name);
+}
+
+static enum cc_status disk_size(void *context, const char *name, uint64_t *n_bytes_out)
+{
+    struct wal_disk real = sim_disk_functions(&((struct sim_replica *)context)->disk);
+    return real.size(real.context, name, n_bytes_out);
+}
+
+static enum cc_status restore(void *context, const struct wal_record *record)
+{
+    struct sim_replica *replica = context;
+    return node_restore(replica->node, record);
+}
+
+static struct node *create_node(struct sim *sim, const struct sim_replica *replica)
+{
+    struct node_options options = {
+        .raft = {.id = replica->id,
+                 .election_us = sim->knobs.election_us,
+                 .heartbeat_us = sim->knobs.heartbeat_us,
+                 .seed = cc_prng_next(&sim->prng),
+                 .rank = replica->id - 1},
+        .incarnation = 1,
+        .clock_skew_ms_max = 500,
+        .frontier_interval_us = 200 * 1000,
+        .facts_of_database = cc_slice_text("model"),
+        .batch_operations_max = (uint32_t)sim->knobs.batch_operations_max,
+    };
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        options.raft.membership.members[i] = (struct raft_member){.id = i + 1, .voter = true};
+    }
+    options.raft.membership.n_members = sim->n_replicas;
+    return node_create(&options);
+}
+
+static void write_identity(struct sim *sim, struct sim_replica *replica)
+{
+    struct wal_identity identity = {.cluster = "sim", .replica = replica->id, .incarnation = 1};
+    struct wal_batch batch = {0};
+    wal_put_identity(&batch, &identity);
+    enum cc_status status = wal_append(replica->wal, &batch);
+    SIM_CHECK(sim, "log", status == CC_OK, "r%u: identity: %s", replica->id, cc_status_text(status));
+    wal_batch_finish(&batch);
+}
+
+void sim_replica_start(struct sim *sim, struct sim_replica *replica)
+{
+    replica->files = (struct wal_disk){.context = replica,
+                                       .list = disk_list,
+                                       .read = disk_read,
+                                       .write = disk_write,
+                                       .create = disk_create,
+                                       .sync = sync_or_die,
+                                       .remove = disk_remove,
+                                       .size = disk_size};
+    replica->node = create_node(sim, replica);
+    struct wal_options options = {.segment_bytes = sim->knobs.segment_bytes};
+    struct wal_report report;
+    enum cc_status status = wal_open(&replica->files, &options, restore, replica, &replica->wal, &report);
+    SIM_CHECK(sim, "log", status == CC_OK, "r%u: log refused: %s: %s at %s:%" PRIu64, replica->id, cc_status_text(status),
+              report.reason == NULL ? "" : report.reason, report.segment, report.offset);
+    if (!wal_state_of(replica->wal)->has_identity) {
+        write_identity(sim, replica);
+    }
+    sim_trace(sim, "r%u start, log up to %" PRIu64 " term %" PRIu64, replica->id, wal_state_of(replica->wal)->last_index,
+              wal_state_of(replica->wal)->hard_state.term);
+    replica->alive = true;
+    replica->tick_at_us = 0;
+    replica->log_queued = 0;
+    struct node_time time = sim_replica_time(sim, replica);
+    node_start(replica->node, time.now_us, time.wall_ms);
+    sim_check_replica_started(sim, replica);
+    sim_replica_settle(sim, replica);
+    sim_database_connect(sim, replica->database);
+    sim_network_replica_up(sim, replica->id);
+}
+
+// What the log thread was doing when the process died: nothing yet, or written and not yet synced.
+static void die_in_log(struct sim *sim, struct sim_replica *replica)
+{
+    if (replica->log_busy && sim_chance(sim, 500000)) {
+        replica->syncs_fail = true;
+        enum cc_status status = wal_append(replica->wal, &replica->log_writing);
+        replica->syncs_fail = false;
+        sim_trace(sim, "r%u died in a log write: %s", replica->id, cc_status_name(status));
+    }
+}
+
+static enum sim_crash crash_of(struct sim *sim, enum sim_replica_end end)
+{
+    switch (end) {
+    case SIM_KILLED:
+        return SIM_CRASH_PROCESS;
+    case SIM_POWER_LOST:
+        return sim_chance(sim, 300000) ? SIM_CRASH_LOSE_ALL : SIM_CRASH_RANDOM;
+    }
+    return SIM_CRASH_PROCESS;
+}
+
+static void release(struct sim_replica *replica)
+{
+    wal_close(replica->wal);
+    replica->wal = NULL;
+    node_destroy(replica->node);
+    replica->node = NULL;
+    wal_batch_clear(&replica->log_queue);
+    wal_batch_clear(&replica->log_writing);
+    replica->log_busy = false;
+}
+
+void sim_replica_crash(struct sim *sim, struct sim_replica *replica, enum sim_replica_end end)
+{
+    sim_trace(sim, "r%u %s", replica->id, end == SIM_KILLED ? "killed" : "lost power");
+    sim->counters.crashes++;
+    sim->counters.machine_crashes += end == SIM_POWER_LOST ? 1 : 0;
+    die_in_log(sim, replica);
+    replica->alive = false;
+    replica->life++;
+    replica->paused_until_us = 0;
+    sim_network_replica_down(sim, replica->id, end == SIM_POWER_LOST);
+    sim_database_disconnect(sim, replica->database);
+    if (end == SIM_POWER_LOST) {
+        sim_database_crash(sim, replica->database);
+    }
+    sim_clients_replica_died(sim, replica);
+    release(replica);
+    sim_disk_crash(&replica->disk, crash_of(sim, end), &sim->prng);
+}
+
+void sim_replica_finish(struct sim_replica *replica)
+{
+    release(replica);
+    wal_batch_finish(&replica->log_queue);
+    wal_batch_finish(&replica->log_writing);
+    sim_disk_finish(&replica->disk);
+    sim_database_destroy(replica->database);
+}

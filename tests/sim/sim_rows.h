@@ -1,0 +1,45 @@
+// What the model of PostgreSQL holds and how statements change it. A statement is text, not SQL:
+//   strong:  append KEY ID | put KEY ID | delete KEY | move KEY KEY2 | draw ID | fail
+//   weak:    insert KEY ID | update KEY COLUMN ID | upsert KEY COLUMN ID | delete KEY
+// Keys of the store: s/row/KEY, s/request/PRINCIPAL/KEY, s/schema, s/migration/NAME, a (applied), w/KEY (weak rows), f (frontier),
+// h/REPLICA.INCARNATION/SEQUENCE (history), g (greatest stamp).
+#ifndef SIM_ROWS_H
+#define SIM_ROWS_H
+
+#include "proxy/effect.h"
+#include "sim/sim.h"
+#include "sim/sim_store.h"
+
+struct sim_rows {
+    struct sim_store *store;
+    uint32_t replica;
+    int64_t sequence;         // not transactional
+    int64_t sequence_flushed;
+};
+
+// Reading committed or own state.
+uint64_t sim_rows_applied(const struct sim_rows *rows);
+uint32_t sim_rows_schema(const struct sim_rows *rows);
+void sim_rows_frontier(const struct sim_rows *rows, struct crdt_frontier *frontier_out);
+uint64_t sim_rows_hlc(const struct sim_rows *rows);
+
+// Runs one operation in its own right. The outcome is appended in rest_outcome_put form. True: it was a migration.
+bool sim_rows_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice operation, struct effect_builder *effects,
+                      struct cc_buffer *outcome_out);
+// Strictly: what does not fit fails the simulation.
+void sim_rows_apply(struct sim *sim, struct sim_rows *rows, uint64_t index, struct cc_slice payload);
+void sim_rows_set_applied(struct sim_rows *rows, uint64_t index);
+
+// Runs one weak operation under a stamp; change_out gets its change set, or nothing when nothing changed.
+void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice operation, const struct clock_stamp *stamp,
+                           struct cc_buffer *outcome_out, struct cc_buffer *change_out);
+// History, frontier and greatest stamp of a change set that comes next from its origin.
+void sim_rows_record(struct sim *sim, struct sim_rows *rows, struct cc_slice change);
+// Merges a change set, unless it is held already.
+void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice change);
+const struct cc_blob *sim_rows_history(const struct sim_rows *rows, struct crdt_origin origin, uint64_t sequence);
+
+// Just the rows: merges into an otherwise empty store, for checking.
+void sim_rows_merge_rows(struct sim *sim, struct sim_store *store, const struct crdt_change_set *set);
+
+#endif

@@ -1,0 +1,229 @@
+// Keys and values with undo.
+#include "sim/sim_store.h"
+
+#include "base/hash.h"
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+enum { LANES = 2 };
+
+struct record {
+    char *key;
+    struct cc_blob *value;
+    UT_hash_handle hh;
+};
+
+struct undo {
+    struct record *record;
+    struct cc_blob *before; // NULL: it was not there
+};
+
+struct undos {
+    struct undo *at;
+    size_t n, capacity;
+};
+
+struct sim_store {
+    struct record *records; // never removed, only emptied: the order of a scan is sorted anyway
+    uint64_t digests[LANES];
+    struct undos open[LANES];
+    struct undos *unflushed; // committed transactions, oldest first
+    size_t n_unflushed, unflushed_capacity;
+};
+
+struct sim_store *sim_store_create(void)
+{
+    return cc_alloc(sizeof(struct sim_store));
+}
+
+static void undos_forget(struct undos *undos)
+{
+    for (size_t i = 0; i < undos->n; i++) {
+        cc_blob_unref(undos->at[i].before);
+    }
+    undos->n = 0;
+}
+
+// A sum, so that the order of changes does not matter.
+static uint64_t record_hash(const struct record *record)
+{
+    static const uint8_t seed[16];
+    if (record->value == NULL) {
+        return 0;
+    }
+    uint64_t key = cc_siphash(seed, record->key, strlen(record->key));
+    return cc_siphash((const uint8_t *)(const uint64_t[2]){key, 0}, record->value->data, record->value->n);
+}
+
+// Takes over the reference on value.
+static void set_value(struct sim_store *store, struct record *record, struct cc_blob *value)
+{
+    const char *classes = "sw";
+    const char *class = strchr(classes, record->key[0]);
+    if (class == NULL) {
+        record->value = value;
+        return;
+    }
+    uint64_t *digest = &store->digests[class - classes];
+    *digest -= record_hash(record);
+    record->value = value;
+    *digest += record_hash(record);
+}
+
+uint64_t sim_store_digest(const struct sim_store *store, unsigned lane)
+{
+    return store->digests[lane];
+}
+
+static void undos_apply(struct sim_store *store, struct undos *undos, size_t down_to)
+{
+    while (undos->n > down_to) {
+        struct undo *undo = &undos->at[--undos->n];
+        struct cc_blob *undone = undo->record->value;
+        set_value(store, undo->record, undo->before);
+        cc_blob_unref(undone);
+    }
+}
+
+void sim_store_destroy(struct sim_store *store)
+{
+    if (store == NULL) {
+        return;
+    }
+    sim_store_flush(store);
+    free(store->unflushed);
+    for (unsigned lane = 0; lane < LANES; lane++) {
+        undos_forget(&store->open[lane]);
+        free(store->open[lane].at);
+    }
+    struct record *record, *next;
+    HASH_ITER(hh, store->records, record, next)
+    {
+        HASH_DEL(store->records, record);
+        cc_blob_unref(record->value);
+        free(record->key);
+        free(record);
+    }
+    free(store);
+}
+
+static struct record *find(const struct sim_store *store, const char *key)
+{
+    struct record *record;
+    HASH_FIND_STR(store->records, key, record);
+    return record;
+}
+
+const struct cc_blob *sim_store_get(const struct sim_store *store, const char *key)
+{
+    const struct record *record = find(store, key);
+    return record == NULL ? NULL : record->value;
+}
+
+static const struct cc_blob *committed(const struct sim_store *store, const struct record *record)
+{
+    for (unsigned lane = 0; lane < LANES; lane++) {
+        for (size_t i = 0; i < store->open[lane].n; i++) {
+            if (store->open[lane].at[i].record == record) {
+                return store->open[lane].at[i].before;
+            }
+        }
+    }
+    return record->value;
+}
+
+const struct cc_blob *sim_store_get_committed(const struct sim_store *store, const char *key)
+{
+    const struct record *record = find(store, key);
+    return record == NULL ? NULL : committed(store, record);
+}
+
+void sim_store_put(struct sim_store *store, unsigned lane, const char *key, struct cc_slice value)
+{
+    struct record *record = find(store, key);
+    if (record == NULL) {
+        record = cc_alloc(sizeof(*record));
+        record->key = cc_strdup(key);
+        HASH_ADD_KEYPTR(hh, store->records, record->key, strlen(record->key), record);
+    }
+    struct undos *undos = &store->open[lane];
+    undos->at = cc_grow(undos->at, &undos->capacity, undos->n + 1, sizeof(*undos->at));
+    undos->at[undos->n++] = (struct undo){record, record->value};
+    set_value(store, record, value.data == NULL ? NULL : cc_blob_create(value.data, value.n));
+}
+
+size_t sim_store_savepoint(const struct sim_store *store, unsigned lane)
+{
+    return store->open[lane].n;
+}
+
+void sim_store_rollback_to(struct sim_store *store, unsigned lane, size_t savepoint)
+{
+    undos_apply(store, &store->open[lane], savepoint);
+}
+
+void sim_store_rollback(struct sim_store *store, unsigned lane)
+{
+    undos_apply(store, &store->open[lane], 0);
+}
+
+void sim_store_commit(struct sim_store *store, unsigned lane)
+{
+    store->unflushed =
+        cc_grow(store->unflushed, &store->unflushed_capacity, store->n_unflushed + 1, sizeof(*store->unflushed));
+    store->unflushed[store->n_unflushed++] = store->open[lane];
+    store->open[lane] = (struct undos){0};
+}
+
+void sim_store_flush(struct sim_store *store)
+{
+    for (size_t i = 0; i < store->n_unflushed; i++) {
+        undos_forget(&store->unflushed[i]);
+        free(store->unflushed[i].at);
+    }
+    store->n_unflushed = 0;
+}
+
+size_t sim_store_crash(struct sim_store *store)
+{
+    // The two lanes touch different keys, so that the order between them does not matter.
+    sim_store_rollback(store, 0);
+    sim_store_rollback(store, 1);
+    size_t n_lost = store->n_unflushed;
+    while (store->n_unflushed > 0) {
+        struct undos *last = &store->unflushed[--store->n_unflushed];
+        undos_apply(store, last, 0);
+        free(last->at);
+    }
+    return n_lost;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct record *const *left = a;
+    const struct record *const *right = b;
+    return strcmp((*left)->key, (*right)->key);
+}
+
+void sim_store_scan(const struct sim_store *store, const char *prefix,
+                    void (*visit)(void *context, const char *key, const struct cc_blob *value), void *context)
+{
+    struct record **found = cc_alloc_array(HASH_COUNT(store->records), sizeof(struct record *));
+    size_t n = 0;
+    struct record *record, *next;
+    HASH_ITER(hh, store->records, record, next)
+    {
+        if (record->value != NULL && strncmp(record->key, prefix, strlen(prefix)) == 0) {
+            found[n++] = record;
+        }
+    }
+    qsort(found, n, sizeof(struct record *), compare_keys);
+    for (size_t i = 0; i < n; i++) {
+        visit(context, found[i]->key, found[i]->value);
+    }
+    free(found);
+}

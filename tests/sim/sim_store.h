@@ -1,0 +1,32 @@
+// The store under the model of PostgreSQL: keys and values, two transactions at a time that touch different keys, and commits
+// that a crash may take back, the last ones first.
+#ifndef SIM_STORE_H
+#define SIM_STORE_H
+
+#include "base/slice.h"
+
+struct sim_store;
+
+struct sim_store *sim_store_create(void);
+void sim_store_destroy(struct sim_store *store);
+
+// As the writer sees it: uncommitted changes included. NULL: no such key. Borrowed until the next put.
+const struct cc_blob *sim_store_get(const struct sim_store *store, const char *key);
+const struct cc_blob *sim_store_get_committed(const struct sim_store *store, const char *key);
+// In the lane's open transaction, which begins with the first put. NULL data: deletes.
+void sim_store_put(struct sim_store *store, unsigned lane, const char *key, struct cc_slice value);
+size_t sim_store_savepoint(const struct sim_store *store, unsigned lane);
+void sim_store_rollback_to(struct sim_store *store, unsigned lane, size_t savepoint);
+void sim_store_rollback(struct sim_store *store, unsigned lane);
+void sim_store_commit(struct sim_store *store, unsigned lane);
+void sim_store_flush(struct sim_store *store);    // what is committed is durable from now on
+size_t sim_store_crash(struct sim_store *store);  // rolls back both lanes and all commits that are not durable; their number
+
+// Of all keys that begin with 's' (DB_STRONG) or 'w' (DB_WEAK), uncommitted changes included. Equal contents, equal digests.
+uint64_t sim_store_digest(const struct sim_store *store, unsigned lane);
+
+// Keys with this prefix, in order. Borrowed until the next put.
+void sim_store_scan(const struct sim_store *store, const char *prefix,
+                    void (*visit)(void *context, const char *key, const struct cc_blob *value), void *context);
+
+#endif
