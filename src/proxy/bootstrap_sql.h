@@ -1,0 +1,149 @@
+// What Caucus keeps in PostgreSQL: the schema `caucus`, statement by statement. Format 1. docs/OPERATING.md describes it.
+#ifndef PROXY_BOOTSTRAP_SQL_H
+#define PROXY_BOOTSTRAP_SQL_H
+
+enum { BOOTSTRAP_FORMAT = 1 };
+
+// Run in one transaction when there is no schema caucus.
+static const char *const bootstrap_tables[] = {
+    "CREATE SCHEMA caucus",
+    "GRANT USAGE ON SCHEMA caucus TO PUBLIC",
+
+    // Whose database this is. One row.
+    "CREATE TABLE caucus.meta (one boolean PRIMARY KEY DEFAULT true CHECK (one), format integer NOT NULL, cluster text NOT NULL, "
+    "replica bigint NOT NULL, incarnation bigint NOT NULL)",
+
+    // The index of the last entry whose effects are here. One row, updated in every transaction of the strong lane: kept short.
+    "CREATE TABLE caucus.applied (applied bigint NOT NULL) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, "
+    "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0)",
+    "INSERT INTO caucus.applied VALUES (0)",
+    "GRANT SELECT ON caucus.applied TO PUBLIC",
+
+    // For every origin of weak changes the sequence number up to which all are here, and the stamp of that change.
+    "CREATE TABLE caucus.frontier (replica bigint, incarnation bigint, sequence bigint NOT NULL, stamp text NOT NULL, "
+    "PRIMARY KEY (replica, incarnation)) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, "
+    "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0)",
+    "GRANT SELECT ON caucus.frontier TO PUBLIC",
+
+    // Outcomes under the client's Idempotency-Key.
+    "CREATE TABLE caucus.requests (principal text, key text, fingerprint bytea NOT NULL, outcome bytea NOT NULL, "
+    "at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (principal, key))",
+
+    "CREATE TABLE caucus.migrations (position integer PRIMARY KEY, name text NOT NULL UNIQUE, sql text NOT NULL, index bigint, "
+    "at timestamptz NOT NULL DEFAULT now())",
+
+    // Change sets of weak tables (src/crdt/change.h), own and received.
+    "CREATE TABLE caucus.history (replica bigint, incarnation bigint, sequence bigint, stamp text NOT NULL, change bytea NOT NULL, "
+    "PRIMARY KEY (replica, incarnation, sequence))",
+
+    // Weak rows that are not to be seen: when they were deleted, and what of them may come back (src/crdt/row.h).
+    "CREATE TABLE caucus.tombstones (\"table\" text, key bytea, death text NOT NULL, remains bytea NOT NULL, PRIMARY KEY (\"table\", key))",
+
+    // Where capture triggers put row images until the writer takes them, within one transaction.
+    "CREATE UNLOGGED TABLE caucus.capture (seq bigint GENERATED ALWAYS AS IDENTITY, relation oid NOT NULL, operation \"char\" NOT NULL, "
+    "old text, new text) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0)",
+};
+
+// Run after the tables, and again whenever the format rises.
+static const char *const bootstrap_functions[] = {
+    "CREATE OR REPLACE FUNCTION caucus.guard() RETURNS trigger LANGUAGE plpgsql AS $$\n"
+    "BEGIN\n"
+    "  RAISE EXCEPTION 'table \"%\" is replicated by Caucus', TG_TABLE_NAME\n"
+    "    USING ERRCODE = 'insufficient_privilege', HINT = 'Write to it through Caucus (HTTP), not directly.';\n"
+    "END $$",
+
+    "CREATE OR REPLACE FUNCTION caucus.refuse_truncate() RETURNS trigger LANGUAGE plpgsql AS $$\n"
+    "BEGIN\n"
+    "  RAISE EXCEPTION 'TRUNCATE of table \"%\" within a write is not replicated', TG_TABLE_NAME\n"
+    "    USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE, or TRUNCATE as a statement of a migration.';\n"
+    "END $$",
+
+    "CREATE OR REPLACE FUNCTION caucus.capture_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$\n"
+    "BEGIN\n"
+    "  INSERT INTO caucus.capture (relation, operation, old, new)\n"
+    "  VALUES (TG_RELID, left(TG_OP, 1)::\"char\", CASE WHEN TG_OP <> 'INSERT' THEN OLD::text END,\n"
+    "          CASE WHEN TG_OP <> 'DELETE' THEN NEW::text END);\n"
+    "  RETURN NULL;\n"
+    "END $$",
+
+    // The class of a table: the first line of its comment.
+    "CREATE OR REPLACE FUNCTION caucus.is_weak(relation oid) RETURNS boolean LANGUAGE sql STABLE AS $$\n"
+    "  SELECT coalesce(pg_catalog.split_part(pg_catalog.obj_description(relation, 'pg_class'), E'\\n', 1) ~ '^\\s*@caucus\\s+weak\\s*$', false)\n"
+    "$$",
+
+    "CREATE OR REPLACE FUNCTION caucus.type_name(type oid, modifier integer) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog AS $$\n"
+    "  SELECT pg_catalog.format_type(type, modifier)\n"
+    "$$",
+
+    // The text of a column's default when it is the same at all times and places; otherwise NULL.
+    "CREATE OR REPLACE FUNCTION caucus.constant_default(relation oid, attribute smallint) RETURNS text LANGUAGE plpgsql STABLE AS $$\n"
+    "DECLARE\n"
+    "  tree text;\n"
+    "  expression text;\n"
+    "  value text;\n"
+    "BEGIN\n"
+    "  SELECT d.adbin::text, pg_catalog.format('(%s)::%s', pg_catalog.pg_get_expr(d.adbin, d.adrelid), caucus.type_name(a.atttypid, a.atttypmod))\n"
+    "  INTO tree, expression\n"
+    "  FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum\n"
+    "  WHERE d.adrelid = relation AND d.adnum = attribute AND a.attgenerated = '';\n"
+    "  IF tree IS NULL OR tree ~ '\\{(VAR|SQLVALUEFUNCTION|NEXTVALUEEXPR|COERCEVIAIO|SUBLINK|PARAM) ' THEN\n"
+    "    RETURN NULL;\n"
+    "  END IF;\n"
+    "  IF EXISTS (SELECT FROM pg_catalog.regexp_matches(tree, ':(?:funcid|opfuncid) (\\d+)', 'g') AS m(groups)\n"
+    "             LEFT JOIN pg_catalog.pg_proc p ON p.oid = m.groups[1]::oid WHERE p.provolatile IS DISTINCT FROM 'i') THEN\n"
+    "    RETURN NULL;\n"
+    "  END IF;\n"
+    "  EXECUTE 'SELECT (' || expression || ')::text' INTO value;\n"
+    "  RETURN value;\n"
+    "END $$",
+
+    // Raised when applying finds rows that should not be as they are.
+    "CREATE OR REPLACE FUNCTION caucus.expect(what text, expected bigint, found bigint) RETURNS void LANGUAGE plpgsql AS $$\n"
+    "BEGIN\n"
+    "  IF expected IS DISTINCT FROM found THEN\n"
+    "    RAISE EXCEPTION '%: expected %, found %', what, expected, found USING ERRCODE = 'CCDIV';\n"
+    "  END IF;\n"
+    "END $$",
+
+    "CREATE OR REPLACE FUNCTION caucus.has_rows(name text) RETURNS boolean LANGUAGE plpgsql AS $$\n"
+    "DECLARE\n"
+    "  found boolean;\n"
+    "BEGIN\n"
+    "  EXECUTE 'SELECT EXISTS (SELECT FROM ' || name::pg_catalog.regclass || ')' INTO found;\n"
+    "  RETURN found;\n"
+    "END $$",
+
+    // Guards and capture on every table of users; the stamps of weak tables. Called at the end of each migration. The
+    // capture trigger's name makes it the first of a row's AFTER triggers: what others do comes after the row itself.
+    "CREATE OR REPLACE FUNCTION caucus.protect() RETURNS void LANGUAGE plpgsql AS $$\n"
+    "DECLARE\n"
+    "  r record;\n"
+    "BEGIN\n"
+    "  FOR r IN\n"
+    "    SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, c.relispartition,\n"
+    "           EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'caucus_guard') AS guarded,\n"
+    "           EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = '!caucus_capture') AS captured,\n"
+    "           EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = '_caucus' AND NOT a.attisdropped) AS stamped\n"
+    "    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace\n"
+    "    WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p'\n"
+    "      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'caucus') AND n.nspname !~ '^pg_'\n"
+    "    ORDER BY c.relispartition, c.oid\n"
+    "  LOOP\n"
+    "    IF NOT r.guarded THEN\n"
+    "      EXECUTE pg_catalog.format('CREATE TRIGGER caucus_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s FOR EACH STATEMENT '\n"
+    "        'WHEN (pg_catalog.current_setting(''caucus.writer'', true) IS DISTINCT FROM ''on'') EXECUTE FUNCTION caucus.guard()', r.name);\n"
+    "      EXECUTE pg_catalog.format('CREATE TRIGGER caucus_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT '\n"
+    "        'WHEN (pg_catalog.current_setting(''caucus.capture'', true) = ''on'') EXECUTE FUNCTION caucus.refuse_truncate()', r.name);\n"
+    "    END IF;\n"
+    "    IF NOT r.captured AND NOT r.relispartition THEN\n"
+    "      EXECUTE pg_catalog.format('CREATE TRIGGER \"!caucus_capture\" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '\n"
+    "        'WHEN (pg_catalog.current_setting(''caucus.capture'', true) = ''on'') EXECUTE FUNCTION caucus.capture_row()', r.name);\n"
+    "    END IF;\n"
+    "    IF NOT r.stamped AND caucus.is_weak(r.oid) THEN\n"
+    "      EXECUTE pg_catalog.format('ALTER TABLE %s ADD COLUMN _caucus jsonb', r.name);\n"
+    "    END IF;\n"
+    "  END LOOP;\n"
+    "END $$",
+};
+
+#endif

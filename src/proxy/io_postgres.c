@@ -1,0 +1,780 @@
+// The PostgreSQL that the node owns: connecting, setting up, and the queue of jobs of each lane.
+//
+//   DOWN --connected--> PREPARING: settings, lock, schema `caucus`, state --> UP --connection lost--> DOWN
+//                                                                             UP --diverged--> HALTED
+#include "proxy/io_postgres_internal.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "proxy/bootstrap_sql.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+// Advisory locks, one per lane: a backend of an earlier connection may still be committing.
+enum { LOCK_CLASS = 0x43415543 };
+
+static const char *const lane_names[DB_LANES] = {"strong", "weak"};
+
+// -- Results -----------------------------------------------------------------------------------------------------------
+
+bool pg_result_ok(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+bool pg_result_aborted(const PGresult *result)
+{
+    return PQresultStatus(result) == PGRES_PIPELINE_ABORTED;
+}
+
+struct cc_slice pg_result_value(const PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column)) {
+        return (struct cc_slice){0};
+    }
+    return cc_slice_of(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
+}
+
+uint64_t pg_result_u64(const PGresult *result, int row, int column)
+{
+    int64_t value = 0;
+    if (pg_int8_read(pg_result_value(result, row, column), &value) != CC_OK || value < 0) {
+        return 0;
+    }
+    return (uint64_t)value;
+}
+
+// -- Events ------------------------------------------------------------------------------------------------------------
+
+void pg_lane_emit(struct pg_lane *lane, struct db_event *event)
+{
+    event->lane = lane->lane;
+    event->applied = lane->applied;
+    event->schema_version = lane->schema_version;
+    event->frontier = &lane->frontier;
+    lane->postgres->options.on_event(lane->postgres->options.context, event);
+}
+
+void pg_lane_drop(struct pg_lane *lane, const char *why, const PGresult *result)
+{
+    char text[300];
+    const char *message = result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *code = result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    snprintf(text, sizeof(text), "%s%s%s%s%.200s", why, code == NULL ? "" : " ", code == NULL ? "" : code, message == NULL ? "" : ": ",
+             message == NULL ? "" : message);
+    io_postgres_link_drop(lane->link, text);
+}
+
+static void free_jobs(struct pg_lane *lane)
+{
+    while (lane->first != NULL) {
+        struct pg_job *job = lane->first;
+        lane->first = job->next;
+        if (job->dispose != NULL) {
+            job->dispose(job);
+        }
+        cc_arena_finish(&job->arena);
+        free(job);
+    }
+    lane->last = NULL;
+}
+
+void pg_lane_settings_forget(struct pg_lane *lane)
+{
+    for (size_t i = 0; i < lane->n_settings; i++) {
+        free(lane->settings[i].name);
+        free(lane->settings[i].value);
+    }
+    lane->n_settings = 0;
+}
+
+void pg_lane_sequences_forget(struct pg_lane *lane)
+{
+    while (lane->sequences != NULL) {
+        struct pg_sequence_memo *memo = lane->sequences;
+        lane->sequences = memo->next;
+        free(memo->name);
+        free(memo->value);
+        free(memo);
+    }
+}
+
+void pg_lane_halt(struct pg_lane *lane, const char *text)
+{
+    cc_log(CC_LOG_ERROR, "database_diverged", "lane=%s text=%s", lane_names[lane->lane], cc_log_quote(text));
+    lane->state = PG_LANE_HALTED;
+    io_postgres_link_close(lane->link, text);
+    pg_lane_emit(lane, &(struct db_event){.kind = DB_DIVERGED, .text = cc_slice_text(text)});
+}
+
+// -- Commands ----------------------------------------------------------------------------------------------------------
+
+static void on_must(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    if (!pg_result_ok(result) && !pg_result_aborted(result)) { // what aborted it is somebody else's answer
+        pg_lane_drop(context, "command failed", result);
+    }
+    PQclear(result);
+}
+
+void pg_lane_must_text(struct pg_lane *lane, const char *sql)
+{
+    struct io_postgres_query query = {.sql = sql};
+    io_postgres_link_send(lane->link, &query, on_must, lane, 0);
+}
+
+void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary)
+{
+    struct io_postgres_query query = {.sql = sql, .n_parameters = n, .parameters = parameters, .binary = binary};
+    io_postgres_link_send(lane->link, &query, on_must, lane, 0);
+}
+
+void pg_lane_begin(struct pg_lane *lane)
+{
+    if (!lane->in_transaction) {
+        pg_lane_must_text(lane, "BEGIN");
+        lane->in_transaction = true;
+        pg_lane_settings_forget(lane);
+    }
+}
+
+// -- Settings ----------------------------------------------------------------------------------------------------------
+
+// What every session of ours has: the text forms of values must be the same on all replicas, nothing may time out on its own.
+static const char *const session_settings[][2] = {
+    {"synchronous_commit", "off"},
+    {"statement_timeout", "0"},
+    {"lock_timeout", "0"},
+    {"idle_in_transaction_session_timeout", "0"},
+    {"idle_session_timeout", "0"},
+    {"default_transaction_isolation", "read committed"},
+    {"default_transaction_read_only", "off"},
+    {"default_transaction_deferrable", "off"},
+    {"TimeZone", "UTC"},
+    {"DateStyle", "ISO, YMD"},
+    {"IntervalStyle", "postgres"},
+    {"extra_float_digits", "1"},
+    {"bytea_output", "hex"},
+    {"xmloption", "content"},
+    {"lc_monetary", "C"},
+    {"standard_conforming_strings", "on"},
+    {"quote_all_identifiers", "off"},
+    {"check_function_bodies", "on"},
+    {"row_security", "on"},
+    {"default_tablespace", ""},
+    {"default_table_access_method", "heap"},
+    {"jit", "off"},
+    {"client_min_messages", "error"},
+    {"session_replication_role", "origin"},
+    {"caucus.writer", "on"},
+    {"caucus.capture", "off"},
+};
+enum { N_SESSION_SETTINGS = sizeof(session_settings) / sizeof(session_settings[0]) };
+
+static const char *session_value(const struct pg_lane *lane, const char *name)
+{
+    if (strcmp(name, "role") == 0) {
+        return "none";
+    }
+    if (strcasecmp(name, "search_path") == 0) {
+        return lane->postgres->search_path;
+    }
+    for (size_t i = 0; i < N_SESSION_SETTINGS; i++) {
+        if (strcasecmp(session_settings[i][0], name) == 0) {
+            return session_settings[i][1];
+        }
+    }
+    return ""; // request.* and other names of users
+}
+
+struct settings_list {
+    struct pg_array names, values;
+};
+
+static void settings_list_init(struct settings_list *list)
+{
+    pg_array_init(&list->names, PG_TEXT);
+    pg_array_init(&list->values, PG_TEXT);
+}
+
+static void settings_list_put(struct settings_list *list, struct cc_slice name, struct cc_slice value)
+{
+    pg_array_put(&list->names, name);
+    pg_array_put(&list->values, value);
+}
+
+static const char sql_set_local[] =
+    "SELECT pg_catalog.set_config(u.n, u.v, true) FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) AS u(n, v)";
+static const char sql_set_session[] =
+    "SELECT pg_catalog.set_config(u.n, u.v, false) FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) AS u(n, v)";
+
+static void settings_list_send(struct pg_lane *lane, struct settings_list *list, const char *sql, io_postgres_on_result *on_result,
+                               void *context, uint64_t number)
+{
+    struct cc_slice parameters[2] = {pg_array_slice(&list->names), pg_array_slice(&list->values)};
+    if (list->names.n > 0) {
+        struct io_postgres_query query = {.sql = sql, .n_parameters = 2, .parameters = parameters, .binary = (const uint8_t[]){1, 1}};
+        io_postgres_link_send(lane->link, &query, on_result == NULL ? on_must : on_result, on_result == NULL ? lane : context, number);
+    }
+    pg_array_finish(&list->names);
+    pg_array_finish(&list->values);
+}
+
+void pg_lane_pin_settings(struct pg_lane *lane)
+{
+    struct settings_list list;
+    settings_list_init(&list);
+    for (size_t i = 0; i < N_SESSION_SETTINGS; i++) {
+        settings_list_put(&list, cc_slice_text(session_settings[i][0]), cc_slice_text(session_settings[i][1]));
+    }
+    settings_list_put(&list, cc_slice_text("search_path"), cc_slice_text(lane->postgres->search_path));
+    settings_list_send(lane, &list, sql_set_session, NULL, NULL, 0);
+}
+
+static bool settings_equal(const struct pg_lane *lane, const struct rest_setting *settings, size_t n)
+{
+    if (lane->n_settings != n) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!cc_slice_equal_text(settings[i].name, lane->settings[i].name) ||
+            !cc_slice_equal_text(settings[i].value, lane->settings[i].value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool settings_contain(const struct rest_setting *settings, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (cc_slice_equal_text(settings[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void pg_lane_settings(struct pg_lane *lane, const struct rest_setting *settings, size_t n, io_postgres_on_result *on_result,
+                      void *context, uint64_t number)
+{
+    if (settings_equal(lane, settings, n)) {
+        return;
+    }
+    struct settings_list list;
+    settings_list_init(&list);
+    for (size_t i = 0; i < lane->n_settings; i++) {
+        if (!settings_contain(settings, n, lane->settings[i].name)) {
+            settings_list_put(&list, cc_slice_text(lane->settings[i].name), cc_slice_text(session_value(lane, lane->settings[i].name)));
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        settings_list_put(&list, settings[i].name, settings[i].value);
+    }
+    settings_list_send(lane, &list, sql_set_local, on_result, context, number);
+    pg_lane_settings_forget(lane);
+    lane->settings = cc_grow(lane->settings, &lane->settings_capacity, n, sizeof(*lane->settings));
+    for (size_t i = 0; i < n; i++) {
+        lane->settings[i].name = cc_strndup(settings[i].name.data, settings[i].name.n);
+        lane->settings[i].value = cc_strndup(settings[i].value.data, settings[i].value.n);
+    }
+    lane->n_settings = n;
+}
+
+// -- Deferrable constraints --------------------------------------------------------------------------------------------
+
+static const char sql_deferrable[] =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable), "
+    "(SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ' ORDER BY n.nspname, c.conname) "
+    "FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.condeferred)";
+
+static void on_deferrable(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    if (!pg_result_ok(result)) {
+        pg_lane_drop(lane, "cannot read the constraints", result);
+    } else {
+        lane->has_deferrable = cc_slice_equal_text(pg_result_value(result, 0, 0), "t");
+        struct cc_slice names = pg_result_value(result, 0, 1);
+        free(lane->deferred);
+        lane->deferred = names.data == NULL ? NULL : cc_strndup(names.data, names.n);
+    }
+    PQclear(result);
+}
+
+void pg_lane_ask_deferrable(struct pg_lane *lane)
+{
+    io_postgres_link_send_text(lane->link, sql_deferrable, on_deferrable, lane, 0);
+}
+
+void pg_schema_changed(struct io_postgres *postgres)
+{
+    pg_tables_forget(postgres);
+    for (size_t i = 0; i < DB_LANES; i++) {
+        io_postgres_link_forget_statements(postgres->lanes[i].link);
+    }
+}
+
+// -- Commit and rollback -------------------------------------------------------------------------------------------------
+
+static void on_commit(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_job *job = context;
+    struct pg_lane *lane = job->lane;
+    // A COMMIT of a transaction that has failed answers ROLLBACK.
+    if (!pg_result_ok(result) || strcmp(PQcmdStatus(result), "COMMIT") != 0) {
+        pg_lane_drop(lane, "COMMIT failed", result);
+        PQclear(result);
+        return;
+    }
+    PQclear(result);
+    lane->applied = job->job.last;
+    if (job->state != NULL) { // with a migration
+        lane->schema_version++;
+        pg_schema_changed(lane->postgres);
+        pg_lane_ask_deferrable(lane);
+        io_postgres_link_sync(lane->link, NULL, NULL, 0);
+    }
+    pg_lane_emit(lane, &(struct db_event){.kind = DB_COMMITTED, .number = job->job.number});
+    pg_job_finish(job);
+}
+
+static void commit_start(struct pg_job *job)
+{
+    struct pg_lane *lane = job->lane;
+    pg_lane_begin(lane);
+    struct cc_slice last = cc_slice_text(cc_arena_printf(&job->arena, "%" PRIu64, job->job.last));
+    if (lane->migrated) {
+        job->state = lane;
+        pg_lane_must(lane, "UPDATE caucus.migrations SET index = $1::bigint WHERE index IS NULL", 1, &last, NULL);
+    }
+    pg_lane_must(lane,
+                 "WITH w AS (UPDATE caucus.applied SET applied = $1::bigint WHERE applied < $1::bigint RETURNING 1) "
+                 "SELECT caucus.expect('applied index', 1, (SELECT count(*) FROM w))",
+                 1, &last, NULL);
+    struct io_postgres_query query = {.sql = "COMMIT"};
+    io_postgres_link_send(lane->link, &query, on_commit, job, 0);
+    io_postgres_link_sync(lane->link, NULL, NULL, 0);
+    lane->in_transaction = false;
+    lane->migrated = false;
+    pg_lane_settings_forget(lane);
+    job->followed = job->state == NULL;
+}
+
+static void rollback_start(struct pg_job *job)
+{
+    struct pg_lane *lane = job->lane;
+    if (lane->in_transaction) {
+        pg_lane_must_text(lane, "ROLLBACK");
+        io_postgres_link_sync(lane->link, NULL, NULL, 0);
+        lane->in_transaction = false;
+        pg_lane_settings_forget(lane);
+    }
+    if (lane->migrated) { // descriptions may be of tables that never were
+        lane->migrated = false;
+        pg_tables_forget(lane->postgres);
+    }
+    pg_lane_sequences_forget(lane);
+    pg_job_finish(job);
+}
+
+// -- Queue ---------------------------------------------------------------------------------------------------------------
+
+static void start(struct pg_job *job)
+{
+    job->started = true;
+    switch (job->job.kind) {
+    case DB_EXECUTE:
+    case DB_WEAK_EXECUTE:
+        pg_execute_start(job);
+        return;
+    case DB_COMMIT:
+        commit_start(job);
+        return;
+    case DB_ROLLBACK:
+    case DB_WEAK_ROLLBACK:
+        rollback_start(job);
+        return;
+    case DB_APPLY:
+        pg_apply_start(job);
+        return;
+    case DB_WEAK_COMMIT:
+        pg_weak_commit_start(job);
+        return;
+    case DB_MERGE:
+        pg_merge_start(job);
+        return;
+    case DB_FETCH:
+        pg_fetch_start(job);
+        return;
+    }
+}
+
+static struct pg_job *next_startable(struct pg_lane *lane)
+{
+    if (lane->state != PG_LANE_UP) {
+        return NULL;
+    }
+    for (struct pg_job *job = lane->first; job != NULL; job = job->next) {
+        if (!job->started) {
+            return job;
+        }
+        if (!job->followed) {
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+static void pump(struct pg_lane *lane)
+{
+    if (lane->pumping) {
+        return;
+    }
+    lane->pumping = true;
+    struct pg_job *job;
+    while ((job = next_startable(lane)) != NULL) {
+        start(job);
+    }
+    lane->pumping = false;
+}
+
+static bool is_idle(const struct io_postgres *postgres)
+{
+    return postgres->lanes[DB_STRONG].first == NULL && postgres->lanes[DB_WEAK].first == NULL;
+}
+
+void pg_job_finish(struct pg_job *job)
+{
+    struct pg_lane *lane = job->lane;
+    struct pg_job **at = &lane->first;
+    struct pg_job *before = NULL;
+    while (*at != job) {
+        before = *at;
+        at = &(*at)->next;
+    }
+    *at = job->next;
+    if (lane->last == job) {
+        lane->last = before;
+    }
+    if (job->dispose != NULL) {
+        job->dispose(job);
+    }
+    cc_arena_finish(&job->arena);
+    free(job);
+    if (is_idle(lane->postgres)) {
+        pg_tables_free_retired(lane->postgres);
+    }
+    pump(lane);
+}
+
+void io_postgres_submit(struct io_postgres *postgres, enum db_lane which, struct db_job *const *jobs, size_t n_jobs)
+{
+    struct pg_lane *lane = &postgres->lanes[which];
+    if (lane->state != PG_LANE_UP) {
+        return;
+    }
+    for (size_t i = 0; i < n_jobs; i++) {
+        struct pg_job *job = cc_alloc(sizeof(*job));
+        job->job = *jobs[i];
+        job->lane = lane;
+        cc_arena_init(&job->arena);
+        *(lane->last == NULL ? &lane->first : &lane->last->next) = job;
+        lane->last = job;
+    }
+    pump(lane);
+}
+
+// -- Setting up a connection -------------------------------------------------------------------------------------------------
+
+static void ask_state(struct pg_lane *lane);
+
+static bool setup_failed(struct pg_lane *lane, const char *what, PGresult *result)
+{
+    if (pg_result_ok(result)) {
+        return false;
+    }
+    pg_lane_drop(lane, what, result);
+    PQclear(result);
+    return true;
+}
+
+static void on_facts(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    if (setup_failed(lane, "cannot read the server's version", result)) {
+        return;
+    }
+    struct io_postgres *postgres = lane->postgres;
+    postgres->version = PQserverVersion(io_postgres_link_connection(lane->link));
+    snprintf(postgres->facts, sizeof(postgres->facts), "version=%d %s", postgres->version / 10000, PQgetvalue(result, 0, 0));
+    PQclear(result);
+    if (postgres->version < 150000) {
+        pg_lane_drop(lane, "PostgreSQL 15 or later is required", NULL);
+    }
+}
+
+static const char sql_facts[] =
+    "SELECT pg_catalog.format('encoding=%s provider=%s collate=%s ctype=%s locale=%s collation_version=%s', "
+    "pg_catalog.pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype, daticulocale, "
+    "pg_catalog.pg_database_collation_actual_version(oid)) FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+
+static void on_has_schema(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    if (!setup_failed(lane, "cannot look for the schema caucus", result)) {
+        lane->has_schema = cc_slice_equal_text(pg_result_value(result, 0, 0), "t");
+        PQclear(result);
+    }
+}
+
+static void bootstrap(struct pg_lane *lane)
+{
+    struct io_postgres *postgres = lane->postgres;
+    pg_lane_must_text(lane, "BEGIN");
+    pg_lane_must_text(lane, "SET LOCAL synchronous_commit = on");
+    for (size_t i = 0; i < sizeof(bootstrap_tables) / sizeof(bootstrap_tables[0]); i++) {
+        pg_lane_must_text(lane, bootstrap_tables[i]);
+    }
+    for (size_t i = 0; i < sizeof(bootstrap_functions) / sizeof(bootstrap_functions[0]); i++) {
+        pg_lane_must_text(lane, bootstrap_functions[i]);
+    }
+    struct cc_buffer numbers = {0};
+    cc_buffer_printf(&numbers, "%d", (int)BOOTSTRAP_FORMAT);
+    size_t replica_at = numbers.n;
+    cc_buffer_printf(&numbers, "%u", postgres->options.replica);
+    size_t incarnation_at = numbers.n;
+    cc_buffer_printf(&numbers, "%u", postgres->options.incarnation);
+    struct cc_slice parameters[4] = {
+        cc_slice_of(numbers.data, replica_at), cc_slice_text(postgres->cluster),
+        cc_slice_of(numbers.data + replica_at, incarnation_at - replica_at),
+        cc_slice_of(numbers.data + incarnation_at, numbers.n - incarnation_at)};
+    pg_lane_must(lane,
+                 "INSERT INTO caucus.meta (format, cluster, replica, incarnation) VALUES ($1::integer, $2::text, $3::bigint, $4::bigint)",
+                 4, parameters, NULL);
+    cc_buffer_finish(&numbers);
+    pg_lane_must_text(lane, "COMMIT");
+    cc_log(CC_LOG_INFO, "database_set_up", "format=%d", (int)BOOTSTRAP_FORMAT);
+}
+
+static void on_looked(void *context, uint64_t number)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    if (lane->state != PG_LANE_PREPARING) {
+        return;
+    }
+    if (!lane->has_schema && lane->lane == DB_WEAK) {
+        pg_lane_drop(lane, "the strong lane has not yet set the database up", NULL);
+        return;
+    }
+    if (!lane->has_schema) {
+        bootstrap(lane);
+    }
+    ask_state(lane);
+}
+
+static void on_state(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    struct io_postgres *postgres = lane->postgres;
+    if (setup_failed(lane, "cannot read the state of the database", result)) {
+        return;
+    }
+    lane->applied = pg_result_u64(result, 0, 0);
+    lane->schema_version = (uint32_t)pg_result_u64(result, 0, 1);
+    uint64_t format = pg_result_u64(result, 0, 2);
+    bool ours = cc_slice_equal_text(pg_result_value(result, 0, 3), postgres->cluster) &&
+                pg_result_u64(result, 0, 4) == postgres->options.replica;
+    PQclear(result);
+    if (!ours) {
+        pg_lane_drop(lane, "this database belongs to another cluster or replica (see caucus.meta)", NULL);
+    } else if (format != BOOTSTRAP_FORMAT) {
+        pg_lane_drop(lane, "this database was written by another version of Caucus (see caucus.meta)", NULL);
+    }
+}
+
+static void on_frontier(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    if (setup_failed(lane, "cannot read the frontier", result)) {
+        return;
+    }
+    lane->frontier.n = 0;
+    lane->hlc_floor = 0;
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct crdt_origin origin = {(uint32_t)pg_result_u64(result, i, 0), (uint32_t)pg_result_u64(result, i, 1)};
+        struct clock_stamp stamp;
+        if (crdt_frontier_raise(&lane->frontier, origin, pg_result_u64(result, i, 2)) != CC_OK ||
+            clock_stamp_parse(pg_result_value(result, i, 3), &stamp) != CC_OK) {
+            pg_lane_drop(lane, "the table caucus.frontier is damaged", NULL);
+            break;
+        }
+        if (stamp.hlc > lane->hlc_floor) {
+            lane->hlc_floor = stamp.hlc;
+        }
+    }
+    PQclear(result);
+}
+
+static void on_ready(void *context, uint64_t number)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    if (lane->state != PG_LANE_PREPARING || io_postgres_link_connection(lane->link) == NULL) {
+        return;
+    }
+    lane->state = PG_LANE_UP;
+    io_postgres_link_good(lane->link);
+    cc_log(CC_LOG_INFO, "database_up", "lane=%s applied=%" PRIu64 " schema=%u", lane_names[lane->lane], lane->applied,
+           lane->schema_version);
+    pg_lane_emit(lane, &(struct db_event){.kind = DB_UP, .hlc_floor = lane->hlc_floor});
+    pump(lane);
+}
+
+static void ask_state(struct pg_lane *lane)
+{
+    io_postgres_link_send_text(lane->link,
+                               "SELECT (SELECT applied FROM caucus.applied), (SELECT count(*) FROM caucus.migrations), format, cluster, "
+                               "replica FROM caucus.meta",
+                               on_state, lane, 0);
+    io_postgres_link_send_text(lane->link, "SELECT replica, incarnation, sequence, stamp FROM caucus.frontier", on_frontier, lane, 0);
+    struct cc_buffer incarnation = {0};
+    cc_buffer_printf(&incarnation, "%u", lane->postgres->options.incarnation);
+    struct cc_slice parameter = cc_buffer_slice(&incarnation);
+    if (lane->lane == DB_STRONG) {
+        pg_lane_must(lane, "UPDATE caucus.meta SET incarnation = $1::bigint WHERE incarnation <> $1::bigint", 1, &parameter, NULL);
+    }
+    cc_buffer_finish(&incarnation);
+    pg_lane_ask_deferrable(lane);
+    io_postgres_link_sync(lane->link, on_ready, lane, 0);
+}
+
+static void on_connected(void *context)
+{
+    struct pg_lane *lane = context;
+    lane->state = PG_LANE_PREPARING;
+    lane->in_transaction = false;
+    lane->migrated = false;
+    pg_lane_sequences_forget(lane);
+    pg_lane_settings_forget(lane);
+    pg_lane_pin_settings(lane);
+    char lock[80];
+    snprintf(lock, sizeof(lock), "SELECT pg_catalog.pg_advisory_lock(%d, %d)", (int)LOCK_CLASS, (int)lane->lane);
+    pg_lane_must_text(lane, lock);
+    io_postgres_link_send_text(lane->link, sql_facts, on_facts, lane, 0);
+    io_postgres_link_send_text(lane->link, "SELECT pg_catalog.to_regclass('caucus.meta') IS NOT NULL", on_has_schema, lane, 0);
+    io_postgres_link_sync(lane->link, on_looked, lane, 0);
+}
+
+static void on_down(void *context, const char *why)
+{
+    struct pg_lane *lane = context;
+    bool was_up = lane->state == PG_LANE_UP || lane->state == PG_LANE_HALTED;
+    if (lane->state != PG_LANE_HALTED) {
+        lane->state = PG_LANE_DOWN;
+    }
+    free_jobs(lane);
+    lane->in_transaction = false;
+    lane->migrated = false;
+    if (lane->lane == DB_STRONG) {
+        pg_tables_forget(lane->postgres); // they may be of a transaction that never was
+    }
+    cc_log(was_up ? CC_LOG_WARN : CC_LOG_INFO, "database_down", "lane=%s why=%s", lane_names[lane->lane], cc_log_quote(why));
+    if (was_up) {
+        pg_lane_emit(lane, &(struct db_event){.kind = DB_DOWN});
+    }
+}
+
+// -- Life ----------------------------------------------------------------------------------------------------------------------
+
+static void lane_init(struct io_postgres *postgres, enum db_lane which)
+{
+    struct pg_lane *lane = &postgres->lanes[which];
+    lane->postgres = postgres;
+    lane->lane = which;
+    struct io_postgres_link_options options = {
+        .base = postgres->options.base,
+        .conninfo = postgres->options.conninfo,
+        .application_name = which == DB_STRONG ? "caucus strong" : "caucus weak",
+        .on_connected = on_connected,
+        .on_down = on_down,
+        .context = lane,
+    };
+    lane->link = io_postgres_link_create(&options);
+    io_postgres_link_connect(lane->link);
+}
+
+struct io_postgres *io_postgres_create(const struct io_postgres_options *options)
+{
+    struct io_postgres *postgres = cc_alloc(sizeof(*postgres));
+    postgres->options = *options;
+    postgres->search_path = cc_strdup(options->search_path == NULL ? "public" : options->search_path);
+    postgres->cluster = cc_strdup(options->cluster);
+    for (int i = 0; i < DB_LANES; i++) {
+        lane_init(postgres, (enum db_lane)i);
+    }
+    postgres->options.conninfo = NULL; // the links have their copies
+    return postgres;
+}
+
+void io_postgres_destroy(struct io_postgres *postgres)
+{
+    if (postgres == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < DB_LANES; i++) {
+        struct pg_lane *lane = &postgres->lanes[i];
+        io_postgres_link_destroy(lane->link);
+        free_jobs(lane);
+        pg_lane_settings_forget(lane);
+        pg_lane_sequences_forget(lane);
+        free(lane->settings);
+        free(lane->deferred);
+    }
+    pg_tables_forget(postgres);
+    pg_tables_free_retired(postgres);
+    free(postgres->search_path);
+    free(postgres->cluster);
+    free(postgres);
+}
+
+void io_postgres_connect(struct io_postgres *postgres)
+{
+    for (size_t i = 0; i < DB_LANES; i++) {
+        if (postgres->lanes[i].state != PG_LANE_HALTED) {
+            io_postgres_link_connect(postgres->lanes[i].link);
+        }
+    }
+}
+
+struct cc_slice io_postgres_facts(const struct io_postgres *postgres)
+{
+    return cc_slice_text(postgres->facts);
+}
+
+int io_postgres_version(const struct io_postgres *postgres)
+{
+    return postgres->version;
+}
+
+void io_postgres_digest_sql(struct cc_buffer *out, const char *qualified, const char *const *columns, size_t n_columns)
+{
+    // A sum does not depend on the order of rows, and keeps equal rows apart from none (unlike exclusive or).
+    cc_buffer_append_text(out, "SELECT count(*)::text, coalesce(sum(pg_catalog.hashtextextended(ROW(");
+    for (size_t i = 0; i < n_columns; i++) {
+        cc_buffer_printf(out, "%s%s", i == 0 ? "" : ", ", columns[i]);
+    }
+    cc_buffer_printf(out, ")::text, 0)::numeric), 0)::text FROM %s", qualified);
+}

@@ -1,0 +1,170 @@
+// Inside of io_postgres_*.c: lanes, their queue of jobs, and what the job files share.
+#ifndef PROXY_IO_POSTGRES_INTERNAL_H
+#define PROXY_IO_POSTGRES_INTERNAL_H
+
+#include "crdt/row.h"
+#include "proxy/io_postgres.h"
+#include "proxy/io_postgres_link.h"
+#include "proxy/pg_value.h"
+
+#include <stdlib.h>
+
+struct pg_lane;
+
+// A job under way. Jobs start in order and end in order.
+struct pg_job {
+    struct db_job job; // copied: a rollback has no answer
+    struct pg_lane *lane;
+    struct cc_arena arena;
+    bool started;
+    bool followed; // the next job's messages may be sent behind its own: should it fail, the lane drops the connection
+    void *state;   // of the job's kind, in the arena
+    void (*dispose)(struct pg_job *job); // frees what the state owns outside of the arena; may be NULL
+    struct pg_job *next;
+};
+
+// One column of a table as it is described in pg_attribute.
+struct pg_column {
+    struct cc_slice name, type;
+    uint32_t key_position; // 1..n, 0: not of the primary key
+    bool not_null;
+    bool generated;
+    struct cc_slice constant_default; // NULL slice: none
+};
+
+struct pg_table { // lives as long as the schema stays as it is
+    char *asked;      // the name or oid text it was asked by
+    bool found;
+    bool weak;
+    bool row_by_row;
+    struct cc_slice name; // canonical: quoted only where needed; of the root, when it is a partition
+    uint32_t n_columns;   // without dropped ones, with _caucus
+    struct pg_column *columns;
+    int32_t stamps; // position of _caucus, -1: none
+    uint32_t n_key;
+    uint32_t *key; // positions, in key order
+    uint32_t n_fields; // columns that weak changes know: all but _caucus and generated ones; with the key
+    uint32_t *fields;  // positions
+    struct crdt_column *registers; // one per field
+    struct cc_arena arena;
+    struct pg_table *next;
+};
+
+struct pg_setting {
+    char *name, *value;
+};
+
+enum pg_lane_state { PG_LANE_DOWN, PG_LANE_PREPARING, PG_LANE_UP, PG_LANE_HALTED };
+
+struct pg_lane {
+    struct io_postgres *postgres;
+    enum db_lane lane;
+    enum pg_lane_state state;
+    struct io_postgres_link *link;
+    struct pg_job *first, *last; // started ones in front
+    bool pumping;
+    bool in_transaction;
+    // What set_config(..., true) holds in the open transaction beyond the session's settings.
+    struct pg_setting *settings;
+    size_t n_settings, settings_capacity;
+    struct cc_arena setup_arena;
+    bool has_schema; // found while connecting
+    // What the database holds, committed.
+    uint64_t applied;
+    uint32_t schema_version;
+    struct crdt_frontier frontier;
+    uint64_t hlc_floor;
+    // Strong lane, open transaction.
+    bool migrated;      // a migration was executed in it
+    bool has_deferrable;
+    char *deferred;     // names of constraints that are deferred at the start of a transaction, or NULL
+    // Last positions told of all sequences, as "name=value" texts; cleared when they may not have reached the log.
+    struct pg_sequence_memo *sequences;
+};
+
+struct pg_sequence_memo {
+    char *name, *value;
+    struct pg_sequence_memo *next;
+};
+
+struct io_postgres {
+    struct io_postgres_options options;
+    char *search_path, *cluster;
+    struct pg_lane lanes[DB_LANES];
+    char facts[400];
+    int version;
+    struct pg_table *tables; // descriptions, of both lanes
+    struct pg_table *retired; // of an older schema; jobs under way may still look at them
+};
+
+// -- io_postgres.c --------------------------------------------------------------------------------------------------------
+
+void pg_lane_emit(struct pg_lane *lane, struct db_event *event); // fills lane, applied, schema_version
+void pg_lane_drop(struct pg_lane *lane, const char *why, const PGresult *result); // result: may be NULL; not taken over
+// Diverged: told, and the lane stays down.
+void pg_lane_halt(struct pg_lane *lane, const char *text);
+// The job has been answered: frees it and starts the next one.
+void pg_job_finish(struct pg_job *job);
+// Commands whose failure drops the lane. Context of the callback is the lane only: they may outlive their job.
+void pg_lane_must_text(struct pg_lane *lane, const char *sql);
+void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary);
+void pg_lane_begin(struct pg_lane *lane); // BEGIN, if no transaction is open
+// Makes the settings of the open transaction those given; `role` and others go back to the session's. on_result NULL: must not fail.
+void pg_lane_settings(struct pg_lane *lane, const struct rest_setting *settings, size_t n, io_postgres_on_result *on_result,
+                      void *context, uint64_t number);
+void pg_lane_settings_forget(struct pg_lane *lane);
+void pg_lane_sequences_forget(struct pg_lane *lane);
+// Session settings once more, after a migration that may have changed them; within its transaction.
+void pg_lane_pin_settings(struct pg_lane *lane);
+// The schema has changed: descriptions and prepared statements are of the past.
+void pg_schema_changed(struct io_postgres *postgres);
+// Asks anew which constraints are deferrable. Without sync.
+void pg_lane_ask_deferrable(struct pg_lane *lane);
+
+bool pg_result_ok(const PGresult *result); // neither error nor aborted
+bool pg_result_aborted(const PGresult *result);
+struct cc_slice pg_result_value(const PGresult *result, int row, int column); // NULL slice for SQL NULL
+uint64_t pg_result_u64(const PGresult *result, int row, int column);
+
+// -- io_postgres_describe.c -------------------------------------------------------------------------------------------------
+
+// Known descriptions by the name (quoted, qualified) or decimal oid they were asked by; NULL: not known yet.
+const struct pg_table *pg_table_find(struct io_postgres *postgres, struct cc_slice asked);
+// By canonical name, whatever it was asked by; NULL: not known yet.
+const struct pg_table *pg_table_by_name(struct io_postgres *postgres, struct cc_slice name);
+// Sends the question for several names; the result goes to pg_tables_take.
+void pg_tables_ask(struct pg_lane *lane, const struct cc_slice *asked, size_t n, io_postgres_on_result *on_result, void *context,
+                   uint64_t number);
+// The same for the tables that have rows in caucus.capture; the result has one column more: the name to take it by.
+void pg_tables_ask_captured(struct pg_lane *lane, io_postgres_on_result *on_result, void *context, uint64_t number);
+enum cc_status pg_tables_take(struct io_postgres *postgres, const struct cc_slice *asked, size_t n, const PGresult *result) CC_CHECKED;
+void pg_tables_forget(struct io_postgres *postgres);       // retires them
+void pg_tables_free_retired(struct io_postgres *postgres); // when no job is under way
+
+// -- io_postgres_effects.c: what executed statements changed ----------------------------------------------------------------
+
+// Rows of a statement as described in rest/statement.h. CC_INVALID: the columns are not as the shape says.
+enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct rest_statement *statement, const PGresult *result) CC_CHECKED;
+// Rows that capture triggers wrote (relation, operation, old, new), all of whose tables are known.
+// CC_UNSUPPORTED: an update or delete of a table without primary key.
+enum cc_status pg_effects_of_capture(struct effect_builder *effects, struct io_postgres *postgres, const PGresult *captured,
+                                     struct cc_arena *arena) CC_CHECKED;
+enum pg_capture_column { PG_CAPTURE_RELATION, PG_CAPTURE_OPERATION, PG_CAPTURE_OLD, PG_CAPTURE_NEW };
+extern const char pg_sql_take_capture[];
+const struct pg_table *pg_capture_table(struct io_postgres *postgres, const PGresult *captured, int row); // NULL: not known yet
+
+// Outcomes, in the arena, encoded.
+struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *result);
+struct cc_slice pg_outcome_failed(struct cc_arena *arena, const char *code, const char *message, const char *details, const char *hint);
+struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statement *statements, PGresult *const *results, uint32_t n);
+
+// -- job kinds ----------------------------------------------------------------------------------------------------------------
+
+void pg_execute_start(struct pg_job *job);      // io_postgres_execute.c: EXECUTE, WEAK_EXECUTE
+void pg_migrate_start(struct pg_job *job);      // io_postgres_migrate.c: EXECUTE of a migration
+void pg_apply_start(struct pg_job *job);        // io_postgres_apply.c
+void pg_weak_commit_start(struct pg_job *job);  // io_postgres_weak.c
+void pg_fetch_start(struct pg_job *job);        // io_postgres_weak.c
+void pg_merge_start(struct pg_job *job);        // io_postgres_merge.c
+
+#endif

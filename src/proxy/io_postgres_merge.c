@@ -1,0 +1,775 @@
+// MERGE: change sets of other replicas (and own ones that PostgreSQL has lost) into the weak tables. The rows as they are and
+// their tombstones are read, crdt_row_merge decides, what has changed is written; one transaction.
+//
+//   DESCRIBE (unknown tables) --> READ (BEGIN, rows FOR UPDATE, tombstones) --> WRITE (rows, tombstones, history, COMMIT) --> done
+//                                   ^                                             \-- error: roll back, set by set; a set that
+//                                   +------------------------------------------------ fails alone holds up its origin
+#include "proxy/apply_sql.h"
+#include "proxy/io_postgres_weak.h"
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+struct merge_set {
+    struct crdt_change_set set;
+    struct cc_slice bytes;
+    bool skipped; // held already, or behind a gap or a failed one of its origin
+};
+
+// A row that the sets touch.
+struct merge_row {
+    struct cc_slice key;      // crdt_key_put form
+    struct cc_slice *values;  // of the key
+    struct crdt_row row;
+    bool exists;              // in the table
+    bool is_live;             // was to be seen
+    bool had_tombstone;
+    bool changed;
+    struct cc_slice stamps_before;
+};
+
+struct merge_table {
+    const struct pg_table *table; // NULL or not found or not weak: its rows are skipped
+    struct cc_slice name;
+    struct merge_row **rows;
+    size_t n_rows, capacity;
+    struct merge_table *next;
+};
+
+struct merge {
+    struct pg_job *job;
+    struct pg_lane *lane;
+    struct merge_set *sets;
+    uint32_t n;
+    uint32_t first, end; // the sets of this attempt
+    bool one_by_one;
+    bool failed;
+    char error[300];
+    struct merge_table *tables;
+    struct merge_row **slots; // hash of rows
+    size_t n_slots;
+    struct cc_arena arena; // of this attempt
+    struct cc_slice *asked;
+    size_t n_asked;
+    PGresult **row_results; // kept while their values are looked at
+    size_t n_row_results;
+    PGresult *tombstones;
+};
+
+static void attempt(struct merge *merge);
+
+static void clear_attempt(struct merge *merge)
+{
+    for (size_t i = 0; i < merge->n_row_results; i++) {
+        PQclear(merge->row_results[i]);
+    }
+    merge->n_row_results = 0;
+    merge->row_results = NULL;
+    PQclear(merge->tombstones);
+    merge->tombstones = NULL;
+    for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        free(table->rows);
+    }
+    merge->tables = NULL;
+    cc_arena_finish(&merge->arena);
+    cc_arena_init(&merge->arena);
+    merge->failed = false;
+}
+
+static void dispose(struct pg_job *job)
+{
+    struct merge *merge = job->state;
+    clear_attempt(merge);
+    cc_arena_finish(&merge->arena);
+}
+
+static void note_error(struct merge *merge, const PGresult *result)
+{
+    if (!merge->failed) {
+        const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+        snprintf(merge->error, sizeof(merge->error), "%s %.250s", code == NULL ? "" : code, message == NULL ? "" : message);
+    }
+    merge->failed = true;
+}
+
+static void on_written(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    if (!pg_result_ok(result) && !pg_result_aborted(result)) {
+        note_error(context, result);
+    }
+    PQclear(result);
+}
+
+static void send_write(struct merge *merge, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary)
+{
+    struct io_postgres_query query = {.sql = sql, .n_parameters = n, .parameters = parameters, .binary = binary};
+    io_postgres_link_send(merge->lane->link, &query, on_written, merge, 0);
+}
+
+// -- The end of an attempt -----------------------------------------------------------------------------------------------
+
+static void skip_origin(struct merge *merge, struct crdt_origin origin, uint32_t from)
+{
+    for (uint32_t i = from; i < merge->n; i++) {
+        if (crdt_origin_compare(merge->sets[i].set.origin, origin) == 0) {
+            merge->sets[i].skipped = true;
+        }
+    }
+}
+
+static void finish(struct merge *merge)
+{
+    struct pg_job *job = merge->job;
+    pg_lane_emit(merge->lane, &(struct db_event){.kind = DB_MERGED, .number = job->job.number});
+    pg_job_finish(job);
+}
+
+static void next_attempt(struct merge *merge)
+{
+    clear_attempt(merge);
+    while (merge->first < merge->n && merge->sets[merge->first].skipped) {
+        merge->first++;
+    }
+    if (merge->first == merge->n) {
+        finish(merge);
+        return;
+    }
+    merge->end = merge->one_by_one ? merge->first + 1 : merge->n;
+    attempt(merge);
+}
+
+static void attempt_failed(struct merge *merge)
+{
+    pg_lane_must_text(merge->lane, "ROLLBACK");
+    if (!merge->one_by_one) {
+        merge->one_by_one = true;
+        next_attempt(merge);
+        return;
+    }
+    // This one can never be merged as things stand: its origin's stream waits, the others go on.
+    const struct crdt_change_set *set = &merge->sets[merge->first].set;
+    cc_log(CC_LOG_ERROR, "merge_failed", "origin=%u.%u sequence=%" PRIu64 " text=%s", set->origin.replica, set->origin.incarnation,
+           set->sequence, cc_log_quote(merge->error));
+    skip_origin(merge, set->origin, merge->first);
+    next_attempt(merge);
+}
+
+static void on_merge_commit(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct merge *merge = context;
+    struct pg_lane *lane = merge->lane;
+    if (merge->failed || pg_result_aborted(result)) {
+        PQclear(result); // on_merge_end rolls back
+        return;
+    }
+    if (!pg_result_ok(result) || strcmp(PQcmdStatus(result), "COMMIT") != 0) {
+        pg_lane_drop(lane, "COMMIT failed", result);
+        PQclear(result);
+        return;
+    }
+    PQclear(result);
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct crdt_change_set *set = &merge->sets[i].set;
+        if (!merge->sets[i].skipped && crdt_frontier_raise(&lane->frontier, set->origin, set->sequence) != CC_OK) {
+            pg_lane_drop(lane, "the frontier cannot be raised", NULL);
+            return;
+        }
+    }
+}
+
+static void on_merge_end(void *context, uint64_t number)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (io_postgres_link_connection(merge->lane->link) == NULL) {
+        return;
+    }
+    if (merge->failed) {
+        attempt_failed(merge);
+        return;
+    }
+    merge->first = merge->end;
+    next_attempt(merge);
+}
+
+// -- Writing ---------------------------------------------------------------------------------------------------------------
+
+struct row_writer {
+    struct cc_buffer sql;
+    struct pg_array *arrays; // per field, then stamps
+    uint32_t n_arrays;
+    size_t n_rows;
+};
+
+static void row_writer_init(struct row_writer *writer, const struct pg_table *table, struct cc_arena *arena)
+{
+    *writer = (struct row_writer){.n_arrays = table->n_fields + 1};
+    writer->arrays = cc_arena_array(arena, writer->n_arrays, sizeof(*writer->arrays));
+    for (uint32_t i = 0; i < writer->n_arrays; i++) {
+        pg_array_init(&writer->arrays[i], PG_TEXT);
+    }
+}
+
+static struct cc_slice key_value(const struct merge_row *row, const struct pg_table *table, uint32_t column)
+{
+    return row->values[table->columns[column].key_position - 1];
+}
+
+static void row_writer_put(struct row_writer *writer, const struct pg_table *table, const struct merge_row *row, bool key_only)
+{
+    for (uint32_t i = 0; i < table->n_fields; i++) {
+        uint32_t column = table->fields[i];
+        if (table->columns[column].key_position > 0) {
+            pg_array_put(&writer->arrays[i], key_value(row, table, column));
+        } else if (!key_only) {
+            pg_array_put(&writer->arrays[i], row->row.registers[i].value);
+        }
+    }
+    if (!key_only) {
+        struct cc_buffer stamps = {0};
+        crdt_stamps_put(&stamps, &row->row);
+        pg_array_put(&writer->arrays[table->n_fields], cc_buffer_slice(&stamps));
+        cc_buffer_finish(&stamps);
+    }
+    writer->n_rows++;
+}
+
+static void append(struct cc_buffer *sql, struct cc_slice text)
+{
+    cc_buffer_append(sql, text.data, text.n);
+}
+
+// ROWS FROM (unnest($1::text[]), ...) AS u(c0, ...), and the parameters in their order.
+static void append_rows(struct row_writer *writer, const struct pg_table *table, bool key_only, struct cc_slice *parameters, uint32_t *n_out)
+{
+    struct cc_buffer names = {0};
+    uint32_t n = 0;
+    cc_buffer_append_text(&writer->sql, "ROWS FROM (");
+    for (uint32_t i = 0; i < writer->n_arrays; i++) {
+        bool key = i < table->n_fields && table->columns[table->fields[i]].key_position > 0;
+        if (key_only && !key) {
+            continue;
+        }
+        cc_buffer_printf(&writer->sql, "%sunnest($%u::text[])", n == 0 ? "" : ", ", n + 1);
+        cc_buffer_printf(&names, "%sc%u", n == 0 ? "" : ", ", i);
+        parameters[n++] = pg_array_slice(&writer->arrays[i]);
+    }
+    cc_buffer_append_text(&writer->sql, ") AS u(");
+    append(&writer->sql, cc_buffer_slice(&names));
+    cc_buffer_append_text(&writer->sql, ")");
+    cc_buffer_finish(&names);
+    *n_out = n;
+}
+
+static void append_key_condition(struct row_writer *writer, const struct pg_table *table)
+{
+    const char *before = " WHERE ";
+    for (uint32_t i = 0; i < table->n_fields; i++) {
+        const struct pg_column *column = &table->columns[table->fields[i]];
+        if (column->key_position > 0) {
+            cc_buffer_append_text(&writer->sql, before);
+            cc_buffer_append_text(&writer->sql, "t.");
+            apply_sql_identifier(&writer->sql, column->name);
+            cc_buffer_printf(&writer->sql, " = u.c%u::%.*s", i, (int)column->type.n, (const char *)column->type.data);
+            before = " AND ";
+        }
+    }
+}
+
+static void write_insert(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint32_t *n_out)
+{
+    struct cc_buffer *sql = &writer->sql;
+    cc_buffer_append_text(sql, "INSERT INTO ");
+    append(sql, table->name);
+    cc_buffer_append_text(sql, " (");
+    for (uint32_t i = 0; i < table->n_fields; i++) {
+        apply_sql_identifier(sql, table->columns[table->fields[i]].name);
+        cc_buffer_append_text(sql, ", ");
+    }
+    cc_buffer_append_text(sql, "_caucus) OVERRIDING SYSTEM VALUE SELECT ");
+    for (uint32_t i = 0; i < table->n_fields; i++) {
+        cc_buffer_printf(sql, "u.c%u::", i);
+        append(sql, table->columns[table->fields[i]].type);
+        cc_buffer_append_text(sql, ", ");
+    }
+    cc_buffer_printf(sql, "u.c%u::pg_catalog.jsonb FROM ", table->n_fields);
+    append_rows(writer, table, false, parameters, n_out);
+}
+
+static void write_update(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint32_t *n_out)
+{
+    struct cc_buffer *sql = &writer->sql;
+    cc_buffer_append_text(sql, "UPDATE ");
+    append(sql, table->name);
+    cc_buffer_append_text(sql, " AS t SET ");
+    for (uint32_t i = 0; i < table->n_fields; i++) {
+        const struct pg_column *column = &table->columns[table->fields[i]];
+        if (column->key_position == 0) {
+            apply_sql_identifier(sql, column->name);
+            cc_buffer_printf(sql, " = u.c%u::%.*s, ", i, (int)column->type.n, (const char *)column->type.data);
+        }
+    }
+    cc_buffer_printf(sql, "_caucus = u.c%u::pg_catalog.jsonb FROM ", table->n_fields);
+    append_rows(writer, table, false, parameters, n_out);
+    append_key_condition(writer, table);
+}
+
+static void write_delete(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint32_t *n_out)
+{
+    cc_buffer_append_text(&writer->sql, "DELETE FROM ");
+    append(&writer->sql, table->name);
+    cc_buffer_append_text(&writer->sql, " AS t USING ");
+    append_rows(writer, table, true, parameters, n_out);
+    append_key_condition(writer, table);
+}
+
+enum row_action { ROW_INSERT, ROW_UPDATE, ROW_DELETE };
+enum { ROW_ACTIONS = 3 };
+
+static void row_writer_send(struct row_writer *writer, struct merge *merge, const struct pg_table *table, enum row_action action)
+{
+    struct cc_slice *parameters = cc_arena_array(&merge->arena, writer->n_arrays, sizeof(*parameters));
+    uint8_t *binary = cc_arena_array(&merge->arena, writer->n_arrays, sizeof(*binary));
+    memset(binary, 1, writer->n_arrays);
+    uint32_t n = 0;
+    if (writer->n_rows > 0) {
+        switch (action) {
+        case ROW_INSERT:
+            write_insert(writer, table, parameters, &n);
+            break;
+        case ROW_UPDATE:
+            write_update(writer, table, parameters, &n);
+            break;
+        case ROW_DELETE:
+            write_delete(writer, table, parameters, &n);
+            break;
+        }
+        send_write(merge, cc_buffer_text(&writer->sql), n, parameters, binary);
+    }
+    for (uint32_t i = 0; i < writer->n_arrays; i++) {
+        pg_array_finish(&writer->arrays[i]);
+    }
+    cc_buffer_finish(&writer->sql);
+}
+
+static void write_table(struct merge *merge, const struct merge_table *merged, struct pg_tombstones *tombstones)
+{
+    const struct pg_table *table = merged->table;
+    struct row_writer writers[ROW_ACTIONS];
+    for (size_t i = 0; i < ROW_ACTIONS; i++) {
+        row_writer_init(&writers[i], table, &merge->arena);
+    }
+    for (size_t i = 0; i < merged->n_rows; i++) {
+        const struct merge_row *row = merged->rows[i];
+        if (!row->changed) {
+            continue;
+        }
+        bool visible = crdt_row_is_visible(&row->row);
+        if (visible) {
+            row_writer_put(&writers[row->exists ? ROW_UPDATE : ROW_INSERT], table, row, false);
+        } else if (row->exists) {
+            row_writer_put(&writers[ROW_DELETE], table, row, true);
+        }
+        // A death is remembered also under a row that was brought back: older writes must not come through.
+        if (!visible || !clock_stamp_is_zero(&row->row.death) || row->had_tombstone) {
+            pg_tombstones_put(tombstones, merged->name, row->key, &row->row);
+        }
+    }
+    for (size_t i = 0; i < ROW_ACTIONS; i++) {
+        row_writer_send(&writers[i], merge, table, (enum row_action)i);
+    }
+}
+
+static void write_all(struct merge *merge)
+{
+    struct pg_lane *lane = merge->lane;
+    struct pg_tombstones tombstones;
+    pg_tombstones_init(&tombstones);
+    for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        if (table->table != NULL) {
+            write_table(merge, table, &tombstones);
+        }
+    }
+    pg_tombstones_send(&tombstones, lane);
+    struct pg_history history;
+    struct pg_requests requests;
+    pg_history_init(&history);
+    pg_requests_init(&requests);
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct merge_set *set = &merge->sets[i];
+        if (set->skipped) {
+            continue;
+        }
+        pg_history_put(&history, &set->set, set->bytes);
+        if (set->set.request_key.data != NULL) {
+            pg_requests_put(&requests, set->set.principal, set->set.request_key, set->set.fingerprint, set->set.outcome);
+        }
+    }
+    pg_history_send(&history, lane);
+    pg_requests_send(&requests, lane);
+    struct io_postgres_query query = {.sql = "COMMIT"};
+    io_postgres_link_send(lane->link, &query, on_merge_commit, merge, 0);
+    io_postgres_link_sync(lane->link, on_merge_end, merge, 0);
+}
+
+// -- Merging ---------------------------------------------------------------------------------------------------------------
+
+static struct merge_table *find_table(struct merge *merge, struct cc_slice name)
+{
+    for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        if (cc_slice_equal(table->name, name)) {
+            return table;
+        }
+    }
+    struct merge_table *table = cc_arena_alloc(&merge->arena, sizeof(*table));
+    table->name = name;
+    const struct pg_table *described = pg_table_by_name(merge->lane->postgres, name);
+    bool usable = described != NULL && described->found && described->weak && described->stamps >= 0 && described->n_key > 0;
+    table->table = usable ? described : NULL;
+    table->next = merge->tables;
+    merge->tables = table;
+    return table;
+}
+
+static size_t row_slot(const struct merge *merge, struct cc_slice key)
+{
+    static const uint8_t hash_key[16] = {4};
+    return cc_siphash(hash_key, key.data, key.n) % merge->n_slots;
+}
+
+// The row of a change; created at its first mention. NULL: a key that the table cannot have (an older shape of it).
+static struct merge_row *find_row(struct merge *merge, struct merge_table *table, struct cc_slice key)
+{
+    size_t at = row_slot(merge, key);
+    for (; merge->slots[at] != NULL; at = (at + 1) % merge->n_slots) {
+        struct merge_row *row = merge->slots[at];
+        if (row->row.columns == table->table->registers && cc_slice_equal(row->key, key)) {
+            return row;
+        }
+    }
+    struct cc_slice *values = cc_arena_array(&merge->arena, table->table->n_key, sizeof(*values));
+    size_t n = 0;
+    if (crdt_key_read(key, values, table->table->n_key, &n) != CC_OK || n != table->table->n_key) {
+        return NULL;
+    }
+    struct merge_row *row = cc_arena_alloc(&merge->arena, sizeof(*row));
+    row->key = key;
+    row->values = values;
+    struct crdt_register *registers = cc_arena_array(&merge->arena, table->table->n_fields, sizeof(*registers));
+    crdt_row_init(&row->row, table->table->registers, table->table->n_fields, registers);
+    table->rows = cc_grow(table->rows, &table->capacity, table->n_rows + 1, sizeof(struct merge_row *));
+    table->rows[table->n_rows++] = row;
+    merge->slots[at] = row;
+    return row;
+}
+
+static void collect_rows(struct merge *merge)
+{
+    size_t n = 0;
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        n += merge->sets[i].skipped ? 0 : merge->sets[i].set.n_rows;
+    }
+    merge->n_slots = 2 * n + 1;
+    merge->slots = cc_arena_array(&merge->arena, merge->n_slots, sizeof(struct merge_row *));
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct crdt_change_set *set = &merge->sets[i].set;
+        for (uint32_t r = 0; !merge->sets[i].skipped && r < set->n_rows; r++) {
+            struct merge_table *table = find_table(merge, set->rows[r].table);
+            if (table->table != NULL) {
+                (void)find_row(merge, table, set->rows[r].key);
+            }
+        }
+    }
+}
+
+static void merge_sets(struct merge *merge)
+{
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct crdt_change_set *set = &merge->sets[i].set;
+        for (uint32_t r = 0; !merge->sets[i].skipped && r < set->n_rows; r++) {
+            struct merge_table *table = find_table(merge, set->rows[r].table);
+            struct merge_row *row = table->table == NULL ? NULL : find_row(merge, table, set->rows[r].key);
+            if (row != NULL) {
+                struct crdt_outcome outcome = crdt_row_merge(&row->row, &set->rows[r], &set->stamp);
+                row->changed = row->changed || outcome.changed;
+            }
+        }
+    }
+}
+
+// -- Reading -----------------------------------------------------------------------------------------------------------------
+
+// Result: number of the row among the table's, its stamps, its fields.
+static bool take_rows(struct merge_table *table, const PGresult *result)
+{
+    const struct pg_table *described = table->table;
+    for (int i = 0; i < PQntuples(result); i++) {
+        uint64_t n = pg_result_u64(result, i, 0);
+        if (n == 0 || n > table->n_rows) {
+            return false;
+        }
+        struct merge_row *row = table->rows[n - 1];
+        row->exists = true;
+        if (crdt_stamps_read(pg_result_value(result, i, 1), &row->row) != CC_OK) {
+            return false;
+        }
+        for (uint32_t f = 0; f < described->n_fields; f++) {
+            row->row.registers[f].value = pg_result_value(result, i, (int)(2 + f));
+        }
+    }
+    return true;
+}
+
+static bool take_tombstones(struct merge *merge)
+{
+    const PGresult *result = merge->tombstones;
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct merge_table *table = find_table(merge, pg_result_value(result, i, 0));
+        struct cc_slice key = {0}, remains = {0};
+        if (table->table == NULL || pg_bytea_read(pg_result_value(result, i, 1), &merge->arena, &key) != CC_OK ||
+            pg_bytea_read(pg_result_value(result, i, 3), &merge->arena, &remains) != CC_OK) {
+            return false;
+        }
+        struct merge_row *row = find_row(merge, table, key);
+        if (row == NULL) {
+            continue;
+        }
+        row->had_tombstone = true;
+        if (!row->exists && crdt_remains_read(remains, &row->row) != CC_OK) {
+            return false;
+        }
+        if (clock_stamp_parse(pg_result_value(result, i, 2), &row->row.death) != CC_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void on_rows(void *context, uint64_t number, PGresult *result)
+{
+    struct merge *merge = context;
+    if (!pg_result_ok(result)) {
+        if (!pg_result_aborted(result)) {
+            note_error(merge, result);
+        }
+        PQclear(result);
+        return;
+    }
+    if (number == UINT64_MAX) {
+        merge->tombstones = result;
+    } else {
+        merge->row_results[number] = result;
+    }
+}
+
+static void on_read(void *context, uint64_t number)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (io_postgres_link_connection(merge->lane->link) == NULL) {
+        return;
+    }
+    if (merge->failed) {
+        attempt_failed(merge);
+        return;
+    }
+    size_t i = 0;
+    bool ok = true;
+    for (struct merge_table *table = merge->tables; ok && table != NULL; table = table->next, i++) {
+        ok = table->table == NULL || take_rows(table, merge->row_results[i]);
+    }
+    if (!ok || !take_tombstones(merge)) {
+        pg_lane_drop(merge->lane, "stamps or tombstones of a weak table are damaged", NULL);
+        return;
+    }
+    merge_sets(merge);
+    write_all(merge);
+}
+
+static void send_read(struct merge *merge, const struct merge_table *table, uint64_t number)
+{
+    const struct pg_table *described = table->table;
+    struct cc_buffer sql = {0};
+    struct cc_buffer source = {0};
+    struct pg_array *keys = cc_arena_array(&merge->arena, described->n_key, sizeof(*keys));
+    struct cc_slice *parameters = cc_arena_array(&merge->arena, described->n_key, sizeof(*parameters));
+    uint8_t *binary = cc_arena_array(&merge->arena, described->n_key, sizeof(*binary));
+    cc_buffer_append_text(&sql, "SELECT u.n, t._caucus::text");
+    for (uint32_t i = 0; i < described->n_fields; i++) {
+        cc_buffer_append_text(&sql, ", t.");
+        apply_sql_identifier(&sql, described->columns[described->fields[i]].name);
+    }
+    cc_buffer_append_text(&sql, " FROM ROWS FROM (");
+    for (uint32_t i = 0; i < described->n_key; i++) {
+        pg_array_init(&keys[i], PG_TEXT);
+        for (size_t r = 0; r < table->n_rows; r++) {
+            pg_array_put(&keys[i], table->rows[r]->values[i]);
+        }
+        parameters[i] = pg_array_slice(&keys[i]);
+        binary[i] = 1;
+        cc_buffer_printf(&sql, "%sunnest($%u::text[])", i == 0 ? "" : ", ", i + 1);
+        cc_buffer_printf(&source, "k%u, ", i);
+    }
+    cc_buffer_append_text(&sql, ") WITH ORDINALITY AS u(");
+    append(&sql, cc_buffer_slice(&source));
+    cc_buffer_append_text(&sql, "n) JOIN ");
+    append(&sql, described->name);
+    cc_buffer_append_text(&sql, " AS t ON ");
+    for (uint32_t i = 0; i < described->n_key; i++) {
+        const struct pg_column *column = &described->columns[described->key[i]];
+        cc_buffer_append_text(&sql, i == 0 ? "t." : " AND t.");
+        apply_sql_identifier(&sql, column->name);
+        cc_buffer_printf(&sql, " = u.k%u::%.*s", i, (int)column->type.n, (const char *)column->type.data);
+    }
+    struct io_postgres_query query = {.sql = cc_buffer_text(&sql), .n_parameters = described->n_key, .parameters = parameters, .binary = binary};
+    io_postgres_link_send(merge->lane->link, &query, on_rows, merge, number);
+    for (uint32_t i = 0; i < described->n_key; i++) {
+        pg_array_finish(&keys[i]);
+    }
+    cc_buffer_finish(&source);
+    cc_buffer_finish(&sql);
+}
+
+static void send_tombstones_read(struct merge *merge)
+{
+    struct pg_array tables, keys;
+    pg_array_init(&tables, PG_TEXT);
+    pg_array_init(&keys, PG_BYTEA);
+    for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        for (size_t i = 0; i < table->n_rows; i++) {
+            pg_array_put(&tables, table->name);
+            pg_array_put(&keys, table->rows[i]->key);
+        }
+    }
+    struct cc_slice parameters[2] = {pg_array_slice(&tables), pg_array_slice(&keys)};
+    struct io_postgres_query query = {.sql = "SELECT m.\"table\", m.key, m.death, m.remains FROM ROWS FROM (unnest($1::text[]), unnest($2::bytea[])) "
+                                             "AS u(t, k) JOIN caucus.tombstones m ON m.\"table\" = u.t AND m.key = u.k",
+                                      .n_parameters = 2,
+                                      .parameters = parameters,
+                                      .binary = (const uint8_t[]){1, 1}};
+    io_postgres_link_send(merge->lane->link, &query, on_rows, merge, UINT64_MAX);
+    pg_array_finish(&tables);
+    pg_array_finish(&keys);
+}
+
+static void read_all(struct merge *merge)
+{
+    struct pg_lane *lane = merge->lane;
+    collect_rows(merge);
+    pg_lane_must_text(lane, "BEGIN");
+    pg_lane_must_text(lane, "SET LOCAL session_replication_role = replica");
+    for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        merge->n_row_results++;
+    }
+    merge->row_results = cc_arena_array(&merge->arena, merge->n_row_results, sizeof(PGresult *));
+    uint64_t i = 0;
+    for (struct merge_table *table = merge->tables; table != NULL; table = table->next, i++) {
+        if (table->table != NULL) {
+            send_read(merge, table, i);
+        }
+    }
+    send_tombstones_read(merge);
+    io_postgres_link_sync(lane->link, on_read, merge, 0);
+}
+
+// -- Descriptions --------------------------------------------------------------------------------------------------------------
+
+static void on_described(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (!pg_result_ok(result) || pg_tables_take(merge->lane->postgres, merge->asked, merge->n_asked, result) != CC_OK) {
+        pg_lane_drop(merge->lane, "cannot describe tables", result);
+    }
+    PQclear(result);
+}
+
+static void on_described_sync(void *context, uint64_t number)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (io_postgres_link_connection(merge->lane->link) != NULL) {
+        read_all(merge);
+    }
+}
+
+static void attempt(struct merge *merge)
+{
+    size_t capacity = 0;
+    struct cc_slice *asked = NULL;
+    size_t n = 0;
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct crdt_change_set *set = &merge->sets[i].set;
+        for (uint32_t r = 0; !merge->sets[i].skipped && r < set->n_rows; r++) {
+            struct cc_slice name = set->rows[r].table;
+            bool known = pg_table_by_name(merge->lane->postgres, name) != NULL;
+            for (size_t a = 0; !known && a < n; a++) {
+                known = cc_slice_equal(asked[a], name);
+            }
+            if (!known) {
+                asked = cc_grow(asked, &capacity, n + 1, sizeof(*asked));
+                asked[n++] = name;
+            }
+        }
+    }
+    merge->asked = cc_arena_array(&merge->arena, n, sizeof(*merge->asked));
+    for (size_t i = 0; i < n; i++) {
+        merge->asked[i] = asked[i];
+    }
+    merge->n_asked = n;
+    free(asked);
+    if (n == 0) {
+        read_all(merge);
+        return;
+    }
+    pg_tables_ask(merge->lane, merge->asked, n, on_described, merge, 0);
+    io_postgres_link_sync(merge->lane->link, on_described_sync, merge, 0);
+}
+
+// -- The beginning ---------------------------------------------------------------------------------------------------------------
+
+static void read_set(struct merge *merge, uint32_t index, struct crdt_frontier *frontier)
+{
+    struct merge_set *set = &merge->sets[index];
+    set->bytes = merge->job->job.items[index];
+    if (crdt_change_set_read(set->bytes, &merge->job->arena, &set->set) != CC_OK) {
+        cc_log(CC_LOG_ERROR, "merge_failed", "text=%s", cc_log_quote("a change set cannot be decoded"));
+        set->set = (struct crdt_change_set){0};
+        set->skipped = true;
+        return;
+    }
+    // Held already, or not the next one of its origin.
+    set->skipped = set->set.sequence != crdt_frontier_get(frontier, set->set.origin) + 1 ||
+                   crdt_frontier_raise(frontier, set->set.origin, set->set.sequence) != CC_OK;
+}
+
+void pg_merge_start(struct pg_job *job)
+{
+    struct pg_lane *lane = job->lane;
+    struct merge *merge = cc_arena_alloc(&job->arena, sizeof(*merge));
+    merge->job = job;
+    merge->lane = lane;
+    merge->n = job->job.n_items;
+    merge->sets = cc_arena_array(&job->arena, merge->n, sizeof(*merge->sets));
+    cc_arena_init(&merge->arena);
+    job->state = merge;
+    job->dispose = dispose;
+    if (lane->in_transaction) { // executed writes that changed nothing may have left one
+        pg_lane_must_text(lane, "COMMIT");
+        lane->in_transaction = false;
+        pg_lane_settings_forget(lane);
+    }
+    struct crdt_frontier frontier = lane->frontier;
+    for (uint32_t i = 0; i < merge->n; i++) {
+        read_set(merge, i, &frontier);
+    }
+    next_attempt(merge);
+}

@@ -1,0 +1,176 @@
+// Values in PostgreSQL's own forms: see the header.
+#include "proxy/pg_value.h"
+
+#include <string.h>
+
+enum { ARRAY_HEAD_BYTES = 20, ARRAY_NULLS_AT = 4, ARRAY_COUNT_AT = 12 };
+
+static void put_be32(struct cc_buffer *out, uint32_t value)
+{
+    uint8_t bytes[4] = {(uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8), (uint8_t)value};
+    cc_buffer_append(out, bytes, sizeof(bytes));
+}
+
+static void set_be32(uint8_t *at, uint32_t value)
+{
+    at[0] = (uint8_t)(value >> 24);
+    at[1] = (uint8_t)(value >> 16);
+    at[2] = (uint8_t)(value >> 8);
+    at[3] = (uint8_t)value;
+}
+
+void pg_array_init(struct pg_array *array, enum pg_type type)
+{
+    *array = (struct pg_array){.type = type};
+    put_be32(&array->bytes, 1); // dimensions
+    put_be32(&array->bytes, 0); // has NULLs
+    put_be32(&array->bytes, type);
+    put_be32(&array->bytes, 0); // elements
+    put_be32(&array->bytes, 1); // lower bound
+}
+
+void pg_array_finish(struct pg_array *array)
+{
+    cc_buffer_finish(&array->bytes);
+}
+
+void pg_array_put(struct pg_array *array, struct cc_slice value)
+{
+    array->n++;
+    if (value.data == NULL) {
+        array->has_null = true;
+        put_be32(&array->bytes, UINT32_MAX);
+        return;
+    }
+    put_be32(&array->bytes, (uint32_t)value.n);
+    cc_buffer_append(&array->bytes, value.data, value.n);
+}
+
+void pg_array_put_int8(struct pg_array *array, int64_t value)
+{
+    array->n++;
+    put_be32(&array->bytes, 8);
+    put_be32(&array->bytes, (uint32_t)((uint64_t)value >> 32));
+    put_be32(&array->bytes, (uint32_t)(uint64_t)value);
+}
+
+struct cc_slice pg_array_slice(struct pg_array *array)
+{
+    set_be32(array->bytes.data + ARRAY_NULLS_AT, array->has_null);
+    set_be32(array->bytes.data + ARRAY_COUNT_AT, array->n);
+    return cc_buffer_slice(&array->bytes);
+}
+
+// A quoted field from its opening quote on: quotes and backslashes inside are doubled (or escaped by a backslash).
+static enum cc_status read_quoted(struct cc_slice text, size_t *at, struct cc_arena *arena, struct cc_slice *field_out)
+{
+    uint8_t *bytes = cc_arena_alloc(arena, text.n - *at + 1);
+    size_t n = 0;
+    for (size_t i = *at + 1; i < text.n; i++) {
+        uint8_t c = text.data[i];
+        bool has_next = i + 1 < text.n;
+        if (c == '"' && !(has_next && text.data[i + 1] == '"')) {
+            *at = i + 1;
+            *field_out = cc_slice_of(bytes, n);
+            return CC_OK;
+        }
+        if ((c == '"' || c == '\\') && has_next) {
+            c = text.data[++i];
+        }
+        bytes[n++] = c;
+    }
+    return CC_MALFORMED;
+}
+
+static enum cc_status read_field(struct cc_slice text, size_t *at, struct cc_arena *arena, struct cc_slice *field_out)
+{
+    if (*at < text.n && text.data[*at] == '"') {
+        return read_quoted(text, at, arena, field_out);
+    }
+    size_t start = *at;
+    while (*at < text.n && text.data[*at] != ',' && text.data[*at] != ')') {
+        (*at)++;
+    }
+    *field_out = *at == start ? (struct cc_slice){0} : cc_slice_of(text.data + start, *at - start);
+    return CC_OK;
+}
+
+enum cc_status pg_record_read(struct cc_slice text, struct cc_arena *arena, struct cc_slice *fields_out, size_t n)
+{
+    if (text.n < 2 || text.data[0] != '(') {
+        return CC_MALFORMED;
+    }
+    if (n == 0) {
+        return text.n == 2 && text.data[1] == ')' ? CC_OK : CC_INVALID;
+    }
+    size_t at = 1;
+    for (size_t i = 0; i < n; i++) {
+        enum cc_status status = read_field(text, &at, arena, &fields_out[i]);
+        if (status != CC_OK) {
+            return status;
+        }
+        if (at >= text.n) {
+            return CC_MALFORMED;
+        }
+        bool last = i + 1 == n;
+        if (text.data[at] != (last ? ')' : ',')) {
+            return CC_INVALID;
+        }
+        at++;
+    }
+    return at == text.n ? CC_OK : CC_MALFORMED;
+}
+
+static int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+enum cc_status pg_bytea_read(struct cc_slice text, struct cc_arena *arena, struct cc_slice *bytes_out)
+{
+    if (text.n < 2 || text.n % 2 != 0 || memcmp(text.data, "\\x", 2) != 0) {
+        return CC_MALFORMED;
+    }
+    size_t n = text.n / 2 - 1;
+    uint8_t *bytes = cc_arena_alloc(arena, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        int high = hex_digit(text.data[2 + 2 * i]);
+        int low = hex_digit(text.data[3 + 2 * i]);
+        if (high < 0 || low < 0) {
+            return CC_MALFORMED;
+        }
+        bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    *bytes_out = cc_slice_of(bytes, n);
+    return CC_OK;
+}
+
+enum cc_status pg_int8_read(struct cc_slice text, int64_t *value_out)
+{
+    bool negative = text.n > 0 && text.data[0] == '-';
+    size_t i = negative;
+    if (i == text.n) {
+        return CC_MALFORMED;
+    }
+    int64_t value = 0;
+    for (; i < text.n; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9') {
+            return CC_MALFORMED;
+        }
+        int digit = text.data[i] - '0';
+        if (__builtin_mul_overflow(value, 10, &value) || __builtin_sub_overflow(value, digit, &value)) {
+            return CC_MALFORMED;
+        }
+    }
+    if (!negative && __builtin_sub_overflow(0, value, &value)) {
+        return CC_MALFORMED;
+    }
+    *value_out = value;
+    return CC_OK;
+}
