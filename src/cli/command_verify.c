@@ -1,0 +1,282 @@
+// caucus verify: whether all replicas hold the same rows, table by table.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "cli/replicas.h"
+
+enum { DIGEST_MS = 120 * 1000, PAUSE_MS = 200 };
+
+static const struct cli_option options[] = {
+    CLI_REPLICAS_OPTIONS,
+    {.name = "wait",
+     .argument = "SECONDS",
+     .fallback = "30",
+     .help = "How long to wait for replicas that are still moving, in all."},
+    {.name = "json", .help = "One JSON document: a list with each table's result and the digests."},
+};
+
+enum verdict { VERDICT_EQUAL, VERDICT_DIFFERENT, VERDICT_MOVING, VERDICT_UNREACHABLE, VERDICT_FAILED };
+
+struct comparison {
+    enum verdict verdict;
+    json_t *digests[CC_REPLICAS_MAX]; // NULL: no answer
+    char text[600];                   // what is wrong
+};
+
+static const char *verdict_name(enum verdict verdict)
+{
+    switch (verdict) {
+    case VERDICT_EQUAL:
+        return "equal";
+    case VERDICT_DIFFERENT:
+        return "DIFFERENT";
+    case VERDICT_MOVING:
+        return "still moving";
+    case VERDICT_UNREACHABLE:
+        return "unreachable";
+    case VERDICT_FAILED:
+        return "failed";
+    }
+    return "";
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static bool same(const json_t *a, const json_t *b, const char *name)
+{
+    return json_equal(json_object_get(a, name), json_object_get(b, name)) == 1;
+}
+
+// Digests say something about each other only at the same point.
+static bool same_point(const json_t *a, const json_t *b)
+{
+    return same(a, b, "consistency") && same(a, b, "index") && same(a, b, "frontier");
+}
+
+static void clear(struct comparison *comparison)
+{
+    for (size_t i = 0; i < CC_REPLICAS_MAX; i++) {
+        json_decref(comparison->digests[i]);
+    }
+    *comparison = (struct comparison){0};
+}
+
+static void judge(const struct cli_replicas *replicas, struct comparison *comparison)
+{
+    comparison->verdict = VERDICT_EQUAL;
+    for (size_t i = 1; i < replicas->n; i++) {
+        const json_t *first = comparison->digests[0], *other = comparison->digests[i];
+        if (!same_point(first, other)) {
+            comparison->verdict = VERDICT_MOVING;
+            (void)snprintf(comparison->text, sizeof(comparison->text), "replicas %u and %u are not at the same point",
+                           replicas->ids[0], replicas->ids[i]);
+            return;
+        }
+        if (!same(first, other, "digest") || !same(first, other, "rows")) {
+            comparison->verdict = VERDICT_DIFFERENT;
+            (void)snprintf(comparison->text, sizeof(comparison->text),
+                           "replica %u has %lld rows, replica %u has %lld, digests %s", replicas->ids[0],
+                           (long long)json_integer_value(json_object_get(first, "rows")), replicas->ids[i],
+                           (long long)json_integer_value(json_object_get(other, "rows")),
+                           same(first, other, "digest") ? "equal" : "differ");
+            return;
+        }
+    }
+}
+
+static void compare_once(const struct cli_replicas *replicas, const char *table, struct comparison *comparison)
+{
+    struct cc_buffer path = {0};
+    struct http_response responses[CC_REPLICAS_MAX];
+    clear(comparison);
+    cc_buffer_append_text(&path, "/_caucus/digest?table=");
+    http_put_encoded(&path, table);
+    cli_replicas_get(replicas, cc_buffer_text(&path), DIGEST_MS, responses);
+    cc_buffer_finish(&path);
+    bool complete = true;
+    for (size_t i = 0; i < replicas->n; i++) {
+        comparison->digests[i] = responses[i].status == 200 ? http_response_json(&responses[i]) : NULL;
+        if (comparison->digests[i] == NULL && complete) {
+            complete = false;
+            bool definite = responses[i].status >= 400 && responses[i].status < 500;
+            comparison->verdict = definite ? VERDICT_FAILED : VERDICT_UNREACHABLE;
+            (void)snprintf(comparison->text, sizeof(comparison->text), "replica %u: %s", replicas->ids[i],
+                           http_response_problem(&responses[i]));
+        }
+        http_response_finish(&responses[i]);
+    }
+    if (complete) {
+        judge(replicas, comparison);
+    }
+}
+
+static void show_progress(const char *table, const struct comparison *comparison)
+{
+    if (isatty(STDERR_FILENO)) {
+        (void)fprintf(stderr, "\r\033[K%s: %s", table, comparison->text);
+        (void)fflush(stderr);
+    }
+}
+
+static void end_progress(void)
+{
+    if (isatty(STDERR_FILENO)) {
+        (void)fprintf(stderr, "\r\033[K");
+    }
+}
+
+static void compare(const struct cli_replicas *replicas, const char *table, uint64_t give_up_ms,
+                    struct comparison *comparison)
+{
+    for (;;) {
+        compare_once(replicas, table, comparison);
+        bool may_change = comparison->verdict == VERDICT_MOVING || comparison->verdict == VERDICT_UNREACHABLE ||
+                          comparison->verdict == VERDICT_FAILED;
+        if (!may_change || now_ms() >= give_up_ms) {
+            break;
+        }
+        show_progress(table, comparison);
+        struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+        (void)nanosleep(&pause, NULL);
+    }
+    end_progress();
+}
+
+static void print_result(const char *table, const struct cli_replicas *replicas, const struct comparison *comparison,
+                         json_t *list)
+{
+    if (list == NULL) {
+        const json_t *first = comparison->digests[0];
+        const char *consistency = json_string_value(json_object_get(first, "consistency"));
+        bool equal = comparison->verdict == VERDICT_EQUAL;
+        (void)printf("%-30s %-7s ", table, consistency == NULL ? "" : consistency);
+        if (equal) {
+            (void)printf("equal, %lld rows\n", (long long)json_integer_value(json_object_get(first, "rows")));
+        } else {
+            (void)printf("%s: %s\n", verdict_name(comparison->verdict), comparison->text);
+        }
+        return;
+    }
+    json_t *digests = json_object();
+    for (size_t i = 0; i < replicas->n; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof(id), "%u", replicas->ids[i]);
+        json_object_set_new(digests, id,
+                            comparison->digests[i] == NULL ? json_null() : json_incref(comparison->digests[i]));
+    }
+    json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:o}", "table", table, "result",
+                                          verdict_name(comparison->verdict), "reason",
+                                          comparison->text[0] == '\0' ? NULL : comparison->text, "replicas", digests));
+}
+
+static enum cli_exit worse(enum cli_exit a, enum verdict verdict)
+{
+    switch (verdict) {
+    case VERDICT_EQUAL:
+        return a;
+    case VERDICT_DIFFERENT:
+        return CLI_CORRUPT;
+    case VERDICT_MOVING:
+    case VERDICT_UNREACHABLE:
+    case VERDICT_FAILED:
+        return a == CLI_CORRUPT ? a : CLI_REFUSED;
+    }
+    return a;
+}
+
+// "schema.name" of every table that any replica knows, each once. NULL with a message when one does not answer.
+static json_t *list_tables(const struct cli_replicas *replicas)
+{
+    struct http_response responses[CC_REPLICAS_MAX];
+    json_t *names = json_object(); // a set, in order
+    cli_replicas_get(replicas, "/_caucus/tables", 10000, responses);
+    for (size_t i = 0; i < replicas->n; i++) {
+        json_t *tables = responses[i].status == 200 ? http_response_json(&responses[i]) : NULL;
+        if (tables == NULL && names != NULL) {
+            (void)cli_fail(CLI_REFUSED, "replica %u (%s): %s", replicas->ids[i], replicas->urls[i],
+                           http_response_problem(&responses[i]));
+            json_decref(names);
+            names = NULL;
+        }
+        for (size_t k = 0; k < json_array_size(tables) && names != NULL; k++) {
+            const json_t *table = json_array_get(tables, k);
+            struct cc_buffer name = {0};
+            cc_buffer_printf(&name, "%s.%s", json_string_value(json_object_get(table, "schema")),
+                             json_string_value(json_object_get(table, "name")));
+            json_object_set_new(names, cc_buffer_text(&name), json_true());
+            cc_buffer_finish(&name);
+        }
+        json_decref(tables);
+        http_response_finish(&responses[i]);
+    }
+    return names;
+}
+
+static enum cli_exit verify(const struct cli_replicas *replicas, uint32_t wait_s, json_t *list)
+{
+    json_t *tables = list_tables(replicas);
+    if (tables == NULL) {
+        return CLI_REFUSED;
+    }
+    enum cli_exit code = CLI_OK;
+    uint64_t give_up_ms = now_ms() + wait_s * 1000ull;
+    const char *table = NULL;
+    json_t *unused = NULL;
+    json_object_foreach(tables, table, unused)
+    {
+        struct comparison comparison = {0};
+        compare(replicas, table, give_up_ms, &comparison);
+        print_result(table, replicas, &comparison, list);
+        code = worse(code, comparison.verdict);
+        clear(&comparison);
+    }
+    json_decref(tables);
+    return code;
+}
+
+static enum cli_exit run(const struct cli_arguments *arguments)
+{
+    uint32_t wait_s = 0;
+    if (!cli_number(arguments, "wait", 0, 86400, &wait_s)) {
+        return CLI_USAGE;
+    }
+    struct cli_replicas replicas;
+    enum cli_exit code = cli_replicas_find(arguments, &replicas);
+    if (code != CLI_OK) {
+        return code;
+    }
+    json_t *list = cli_is_given(arguments, "json") ? json_array() : NULL;
+    code = verify(&replicas, wait_s, list);
+    if (list != NULL) {
+        char *text = json_dumps(list, JSON_INDENT(2));
+        (void)puts(text);
+        free(text);
+        json_decref(list);
+    } else if (code == CLI_OK) {
+        (void)printf("all %zu replicas hold the same rows\n", replicas.n);
+    }
+    cli_replicas_finish(&replicas);
+    return code;
+}
+
+const struct cli_command command_verify = {
+    .name = "verify",
+    .summary = "Whether all replicas hold the same rows.",
+    .description = "Compares a digest of every table between all replicas: of strong tables at the same index of the "
+                   "log, of weak tables at\n"
+                   "the same frontier. Replicas that are still catching up are asked again.\n"
+                   "Exit code 0: all equal; 65: a table differs; 69: a replica does not answer, or they were never at "
+                   "the same point.",
+    .options = options,
+    .n_options = sizeof(options) / sizeof(options[0]),
+    .run = run,
+};
