@@ -60,6 +60,13 @@ static void settle_restored(struct raft *raft)
     raft->persisted_index = raft->handed_index;
 }
 
+void raft_restore_hard_state(struct raft *raft, struct raft_hard_state hard_state)
+{
+    raft->term = hard_state.term;
+    raft->vote = hard_state.vote;
+    raft->identity_out.term = hard_state.term;
+}
+
 enum cc_status raft_restore_entry(struct raft *raft, const struct raft_entry *entry)
 {
     assert(!raft->started);

@@ -63,7 +63,6 @@ struct node *node_create(const struct node_options *options)
             node->peers[node->n_peers++].id = id;
         }
     }
-    raft_set_eligible(node->raft, 0, false); // until the database is up
     weak_init(node);
     return node;
 }
@@ -141,6 +140,7 @@ void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms)
 {
     node->started = true;
     node->time = (struct node_time){now_us, wall_ms};
+    raft_set_eligible(node->raft, now_us, false); // until the database is up
     raft_tick(node->raft, now_us);
 }
 
