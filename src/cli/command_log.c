@@ -79,6 +79,8 @@ static enum cli_exit verify(const char *directory, bool as_json)
     enum cli_exit code = CLI_OK;
     if (status == CC_IO) {
         code = cli_fail(CLI_IO, "%s: %s", directory, io_disk_problem(disk));
+    } else if (status == CC_OK && report.n_segments == 0) {
+        code = cli_fail(CLI_IO, "%s: there is no log", directory);
     } else {
         (as_json ? print_json : print_text)(directory, status, &state, &report);
         code = status == CC_OK ? CLI_OK : CLI_CORRUPT;
