@@ -174,12 +174,12 @@ static void commit_open_transaction(struct node *node)
 // True when the write needs no execution: it was executed before, or nobody can tell, or its plan is out of date.
 static bool settle_without_executing(struct node *node, struct pending *pending)
 {
+    const struct executed *executed = forward_executed(node, pending->id);
+    if (executed != NULL) {
+        forward_finish(node, pending, cc_blob_slice(executed->outcome), executed->index);
+        return true;
+    }
     if (pending->uncertain) {
-        const struct executed *executed = forward_executed(node, pending->id);
-        if (executed != NULL) {
-            forward_finish(node, pending, cc_blob_slice(executed->outcome), executed->index);
-            return true;
-        }
         if (pending->hlc <= node->forgotten_hlc) {
             forward_finish(node, pending, node_unknown(node), 0);
             return true;

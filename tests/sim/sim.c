@@ -165,6 +165,7 @@ static void handle_next(struct sim *sim)
     sim->now_us = event->at_us;
     if (replica == NULL || replica->life == event->life) {
         sim->step++;
+        sim->counters.events++;
         event->run(sim, event);
     }
     event_free(event);
