@@ -41,7 +41,7 @@ const char rest_catalog_sql[] =
     // Whatever may change other rows than a statement's RETURNING tells. Bits of tgtype: 4 INSERT, 8 DELETE, 16 UPDATE.
     "trigger AS (SELECT t.tgrelid, bool_or(t.tgtype & 4 <> 0) AS on_insert, bool_or(t.tgtype & 16 <> 0) AS on_update,\n"
     "    bool_or(t.tgtype & 8 <> 0) AS on_delete\n"
-    "  FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgname !~ '^caucus_' GROUP BY t.tgrelid),\n"
+    "  FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgname !~ '^!?caucus_' GROUP BY t.tgrelid),\n"
     "rule AS (SELECT w.ev_class, bool_or(w.ev_type = '3') AS on_insert, bool_or(w.ev_type = '2') AS on_update,\n"
     "    bool_or(w.ev_type = '4') AS on_delete FROM pg_rewrite w WHERE w.ev_type <> '1' AND w.ev_enabled <> 'D' GROUP BY w.ev_class),\n"
     "cascade AS (SELECT k.confrelid, bool_or(k.confupdtype IN ('c', 'n', 'd')) AS on_update, bool_or(k.confdeltype IN ('c', 'n', 'd')) AS on_delete\n"
@@ -96,7 +96,7 @@ const char rest_catalog_sql[] =
     "  'functions', coalesce((SELECT list FROM functions), '[]'),\n"
     "  'has_deferrable', EXISTS (SELECT FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace\n"
     "      WHERE k.condeferrable AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'caucus'))\n"
-    "    OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgdeferrable AND NOT t.tgisinternal AND t.tgname !~ '^caucus_'),\n"
+    "    OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgdeferrable AND NOT t.tgisinternal AND t.tgname !~ '^!?caucus_'),\n"
     "  'has_sequences', EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace\n"
     "      WHERE c.relkind = 'S' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'caucus'))\n"
     ")::text";

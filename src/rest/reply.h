@@ -29,6 +29,9 @@ void rest_reply_error(int status, const char *code, const char *message, const c
 void rest_reply_refuse(const struct rest_error *error, int status, struct cc_arena *arena, struct rest_reply *reply_out);
 void rest_reply_add_header(struct rest_reply *reply, struct cc_arena *arena, const char *name, const char *value); // value is copied
 
+// Affected rows of a REST_CALL: its one result row (tag 'C') has them in the first line of the body. For single and rows_max.
+uint64_t rest_call_rows(struct cc_slice body);
+
 // Outcomes that the executor makes after it has run a statement and before it lets it stand: nothing changed.
 void rest_outcome_not_single(uint64_t n_rows, struct cc_arena *arena, struct rest_outcome *outcome_out);   // statement.single
 void rest_outcome_too_many(uint64_t n_rows, struct cc_arena *arena, struct rest_outcome *outcome_out);     // statement.rows_max

@@ -1,0 +1,143 @@
+// Payload: the rows that a write brings, checked against the catalog.
+#include "rest/plan_internal.h"
+
+#include <string.h>
+
+static bool is_json_type(struct cc_slice type)
+{
+    while (type.n > 0 && type.data[type.n - 1] == ' ') {
+        type.n--;
+    }
+    return type.n == 0 || rest_text_equal_fold(type, "application/json") || rest_text_equal_fold(type, "application/vnd.pgrst.object+json")
+        || rest_text_equal_fold(type, "application/vnd.pgrst.array+json");
+}
+
+static bool check_content_type(struct planner *planner)
+{
+    struct cc_slice type = rest_request_header(planner->request, "Content-Type");
+    const uint8_t *end = type.n == 0 ? NULL : memchr(type.data, ';', type.n);
+    struct cc_slice essence = end == NULL ? type : cc_slice_of(type.data, (size_t)(end - type.data));
+    if (is_json_type(essence)) {
+        return true;
+    }
+    return plan_refuse(planner, REST_BODY, plan_text(planner, "Content-Type not acceptable: %.*s", (int)type.n, (const char *)type.data), NULL, NULL);
+}
+
+bool plan_body_scan(struct planner *planner, struct rest_json *out)
+{
+    if (!check_content_type(planner)) {
+        return false;
+    }
+    // A copy, because the plan outlives the request.
+    struct cc_slice body = cc_arena_slice(planner->arena, planner->request->body);
+    const char *reason = NULL;
+    enum cc_status status = rest_json_scan(body, planner->arena, out, &reason);
+    if (status != CC_OK) {
+        return plan_refuse(planner, REST_BODY, "Empty or invalid json", body.n == 0 ? NULL : reason, NULL);
+    }
+    return true;
+}
+
+// ---- columns
+
+static bool missing_column(struct planner *planner, const struct rest_table *table, struct cc_slice name)
+{
+    return plan_missing(planner, REST_NO_COLUMN,
+                        plan_text(planner, "Could not find the '%.*s' column of '%s' in the schema cache", (int)name.n, (const char *)name.data,
+                                  table->name),
+                        NULL, NULL);
+}
+
+static bool add_column(struct planner *planner, const struct rest_table *table, struct cc_slice name, struct plan_payload *out)
+{
+    int32_t column = rest_table_column(table, name);
+    if (column < 0) {
+        return missing_column(planner, table, name);
+    }
+    for (uint32_t i = 0; i < out->n_columns; i++) {
+        if (out->columns[i] == (uint32_t)column) {
+            return true;
+        }
+    }
+    out->columns[out->n_columns++] = (uint32_t)column;
+    return true;
+}
+
+static bool read_columns(struct planner *planner, const struct rest_table *table, const struct rest_json *json, struct plan_payload *out)
+{
+    const struct rest_query *query = &planner->query;
+    uint32_t n = query->has_columns ? query->n_columns : json->n_members;
+    out->columns = cc_arena_array(planner->arena, n, sizeof(*out->columns));
+    for (uint32_t i = 0; i < n; i++) {
+        if (!add_column(planner, table, query->has_columns ? query->columns[i] : json->members[i].key, out)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool plan_payload_read(struct planner *planner, const struct rest_table *table, struct plan_payload *out)
+{
+    struct rest_json json;
+    *out = (struct plan_payload){.missing_default = planner->preferences.missing == REST_MISSING_DEFAULT};
+    if (!plan_body_scan(planner, &json)) {
+        return false;
+    }
+    bool is_array = json.value.kind == REST_JSON_ARRAY;
+    if (!(is_array && json.objects_only) && json.value.kind != REST_JSON_OBJECT) {
+        return plan_refuse(planner, REST_BODY, "Empty or invalid json", "The body must be an object or an array of objects.", NULL);
+    }
+    if (is_array && !json.uniform && !planner->query.has_columns) {
+        return plan_refuse(planner, REST_BODY, "All object keys must match", NULL, NULL);
+    }
+    out->n_rows = is_array ? json.n_elements : 1;
+    out->bulk = out->n_rows > 1;
+    out->raw = json.value.raw;
+    out->n_members = json.n_members;
+    out->members = json.members;
+    return read_columns(planner, table, &json, out);
+}
+
+// ---- values
+
+static bool keeps_json(const char *base_type)
+{
+    return strcmp(base_type, "json") == 0 || strcmp(base_type, "jsonb") == 0;
+}
+
+// Arrays and composites from JSON arrays and objects: PostgreSQL's own conversion.
+static void put_converted(struct planner *planner, const char *type, const struct rest_json_value *value)
+{
+    struct cc_buffer wrapped = {0};
+    cc_buffer_append_text(&wrapped, "{\"v\":");
+    cc_buffer_append_slice(&wrapped, value->raw);
+    cc_buffer_append_text(&wrapped, "}");
+    rest_sql_text(&planner->sql, "(SELECT v FROM json_to_record(");
+    rest_sql_parameter(&planner->sql, cc_slice_of(cc_arena_text_n(planner->arena, wrapped.data, wrapped.n), wrapped.n));
+    rest_sql_text(&planner->sql, "::json) AS _(v ");
+    rest_sql_text(&planner->sql, type);
+    rest_sql_text(&planner->sql, "))");
+    cc_buffer_finish(&wrapped);
+}
+
+void plan_put_value(struct planner *planner, const char *type, const char *base_type, const struct rest_json_value *value)
+{
+    bool nested = value->kind == REST_JSON_ARRAY || value->kind == REST_JSON_OBJECT;
+    if (value->kind != REST_JSON_NULL && keeps_json(base_type)) {
+        rest_sql_parameter(&planner->sql, value->raw);
+    } else if (nested && strcmp(base_type, "text") != 0) {
+        put_converted(planner, type, value);
+    } else {
+        rest_sql_parameter(&planner->sql, rest_json_text(value, planner->arena));
+    }
+}
+
+void plan_put_payload_value(struct planner *planner, const struct rest_table *table, const struct plan_payload *payload, uint32_t column)
+{
+    const struct rest_json_member *member = rest_json_find(payload->n_members, payload->members, table->columns[column].name);
+    if (member != NULL) {
+        plan_put_value(planner, table->columns[column].type, table->columns[column].base_type, &member->value);
+    } else {
+        rest_sql_text(&planner->sql, payload->missing_default ? "DEFAULT" : "NULL");
+    }
+}

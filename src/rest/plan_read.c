@@ -1,0 +1,96 @@
+// Reads: GET and HEAD of a relation as one statement.
+#include "rest/plan_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool take_number(const char **at, int64_t *out)
+{
+    if (**at < '0' || **at > '9') {
+        return false;
+    }
+    char *end = NULL;
+    long long value = strtoll(*at, &end, 10);
+    *at = end;
+    *out = value > INT64_MAX / 4 ? INT64_MAX / 4 : value;
+    return true;
+}
+
+// "a-b" or "a-"; anything else is ignored.
+static bool read_range(struct planner *planner, int64_t *first, int64_t *last)
+{
+    struct cc_slice header = rest_request_header(planner->request, "Range");
+    const char *at = cc_arena_text_n(planner->arena, header.data, header.n);
+    if (!take_number(&at, first) || *at != '-') {
+        return false;
+    }
+    at++;
+    *last = INT64_MAX / 4;
+    return *at == '\0' || (take_number(&at, last) && *at == '\0');
+}
+
+bool plan_read_range(struct planner *planner, struct plan_node *root)
+{
+    int64_t first = 0;
+    int64_t last = 0;
+    bool is_get = cc_slice_equal_text(planner->request->method, "GET");
+    if (is_get && read_range(planner, &first, &last)) {
+        if (first > last) {
+            return plan_refuse(planner, REST_RANGE, "Requested range not satisfiable",
+                               "The lower boundary must be lower than or equal to the upper boundary in the Range header.", NULL);
+        }
+        int64_t end = root->has_limit ? root->offset + root->limit - 1 : INT64_MAX / 4;
+        end = end < last ? end : last;
+        root->offset = root->offset > first ? root->offset : first;
+        root->has_limit = root->has_limit || end < INT64_MAX / 4;
+        root->limit = end < root->offset ? 0 : end - root->offset + 1;
+    }
+    planner->plan->facts.offset = root->offset;
+    return true;
+}
+
+static bool put_total(struct planner *planner)
+{
+    const struct plan_node *root = planner->root;
+    if (planner->preferences.count == REST_COUNT_NONE) {
+        rest_sql_text(&planner->sql, "NULL::bigint");
+        return true;
+    }
+    if (!root->has_limit && root->offset == 0) {
+        rest_sql_text(&planner->sql, "count(*)"); // the page is all
+        return true;
+    }
+    return plan_put_count(planner, root);
+}
+
+bool plan_read(struct planner *planner)
+{
+    struct rest_plan *plan = planner->plan;
+    plan->kind = REST_PLAN_READ;
+    plan->statement.kind = REST_READ;
+    plan->facts.wants_body = !plan->facts.head;
+    const struct rest_table *table = rest_catalog_table(planner->catalog, planner->schema, planner->relation);
+    if (!plan_tree_create(planner, table) || !plan_read_range(planner, planner->root)) {
+        return false;
+    }
+    if (plan->facts.format == REST_FORMAT_CSV) {
+        plan->facts.csv_header = plan_csv_header(planner, planner->root);
+    }
+    rest_sql_text(&planner->sql, "SELECT (SELECT applied FROM caucus.applied), count(*), ");
+    if (!put_total(planner)) {
+        return false;
+    }
+    rest_sql_text(&planner->sql, ", ");
+    if (plan->facts.head) {
+        rest_sql_text(&planner->sql, "NULL::text");
+    } else {
+        plan_put_aggregate(planner);
+    }
+    rest_sql_text(&planner->sql, ", NULL::text, NULL::text FROM (");
+    if (!plan_put_select(planner, planner->root)) {
+        return false;
+    }
+    rest_sql_text(&planner->sql, ") r");
+    plan_take_sql(planner);
+    return true;
+}
