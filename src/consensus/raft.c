@@ -16,6 +16,9 @@ struct raft *raft_create(const struct raft_options *options, struct raft_hard_st
     assert(options->election_us > 0 && options->heartbeat_us > 0 && options->heartbeat_us < options->election_us);
     struct raft *raft = cc_alloc(sizeof(*raft));
     raft->options = *options;
+    if (raft->options.cache_bytes_max == 0) {
+        raft->options.cache_bytes_max = CC_LOG_CACHE_BYTES_MAX;
+    }
     raft->term = hard_state.term;
     raft->vote = hard_state.vote;
     raft->eligible = true;
@@ -150,7 +153,7 @@ void raft_evict(struct raft *raft)
     struct raft_log *log = &raft->log;
     while (log->n > 0 && log->cache_first <= raft->persisted_index) {
         bool needed = log->cache_first > raft->released || log->cache_first >= needed_from;
-        size_t limit = needed ? CC_LOG_CACHE_BYTES_MAX : RAFT_RECENT_BYTES_MAX;
+        size_t limit = raft->options.cache_bytes_max / (needed ? 1 : RAFT_RECENT_PART);
         if (log->cache_bytes <= limit) {
             break;
         }

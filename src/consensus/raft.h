@@ -48,6 +48,7 @@ struct raft_options {
     uint64_t election_us;  // minimum election timeout; drawn from [1, 2) times this, biased by rank
     uint64_t heartbeat_us;
     uint64_t seed;         // another one at every start: also read requests are numbered from it
+    size_t cache_bytes_max; // payloads kept in memory; 0: CC_LOG_CACHE_BYTES_MAX
     uint32_t rank;         // 0: first in line. Rank r waits r/n_members of election_us longer
 };
 

@@ -17,12 +17,11 @@
 enum {
     RAFT_READ_ROUNDS_MAX = 16,                               // rounds of reads not yet answered
     RAFT_UNCOMMITTED_BYTES_MAX = CC_LOG_CACHE_BYTES_MAX / 2, // proposals not yet committed
-    RAFT_RECENT_BYTES_MAX = CC_LOG_CACHE_BYTES_MAX / 64,     // entries kept in memory that nobody is known to need
+    RAFT_RECENT_PART = 64, // of the cache, for entries that nobody is known to need
 };
 
 static const uint64_t raft_term_jump_max = UINT64_C(1) << 32; // a peer further ahead than this is broken
 
-static_assert(RAFT_RECENT_BYTES_MAX < RAFT_UNCOMMITTED_BYTES_MAX, "recent entries are the smaller part of the cache");
 static_assert((int)CC_ENTRY_BYTES_MAX < (int)RAFT_UNCOMMITTED_BYTES_MAX, "the largest entry can be proposed");
 
 enum raft_ballot { RAFT_BALLOT_NONE, RAFT_BALLOT_GRANTED, RAFT_BALLOT_REFUSED };

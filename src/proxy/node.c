@@ -44,6 +44,9 @@ struct node *node_create(const struct node_options *options)
     if (node->options.batch_operations_max == 0) {
         node->options.batch_operations_max = CC_BATCH_OPERATIONS_MAX;
     }
+    if (node->options.own_changes_bytes_max == 0) {
+        node->options.own_changes_bytes_max = NODE_OWN_CHANGES_BYTES_MAX;
+    }
     if (node->options.frontier_interval_us == 0) {
         node->options.frontier_interval_us = 1000 * 1000;
     }

@@ -23,6 +23,7 @@ struct node_options {
     uint64_t request_window_us;       // how long executed request ids are remembered for internal retries
     struct cc_slice facts_of_database; // version, encoding, collation: compared with the peers' (opaque bytes, equal or refused)
     uint32_t batch_operations_max;    // default CC_BATCH_OPERATIONS_MAX
+    size_t own_changes_bytes_max;     // own weak change sets kept in memory; default 64 MB
 };
 
 struct node;

@@ -41,7 +41,7 @@ static struct own_change *own_find(struct node *node, uint64_t sequence)
 static void own_trim(struct node *node, bool only_committed)
 {
     struct weak *weak = &node->weak;
-    while (weak->own_bytes > NODE_OWN_CHANGES_BYTES_MAX && weak->own_head < weak->own.n) {
+    while (weak->own_bytes > node->options.own_changes_bytes_max && weak->own_head < weak->own.n) {
         struct own_change *oldest = &weak->own.at[weak->own_head];
         if (only_committed && oldest->sequence > own_committed(node)) {
             break;
