@@ -70,7 +70,8 @@ static json_t *rows_of(const char *what, enum caucus_status status, struct caucu
 static void print_value(const json_t *row, const char *name, int width)
 {
     const json_t *value = json_object_get(row, name);
-    char *text = json_is_string(value) || value == NULL || json_is_null(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+    char *text =
+        json_is_string(value) || value == NULL || json_is_null(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
     const char *shown = text != NULL ? text : json_is_string(value) ? json_string_value(value) : "";
     printf("%-*s ", width, shown);
     free(text);
@@ -241,7 +242,8 @@ static int hello(struct caucus *client, const char *name, const char *status_tex
 {
     char id[37];
     uuid_of(name, id);
-    json_t *row = json_pack("{s:s, s:s, s:s, s:s}", "user_id", id, "name", name, "status", status_text, "seen_at", "now");
+    json_t *row =
+        json_pack("{s:s, s:s, s:s, s:s}", "user_id", id, "name", name, "status", status_text, "seen_at", "now");
     char *body = row != NULL ? json_dumps(row, 0) : NULL;
     json_decref(row);
     if (body == NULL) {

@@ -21,19 +21,19 @@ enum caucus_status {
     CAUCUS_OK,          // answered with 2xx
     CAUCUS_REFUSED,     // answered with an error: nothing was changed; see status, code, message
     CAUCUS_UNAVAILABLE, // no replica could do it in time: nothing was changed, trying later is safe
-    CAUCUS_UNKNOWN,     // a write may or may not have taken effect; send it again with the same idempotency key, or look
-    CAUCUS_USAGE,       // the arguments are wrong: nothing was sent; see message
+    CAUCUS_UNKNOWN, // a write may or may not have taken effect; send it again with the same idempotency key, or look
+    CAUCUS_USAGE,   // the arguments are wrong: nothing was sent; see message
 };
 
-struct caucus_options {                // zeros are the defaults
-    const char *const *urls;           // of the replicas: "http://127.0.0.1:7101"; copied
-    size_t n_urls;                     // at least 1
-    uint32_t timeout_ms;               // for a whole call, with all its attempts; 15000
-    uint32_t attempt_ms;               // for one attempt, then the next replica is tried; 5000
-    uint32_t connect_ms;               // 1000
-    const char *bearer;                // token for "Authorization: Bearer ..."; NULL: none
-    const char *session;               // session token to begin with; NULL: none
-    size_t response_bytes_max;         // 64 MB
+struct caucus_options {        // zeros are the defaults
+    const char *const *urls;   // of the replicas: "http://127.0.0.1:7101"; copied
+    size_t n_urls;             // at least 1
+    uint32_t timeout_ms;       // for a whole call, with all its attempts; 15000
+    uint32_t attempt_ms;       // for one attempt, then the next replica is tried; 5000
+    uint32_t connect_ms;       // 1000
+    const char *bearer;        // token for "Authorization: Bearer ..."; NULL: none
+    const char *session;       // session token to begin with; NULL: none
+    size_t response_bytes_max; // 64 MB
 };
 
 struct caucus;
@@ -56,15 +56,15 @@ struct caucus_request {
 };
 
 struct caucus_response {
-    int status;                 // HTTP status of the last answer; 0: there was none
-    char *body;                 // NUL-terminated, never NULL
+    int status; // HTTP status of the last answer; 0: there was none
+    char *body; // NUL-terminated, never NULL
     size_t n_body;
-    char *code;                 // of a refusal: SQLSTATE, PGRSTnnn or CCnnn; else ""
-    char *message;              // in words, for every result but CAUCUS_OK
-    char *details, *hint;       // or ""
-    char *content_range;        // "0-9/57", or ""
-    char idempotency_key[64];   // that the write carried; "" for reads
-    const char *url;            // of the replica that answered last; lives as long as the client
+    char *code;               // of a refusal: SQLSTATE, PGRSTnnn or CCnnn; else ""
+    char *message;            // in words, for every result but CAUCUS_OK
+    char *details, *hint;     // or ""
+    char *content_range;      // "0-9/57", or ""
+    char idempotency_key[64]; // that the write carried; "" for reads
+    const char *url;          // of the replica that answered last; lives as long as the client
     uint32_t n_attempts;
 };
 
@@ -81,7 +81,8 @@ CAUCUS_API enum caucus_status caucus_insert(struct caucus *client, const char *p
                                             struct caucus_response *response_out);
 CAUCUS_API enum caucus_status caucus_update(struct caucus *client, const char *path, const char *json,
                                             struct caucus_response *response_out);
-CAUCUS_API enum caucus_status caucus_delete(struct caucus *client, const char *path, struct caucus_response *response_out);
+CAUCUS_API enum caucus_status caucus_delete(struct caucus *client, const char *path,
+                                            struct caucus_response *response_out);
 
 // What this client has seen, to be handed to another client (another process, the next page of a user). "" at first.
 CAUCUS_API const char *caucus_session(const struct caucus *client); // borrowed until the next call

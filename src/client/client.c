@@ -319,16 +319,9 @@ static void attempt_finish(struct attempt *attempt)
 // Whether the request cannot have reached a server that could execute it.
 static bool never_arrived(CURLcode result)
 {
-    switch ((int)result) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-        return true;
-    default:
-        return false;
-    }
+    return result == CURLE_COULDNT_RESOLVE_HOST || result == CURLE_COULDNT_RESOLVE_PROXY ||
+           result == CURLE_COULDNT_CONNECT || result == CURLE_SSL_CONNECT_ERROR ||
+           result == CURLE_PEER_FAILED_VERIFICATION;
 }
 
 static enum verdict judge_status(const struct attempt *attempt)

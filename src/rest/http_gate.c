@@ -43,7 +43,8 @@ enum gate_state {
     GATE_STATES
 };
 
-static const unsigned gate_next[GATE_STATES] = { // row: now; bits: what may come next, besides REFUSED
+static const unsigned gate_next[GATE_STATES] = {
+    // row: now; bits: what may come next, besides REFUSED
     [GATE_METHOD] = 1u << GATE_TARGET,
     [GATE_TARGET] = 1u << GATE_VERSION,
     [GATE_VERSION] = 1u << GATE_LINE_LF,
@@ -241,13 +242,8 @@ static struct cc_slice span_slice(const struct http_gate *gate, struct gate_span
 static bool known_method(struct cc_slice text, enum http_method *method_out)
 {
     static const char *const names[] = {
-        [HTTP_GET] = "GET",
-        [HTTP_HEAD] = "HEAD",
-        [HTTP_POST] = "POST",
-        [HTTP_PUT] = "PUT",
-        [HTTP_PATCH] = "PATCH",
-        [HTTP_DELETE] = "DELETE",
-        [HTTP_OPTIONS] = "OPTIONS",
+        [HTTP_GET] = "GET",     [HTTP_HEAD] = "HEAD",     [HTTP_POST] = "POST",       [HTTP_PUT] = "PUT",
+        [HTTP_PATCH] = "PATCH", [HTTP_DELETE] = "DELETE", [HTTP_OPTIONS] = "OPTIONS",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (cc_slice_equal_text(text, names[i])) {
@@ -617,7 +613,8 @@ static size_t take_chunk_size_end(struct http_gate *gate, const uint8_t *data)
     return 1;
 }
 
-static size_t take_byte(struct http_gate *gate, uint8_t is, uint8_t must_be, enum gate_state next, enum http_refusal refusal)
+static size_t take_byte(struct http_gate *gate, uint8_t is, uint8_t must_be, enum gate_state next,
+                        enum http_refusal refusal)
 {
     if (is != must_be) {
         return refuse(gate, refusal);

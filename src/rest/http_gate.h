@@ -23,11 +23,11 @@ enum http_method {
 #define HTTP_REFUSALS(X)                                                                                             \
     X(HTTP_BAD_REQUEST_LINE, "CC101", 400, "the request line must be: method, blank, path, blank, HTTP/1.1")         \
     X(HTTP_BAD_LINE_END, "CC102", 400, "lines of the request must end with CR LF")                                   \
-    X(HTTP_BAD_TARGET, "CC103", 400, "the request target must be a path that starts with / (no absolute URI, no #)")  \
+    X(HTTP_BAD_TARGET, "CC103", 400, "the request target must be a path that starts with / (no absolute URI, no #)") \
     X(HTTP_NUL_IN_TARGET, "CC104", 400, "the request target must not contain %00")                                   \
-    X(HTTP_UNKNOWN_METHOD, "CC105", 405, "the method is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")     \
+    X(HTTP_UNKNOWN_METHOD, "CC105", 405, "the method is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")    \
     X(HTTP_BAD_VERSION, "CC106", 505, "only HTTP/1.1 is spoken here")                                                \
-    X(HTTP_BAD_HEADER_NAME, "CC107", 400, "a header name is empty, has a bad character or a blank before its colon")  \
+    X(HTTP_BAD_HEADER_NAME, "CC107", 400, "a header name is empty, has a bad character or a blank before its colon") \
     X(HTTP_BAD_HEADER_VALUE, "CC108", 400, "a header value contains a control character")                            \
     X(HTTP_FOLDED_HEADER, "CC109", 400, "a header must not be continued on the next line")                           \
     X(HTTP_REPEATED_HEADER, "CC110", 400, "a header that may stand once only is repeated")                           \
@@ -50,7 +50,7 @@ enum http_refusal {
 #define HTTP_REFUSAL_ENUM(name, code, status, text) name,
     HTTP_REFUSALS(HTTP_REFUSAL_ENUM)
 #undef HTTP_REFUSAL_ENUM
-    HTTP_REFUSAL_COUNT
+        HTTP_REFUSAL_COUNT
 };
 
 unsigned http_refusal_status(enum http_refusal refusal);
@@ -70,11 +70,11 @@ struct http_limits http_limits_default(void); // from base/limits.h
 struct http_request {
     enum http_method method;
     struct cc_slice method_text;
-    struct cc_slice target;        // path and query, still percent-encoded, may hold bytes above 0x7f
-    struct cc_slice path;          // target up to '?'
-    struct cc_slice query;         // after '?'; the NULL slice when there is none
-    struct cc_slice body;          // without framing
-    struct cc_slice remote;        // "192.0.2.7:50312" or "[2001:db8::1]:50312"; filled in by the server
+    struct cc_slice target;            // path and query, still percent-encoded, may hold bytes above 0x7f
+    struct cc_slice path;              // target up to '?'
+    struct cc_slice query;             // after '?'; the NULL slice when there is none
+    struct cc_slice body;              // without framing
+    struct cc_slice remote;            // "192.0.2.7:50312" or "[2001:db8::1]:50312"; filled in by the server
     const struct rest_header *headers; // as sent, without the blanks around the values
     size_t n_headers;
     bool close; // the client said "Connection: close"
@@ -106,7 +106,7 @@ bool http_gate_is_between_requests(const struct http_gate *gate); // not a singl
 bool http_gate_is_in_body(const struct http_gate *gate);          // the headers are complete and acceptable
 // True once per request that asked for "100 Continue" and whose body has not begun to arrive.
 bool http_gate_take_continue(struct http_gate *gate);
-size_t http_gate_body_bytes(const struct http_gate *gate);     // of the current request, arrived so far
-size_t http_gate_memory_bytes(const struct http_gate *gate);   // held for its body
+size_t http_gate_body_bytes(const struct http_gate *gate);   // of the current request, arrived so far
+size_t http_gate_memory_bytes(const struct http_gate *gate); // held for its body
 
 #endif

@@ -82,7 +82,8 @@ void http_date(int64_t seconds, char out[30])
     civil_date(days, &year, &month, &day);
     char text[64];
     int n = snprintf(text, sizeof(text), "%s, %02u %s %04u %02u:%02u:%02u GMT", day_names[(days + 4) % 7], day,
-                     month_names[month - 1], (unsigned)year, second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+                     month_names[month - 1], (unsigned)year, second_of_day / 3600, second_of_day / 60 % 60,
+                     second_of_day % 60);
     assert(n == 29);
     memcpy(out, text, 30);
 }
@@ -99,7 +100,8 @@ static bool is_clean(struct cc_slice text)
 
 static bool is_header_clean(const struct rest_header *header)
 {
-    bool name_ok = header->name.n > 0 && is_clean(header->name) && memchr(header->name.data, ':', header->name.n) == NULL &&
+    bool name_ok = header->name.n > 0 && is_clean(header->name) &&
+                   memchr(header->name.data, ':', header->name.n) == NULL &&
                    memchr(header->name.data, ' ', header->name.n) == NULL;
     return name_ok && is_clean(header->value);
 }
@@ -126,8 +128,8 @@ static void put_number(struct cc_buffer *out, size_t number)
     cc_buffer_append(out, digits + i, sizeof(digits) - i);
 }
 
-enum cc_status http_response_put_head(struct cc_buffer *out, const struct http_response *response, enum http_method method,
-                                      const char *date)
+enum cc_status http_response_put_head(struct cc_buffer *out, const struct http_response *response,
+                                      enum http_method method, const char *date)
 {
     assert(response->status >= 200 && response->status <= 599);
     for (size_t i = 0; i < response->n_headers; i++) {
@@ -169,8 +171,8 @@ static struct rest_header header_of(const char *name, const char *value)
 void http_refusal_put(struct cc_buffer *out, enum http_refusal refusal, const char *date)
 {
     struct cc_buffer body = {0};
-    cc_buffer_printf(&body, "{\"code\":\"%s\",\"message\":\"%s\",\"details\":null,\"hint\":null}", http_refusal_code(refusal),
-                     http_refusal_text(refusal));
+    cc_buffer_printf(&body, "{\"code\":\"%s\",\"message\":\"%s\",\"details\":null,\"hint\":null}",
+                     http_refusal_code(refusal), http_refusal_text(refusal));
     struct rest_header headers[3];
     size_t n_headers = 0;
     headers[n_headers++] = header_of("Content-Type", "application/json; charset=utf-8");

@@ -23,8 +23,8 @@ void http_date(int64_t seconds, char out[30]);
 
 // Appends everything up to the body. Content-Length is left out where PostgREST leaves it out: HEAD, 204, 304.
 // CC_INVALID: a header name or value would break the framing (control characters); nothing is appended.
-enum cc_status http_response_put_head(struct cc_buffer *out, const struct http_response *response, enum http_method method,
-                                      const char *date) CC_CHECKED;
+enum cc_status http_response_put_head(struct cc_buffer *out, const struct http_response *response,
+                                      enum http_method method, const char *date) CC_CHECKED;
 bool http_response_has_body(unsigned status, enum http_method method);
 
 // Appends the whole answer to a refused request, in PostgREST's error form; it ends the connection.

@@ -17,11 +17,11 @@ struct http_server;
 struct http_worker;
 
 struct http_deadlines { // milliseconds
-    uint32_t head_ms;               // from the first byte of a request (of the first one: from accept) to the end of its headers
-    uint32_t body_ms;               // from there to the end of the body
-    uint32_t idle_ms;               // between requests
-    uint32_t write_ms;              // an answer of which the client takes nothing
-    uint32_t grace_ms;              // before the minimum rate counts
+    uint32_t head_ms;   // from the first byte of a request (of the first one: from accept) to the end of its headers
+    uint32_t body_ms;   // from there to the end of the body
+    uint32_t idle_ms;   // between requests
+    uint32_t write_ms;  // an answer of which the client takes nothing
+    uint32_t grace_ms;  // before the minimum rate counts
     uint32_t rate_bytes_per_second; // minimum of bodies and of answers being taken; 0: none
 };
 
@@ -49,7 +49,8 @@ struct http_server_options {
 struct http_server_options http_server_options_default(void);
 
 // Listens and starts the threads. CC_INVALID: bad address; CC_EXISTS: the address is in use; CC_IO.
-enum cc_status http_server_create(const struct http_server_options *options, struct http_server **server_out) CC_CHECKED;
+enum cc_status http_server_create(const struct http_server_options *options,
+                                  struct http_server **server_out) CC_CHECKED;
 uint16_t http_server_port(const struct http_server *server);
 uint32_t http_server_n_workers(const struct http_server *server);
 struct http_worker *http_server_worker(struct http_server *server, uint32_t index);

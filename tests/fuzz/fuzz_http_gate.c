@@ -28,7 +28,8 @@ static void note_request(struct account *account, const struct http_request *req
 
 static struct account pass(const uint8_t *data, size_t n, size_t piece)
 {
-    struct http_limits limits = {.target_bytes_max = 64, .header_bytes_max = 256, .headers_max = 6, .body_bytes_max = 128};
+    struct http_limits limits = {
+        .target_bytes_max = 64, .header_bytes_max = 256, .headers_max = 6, .body_bytes_max = 128};
     struct http_gate *gate = http_gate_create(&limits);
     struct account account = {0};
     size_t at = 0;

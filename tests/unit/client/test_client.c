@@ -79,7 +79,8 @@ static void send_answer(int fd, const char *step)
 {
     const char *end = strstr(step, "\r\n\r\n");
     char answer[1024];
-    int n = snprintf(answer, sizeof(answer), "%.*s\r\nContent-Length: %zu%s", (int)(end - step), step, strlen(end + 4), end);
+    int n = snprintf(answer, sizeof(answer), "%.*s\r\nContent-Length: %zu%s", (int)(end - step), step, strlen(end + 4),
+                     end);
     send(fd, answer, (size_t)n, MSG_NOSIGNAL);
 }
 
@@ -229,13 +230,13 @@ static const char *header_of(struct cluster *cluster, size_t replica, size_t i, 
 }
 
 #define ANSWER(status, headers, body) "HTTP/1.1 " status "\r\n" headers "\r\n" body
-#define OK_ANSWER ANSWER("200 OK", "", "[{\"id\":1}]")
-#define CREATED_ANSWER ANSWER("201 Created", "Caucus-Session: s41\r\n", "[{\"id\":1}]")
-#define NOT_EXECUTED                                                                                                   \
+#define OK_ANSWER                     ANSWER("200 OK", "", "[{\"id\":1}]")
+#define CREATED_ANSWER                ANSWER("201 Created", "Caucus-Session: s41\r\n", "[{\"id\":1}]")
+#define NOT_EXECUTED \
     ANSWER("503 Service Unavailable", "Retry-After: 1\r\n", "{\"code\":\"CC201\",\"message\":\"no leader\"}")
 #define OUTCOME_UNKNOWN ANSWER("504 Gateway Timeout", "", "{\"code\":\"CC203\",\"message\":\"unknown\"}")
-#define STILL_RUNNING ANSWER("409 Conflict", "Retry-After: 1\r\n", "{}")
-#define DUPLICATE                                                                                                      \
+#define STILL_RUNNING   ANSWER("409 Conflict", "Retry-After: 1\r\n", "{}")
+#define DUPLICATE \
     ANSWER("409 Conflict", "", "{\"code\":\"23505\",\"message\":\"duplicate\",\"details\":\"Key (id)\",\"hint\":null}")
 
 static void an_answer_is_handed_over(void **state)
@@ -519,8 +520,13 @@ static void further_headers_and_a_bearer_are_sent(void **state)
     struct caucus_options options = {.urls = urls, .n_urls = 1, .bearer = "token", .session = "s1"};
     caucus_close(cluster.client);
     cluster.client = caucus_open(&options, NULL);
-    struct caucus_request request = {.method = "PATCH", .path = "/orders?id=eq.1", .body = "{}", .headers = headers, .n_headers = 1,
-                                     .idempotency_key = "mine", .accept = "text/csv"};
+    struct caucus_request request = {.method = "PATCH",
+                                     .path = "/orders?id=eq.1",
+                                     .body = "{}",
+                                     .headers = headers,
+                                     .n_headers = 1,
+                                     .idempotency_key = "mine",
+                                     .accept = "text/csv"};
     struct caucus_response response;
     assert_int_equal(caucus_send(cluster.client, &request, &response), CAUCUS_OK);
     assert_string_equal(header_of(&cluster, 0, 0, "If-Match"), "\"7\"");

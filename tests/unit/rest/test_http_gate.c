@@ -22,8 +22,10 @@ struct probe {
 
 // Each would be accepted, or read differently, by some other server (RELIABILITY M7 and the smuggling corpora).
 static const struct probe refused_requests[] = {
-    {"two different lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", HTTP_REPEATED_HEADER},
-    {"two equal lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", HTTP_REPEATED_HEADER},
+    {"two different lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+     HTTP_REPEATED_HEADER},
+    {"two equal lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+     HTTP_REPEATED_HEADER},
     {"a list of lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5, 5\r\n\r\nhello", HTTP_BAD_LENGTH},
     {"length with a plus", "POST / HTTP/1.1\r\n" HOST "Content-Length: +5\r\n\r\nhello", HTTP_BAD_LENGTH},
     {"length with a minus", "POST / HTTP/1.1\r\n" HOST "Content-Length: -5\r\n\r\nhello", HTTP_BAD_LENGTH},
@@ -31,21 +33,34 @@ static const struct probe refused_requests[] = {
     {"length with letters", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5abc\r\n\r\nhello", HTTP_BAD_LENGTH},
     {"length with a blank inside", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5 5\r\n\r\nhello", HTTP_BAD_LENGTH},
     {"empty length", "POST / HTTP/1.1\r\n" HOST "Content-Length:\r\n\r\n", HTTP_BAD_LENGTH},
-    {"length beyond 64 bits", "POST / HTTP/1.1\r\n" HOST "Content-Length: 18446744073709551621\r\n\r\nhello", HTTP_BODY_TOO_LARGE},
+    {"length beyond 64 bits", "POST / HTTP/1.1\r\n" HOST "Content-Length: 18446744073709551621\r\n\r\nhello",
+     HTTP_BODY_TOO_LARGE},
     {"length of 17 GB", "POST / HTTP/1.1\r\n" HOST "Content-Length: 17179869184\r\n\r\n", HTTP_BODY_TOO_LARGE},
-    {"length and encoding", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", HTTP_TWO_FRAMINGS},
-    {"encoding and length", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", HTTP_TWO_FRAMINGS},
-    {"two encodings", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", HTTP_REPEATED_HEADER},
-    {"encoding identity, then chunked", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", HTTP_REPEATED_HEADER},
-    {"encoding xchunked", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", HTTP_BAD_TRANSFER_ENCODING},
-    {"encoding gzip, chunked", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", HTTP_BAD_TRANSFER_ENCODING},
-    {"encoding chunked, identity", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", HTTP_BAD_TRANSFER_ENCODING},
+    {"length and encoding",
+     "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", HTTP_TWO_FRAMINGS},
+    {"encoding and length",
+     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", HTTP_TWO_FRAMINGS},
+    {"two encodings",
+     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     HTTP_REPEATED_HEADER},
+    {"encoding identity, then chunked",
+     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     HTTP_REPEATED_HEADER},
+    {"encoding xchunked", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+     HTTP_BAD_TRANSFER_ENCODING},
+    {"encoding gzip, chunked", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+     HTTP_BAD_TRANSFER_ENCODING},
+    {"encoding chunked, identity", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+     HTTP_BAD_TRANSFER_ENCODING},
     {"encoding identity", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: identity\r\n\r\n", HTTP_BAD_TRANSFER_ENCODING},
-    {"encoding in quotes", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", HTTP_BAD_TRANSFER_ENCODING},
-    {"encoding after a vertical tab", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding:\vchunked\r\n\r\n0\r\n\r\n", HTTP_BAD_HEADER_VALUE},
+    {"encoding in quotes", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+     HTTP_BAD_TRANSFER_ENCODING},
+    {"encoding after a vertical tab", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding:\vchunked\r\n\r\n0\r\n\r\n",
+     HTTP_BAD_HEADER_VALUE},
     {"encoding empty", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding:\r\n\r\n", HTTP_BAD_TRANSFER_ENCODING},
     {"blank before the colon", "POST / HTTP/1.1\r\n" HOST "Content-Length : 5\r\n\r\nhello", HTTP_BAD_HEADER_NAME},
-    {"tab before the colon", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n", HTTP_BAD_HEADER_NAME},
+    {"tab before the colon", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n",
+     HTTP_BAD_HEADER_NAME},
     {"header without a colon", "GET / HTTP/1.1\r\n" HOST "Nothing\r\n\r\n", HTTP_BAD_HEADER_NAME},
     {"empty header name", "GET / HTTP/1.1\r\n" HOST ": x\r\n\r\n", HTTP_BAD_HEADER_NAME},
     {"header name with a bracket", "GET / HTTP/1.1\r\n" HOST "X(Y): x\r\n\r\n", HTTP_BAD_HEADER_NAME},
@@ -95,22 +110,36 @@ static const struct probe refused_requests[] = {
     {"control character in the target", "GET /a\x01 HTTP/1.1\r\n" HOST "\r\n", HTTP_BAD_TARGET},
     {"encoded NUL", "GET /a%00b HTTP/1.1\r\n" HOST "\r\n", HTTP_NUL_IN_TARGET},
     {"encoded NUL in the query", "GET /a?b=eq.%00 HTTP/1.1\r\n" HOST "\r\n", HTTP_NUL_IN_TARGET},
-    {"chunk size 0x5", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
-    {"chunk size +5", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
-    {"chunk size with a blank", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
-    {"empty chunk size", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
-    {"chunk size of 9 digits", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n000000005\r\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
+    {"chunk size 0x5", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
+     HTTP_BAD_CHUNK},
+    {"chunk size +5", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n",
+     HTTP_BAD_CHUNK},
+    {"chunk size with a blank", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n",
+     HTTP_BAD_CHUNK},
+    {"empty chunk size", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n",
+     HTTP_BAD_CHUNK},
+    {"chunk size of 9 digits",
+     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n000000005\r\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
     {"chunk of 4 GB", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nffffffff\r\n", HTTP_BODY_TOO_LARGE},
-    {"chunk extension", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
-    {"chunk size with a bare line feed", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
-    {"chunk longer than its size", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
-    {"chunk without line end", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello0\r\n\r\n", HTTP_BAD_CHUNK},
+    {"chunk extension", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\n\r\n",
+     HTTP_BAD_CHUNK},
+    {"chunk size with a bare line feed",
+     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
+    {"chunk longer than its size",
+     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n", HTTP_BAD_CHUNK},
+    {"chunk without line end", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello0\r\n\r\n",
+     HTTP_BAD_CHUNK},
     {"trailer", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n", HTTP_TRAILER},
-    {"bare line feed after the last chunk", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\n", HTTP_TRAILER},
-    {"carriage return without line feed at the very end", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\rX", HTTP_BAD_CHUNK},
-    {"unknown expectation", "POST / HTTP/1.1\r\n" HOST "Expect: 200-ok\r\nContent-Length: 1\r\n\r\nx", HTTP_BAD_EXPECTATION},
-    {"two authorizations", "GET / HTTP/1.1\r\n" HOST "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n", HTTP_REPEATED_HEADER},
-    {"two idempotency keys", "POST / HTTP/1.1\r\n" HOST "Idempotency-Key: a\r\nidempotency-key: b\r\n\r\n", HTTP_REPEATED_HEADER},
+    {"bare line feed after the last chunk", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\n",
+     HTTP_TRAILER},
+    {"carriage return without line feed at the very end",
+     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\rX", HTTP_BAD_CHUNK},
+    {"unknown expectation", "POST / HTTP/1.1\r\n" HOST "Expect: 200-ok\r\nContent-Length: 1\r\n\r\nx",
+     HTTP_BAD_EXPECTATION},
+    {"two authorizations", "GET / HTTP/1.1\r\n" HOST "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
+     HTTP_REPEATED_HEADER},
+    {"two idempotency keys", "POST / HTTP/1.1\r\n" HOST "Idempotency-Key: a\r\nidempotency-key: b\r\n\r\n",
+     HTTP_REPEATED_HEADER},
 };
 
 struct verdict {
@@ -120,7 +149,8 @@ struct verdict {
 };
 
 // Feeds the bytes in pieces of random length (0: all at once) until the gate stops.
-static struct verdict feed(struct http_gate *gate, const char *bytes, size_t n, struct cc_prng *random, size_t piece_max)
+static struct verdict feed(struct http_gate *gate, const char *bytes, size_t n, struct cc_prng *random,
+                           size_t piece_max)
 {
     struct verdict verdict = {.kind = HTTP_MORE};
     while (verdict.n_taken < n && verdict.kind == HTTP_MORE) {
@@ -201,8 +231,9 @@ static void assert_slice(struct cc_slice slice, const char *text)
 static void a_request_is_taken_apart(void **state)
 {
     (void)state;
-    static const char bytes[] = "PATCH /orders?id=eq.1&name=cs.{a,\"b\"}|\xc3\xa4 HTTP/1.1\r\nhOsT: [::1]:7101\r\nPrefer: a\r\n"
-                                "Prefer:\t b  \r\nEmpty:\r\nCONTENT-LENGTH: 5\r\n\r\nhelloGET /";
+    static const char bytes[] =
+        "PATCH /orders?id=eq.1&name=cs.{a,\"b\"}|\xc3\xa4 HTTP/1.1\r\nhOsT: [::1]:7101\r\nPrefer: a\r\n"
+        "Prefer:\t b  \r\nEmpty:\r\nCONTENT-LENGTH: 5\r\n\r\nhelloGET /";
     struct cc_prng random;
     cc_prng_seed(&random, 1);
     for (size_t piece_max = 0; piece_max < 20; piece_max++) {
@@ -262,10 +293,11 @@ static void a_chunked_body_is_joined(void **state)
 static void requests_follow_each_other_and_leave_nothing_behind(void **state)
 {
     (void)state;
-    static const char bytes[] = "POST /1 HTTP/1.1\r\n" HOST "A: x\r\nContent-Length: 2\r\nConnection: keep-alive, Close\r\n\r\nab"
-                                "GET /2 HTTP/1.1\r\n" HOST "\r\n"
-                                "POST /3 HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1\r\nc\r\n0\r\n\r\n"
-                                "DELETE /4 HTTP/1.1\r\n" HOST "\r\n";
+    static const char bytes[] =
+        "POST /1 HTTP/1.1\r\n" HOST "A: x\r\nContent-Length: 2\r\nConnection: keep-alive, Close\r\n\r\nab"
+        "GET /2 HTTP/1.1\r\n" HOST "\r\n"
+        "POST /3 HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1\r\nc\r\n0\r\n\r\n"
+        "DELETE /4 HTTP/1.1\r\n" HOST "\r\n";
     static const char *const bodies[] = {"ab", "", "c", ""};
     static const size_t header_counts[] = {4, 1, 2, 1};
     struct http_gate *gate = gate_default();
@@ -304,7 +336,8 @@ static void continue_is_wanted_once_and_only_before_the_body(void **state)
 }
 
 // One request with the given sizes; what the gate says.
-static struct verdict sized(struct http_limits limits, size_t target, size_t header, size_t n_headers, size_t body, bool chunked)
+static struct verdict sized(struct http_limits limits, size_t target, size_t header, size_t n_headers, size_t body,
+                            bool chunked)
 {
     struct cc_buffer bytes = {0};
     cc_buffer_append_text(&bytes, "POST /");
@@ -352,7 +385,8 @@ static struct verdict sized(struct http_limits limits, size_t target, size_t hea
 static void each_limit_holds_to_the_byte(void **state)
 {
     (void)state;
-    struct http_limits limits = {.target_bytes_max = 50, .header_bytes_max = 200, .headers_max = 8, .body_bytes_max = 100};
+    struct http_limits limits = {
+        .target_bytes_max = 50, .header_bytes_max = 200, .headers_max = 8, .body_bytes_max = 100};
     for (size_t over = 0; over < 3; over++) { // limit-1, limit, limit+1
         enum http_verdict expected = over < 2 ? HTTP_COMPLETE : HTTP_REFUSED;
         struct verdict verdict = sized(limits, 49 + over, 0, 2, 5, false);

@@ -17,14 +17,10 @@ static void dates_have_the_form_of_the_standard(void **state)
         int64_t seconds;
         const char *text;
     } cases[] = {
-        {0, "Thu, 01 Jan 1970 00:00:00 GMT"},
-        {784111777, "Sun, 06 Nov 1994 08:49:37 GMT"},
-        {951782400, "Tue, 29 Feb 2000 00:00:00 GMT"},
-        {1709251199, "Thu, 29 Feb 2024 23:59:59 GMT"},
-        {1709251200, "Fri, 01 Mar 2024 00:00:00 GMT"},
-        {4107542399, "Sun, 28 Feb 2100 23:59:59 GMT"},
-        {4107542400, "Mon, 01 Mar 2100 00:00:00 GMT"},
-        {-5, "Thu, 01 Jan 1970 00:00:00 GMT"},
+        {0, "Thu, 01 Jan 1970 00:00:00 GMT"},          {784111777, "Sun, 06 Nov 1994 08:49:37 GMT"},
+        {951782400, "Tue, 29 Feb 2000 00:00:00 GMT"},  {1709251199, "Thu, 29 Feb 2024 23:59:59 GMT"},
+        {1709251200, "Fri, 01 Mar 2024 00:00:00 GMT"}, {4107542399, "Sun, 28 Feb 2100 23:59:59 GMT"},
+        {4107542400, "Mon, 01 Mar 2100 00:00:00 GMT"}, {-5, "Thu, 01 Jan 1970 00:00:00 GMT"},
         {INT64_MAX, "Fri, 31 Dec 9999 23:59:59 GMT"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -41,9 +37,10 @@ static void the_head_has_length_date_and_the_given_headers(void **state)
     struct http_response response = {.status = 200, .headers = &header, .n_headers = 1, .body = cc_slice_text("[1]")};
     struct cc_buffer out = {0};
     assert_int_equal(http_response_put_head(&out, &response, HTTP_GET, date), CC_OK);
-    assert_string_equal(cc_buffer_text(&out), "HTTP/1.1 200 OK\r\nServer: caucus\r\nDate: Sat, 21 Nov 2026 22:40:08 GMT\r\n"
-                                              "X-Content-Type-Options: nosniff\r\nContent-Type: application/json\r\n"
-                                              "Content-Length: 3\r\n\r\n");
+    assert_string_equal(cc_buffer_text(&out),
+                        "HTTP/1.1 200 OK\r\nServer: caucus\r\nDate: Sat, 21 Nov 2026 22:40:08 GMT\r\n"
+                        "X-Content-Type-Options: nosniff\r\nContent-Type: application/json\r\n"
+                        "Content-Length: 3\r\n\r\n");
     cc_buffer_finish(&out);
 }
 
@@ -55,7 +52,8 @@ static void the_length_is_left_out_where_there_can_be_no_body(void **state)
         enum http_method method;
         bool has_length;
     } cases[] = {
-        {200, HTTP_HEAD, false}, {204, HTTP_PATCH, false}, {304, HTTP_GET, false}, {201, HTTP_POST, true}, {404, HTTP_GET, true},
+        {200, HTTP_HEAD, false}, {204, HTTP_PATCH, false}, {304, HTTP_GET, false},
+        {201, HTTP_POST, true},  {404, HTTP_GET, true},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct http_response response = {.status = cases[i].status, .close = true};

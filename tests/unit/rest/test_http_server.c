@@ -80,7 +80,8 @@ static void handle_big(struct http_worker *worker, uint64_t token, struct cc_sli
 static void handle_bad_header(struct http_worker *worker, uint64_t token)
 {
     struct rest_header header = {cc_slice_text("Location"), cc_slice_text("/a\r\nSet-Cookie: b")};
-    struct http_response response = {.status = 201, .headers = &header, .n_headers = 1, .body = cc_slice_text("secret")};
+    struct http_response response = {
+        .status = 201, .headers = &header, .n_headers = 1, .body = cc_slice_text("secret")};
     http_worker_reply(worker, token, &response);
 }
 
@@ -354,7 +355,8 @@ static void pipelined_requests_are_answered_in_order(void **state)
     int fd = dial(site);
     struct cc_buffer requests = {0};
     for (unsigned i = 0; i < N; i++) { // some are answered at once, some later; more bytes than are kept
-        cc_buffer_printf(&requests, "GET /%s%u HTTP/1.1\r\nHost: a\r\nX: %060u\r\n\r\n", i % 3 == 0 ? "later" : "now", i, i);
+        cc_buffer_printf(&requests, "GET /%s%u HTTP/1.1\r\nHost: a\r\nX: %060u\r\n\r\n", i % 3 == 0 ? "later" : "now",
+                         i, i);
     }
     pid_t child = fork(); // sends while we read
     assert_true(child >= 0);
