@@ -1,0 +1,393 @@
+// Conformance of the planner: every case of cases.json is planned, its statement run on a private PostgreSQL as the proxy
+// would run it, and the reply compared. No proxy, no HTTP: what fails here is the dialect itself.
+//
+//   conformance_planner <directory with cases.json and schema.sql> [case]
+#include "conformance/private_postgres.h"
+
+#include "rest/catalog_sql.h"
+#include "rest/plan.h"
+#include "rest/reply.h"
+
+#include <libpq-fe.h>
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NO_POSTGRES = 77 };
+
+struct run {
+    PGconn *connection;
+    struct rest_catalog *catalog;
+    unsigned n_passed, n_failed, n_skipped;
+};
+
+// Wanted differences, and what the shell does around the planner.
+static const char *const skipped[] = {
+    "delete-or-filter",       // a table without a primary key takes inserts only
+    "auth-member-allowed",    // tokens are read by the shell
+    "auth-lowercase-bearer",
+    "err-auth-bad-signature",
+    "err-auth-expired",
+    "err-auth-malformed",
+};
+
+static bool is_skipped(const char *name)
+{
+    for (size_t i = 0; i < sizeof(skipped) / sizeof(skipped[0]); i++) {
+        if (strcmp(skipped[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- PostgreSQL
+
+static void must(PGconn *connection, const char *sql)
+{
+    PGresult *result = PQexec(connection, sql);
+    ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+        fprintf(stderr, "%s\n%.300s\n", PQerrorMessage(connection), sql);
+        exit(1);
+    }
+    PQclear(result);
+}
+
+static char *read_file(const char *directory, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        perror(path);
+        exit(1);
+    }
+    char *text = calloc(1, 1 << 20);
+    size_t n = fread(text, 1, (1 << 20) - 1, file);
+    text[n] = '\0';
+    fclose(file);
+    return text;
+}
+
+static struct cc_slice value(const PGresult *result, int column)
+{
+    if (PQgetisnull(result, 0, column)) {
+        return (struct cc_slice){0};
+    }
+    return cc_slice_of(PQgetvalue(result, 0, column), (size_t)PQgetlength(result, 0, column));
+}
+
+static struct rest_catalog *load_catalog(PGconn *connection)
+{
+    const char *schemas = "{public,tenant2}";
+    must(connection, "SET search_path TO pg_catalog");
+    PGresult *result = PQexecParams(connection, rest_catalog_sql, 1, NULL, &schemas, NULL, NULL, 0);
+    struct rest_catalog *catalog = NULL;
+    char error[REST_CATALOG_ERROR_BYTES] = "";
+    if (PQresultStatus(result) != PGRES_TUPLES_OK || rest_catalog_create(value(result, 0), &catalog, error) != CC_OK) {
+        fprintf(stderr, "catalog: %s%s\n", PQerrorMessage(connection), error);
+        exit(1);
+    }
+    PQclear(result);
+    must(connection, "SET search_path TO public, tenant2");
+    return catalog;
+}
+
+static struct cc_slice field_of(const PGresult *result, int code)
+{
+    return cc_slice_text(PQresultErrorField(result, code));
+}
+
+// Runs a statement inside a transaction that is begun here and left open. NULL-terminated parameters as the executor makes them.
+static PGresult *execute(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena)
+{
+    must(connection, statement->kind == REST_READ ? "BEGIN READ ONLY" : "BEGIN");
+    for (uint32_t i = 0; i < statement->n_settings; i++) {
+        const char *setting[2] = {cc_arena_text_n(arena, statement->settings[i].name.data, statement->settings[i].name.n),
+                                  cc_arena_text_n(arena, statement->settings[i].value.data, statement->settings[i].value.n)};
+        PGresult *set = PQexecParams(connection, "SELECT set_config($1, $2, true)", 2, NULL, setting, NULL, NULL, 0);
+        if (PQresultStatus(set) != PGRES_TUPLES_OK) {
+            return set;
+        }
+        PQclear(set);
+    }
+    uint32_t n = statement->n_parameters + (statement->weak ? 1 : 0);
+    const char **parameters = cc_arena_array(arena, n + 1, sizeof(*parameters));
+    for (uint32_t i = 0; i < statement->n_parameters; i++) {
+        const struct cc_slice parameter = statement->parameters[i];
+        parameters[i] = parameter.data == NULL ? NULL : cc_arena_text_n(arena, parameter.data, parameter.n);
+    }
+    if (statement->weak) {
+        parameters[statement->n_parameters] = "stamp";
+    }
+    const char *sql = cc_arena_text_n(arena, statement->sql.data, statement->sql.n);
+    return PQexecParams(connection, sql, (int)n, NULL, parameters, NULL, NULL, 0);
+}
+
+// ---- the executor's part of a write
+
+static struct cc_slice join_bodies(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena)
+{
+    struct cc_buffer out = {0};
+    int column = PQnfields(result) - 1;
+    bool any = false;
+    cc_buffer_append_text(&out, statement->body_is_array ? "[" : "");
+    for (int i = 0; i < PQntuples(result); i++) {
+        if (!PQgetisnull(result, i, column)) {
+            cc_buffer_append_text(&out, !any ? "" : statement->body_is_array ? ", \n " : "\n");
+            cc_buffer_append(&out, PQgetvalue(result, i, column), (size_t)PQgetlength(result, i, column));
+            any = true;
+        }
+    }
+    cc_buffer_append_text(&out, statement->body_is_array ? "]" : "");
+    struct cc_slice body = out.n == 0 ? (struct cc_slice){0} : cc_slice_of(cc_arena_text_n(arena, out.data, out.n), out.n);
+    cc_buffer_finish(&out);
+    return body;
+}
+
+static bool keeps_contract(const struct rest_statement *statement, const PGresult *result)
+{
+    uint32_t n_images = statement->shape.n_columns * (statement->shape.with_old ? 2 : 1);
+    return PQnfields(result) == (int)n_images + 2;
+}
+
+static void make_outcome(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena, struct rest_outcome *out)
+{
+    uint64_t n_inserted = 0;
+    uint64_t n_rows = (uint64_t)PQntuples(result);
+    for (int i = 0; i < PQntuples(result); i++) {
+        n_inserted += strcmp(PQgetvalue(result, i, 0), "I") == 0;
+    }
+    *out = (struct rest_outcome){.kind = REST_DONE, .n_inserted = n_inserted, .body = join_bodies(statement, result, arena)};
+    out->n_rows = statement->kind == REST_CALL ? rest_call_rows(out->body) : n_rows;
+    if (statement->single && out->n_rows != 1) {
+        rest_outcome_not_single(out->n_rows, arena, out);
+    } else if (out->n_rows > statement->rows_max) {
+        rest_outcome_too_many(out->n_rows, arena, out);
+    }
+}
+
+static void answer_write(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_arena *arena, struct rest_reply *reply)
+{
+    struct rest_outcome outcome;
+    if (!keeps_contract(&plan->statement, result)) {
+        fprintf(stderr, "result columns do not follow statement.h: %d\n", PQnfields(result));
+        run->n_failed++;
+    }
+    make_outcome(&plan->statement, result, arena, &outcome);
+    rest_reply_write(plan, &outcome, arena, reply);
+    must(run->connection, outcome.kind == REST_DONE && !plan->statement.roll_back ? "COMMIT" : "ROLLBACK");
+}
+
+static void answer_read(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_arena *arena, struct rest_reply *reply)
+{
+    struct rest_read_result row = {
+        .applied = value(result, 0),
+        .page = value(result, 1),
+        .total = value(result, 2),
+        .body = cc_arena_slice(arena, value(result, 3)),
+        .headers = value(result, 4),
+        .status = value(result, 5),
+    };
+    rest_reply_read(plan, &row, arena, reply);
+    must(run->connection, "COMMIT");
+}
+
+static void answer(struct run *run, const struct rest_plan *plan, struct cc_arena *arena, struct rest_reply *reply)
+{
+    if (plan->kind == REST_PLAN_ANSWER || plan->kind == REST_PLAN_NOT_IN_CATALOG) {
+        *reply = plan->answer;
+        return;
+    }
+    PGresult *result = execute(run->connection, &plan->statement, arena);
+    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+        rest_reply_failed(plan, field_of(result, PG_DIAG_SQLSTATE), field_of(result, PG_DIAG_MESSAGE_PRIMARY), field_of(result, PG_DIAG_MESSAGE_DETAIL),
+                          field_of(result, PG_DIAG_MESSAGE_HINT), arena, reply);
+        must(run->connection, "ROLLBACK");
+    } else if (plan->kind == REST_PLAN_READ) {
+        answer_read(run, plan, result, arena, reply);
+    } else {
+        answer_write(run, plan, result, arena, reply);
+    }
+    PQclear(result);
+}
+
+// ---- requests and expectations
+
+static void make_request(const json_t *item, struct cc_arena *arena, struct rest_request *request)
+{
+    const char *path = json_string_value(json_object_get(item, "path"));
+    const char *mark = strchr(path, '?');
+    const json_t *headers = json_object_get(item, "headers");
+    const json_t *body = json_object_get(item, "body");
+    *request = (struct rest_request){
+        .method = cc_slice_text(json_string_value(json_object_get(item, "method"))),
+        .path = mark == NULL ? cc_slice_text(path) : cc_slice_of(path, (size_t)(mark - path)),
+        .query = mark == NULL ? (struct cc_slice){0} : cc_slice_text(mark + 1),
+        .body = json_is_string(body) ? cc_slice_of(json_string_value(body), json_string_length(body)) : (struct cc_slice){0},
+        .identity = {.role = cc_slice_text("h1_anon"), .anonymous = true},
+        .options = {.aggregates = true, .roll_back_allowed = true},
+    };
+    struct rest_header *list = cc_arena_array(arena, json_object_size(headers), sizeof(*list));
+    const char *name;
+    const json_t *text;
+    json_object_foreach((json_t *)headers, name, text)
+    {
+        list[request->n_headers++] = (struct rest_header){cc_slice_text(name), cc_slice_text(json_string_value(text))};
+    }
+    request->headers = list;
+}
+
+static struct cc_slice reply_header(const struct rest_reply *reply, const char *name)
+{
+    for (uint32_t i = 0; i < reply->n_headers; i++) {
+        if (rest_text_equal_fold(reply->headers[i].name, name)) {
+            return reply->headers[i].value;
+        }
+    }
+    return (struct cc_slice){0};
+}
+
+static bool complain(const char *name, const char *what)
+{
+    fprintf(stderr, "FAIL %s: %s\n", name, what);
+    return false;
+}
+
+static bool check_headers(const char *name, const json_t *expected, const struct rest_reply *reply)
+{
+    const char *header;
+    const json_t *wanted;
+    json_object_foreach((json_t *)expected, header, wanted)
+    {
+        struct cc_slice got = reply_header(reply, header);
+        if (strcmp(header, "Content-Length") == 0) { // the server's
+            continue;
+        }
+        bool ok = json_is_null(wanted) ? got.data == NULL : got.data != NULL && cc_slice_equal_text(got, json_string_value(wanted));
+        if (!ok) {
+            return complain(name, header);
+        }
+    }
+    return true;
+}
+
+static bool is_subset(const json_t *part, const json_t *whole)
+{
+    const char *key;
+    const json_t *wanted;
+    json_object_foreach((json_t *)part, key, wanted)
+    {
+        if (!json_equal(wanted, json_object_get(whole, key))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_body(const char *name, const json_t *expected, const struct rest_reply *reply)
+{
+    const json_t *wanted = json_object_get(expected, "body");
+    const json_t *subset = json_object_get(expected, "body_subset");
+    const json_t *raw = json_object_get(expected, "raw");
+    const json_t *parts = json_object_get(expected, "body_contains");
+    json_t *got = json_loadb(reply->body.n == 0 ? "" : (const char *)reply->body.data, reply->body.n, JSON_DECODE_ANY, NULL);
+    bool ok = wanted == NULL || json_is_null(wanted) || json_equal(wanted, got);
+    ok = ok && (subset == NULL || (json_is_object(got) && is_subset(subset, got)));
+    ok = ok && (raw == NULL || cc_slice_equal_text(reply->body, json_string_value(raw)));
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        const char *part = json_string_value(json_array_get(parts, i));
+        ok = ok && reply->body.n > 0 && memmem(reply->body.data, reply->body.n, part, strlen(part)) != NULL;
+    }
+    json_decref(got);
+    return ok || complain(name, "body");
+}
+
+static bool check(const char *name, const json_t *expected, const struct rest_reply *reply)
+{
+    int status = (int)json_integer_value(json_object_get(expected, "status"));
+    bool ok = status == reply->status || complain(name, "status");
+    ok = check_headers(name, json_object_get(expected, "headers"), reply) && ok;
+    return check_body(name, expected, reply) && ok;
+}
+
+static void show(const struct rest_plan *plan, const struct rest_reply *reply)
+{
+    fprintf(stderr, "  sql: %.*s\n", (int)plan->statement.sql.n, plan->statement.sql.n == 0 ? "" : (const char *)plan->statement.sql.data);
+    for (uint32_t i = 0; i < plan->statement.n_parameters; i++) {
+        const struct cc_slice parameter = plan->statement.parameters[i];
+        fprintf(stderr, "  $%u: %.*s\n", i + 1, (int)parameter.n, parameter.n == 0 ? "" : (const char *)parameter.data);
+    }
+    fprintf(stderr, "  got: %d\n", reply->status);
+    for (uint32_t i = 0; i < reply->n_headers; i++) {
+        fprintf(stderr, "    %.*s: %.*s\n", (int)reply->headers[i].name.n, (const char *)reply->headers[i].name.data, (int)reply->headers[i].value.n,
+                (const char *)reply->headers[i].value.data);
+    }
+    fprintf(stderr, "    %.*s\n", (int)reply->body.n, reply->body.n == 0 ? "" : (const char *)reply->body.data);
+}
+
+static void run_case(struct run *run, const json_t *item, bool verbose)
+{
+    const char *name = json_string_value(json_object_get(item, "name"));
+    if (is_skipped(name)) {
+        run->n_skipped++;
+        return;
+    }
+    struct cc_arena arena;
+    struct rest_request request;
+    struct rest_plan plan;
+    struct rest_reply reply = {0};
+    cc_arena_init(&arena);
+    make_request(item, &arena, &request);
+    rest_plan_create(run->catalog, &request, &arena, &plan);
+    answer(run, &plan, &arena, &reply);
+    bool ok = check(name, json_object_get(item, "expect"), &reply);
+    run->n_passed += ok;
+    run->n_failed += !ok;
+    if (!ok || verbose) {
+        show(&plan, &reply);
+    }
+    cc_arena_finish(&arena);
+}
+
+static void load_schema(PGconn *connection, const char *directory)
+{
+    char *schema = read_file(directory, "schema.sql");
+    must(connection, schema);
+    must(connection, "CREATE SCHEMA caucus; CREATE TABLE caucus.applied (applied bigint); INSERT INTO caucus.applied VALUES (7);"
+                     "CREATE TABLE caucus.migrations (name text); GRANT USAGE ON SCHEMA caucus TO PUBLIC; GRANT SELECT ON caucus.applied TO PUBLIC");
+    free(schema);
+}
+
+int main(int argc, char **argv)
+{
+    struct private_postgres postgres;
+    if (argc < 2 || !private_postgres_start(&postgres)) {
+        return NO_POSTGRES;
+    }
+    PGconn *first = PQconnectdb(postgres.conninfo);
+    load_schema(first, argv[1]);
+    PQfinish(first);
+    struct run run = {.connection = PQconnectdb(postgres.conninfo)}; // again: the schema sets database defaults
+    run.catalog = load_catalog(run.connection);
+
+    char *text = read_file(argv[1], "cases.json");
+    json_t *cases = json_loads(text, 0, NULL);
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        const json_t *item = json_array_get(cases, i);
+        bool named = argc > 2 && strcmp(argv[2], json_string_value(json_object_get(item, "name"))) == 0;
+        run_case(&run, item, named);
+    }
+    printf("%u passed, %u failed, %u skipped of %zu\n", run.n_passed, run.n_failed, run.n_skipped, json_array_size(cases));
+
+    bool ok = json_array_size(cases) > 0 && run.n_failed == 0;
+    json_decref(cases);
+    free(text);
+    rest_catalog_destroy(run.catalog);
+    PQfinish(run.connection);
+    private_postgres_stop(&postgres);
+    return ok ? 0 : 1;
+}
