@@ -1,6 +1,7 @@
 // Connections between replicas: each dials each other one and sends on the connection that it dialled, so two per pair. Both
-// are authenticated and encrypted (handshake.h, channel.h). A peer is up when both directions are; frames queued before a
-// loss are lost, never repeated: the node's protocols repair that.
+// are authenticated and encrypted (handshake.h, channel.h). A peer is up when both directions are; when one is lost, the other
+// is dropped with it. While it is up, frames arrive once and in order; those under way when it goes down are lost, never
+// repeated: the node's protocols repair that.
 //
 // Everything runs on the core thread's event_base. Handlers are called from the loop only, never from within io_peer_send or
 // io_peer_flush; they may call those two, not io_peer_destroy.
