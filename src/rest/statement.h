@@ -6,8 +6,14 @@
 //   one per shape column, if shape.with_old: the row's image before (NULLs for 'I')
 //   body                what this row contributes to the answer's body, NULL when none is wanted
 // A captured write has no shape columns (tag, body); its effects come from the capture triggers.
-// A read has two columns: applied (the index that this database has applied, in the same snapshot), then what
-// struct rest_read_result in reply.h describes.
+// Rows come in the order in which they were written when the table's effects are applied row by row, else also in the order
+// that the client asked for.
+// A weak write takes one parameter more than n_parameters, the last: the text of its stamp, which the executor gives. It
+// keeps the column _caucus: INSERT {"": stamp}; UPDATE adds {"column": stamp, ...} for what it sets; UPSERT of a row that is
+// there {"+": stamp, "column": stamp, ...}. Of a REST_UPSERT, rows with tag 'I' are whole inserts, those with 'U' are merges
+// of the SET columns.
+// A REST_CALL has one row: tag 'C', and a body that rest_reply_write takes apart (rest_call_rows in reply.h counts).
+// A read has one row, whose columns struct rest_read_result in reply.h describes; it must run in a read-only transaction.
 #ifndef REST_STATEMENT_H
 #define REST_STATEMENT_H
 
