@@ -185,29 +185,27 @@ void raft_log_reset(struct raft_log *log, uint64_t index, uint64_t term)
     log->base_term = term;
 }
 
-uint64_t raft_log_agreement(const struct raft_log *log, uint64_t index, uint64_t term)
+// The first run with a greater term, or n_runs.
+static size_t run_above(const struct raft_log *log, uint64_t term)
 {
-    uint64_t last = raft_log_last(log);
-    uint64_t agreed = index < last ? index : last;
-    if (agreed <= log->base_index) {
-        return agreed;
-    }
-    size_t run = run_of(log, agreed);
-    if (log->runs[run].term <= term) {
-        return agreed;
-    }
-    size_t low = 0; // runs before this one have at most `term`; from `run` on they have more
-    while (low < run) {
-        size_t middle = low + (run - low) / 2;
+    size_t low = 0;
+    size_t high = log->n_runs;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
         if (log->runs[middle].term <= term) {
             low = middle + 1;
         } else {
-            run = middle;
+            high = middle;
         }
     }
-    agreed = log->runs[low].first - 1;
-    if (agreed == log->base_index && log->base_term > term && agreed > 0) {
-        return agreed - 1;
-    }
-    return agreed;
+    return low;
+}
+
+uint64_t raft_log_agreement(const struct raft_log *log, uint64_t index, uint64_t term)
+{
+    size_t above = run_above(log, term);
+    uint64_t agreed = above < log->n_runs ? log->runs[above].first - 1 : raft_log_last(log);
+    agreed = index < agreed ? index : agreed;
+    bool base_is_above = log->base_term > term && log->base_index > 0;
+    return agreed == log->base_index && base_is_above ? agreed - 1 : agreed;
 }

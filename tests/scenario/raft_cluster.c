@@ -921,7 +921,7 @@ bool cluster_run_until_settled(struct cluster *cluster, uint64_t limit_us)
         if (leader != 0 && raft_is_settled(cluster_raft(cluster, leader))) {
             return true;
         }
-        cluster_run(cluster, 10000);
+        cluster_run(cluster, cluster->servers[0].options.heartbeat_us);
     }
     return false;
 }
