@@ -98,10 +98,10 @@ static const char *const bootstrap_functions[] = {
     "END $$",
 
     // Raised when applying finds rows that should not be as they are.
-    "CREATE OR REPLACE FUNCTION caucus.expect(what text, expected bigint, found bigint) RETURNS void LANGUAGE plpgsql AS $$\n"
+    "CREATE OR REPLACE FUNCTION caucus.expect(what text, expected bigint, counted bigint) RETURNS void LANGUAGE plpgsql AS $$\n"
     "BEGIN\n"
-    "  IF expected IS DISTINCT FROM found THEN\n"
-    "    RAISE EXCEPTION '%: expected %, found %', what, expected, found USING ERRCODE = 'CCDIV';\n"
+    "  IF expected IS DISTINCT FROM counted THEN\n"
+    "    RAISE EXCEPTION '%: expected %, found %', what, expected, counted USING ERRCODE = 'CCDIV';\n"
     "  END IF;\n"
     "END $$",
 

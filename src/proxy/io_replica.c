@@ -1,0 +1,380 @@
+// The replica's process: carries events to the node and its effects out, until it is told to stop.
+#include "proxy/io_replica_internal.h"
+
+#include <event2/event.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t clock_us(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+struct node_time replica_now(void)
+{
+    return (struct node_time){clock_us(CLOCK_MONOTONIC), clock_us(CLOCK_REALTIME) / 1000};
+}
+
+void replica_fail(struct replica *replica, int exit_code, const char *what, const char *why)
+{
+    cc_log(CC_LOG_ERROR, "fatal", "exit=%d what=%s why=%s", exit_code, what, cc_log_quote(why));
+    fprintf(stderr, "caucus: replica %" PRIu32 ": %s: %s\n", replica->options->replica, what, why);
+    replica->exit_code = exit_code;
+    replica->stage = REPLICA_DONE;
+}
+
+// -- Effects ---------------------------------------------------------------------------------------------------------
+
+static void log_fact(const struct node_fact *fact)
+{
+    switch (fact->kind) {
+    case NODE_FACT_ROLE:
+        cc_log(CC_LOG_INFO, "role", "role=%s term=%" PRIu64 " leader=%" PRIu64, raft_role_name((enum raft_role)fact->a), fact->b, fact->c);
+        return;
+    case NODE_FACT_PEER_REFUSED:
+        cc_log(CC_LOG_ERROR, "peer_refused", "peer=%" PRIu64 " why=%s", fact->a, cc_log_quote(fact->text));
+        return;
+    case NODE_FACT_DIVERGED:
+        cc_log(CC_LOG_ERROR, "halted", "applied=%" PRIu64 " why=%s", fact->a, cc_log_quote(fact->text));
+        return;
+    case NODE_FACT_SCHEMA:
+        cc_log(CC_LOG_INFO, "schema", "version=%" PRIu64 " index=%" PRIu64, fact->a, fact->b);
+        return;
+    case NODE_FACT_CLOCK:
+        cc_log(CC_LOG_WARN, "clock_ahead", "peer=%" PRIu64 " ms=%" PRIu64, fact->a, fact->b);
+        return;
+    case NODE_FACT_REQUEUED:
+        cc_log(CC_LOG_INFO, "requeued", "operations=%" PRIu64, fact->a);
+        return;
+    case NODE_FACT_REPLAY:
+        cc_log(CC_LOG_INFO, "replay", "log=%s first=%" PRIu64 " last=%" PRIu64, fact->text, fact->a, fact->b);
+        return;
+    }
+}
+
+// In this order: make durable, send, start database jobs, answer. What depends on durability the node holds back itself.
+static void carry_out(struct replica *replica, const struct node_effects *effects)
+{
+    if (effects->log_number > 0) {
+        io_log_append(replica->log, effects->log, effects->log_number);
+    }
+    for (size_t i = 0; i < effects->n_sends; i++) {
+        io_peer_send(replica->peers, effects->sends[i].peer, effects->sends[i].frame);
+    }
+    io_peer_flush(replica->peers);
+    for (size_t i = 0; i < effects->n_loads; i++) {
+        io_log_load(replica->log, effects->loads[i].peer, effects->loads[i].first, effects->loads[i].last);
+    }
+    for (int lane = 0; lane < DB_LANES; lane++) {
+        if (effects->n_jobs[lane] > 0) {
+            io_postgres_submit(replica->postgres, (enum db_lane)lane, effects->jobs[lane], effects->n_jobs[lane]);
+        }
+    }
+    if (effects->n_answers > 0 && replica->gateway != NULL) {
+        io_gateway_answers(replica->gateway, effects->answers, effects->n_answers);
+    }
+    for (size_t i = 0; i < effects->n_facts; i++) {
+        log_fact(&effects->facts[i]);
+    }
+    if (effects->catalog_changed) {
+        io_catalog_refresh(replica->catalog);
+    }
+}
+
+static void turn(struct replica *replica)
+{
+    if (replica->node == NULL || replica->stage == REPLICA_DONE) {
+        return;
+    }
+    struct node_time time = replica_now();
+    if (time.now_us >= node_next_tick_us(replica->node)) {
+        node_tick(replica->node, time);
+    }
+    struct node_effects effects;
+    node_take_effects(replica->node, &effects);
+    carry_out(replica, &effects);
+    uint64_t next = node_next_tick_us(replica->node);
+    uint64_t wait_us = next > time.now_us ? next - time.now_us : 0;
+    struct timeval wait = {(time_t)(wait_us / 1000000), (suseconds_t)(wait_us % 1000000)};
+    event_add(replica->timer, &wait);
+}
+
+// -- Events ----------------------------------------------------------------------------------------------------------
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    (void)context; // the turn after this iteration of the loop does it
+}
+
+static void describe(struct replica *replica, struct node_status *status, struct status_shell *shell)
+{
+    node_describe(replica->node, replica_now().now_us, status);
+    struct io_log_stats log;
+    io_log_describe(replica->log, &log);
+    *shell = (struct status_shell){
+        .applied_flushed = io_catalog_flushed(replica->catalog),
+        .managed = replica->supervisor != NULL,
+        .postgres_restarts = replica->supervisor == NULL ? 0 : supervisor_restarts(replica->supervisor),
+        .log_syncs = log.n_syncs,
+        .log_bytes = log.n_bytes,
+        .log_sync_us = log.sync_us_total,
+        .started_ms = replica->started_ms,
+    };
+    memcpy(shell->postgres_version, replica->server_version, sizeof(shell->postgres_version));
+    if (replica->gateway != NULL) {
+        io_gateway_counters(replica->gateway, shell);
+    }
+}
+
+static void answer_status(struct replica *replica, uint64_t token)
+{
+    struct node_status status;
+    struct status_shell shell;
+    describe(replica, &status, &shell);
+    io_gateway_status(replica->gateway, token, &status, &shell);
+}
+
+static void on_inbox(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct replica *replica = context;
+    struct inbox_message *messages;
+    size_t n = io_inbox_take(replica->inbox, &messages);
+    struct node_time time = replica_now();
+    for (size_t i = 0; i < n; i++) {
+        struct inbox_message *message = &messages[i];
+        switch (message->kind) {
+        case INBOX_SUBMIT:
+            node_submit(replica->node, time, message->token, cc_buffer_slice(&message->bytes));
+            break;
+        case INBOX_READ:
+            node_read(replica->node, time, message->token, message->timeout_ms);
+            break;
+        case INBOX_READ_AT:
+            node_read_at(replica->node, time, message->token, message->index, message->timeout_ms);
+            break;
+        case INBOX_STATUS:
+            answer_status(replica, message->token);
+            break;
+        }
+        cc_buffer_finish(&message->bytes);
+    }
+}
+
+static void on_synced(void *context, uint64_t number, uint64_t record_number)
+{
+    (void)record_number;
+    struct replica *replica = context;
+    node_log_synced(replica->node, replica_now(), number);
+}
+
+static void on_loaded(void *context, uint32_t peer, const struct raft_entry *entries, size_t n_entries)
+{
+    struct replica *replica = context;
+    node_log_loaded(replica->node, replica_now(), peer, entries, n_entries);
+}
+
+static void on_log_failed(void *context, enum cc_status status, const char *problem)
+{
+    // Never retried: after a failed fsync nobody knows what is on disk. A new process reads what is really there.
+    replica_fail(context, status == CC_CORRUPT ? EX_DATAERR : EX_IOERR, "the log cannot be written", problem);
+}
+
+static void on_log(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct replica *replica = context;
+    struct io_log_handler handler = {.context = replica, .synced = on_synced, .loaded = on_loaded, .failed = on_log_failed};
+    io_log_drain(replica->log, &handler);
+}
+
+void replica_on_frame(void *context, uint32_t peer, uint32_t incarnation, struct cc_slice frame)
+{
+    (void)incarnation;
+    struct replica *replica = context;
+    node_peer_frame(replica->node, replica_now(), peer, frame);
+}
+
+void replica_on_peer_up(void *context, uint32_t peer, uint32_t incarnation)
+{
+    struct replica *replica = context;
+    cc_log(CC_LOG_INFO, "peer_up", "peer=%" PRIu32 " incarnation=%" PRIx32, peer, incarnation);
+    node_peer_up(replica->node, replica_now(), peer, incarnation);
+}
+
+void replica_on_peer_down(void *context, uint32_t peer)
+{
+    struct replica *replica = context;
+    cc_log(CC_LOG_INFO, "peer_down", "peer=%" PRIu32, peer);
+    node_peer_down(replica->node, replica_now(), peer);
+}
+
+void replica_on_db_event(void *context, const struct db_event *event)
+{
+    struct replica *replica = context;
+    if (event->kind == DB_UP || event->kind == DB_DOWN) {
+        cc_log(CC_LOG_INFO, event->kind == DB_UP ? "database_up" : "database_down", "lane=%s applied=%" PRIu64,
+               event->lane == DB_STRONG ? "strong" : "weak", event->applied);
+    }
+    if (event->kind == DB_UP) {
+        node_set_facts(replica->node, io_postgres_facts(replica->postgres));
+    }
+    node_db_event(replica->node, replica_now(), event);
+}
+
+void replica_on_catalog(void *context, uint32_t version)
+{
+    struct replica *replica = context;
+    if (replica->gateway != NULL) {
+        io_gateway_catalog(replica->gateway, version);
+    }
+}
+
+void replica_on_server_facts(void *context, struct cc_slice facts, const char *server_version)
+{
+    (void)facts;
+    struct replica *replica = context;
+    snprintf(replica->server_version, sizeof(replica->server_version), "%s", server_version);
+}
+
+void replica_on_supervisor(void *context, enum supervisor_state state, const char *text)
+{
+    struct replica *replica = context;
+    cc_log(CC_LOG_INFO, "postgres", "state=%s why=%s", supervisor_state_name(state), cc_log_quote(text));
+    if (state == SUPERVISOR_RUNNING) {
+        io_postgres_connect(replica->postgres);
+        io_catalog_connect(replica->catalog);
+    }
+    if (state == SUPERVISOR_STOPPED && replica->stage == REPLICA_STOPPING_POSTGRES) {
+        replica->stage = REPLICA_DONE;
+    } else if (state == SUPERVISOR_STOPPED && replica->stage != REPLICA_DONE && replica->options->restart_postgres) {
+        replica_fail(replica, EX_UNAVAILABLE, "PostgreSQL does not start", text);
+    }
+}
+
+// -- Stopping: hand over, finish what runs, stop PostgreSQL ------------------------------------------------------------
+
+static void on_signal(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct replica *replica = context;
+    if (replica->stage != REPLICA_SERVING) {
+        return;
+    }
+    cc_log(CC_LOG_INFO, "stopping", "why=signal");
+    replica->stage = REPLICA_HANDING_OVER;
+    replica->stop_by_us = replica_now().now_us + replica->config->timeouts.shutdown_ms * 1000ull;
+    node_stop(replica->node, replica_now());
+}
+
+static void continue_stopping(struct replica *replica)
+{
+    if (replica->stage != REPLICA_HANDING_OVER) {
+        return;
+    }
+    bool done = node_is_handed_over(replica->node) && node_is_idle(replica->node);
+    if (!done && replica_now().now_us < replica->stop_by_us) {
+        return;
+    }
+    io_gateway_destroy(replica->gateway, 500);
+    replica->gateway = NULL;
+    replica->stage = replica->supervisor == NULL ? REPLICA_DONE : REPLICA_STOPPING_POSTGRES;
+    if (replica->supervisor != NULL) {
+        supervisor_stop(replica->supervisor);
+    }
+}
+
+static void watch(struct replica *replica)
+{
+    replica->timer = event_new(replica->base, -1, 0, on_timer, replica);
+    replica->inbox_readable = event_new(replica->base, io_inbox_descriptor(replica->inbox), EV_READ | EV_PERSIST, on_inbox, replica);
+    replica->log_readable = event_new(replica->base, io_log_descriptor(replica->log), EV_READ | EV_PERSIST, on_log, replica);
+    replica->interrupt = evsignal_new(replica->base, SIGINT, on_signal, replica);
+    replica->terminate = evsignal_new(replica->base, SIGTERM, on_signal, replica);
+    event_add(replica->inbox_readable, NULL);
+    event_add(replica->log_readable, NULL);
+    event_add(replica->interrupt, NULL);
+    event_add(replica->terminate, NULL);
+}
+
+static bool start(struct replica *replica)
+{
+    signal(SIGPIPE, SIG_IGN);
+    replica->started_ms = replica_now().wall_ms;
+    replica->base = event_base_new();
+    replica->inbox = io_inbox_create();
+    if (replica->base == NULL || replica->inbox == NULL) {
+        replica_fail(replica, EX_OSERR, "starting", "no descriptors left");
+        return false;
+    }
+    if (!replica_open_log(replica) || !replica_open_supervisor(replica) || !replica_open_peers(replica)) {
+        return false;
+    }
+    replica_open_database(replica);
+    if (!replica_open_gateway(replica)) {
+        return false;
+    }
+    watch(replica);
+    node_start(replica->node, replica_now().now_us, replica_now().wall_ms);
+    if (replica->supervisor != NULL) {
+        supervisor_start(replica->supervisor);
+    } else {
+        io_postgres_connect(replica->postgres);
+        io_catalog_connect(replica->catalog);
+    }
+    replica->stage = REPLICA_SERVING;
+    cc_log(CC_LOG_INFO, "serving", "http=%s peer=%s", replica->self->http.text, replica->self->peer.text);
+    return true;
+}
+
+static void finish(struct replica *replica)
+{
+    io_gateway_destroy(replica->gateway, 0);
+    io_catalog_destroy(replica->catalog);
+    io_postgres_destroy(replica->postgres);
+    io_peer_destroy(replica->peers);
+    supervisor_destroy(replica->supervisor);
+    io_log_close(replica->log);
+    node_destroy(replica->node);
+    io_inbox_destroy(replica->inbox);
+    struct event *events[] = {replica->timer, replica->inbox_readable, replica->log_readable, replica->interrupt, replica->terminate};
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        if (events[i] != NULL) {
+            event_free(events[i]);
+        }
+    }
+    if (replica->base != NULL) {
+        event_base_free(replica->base);
+    }
+}
+
+int replica_run(const struct replica_options *options)
+{
+    struct replica replica = {.options = options,
+                              .config = options->config,
+                              .self = config_find_replica(options->config, options->replica)};
+    cc_log_open(STDERR_FILENO, options->config->log.level, options->replica);
+    if (start(&replica)) {
+        turn(&replica);
+        while (replica.stage != REPLICA_DONE) {
+            event_base_loop(replica.base, EVLOOP_ONCE);
+            turn(&replica);
+            continue_stopping(&replica);
+        }
+        cc_log(CC_LOG_INFO, "stopped", "exit=%d", replica.exit_code);
+    }
+    finish(&replica);
+    return replica.exit_code;
+}

@@ -1,0 +1,61 @@
+// Inside of the replica's process: shared by io_replica*.c only.
+#ifndef PROXY_IO_REPLICA_INTERNAL_H
+#define PROXY_IO_REPLICA_INTERNAL_H
+
+#include "proxy/io_catalog.h"
+#include "proxy/io_gateway.h"
+#include "proxy/io_inbox.h"
+#include "proxy/io_log.h"
+#include "proxy/io_peer.h"
+#include "proxy/io_postgres.h"
+#include "proxy/node.h"
+#include "proxy/replica.h"
+#include "proxy/supervisor.h"
+
+// STARTING -> SERVING --signal--> HANDING_OVER -> STOPPING_POSTGRES -> DONE; a failure leads to DONE at once.
+enum replica_stage { REPLICA_STARTING, REPLICA_SERVING, REPLICA_HANDING_OVER, REPLICA_STOPPING_POSTGRES, REPLICA_DONE };
+
+struct replica {
+    const struct replica_options *options;
+    const struct config *config;
+    const struct config_replica *self;
+    enum replica_stage stage;
+    int exit_code;
+    uint64_t stop_by_us;
+    struct wal_identity identity;
+    struct event_base *base;
+    struct event *timer, *inbox_readable, *log_readable, *interrupt, *terminate;
+    struct node *node;
+    struct io_log *log;
+    struct io_peer *peers;
+    struct io_postgres *postgres;
+    struct supervisor *supervisor;
+    struct io_catalog *catalog;
+    struct io_inbox *inbox;
+    struct io_gateway *gateway;
+    const char *conninfo;
+    char server_version[64];
+    uint64_t started_ms;
+};
+
+struct node_time replica_now(void);
+// Says what failed and ends the process with this code after the present turn.
+void replica_fail(struct replica *replica, int exit_code, const char *what, const char *why);
+
+// io_replica_start.c, in the order in which replica_run needs them. False: replica_fail was called.
+bool replica_open_log(struct replica *replica);
+bool replica_open_supervisor(struct replica *replica);
+bool replica_open_peers(struct replica *replica);
+void replica_open_database(struct replica *replica);
+bool replica_open_gateway(struct replica *replica);
+
+// io_replica.c: what the parts tell; `context` is the replica.
+void replica_on_frame(void *context, uint32_t peer, uint32_t incarnation, struct cc_slice frame);
+void replica_on_peer_up(void *context, uint32_t peer, uint32_t incarnation);
+void replica_on_peer_down(void *context, uint32_t peer);
+void replica_on_db_event(void *context, const struct db_event *event);
+void replica_on_catalog(void *context, uint32_t version);
+void replica_on_server_facts(void *context, struct cc_slice facts, const char *server_version);
+void replica_on_supervisor(void *context, enum supervisor_state state, const char *text);
+
+#endif

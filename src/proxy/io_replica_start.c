@@ -1,0 +1,261 @@
+// The replica's process: opening its parts.
+#include "base/memory.h"
+#include "proxy/io_keys.h"
+#include "proxy/io_replica_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+static struct node *make_node(const struct replica *replica)
+{
+    const struct config *config = replica->config;
+    struct node_options options = {
+        .raft = {.id = replica->self->id,
+                 .election_us = config->timeouts.election_ms * 1000ull,
+                 .heartbeat_us = config->timeouts.heartbeat_ms * 1000ull},
+        .incarnation = replica->identity.incarnation,
+        .clock_skew_ms_max = config->timeouts.clock_skew_ms_max,
+        .frontier_interval_us = config->timeouts.frontier_ms * 1000ull,
+        .request_window_us = config->timeouts.request_ms * 2000ull,
+        .batch_operations_max = config->limits.batch_operations,
+    };
+    if (getrandom(&options.raft.seed, sizeof(options.raft.seed), 0) != sizeof(options.raft.seed)) {
+        options.raft.seed = replica_now().now_us;
+    }
+    for (size_t i = 0; i < config->n_replicas; i++) {
+        const struct config_replica *other = &config->replicas[i];
+        options.raft.membership.members[options.raft.membership.n_members++] = (struct raft_member){other->id, true};
+        // The lowest port is first in line to lead.
+        options.raft.rank += other->http.port < replica->self->http.port ||
+                             (other->http.port == replica->self->http.port && other->id < replica->self->id);
+    }
+    return node_create(&options);
+}
+
+// The log's first record says whose log it is.
+static enum cc_status restore(void *context, const struct wal_record *record)
+{
+    struct replica *replica = context;
+    if (record->kind == WAL_IDENTITY && replica->node == NULL) {
+        enum cc_status status = wal_read_identity(record->body, &replica->identity);
+        if (status != CC_OK) {
+            return status;
+        }
+        bool ours = replica->identity.replica == replica->self->id && strcmp(replica->identity.cluster, replica->config->cluster) == 0;
+        if (!ours) {
+            return CC_REFUSED;
+        }
+        replica->node = make_node(replica);
+    }
+    return replica->node == NULL ? CC_CORRUPT : node_restore(replica->node, record);
+}
+
+// A new log, hence a new life of this replica.
+static void begin_log(struct replica *replica)
+{
+    snprintf(replica->identity.cluster, sizeof(replica->identity.cluster), "%s", replica->config->cluster);
+    replica->identity.replica = replica->self->id;
+    while (replica->identity.incarnation == 0) {
+        if (getrandom(&replica->identity.incarnation, sizeof(replica->identity.incarnation), 0) < 0) {
+            replica->identity.incarnation = (uint32_t)replica_now().now_us;
+        }
+    }
+    replica->node = make_node(replica);
+    struct wal_batch batch = {0};
+    wal_put_identity(&batch, &replica->identity);
+    io_log_append(replica->log, &batch, 0);
+    wal_batch_finish(&batch);
+}
+
+static const char *log_problem(enum cc_status status, const struct wal_report *report, const char *problem, struct cc_buffer *out)
+{
+    switch ((int)status) {
+    case CC_REFUSED:
+        return "it belongs to another cluster or replica: check data_directory in config.json";
+    case CC_EXISTS:
+        return "another process uses it: stop that one first";
+    default: // any other is said by the log itself
+        cc_buffer_printf(out, "%s%s%s (segment %s, offset %" PRIu64 ")", problem == NULL ? "" : problem, problem == NULL ? "" : "; ",
+                         report->reason == NULL ? cc_status_text(status) : report->reason, report->segment, report->offset);
+        return cc_buffer_text(out);
+    }
+}
+
+static bool make_data_directory(struct replica *replica)
+{
+    if (mkdir(replica->self->data_directory, 0755) != 0 && errno != EEXIST) {
+        replica_fail(replica, EX_IOERR, replica->self->data_directory, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+bool replica_open_log(struct replica *replica)
+{
+    if (!make_data_directory(replica)) {
+        return false;
+    }
+    struct cc_buffer directory = {0}, text = {0};
+    cc_buffer_printf(&directory, "%s/log", replica->self->data_directory);
+    struct io_log_options options = {.directory = cc_buffer_text(&directory), .segment_bytes = replica->config->limits.log_segment_bytes};
+    struct wal_report report = {0};
+    char *problem = NULL;
+    enum cc_status status = io_log_open(&options, restore, replica, &replica->log, &report, &problem);
+    if (status != CC_OK) {
+        int code = status == CC_CORRUPT || status == CC_MALFORMED                            ? EX_DATAERR
+                   : status == CC_REFUSED || status == CC_EXISTS || status == CC_UNSUPPORTED ? EX_CONFIG
+                                                                                             : EX_IOERR;
+        replica_fail(replica, code, cc_buffer_text(&directory), log_problem(status, &report, problem, &text));
+    } else if (replica->node == NULL) {
+        begin_log(replica);
+    }
+    if (status == CC_OK) {
+        cc_log(CC_LOG_INFO, "log_opened", "records=%" PRIu64 " segments=%" PRIu64 " cut_bytes=%" PRIu64 " incarnation=%" PRIx32,
+               report.n_records, report.n_segments, report.cut_bytes, replica->identity.incarnation);
+    }
+    free(problem);
+    cc_buffer_finish(&directory);
+    cc_buffer_finish(&text);
+    return status == CC_OK;
+}
+
+bool replica_open_supervisor(struct replica *replica)
+{
+    if (replica->self->conninfo[0] != '\0') {
+        replica->conninfo = replica->self->conninfo;
+        return true;
+    }
+    const struct config *config = replica->config;
+    struct supervisor_setting *settings = cc_alloc_array(config->postgres.n_settings + 1, sizeof(*settings));
+    for (size_t i = 0; i < config->postgres.n_settings; i++) {
+        settings[i] = (struct supervisor_setting){config->postgres.settings[i].name, config->postgres.settings[i].value};
+    }
+    struct supervisor_options options = {
+        .base = replica->base,
+        .bin_directory = config->postgres.bin_directory,
+        .data_directory = replica->self->data_directory,
+        .n_settings = config->postgres.n_settings,
+        .settings = settings,
+        .no_restart = !replica->options->restart_postgres,
+        .on_state = replica_on_supervisor,
+        .context = replica,
+    };
+    char error[300];
+    enum cc_status status = supervisor_create(&options, &replica->supervisor, error);
+    free(settings);
+    if (status != CC_OK) {
+        replica_fail(replica, status == CC_IO ? EX_IOERR : EX_CONFIG, "PostgreSQL cannot be managed", error);
+        return false;
+    }
+    replica->conninfo = supervisor_conninfo(replica->supervisor);
+    return true;
+}
+
+static bool open_keys(struct replica *replica, struct keys_pair *keys_out)
+{
+    struct io_keys_problem problem;
+    if (io_keys_load(replica->self->key_file, keys_out, &problem) != CC_OK) {
+        replica_fail(replica, EX_CONFIG, replica->self->key_file, problem.text);
+        return false;
+    }
+    if (memcmp(keys_out->public_key, replica->self->public_key, KEYS_PUBLIC_BYTES) != 0) {
+        replica_fail(replica, EX_CONFIG, replica->self->key_file, "it does not belong to the public_key of this replica in config.json");
+        return false;
+    }
+    return true;
+}
+
+static struct io_peer_member member_of(const struct replica *replica, const struct config_replica *other)
+{
+    struct io_peer_member member = {.id = other->id, .host = other->peer.host, .port = other->peer.port};
+    memcpy(member.public_key, other->public_key, sizeof(member.public_key));
+    for (size_t i = 0; i < replica->options->n_peers; i++) {
+        if (replica->options->peers[i].id == other->id) {
+            member.host = replica->options->peers[i].host;
+            member.port = replica->options->peers[i].port;
+        }
+    }
+    return member;
+}
+
+bool replica_open_peers(struct replica *replica)
+{
+    const struct config *config = replica->config;
+    struct keys_pair keys;
+    if (!open_keys(replica, &keys)) {
+        return false;
+    }
+    struct io_peer_member members[CC_REPLICAS_MAX];
+    for (size_t i = 0; i < config->n_replicas; i++) {
+        members[i] = member_of(replica, &config->replicas[i]);
+    }
+    struct io_peer_options options = {
+        .base = replica->base,
+        .cluster = config->cluster,
+        .id = replica->self->id,
+        .incarnation = replica->identity.incarnation,
+        .keys = &keys,
+        .listen_host = replica->self->peer.host,
+        .listen_port = replica->self->peer.port,
+        .members = members,
+        .n_members = config->n_replicas,
+        .connect_ms = config->timeouts.peer_connect_ms,
+        .idle_ms = config->timeouts.peer_idle_ms,
+        .queue_bytes_max = config->limits.peer_queue_bytes,
+        .handler = {.context = replica, .on_up = replica_on_peer_up, .on_down = replica_on_peer_down, .on_frame = replica_on_frame},
+    };
+    struct io_peer_problem problem;
+    enum cc_status status = io_peer_create(&options, &replica->peers, &problem);
+    keys_forget(&keys);
+    if (status != CC_OK) {
+        replica_fail(replica, status == CC_IO ? EX_IOERR : EX_CONFIG, replica->self->peer.text, problem.text);
+    }
+    return status == CC_OK;
+}
+
+void replica_open_database(struct replica *replica)
+{
+    const struct config *config = replica->config;
+    struct io_postgres_options options = {
+        .base = replica->base,
+        .conninfo = replica->conninfo,
+        .cluster = config->cluster,
+        .replica = replica->self->id,
+        .incarnation = replica->identity.incarnation,
+        .on_event = replica_on_db_event,
+        .context = replica,
+    };
+    replica->postgres = io_postgres_create(&options);
+    struct io_catalog_options catalog = {
+        .base = replica->base,
+        .conninfo = replica->conninfo,
+        .schemas = config->postgres.schemas,
+        .n_schemas = config->postgres.n_schemas,
+        .on_published = replica_on_catalog,
+        .on_facts = replica_on_server_facts,
+        .context = replica,
+    };
+    replica->catalog = io_catalog_create(&catalog);
+}
+
+bool replica_open_gateway(struct replica *replica)
+{
+    struct io_gateway_options options = {.config = replica->config,
+                                         .replica = replica->self,
+                                         .conninfo = replica->conninfo,
+                                         .catalog = replica->catalog,
+                                         .inbox = replica->inbox};
+    enum cc_status status = io_gateway_create(&options, &replica->gateway);
+    if (status != CC_OK) {
+        replica_fail(replica, status == CC_IO ? EX_IOERR : EX_CONFIG, replica->self->http.text,
+             status == CC_EXISTS ? "the address is in use: is this replica running already?" : cc_status_text(status));
+    }
+    return status == CC_OK;
+}
+
