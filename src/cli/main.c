@@ -9,8 +9,9 @@
 #define CAUCUS_VERSION "unknown"
 #endif
 
-static const struct cli_command *const commands[] = {
-    &command_up, &command_serve, &command_status, &command_migrate, &command_verify, &command_keygen, &command_log};
+static const struct cli_command *const commands[] = {&command_up,      &command_serve,  &command_status,
+                                                     &command_migrate, &command_verify, &command_keygen,
+                                                     &command_log,     &command_bench};
 
 static void print_overview(FILE *out)
 {

@@ -1,0 +1,284 @@
+// What `caucus bench` does with a cluster around the load.
+#include "cli/bench_cluster.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "cli/bench_call.h"
+
+enum {
+    PATIENCE_MS = 10 * 1000,
+    STATUS_MS = 3000,
+    CALL_MS = 60 * 1000,
+    POLL_MS = 5,
+    PRELOAD_BYTES = 4 << 20, // of one request, roughly
+    PRELOAD_ROWS = 1000,
+    PRELOAD_TRIES = 20,
+};
+
+static void sleep_ms(long ms)
+{
+    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+static bool before(uint64_t deadline_ns)
+{
+    return bench_now_ns() < deadline_ns;
+}
+
+static uint64_t deadline_in(uint32_t ms)
+{
+    return bench_now_ns() + (uint64_t)ms * 1000000;
+}
+
+// ---- status
+
+struct statuses {
+    size_t n;
+    json_t *of[CC_REPLICAS_MAX]; // NULL: no answer
+};
+
+static void statuses_finish(struct statuses *statuses)
+{
+    for (size_t i = 0; i < statuses->n; i++) {
+        json_decref(statuses->of[i]);
+    }
+    statuses->n = 0;
+}
+
+static void statuses_get(const struct bench_cluster *cluster, struct statuses *statuses_out)
+{
+    struct http_response responses[CC_REPLICAS_MAX];
+    cli_replicas_get(&cluster->replicas, "/_caucus/status", STATUS_MS, responses);
+    statuses_out->n = cluster->replicas.n;
+    for (size_t i = 0; i < cluster->replicas.n; i++) {
+        statuses_out->of[i] = responses[i].status == 200 ? http_response_json(&responses[i]) : NULL;
+        http_response_finish(&responses[i]);
+    }
+}
+
+static uint64_t number(const json_t *status, const char *name)
+{
+    return (uint64_t)json_integer_value(json_object_get(status, name));
+}
+
+static bool same_everywhere(const struct statuses *statuses, const char *name)
+{
+    for (size_t i = 0; i < statuses->n; i++) {
+        if (statuses->of[i] == NULL ||
+            json_equal(json_object_get(statuses->of[0], name), json_object_get(statuses->of[i], name)) != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool find_leader(const struct statuses *statuses, size_t *leader_out)
+{
+    for (size_t i = 0; i < statuses->n; i++) {
+        const char *role = json_string_value(json_object_get(statuses->of[i], "role"));
+        if (role != NULL && strcmp(role, "leader") == 0) {
+            *leader_out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+// Polls until `holds` says so.
+static bool wait_until(const struct bench_cluster *cluster, uint32_t patience_ms,
+                       bool (*holds)(const struct statuses *statuses, void *context), void *context)
+{
+    uint64_t deadline_ns = deadline_in(patience_ms);
+    for (;;) {
+        struct statuses statuses;
+        statuses_get(cluster, &statuses);
+        bool done = holds(&statuses, context);
+        statuses_finish(&statuses);
+        if (done || !before(deadline_ns)) {
+            return done;
+        }
+        sleep_ms(POLL_MS);
+    }
+}
+
+static bool has_leader(const struct statuses *statuses, void *leader)
+{
+    return find_leader(statuses, leader);
+}
+
+static bool has_schema(const struct statuses *statuses, void *context)
+{
+    (void)context;
+    return same_everywhere(statuses, "schema_version") && number(statuses->of[0], "schema_version") > 0;
+}
+
+static bool is_settled(const struct statuses *statuses, void *context)
+{
+    (void)context;
+    uint64_t commit_max = 0;
+    for (size_t i = 0; i < statuses->n; i++) {
+        uint64_t commit = number(statuses->of[i], "commit");
+        commit_max = commit > commit_max ? commit : commit_max;
+    }
+    return same_everywhere(statuses, "applied") && same_everywhere(statuses, "frontier") &&
+           number(statuses->of[0], "applied") == commit_max;
+}
+
+// ---- the cluster
+
+enum cli_exit bench_cluster_open(const struct cli_arguments *arguments, struct bench_cluster *cluster_out)
+{
+    *cluster_out = (struct bench_cluster){0};
+    enum cli_exit code = cli_replicas_find(arguments, &cluster_out->replicas);
+    for (size_t i = 0; code == CLI_OK && i < cluster_out->replicas.n; i++) {
+        const char *url = cluster_out->replicas.urls[i];
+        if (bench_address_parse(url, &cluster_out->addresses[i]) != CC_OK) {
+            code = cli_fail(CLI_REFUSED, "bench: %s is not an address that resolves", url);
+        }
+    }
+    if (code == CLI_OK && !wait_until(cluster_out, PATIENCE_MS, has_leader, &cluster_out->leader)) {
+        code = cli_fail(CLI_REFUSED, "bench: no replica says that it leads");
+    }
+    return code;
+}
+
+void bench_cluster_finish(struct bench_cluster *cluster)
+{
+    cli_replicas_finish(&cluster->replicas);
+}
+
+static enum cli_exit migrate(struct bench_cluster *cluster)
+{
+    struct cc_buffer url = {0};
+    cc_buffer_printf(&url, "%s/_caucus/migrations?name=%s", cluster->replicas.urls[cluster->leader],
+                     bench_migration_name);
+    struct http_request request = {.url = cc_buffer_text(&url),
+                                   .method = "POST",
+                                   .body = cc_slice_text(bench_migration_sql),
+                                   .content_type = "application/sql",
+                                   .timeout_ms = CALL_MS};
+    struct http_response response = {0};
+    for (uint64_t deadline_ns = deadline_in(PATIENCE_MS); before(deadline_ns); sleep_ms(POLL_MS * 20)) {
+        http_response_finish(&response);
+        http_fetch(&request, &response, 1, NULL, NULL);
+        if (response.status != 503 && response.status != 504) {
+            break;
+        }
+    }
+    bool there = response.status == 200 || response.status == 201;
+    enum cli_exit code =
+        there ? CLI_OK : cli_fail(CLI_REFUSED, "bench: cannot make the tables: %s", http_response_problem(&response));
+    http_response_finish(&response);
+    cc_buffer_finish(&url);
+    return code;
+}
+
+static void put_upsert(struct cc_buffer *out, const struct bench_address *address,
+                       const struct bench_workload *workload, bool weak, uint64_t from, uint64_t to)
+{
+    struct cc_buffer body = {0};
+    for (uint64_t i = from; i < to; i++) {
+        cc_buffer_append_text(&body, i == from ? "[" : ",");
+        bench_row_put_json(&body, bench_key_at(i), 0, workload->value_bytes);
+    }
+    cc_buffer_append_text(&body, "]");
+    cc_buffer_clear(out);
+    cc_buffer_printf(out,
+                     "POST /%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
+                     "Prefer: resolution=merge-duplicates\r\nContent-Length: %zu\r\n\r\n",
+                     bench_table_name(weak), address->text, body.n);
+    cc_buffer_append_slice(out, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
+// An upsert may be sent again whatever became of it.
+static enum cli_exit send_upsert(struct bench_call *call, struct cc_slice request)
+{
+    struct bench_http_answer answer = {0};
+    enum cc_status status = CC_OK;
+    for (unsigned i = 0; i < PRELOAD_TRIES; i++) {
+        status = bench_call_run(call, request, CALL_MS, &answer);
+        if (status == CC_OK && answer.status < 300) {
+            return CLI_OK;
+        }
+        if (status == CC_OK && answer.status < 500) {
+            break;
+        }
+        sleep_ms(POLL_MS * 20);
+    }
+    if (status != CC_OK) {
+        return cli_fail(CLI_REFUSED, "bench: cannot write the first rows: %s", cc_status_text(status));
+    }
+    return cli_fail(CLI_REFUSED, "bench: cannot write the first rows: status %u: %.*s", answer.status,
+                    (int)(answer.body.n < 500 ? answer.body.n : 500), (const char *)answer.body.data);
+}
+
+static enum cli_exit preload(struct bench_cluster *cluster, const struct bench_workload *workload, bool weak)
+{
+    const struct bench_address *address = &cluster->addresses[cluster->leader];
+    uint64_t step = PRELOAD_BYTES / (workload->value_bytes + 100);
+    step = step < 1 ? 1 : step > PRELOAD_ROWS ? PRELOAD_ROWS : step;
+    struct bench_call call;
+    struct cc_buffer request = {0};
+    enum cli_exit code = CLI_OK;
+    bench_call_init(&call, address);
+    for (uint64_t at = 0; at < workload->n_rows && code == CLI_OK; at += step) {
+        uint64_t to = at + step < workload->n_rows ? at + step : workload->n_rows;
+        put_upsert(&request, address, workload, weak, at, to);
+        code = send_upsert(&call, cc_buffer_slice(&request));
+    }
+    cc_buffer_finish(&request);
+    bench_call_finish(&call);
+    return code;
+}
+
+enum cli_exit bench_cluster_prepare(struct bench_cluster *cluster, const struct bench_workload *workload)
+{
+    enum cli_exit code = migrate(cluster);
+    if (code == CLI_OK && !wait_until(cluster, PATIENCE_MS, has_schema, NULL)) {
+        code = cli_fail(CLI_REFUSED, "bench: the replicas do not come to the same schema version");
+    }
+    for (unsigned weak = 0; weak < 2; weak++) {
+        if (code == CLI_OK && bench_workload_needs_rows(workload, weak == 1)) {
+            code = preload(cluster, workload, weak == 1);
+        }
+    }
+    return code;
+}
+
+enum cli_exit bench_cluster_settle(const struct bench_cluster *cluster, uint32_t patience_ms, double *ms_out)
+{
+    uint64_t begin_ns = bench_now_ns();
+    if (!wait_until(cluster, patience_ms, is_settled, NULL)) {
+        return cli_fail(CLI_REFUSED, "bench: the replicas did not come to the same point within %u ms", patience_ms);
+    }
+    *ms_out = (double)(bench_now_ns() - begin_ns) / 1e6;
+    return CLI_OK;
+}
+
+enum cli_exit bench_cluster_count(const struct bench_cluster *cluster, bool weak, struct bench_counts *counts_out)
+{
+    struct http_response responses[CC_REPLICAS_MAX];
+    json_t *first = NULL;
+    enum cli_exit code = CLI_OK;
+    cli_replicas_get(&cluster->replicas,
+                     weak ? "/_caucus/digest?table=bench_weak" : "/_caucus/digest?table=bench_strong", CALL_MS,
+                     responses);
+    *counts_out = (struct bench_counts){.equal = true};
+    for (size_t i = 0; i < cluster->replicas.n; i++) {
+        json_t *digest = responses[i].status == 200 ? http_response_json(&responses[i]) : NULL;
+        if (digest == NULL && code == CLI_OK) {
+            code = cli_fail(CLI_REFUSED, "bench: digest of %s: %s", cluster->replicas.urls[i],
+                            http_response_problem(&responses[i]));
+        }
+        first = i == 0 ? json_incref(digest) : first;
+        counts_out->rows[i] = number(digest, "rows");
+        counts_out->equal =
+            counts_out->equal && json_equal(json_object_get(first, "digest"), json_object_get(digest, "digest")) == 1;
+        json_decref(digest);
+        http_response_finish(&responses[i]);
+    }
+    json_decref(first);
+    return code;
+}
