@@ -812,5 +812,10 @@ bool plan_delete(struct planner *planner)
     if (!plan_put_conditions(planner, planner->root, " WHERE ")) {
         return false;
     }
+    if (is_weak(&write)) { // the executor binds the stamp to every weak write
+        put_text(&write, planner->root->n_conditions > 0 ? " AND " : " WHERE ");
+        plan_put_stamp(planner);
+        put_text(&write, " IS NOT NULL");
+    }
     return finish(&write, REST_DELETE, false);
 }

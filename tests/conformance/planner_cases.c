@@ -2,13 +2,8 @@
 // would run it, and the reply compared. No proxy, no HTTP: what fails here is the dialect itself.
 //
 //   conformance_planner <directory with cases.json and schema.sql> [case]
+#include "conformance/planner_database.h"
 #include "conformance/private_postgres.h"
-
-#include "rest/catalog_sql.h"
-#include "rest/plan.h"
-#include "rest/reply.h"
-
-#include <libpq-fe.h>
 
 #include <jansson.h>
 #include <stdio.h>
@@ -33,6 +28,11 @@ static const char *const skipped[] = {
     "err-auth-malformed",
 };
 
+static struct cc_slice field_of(const PGresult *result, int code)
+{
+    return cc_slice_text(PQresultErrorField(result, code));
+}
+
 static bool is_skipped(const char *name)
 {
     for (size_t i = 0; i < sizeof(skipped) / sizeof(skipped[0]); i++) {
@@ -43,157 +43,30 @@ static bool is_skipped(const char *name)
     return false;
 }
 
-// ---- PostgreSQL
-
-static void must(PGconn *connection, const char *sql)
-{
-    PGresult *result = PQexec(connection, sql);
-    ExecStatusType status = PQresultStatus(result);
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
-        fprintf(stderr, "%s\n%.300s\n", PQerrorMessage(connection), sql);
-        exit(1);
-    }
-    PQclear(result);
-}
-
-static char *read_file(const char *directory, const char *name)
-{
-    char path[4096];
-    snprintf(path, sizeof(path), "%s/%s", directory, name);
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) {
-        perror(path);
-        exit(1);
-    }
-    char *text = calloc(1, 1 << 20);
-    size_t n = fread(text, 1, (1 << 20) - 1, file);
-    text[n] = '\0';
-    fclose(file);
-    return text;
-}
-
-static struct cc_slice value(const PGresult *result, int column)
-{
-    if (PQgetisnull(result, 0, column)) {
-        return (struct cc_slice){0};
-    }
-    return cc_slice_of(PQgetvalue(result, 0, column), (size_t)PQgetlength(result, 0, column));
-}
-
-static struct rest_catalog *load_catalog(PGconn *connection)
-{
-    const char *schemas = "{public,tenant2}";
-    must(connection, "SET search_path TO pg_catalog");
-    PGresult *result = PQexecParams(connection, rest_catalog_sql, 1, NULL, &schemas, NULL, NULL, 0);
-    struct rest_catalog *catalog = NULL;
-    char error[REST_CATALOG_ERROR_BYTES] = "";
-    if (PQresultStatus(result) != PGRES_TUPLES_OK || rest_catalog_create(value(result, 0), &catalog, error) != CC_OK) {
-        fprintf(stderr, "catalog: %s%s\n", PQerrorMessage(connection), error);
-        exit(1);
-    }
-    PQclear(result);
-    must(connection, "SET search_path TO public, tenant2");
-    return catalog;
-}
-
-static struct cc_slice field_of(const PGresult *result, int code)
-{
-    return cc_slice_text(PQresultErrorField(result, code));
-}
-
-// Runs a statement inside a transaction that is begun here and left open. NULL-terminated parameters as the executor makes them.
-static PGresult *execute(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena)
-{
-    must(connection, statement->kind == REST_READ ? "BEGIN READ ONLY" : "BEGIN");
-    for (uint32_t i = 0; i < statement->n_settings; i++) {
-        const char *setting[2] = {cc_arena_text_n(arena, statement->settings[i].name.data, statement->settings[i].name.n),
-                                  cc_arena_text_n(arena, statement->settings[i].value.data, statement->settings[i].value.n)};
-        PGresult *set = PQexecParams(connection, "SELECT set_config($1, $2, true)", 2, NULL, setting, NULL, NULL, 0);
-        if (PQresultStatus(set) != PGRES_TUPLES_OK) {
-            return set;
-        }
-        PQclear(set);
-    }
-    uint32_t n = statement->n_parameters + (statement->weak ? 1 : 0);
-    const char **parameters = cc_arena_array(arena, n + 1, sizeof(*parameters));
-    for (uint32_t i = 0; i < statement->n_parameters; i++) {
-        const struct cc_slice parameter = statement->parameters[i];
-        parameters[i] = parameter.data == NULL ? NULL : cc_arena_text_n(arena, parameter.data, parameter.n);
-    }
-    if (statement->weak) {
-        parameters[statement->n_parameters] = "stamp";
-    }
-    const char *sql = cc_arena_text_n(arena, statement->sql.data, statement->sql.n);
-    return PQexecParams(connection, sql, (int)n, NULL, parameters, NULL, NULL, 0);
-}
-
-// ---- the executor's part of a write
-
-static struct cc_slice join_bodies(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena)
-{
-    struct cc_buffer out = {0};
-    int column = PQnfields(result) - 1;
-    bool any = false;
-    cc_buffer_append_text(&out, statement->body_is_array ? "[" : "");
-    for (int i = 0; i < PQntuples(result); i++) {
-        if (!PQgetisnull(result, i, column)) {
-            cc_buffer_append_text(&out, !any ? "" : statement->body_is_array ? ", \n " : "\n");
-            cc_buffer_append(&out, PQgetvalue(result, i, column), (size_t)PQgetlength(result, i, column));
-            any = true;
-        }
-    }
-    cc_buffer_append_text(&out, statement->body_is_array ? "]" : "");
-    struct cc_slice body = out.n == 0 ? (struct cc_slice){0} : cc_slice_of(cc_arena_text_n(arena, out.data, out.n), out.n);
-    cc_buffer_finish(&out);
-    return body;
-}
-
-static bool keeps_contract(const struct rest_statement *statement, const PGresult *result)
-{
-    uint32_t n_images = statement->shape.n_columns * (statement->shape.with_old ? 2 : 1);
-    return PQnfields(result) == (int)n_images + 2;
-}
-
-static void make_outcome(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena, struct rest_outcome *out)
-{
-    uint64_t n_inserted = 0;
-    uint64_t n_rows = (uint64_t)PQntuples(result);
-    for (int i = 0; i < PQntuples(result); i++) {
-        n_inserted += strcmp(PQgetvalue(result, i, 0), "I") == 0;
-    }
-    *out = (struct rest_outcome){.kind = REST_DONE, .n_inserted = n_inserted, .body = join_bodies(statement, result, arena)};
-    out->n_rows = statement->kind == REST_CALL ? rest_call_rows(out->body) : n_rows;
-    if (statement->single && out->n_rows != 1) {
-        rest_outcome_not_single(out->n_rows, arena, out);
-    } else if (out->n_rows > statement->rows_max) {
-        rest_outcome_too_many(out->n_rows, arena, out);
-    }
-}
-
 static void answer_write(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_arena *arena, struct rest_reply *reply)
 {
     struct rest_outcome outcome;
-    if (!keeps_contract(&plan->statement, result)) {
+    if (!database_keeps_contract(&plan->statement, result)) {
         fprintf(stderr, "result columns do not follow statement.h: %d\n", PQnfields(result));
         run->n_failed++;
     }
-    make_outcome(&plan->statement, result, arena, &outcome);
+    database_outcome(&plan->statement, result, arena, &outcome);
     rest_reply_write(plan, &outcome, arena, reply);
-    must(run->connection, outcome.kind == REST_DONE && !plan->statement.roll_back ? "COMMIT" : "ROLLBACK");
+    database_must(run->connection, outcome.kind == REST_DONE && !plan->statement.roll_back ? "COMMIT" : "ROLLBACK");
 }
 
 static void answer_read(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_arena *arena, struct rest_reply *reply)
 {
     struct rest_read_result row = {
-        .applied = value(result, 0),
-        .page = value(result, 1),
-        .total = value(result, 2),
-        .body = cc_arena_slice(arena, value(result, 3)),
-        .headers = value(result, 4),
-        .status = value(result, 5),
+        .applied = database_value(result, 0, 0),
+        .page = database_value(result, 0, 1),
+        .total = database_value(result, 0, 2),
+        .body = cc_arena_slice(arena, database_value(result, 0, 3)),
+        .headers = database_value(result, 0, 4),
+        .status = database_value(result, 0, 5),
     };
     rest_reply_read(plan, &row, arena, reply);
-    must(run->connection, "COMMIT");
+    database_must(run->connection, "COMMIT");
 }
 
 static void answer(struct run *run, const struct rest_plan *plan, struct cc_arena *arena, struct rest_reply *reply)
@@ -202,11 +75,11 @@ static void answer(struct run *run, const struct rest_plan *plan, struct cc_aren
         *reply = plan->answer;
         return;
     }
-    PGresult *result = execute(run->connection, &plan->statement, arena);
+    PGresult *result = database_execute(run->connection, &plan->statement, arena);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         rest_reply_failed(plan, field_of(result, PG_DIAG_SQLSTATE), field_of(result, PG_DIAG_MESSAGE_PRIMARY), field_of(result, PG_DIAG_MESSAGE_DETAIL),
                           field_of(result, PG_DIAG_MESSAGE_HINT), arena, reply);
-        must(run->connection, "ROLLBACK");
+        database_must(run->connection, "ROLLBACK");
     } else if (plan->kind == REST_PLAN_READ) {
         answer_read(run, plan, result, arena, reply);
     } else {
@@ -353,15 +226,6 @@ static void run_case(struct run *run, const json_t *item, bool verbose)
     cc_arena_finish(&arena);
 }
 
-static void load_schema(PGconn *connection, const char *directory)
-{
-    char *schema = read_file(directory, "schema.sql");
-    must(connection, schema);
-    must(connection, "CREATE SCHEMA caucus; CREATE TABLE caucus.applied (applied bigint); INSERT INTO caucus.applied VALUES (7);"
-                     "CREATE TABLE caucus.migrations (name text); GRANT USAGE ON SCHEMA caucus TO PUBLIC; GRANT SELECT ON caucus.applied TO PUBLIC");
-    free(schema);
-}
-
 int main(int argc, char **argv)
 {
     struct private_postgres postgres;
@@ -369,12 +233,12 @@ int main(int argc, char **argv)
         return NO_POSTGRES;
     }
     PGconn *first = PQconnectdb(postgres.conninfo);
-    load_schema(first, argv[1]);
+    database_load(first, argv[1], "schema.sql");
     PQfinish(first);
     struct run run = {.connection = PQconnectdb(postgres.conninfo)}; // again: the schema sets database defaults
-    run.catalog = load_catalog(run.connection);
+    run.catalog = database_catalog(run.connection, "{public,tenant2}");
 
-    char *text = read_file(argv[1], "cases.json");
+    char *text = database_read_file(argv[1], "cases.json");
     json_t *cases = json_loads(text, 0, NULL);
     for (size_t i = 0; i < json_array_size(cases); i++) {
         const json_t *item = json_array_get(cases, i);

@@ -1,0 +1,139 @@
+// What the proxy does around a plan, in small.
+#include "conformance/planner_database.h"
+
+#include "rest/catalog_sql.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- PostgreSQL
+
+void database_must(PGconn *connection, const char *sql)
+{
+    PGresult *result = PQexec(connection, sql);
+    ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+        fprintf(stderr, "%s\n%.300s\n", PQerrorMessage(connection), sql);
+        exit(1);
+    }
+    PQclear(result);
+}
+
+char *database_read_file(const char *directory, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        perror(path);
+        exit(1);
+    }
+    char *text = calloc(1, 1 << 20);
+    size_t n = fread(text, 1, (1 << 20) - 1, file);
+    text[n] = '\0';
+    fclose(file);
+    return text;
+}
+
+struct cc_slice database_value(const PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column)) {
+        return (struct cc_slice){0};
+    }
+    return cc_slice_of(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
+}
+
+struct rest_catalog *database_catalog(PGconn *connection, const char *schemas)
+{
+    database_must(connection, "SET search_path TO pg_catalog");
+    PGresult *result = PQexecParams(connection, rest_catalog_sql, 1, NULL, &schemas, NULL, NULL, 0);
+    struct rest_catalog *catalog = NULL;
+    char error[REST_CATALOG_ERROR_BYTES] = "";
+    if (PQresultStatus(result) != PGRES_TUPLES_OK || rest_catalog_create(database_value(result, 0, 0), &catalog, error) != CC_OK) {
+        fprintf(stderr, "catalog: %s%s\n", PQerrorMessage(connection), error);
+        exit(1);
+    }
+    PQclear(result);
+    database_must(connection, "SET search_path TO public");
+    return catalog;
+}
+
+// Runs a statement inside a transaction that is begun here and left open. NULL-terminated parameters as the executor makes them.
+PGresult *database_execute(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena)
+{
+    database_must(connection, statement->kind == REST_READ ? "BEGIN READ ONLY" : "BEGIN");
+    for (uint32_t i = 0; i < statement->n_settings; i++) {
+        const char *setting[2] = {cc_arena_text_n(arena, statement->settings[i].name.data, statement->settings[i].name.n),
+                                  cc_arena_text_n(arena, statement->settings[i].value.data, statement->settings[i].value.n)};
+        PGresult *set = PQexecParams(connection, "SELECT set_config($1, $2, true)", 2, NULL, setting, NULL, NULL, 0);
+        if (PQresultStatus(set) != PGRES_TUPLES_OK) {
+            return set;
+        }
+        PQclear(set);
+    }
+    uint32_t n = statement->n_parameters + (statement->weak ? 1 : 0);
+    const char **parameters = cc_arena_array(arena, n + 1, sizeof(*parameters));
+    for (uint32_t i = 0; i < statement->n_parameters; i++) {
+        const struct cc_slice parameter = statement->parameters[i];
+        parameters[i] = parameter.data == NULL ? NULL : cc_arena_text_n(arena, parameter.data, parameter.n);
+    }
+    if (statement->weak) {
+        parameters[statement->n_parameters] = "stamp";
+    }
+    const char *sql = cc_arena_text_n(arena, statement->sql.data, statement->sql.n);
+    return PQexecParams(connection, sql, (int)n, NULL, parameters, NULL, NULL, 0);
+}
+
+// ---- the executor's part of a write
+
+static struct cc_slice join_bodies(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena)
+{
+    struct cc_buffer out = {0};
+    int column = PQnfields(result) - 1;
+    bool any = false;
+    cc_buffer_append_text(&out, statement->body_is_array ? "[" : "");
+    for (int i = 0; i < PQntuples(result); i++) {
+        if (!PQgetisnull(result, i, column)) {
+            cc_buffer_append_text(&out, !any ? "" : statement->body_is_array ? ", \n " : "\n");
+            cc_buffer_append(&out, PQgetvalue(result, i, column), (size_t)PQgetlength(result, i, column));
+            any = true;
+        }
+    }
+    cc_buffer_append_text(&out, statement->body_is_array ? "]" : "");
+    struct cc_slice body = out.n == 0 ? (struct cc_slice){0} : cc_slice_of(cc_arena_text_n(arena, out.data, out.n), out.n);
+    cc_buffer_finish(&out);
+    return body;
+}
+
+bool database_keeps_contract(const struct rest_statement *statement, const PGresult *result)
+{
+    uint32_t n_images = statement->shape.n_columns * (statement->shape.with_old ? 2 : 1);
+    return PQnfields(result) == (int)n_images + 2;
+}
+
+void database_outcome(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena, struct rest_outcome *out)
+{
+    uint64_t n_inserted = 0;
+    uint64_t n_rows = (uint64_t)PQntuples(result);
+    for (int i = 0; i < PQntuples(result); i++) {
+        n_inserted += strcmp(PQgetvalue(result, i, 0), "I") == 0;
+    }
+    *out = (struct rest_outcome){.kind = REST_DONE, .n_inserted = n_inserted, .body = join_bodies(statement, result, arena)};
+    out->n_rows = statement->kind == REST_CALL ? rest_call_rows(out->body) : n_rows;
+    if (statement->single && out->n_rows != 1) {
+        rest_outcome_not_single(out->n_rows, arena, out);
+    } else if (out->n_rows > statement->rows_max) {
+        rest_outcome_too_many(out->n_rows, arena, out);
+    }
+}
+
+void database_load(PGconn *connection, const char *directory, const char *name)
+{
+    char *schema = database_read_file(directory, name);
+    database_must(connection, schema);
+    database_must(connection, "CREATE SCHEMA caucus; CREATE TABLE caucus.applied (applied bigint); INSERT INTO caucus.applied VALUES (7);"
+                     "CREATE TABLE caucus.migrations (name text); GRANT USAGE ON SCHEMA caucus TO PUBLIC; GRANT SELECT ON caucus.applied TO PUBLIC");
+    free(schema);
+}
+
