@@ -16,12 +16,6 @@ enum { FLUSH_CHECK_MS = 500 };
 static const char session_sql[] = "SELECT set_config('search_path', 'pg_catalog', false), set_config('client_encoding', 'UTF8', false),"
                                   " set_config('default_transaction_read_only', 'on', false), set_config('statement_timeout', '0', false),"
                                   " set_config('TimeZone', 'UTC', false)";
-// Everything that makes the same rows compare or sort differently must be the same at all replicas.
-static const char facts_sql[] =
-    "SELECT 'postgres=' || (current_setting('server_version_num')::int / 10000) || ' encoding=' || getdatabaseencoding() ||"
-    " ' collate=' || datcollate || ' ctype=' || datctype || ' provider=' || datlocprovider ||"
-    " ' version=' || coalesce(datcollversion, '-'), current_setting('server_version')"
-    " FROM pg_database WHERE datname = current_database()";
 // An asynchronous commit is on disk when the flush position has passed the insert position seen after it.
 static const char flush_sql[] = "SELECT (SELECT applied FROM caucus.applied), pg_current_wal_insert_lsn() - '0/0'::pg_lsn,"
                                 " pg_current_wal_flush_lsn() - '0/0'::pg_lsn";
@@ -92,6 +86,7 @@ static void take_catalog(struct io_catalog *catalog, const PGresult *result)
         cc_log(CC_LOG_ERROR, "catalog_failed", "why=%s", cc_log_quote(error));
         return;
     }
+    io_postgres_link_good(catalog->link);
     publish(catalog, fresh);
 }
 
@@ -128,17 +123,6 @@ static void on_ignored(void *context, uint64_t number, PGresult *result)
 {
     (void)context;
     (void)number;
-    PQclear(result);
-}
-
-static void on_facts(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct io_catalog *catalog = context;
-    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
-        io_postgres_link_good(catalog->link);
-        catalog->options.on_facts(catalog->options.context, value_of(result, 0), PQgetvalue(result, 0, 1));
-    }
     PQclear(result);
 }
 
@@ -183,7 +167,6 @@ static void on_connected(void *context)
     catalog->loading = catalog->again = false;
     catalog->seen_insert = 0;
     io_postgres_link_send_text(catalog->link, session_sql, on_ignored, catalog, 0);
-    io_postgres_link_send_text(catalog->link, facts_sql, on_facts, catalog, 0);
     io_postgres_link_sync(catalog->link, NULL, NULL, 0);
     io_catalog_refresh(catalog);
 }

@@ -1,5 +1,5 @@
 // The catalog as the HTTP threads see it: read from PostgreSQL after every migration, published as immutable snapshots.
-// Also what is to be known of the server once (facts that must be equal at all replicas) and now and then (what it has flushed).
+// Also what the server has flushed, looked at now and then.
 #ifndef PROXY_IO_CATALOG_H
 #define PROXY_IO_CATALOG_H
 
@@ -22,15 +22,13 @@ struct io_catalog_options { // texts are copied, arrays too
     const char *conninfo;
     const char *const *schemas;
     size_t n_schemas;
-    // On the core thread: a catalog was published; the server's facts are known ("15 UTF8 C C"), before the first one.
-    void (*on_published)(void *context, uint32_t version);
-    void (*on_facts)(void *context, struct cc_slice facts, const char *server_version);
+    void (*on_published)(void *context, uint32_t version); // on the core thread
     void *context;
 };
 
 struct io_catalog *io_catalog_create(const struct io_catalog_options *options);
 void io_catalog_destroy(struct io_catalog *catalog); // NULL is fine
-void io_catalog_connect(struct io_catalog *catalog);  // PostgreSQL is up
+void io_catalog_connect(struct io_catalog *catalog);  // PostgreSQL is up, and the schema caucus is there
 void io_catalog_refresh(struct io_catalog *catalog);  // reads it again
 // Any thread. NULL before the first one. The caller releases it.
 struct catalog_snapshot *io_catalog_acquire(struct io_catalog *catalog);

@@ -129,7 +129,8 @@ static void describe(struct replica *replica, struct node_status *status, struct
         .log_sync_us = log.sync_us_total,
         .started_ms = replica->started_ms,
     };
-    memcpy(shell->postgres_version, replica->server_version, sizeof(shell->postgres_version));
+    int version = io_postgres_version(replica->postgres);
+    snprintf(shell->postgres_version, sizeof(shell->postgres_version), "%d.%d", version / 10000, version % 10000);
     if (replica->gateway != NULL) {
         io_gateway_counters(replica->gateway, shell);
     }
@@ -223,12 +224,9 @@ void replica_on_peer_down(void *context, uint32_t peer)
 void replica_on_db_event(void *context, const struct db_event *event)
 {
     struct replica *replica = context;
-    if (event->kind == DB_UP || event->kind == DB_DOWN) {
-        cc_log(CC_LOG_INFO, event->kind == DB_UP ? "database_up" : "database_down", "lane=%s applied=%" PRIu64,
-               event->lane == DB_STRONG ? "strong" : "weak", event->applied);
-    }
     if (event->kind == DB_UP) {
         node_set_facts(replica->node, io_postgres_facts(replica->postgres));
+        io_catalog_connect(replica->catalog);
     }
     node_db_event(replica->node, replica_now(), event);
 }
@@ -241,20 +239,12 @@ void replica_on_catalog(void *context, uint32_t version)
     }
 }
 
-void replica_on_server_facts(void *context, struct cc_slice facts, const char *server_version)
-{
-    (void)facts;
-    struct replica *replica = context;
-    snprintf(replica->server_version, sizeof(replica->server_version), "%s", server_version);
-}
-
 void replica_on_supervisor(void *context, enum supervisor_state state, const char *text)
 {
     struct replica *replica = context;
     cc_log(CC_LOG_INFO, "postgres", "state=%s why=%s", supervisor_state_name(state), cc_log_quote(text));
     if (state == SUPERVISOR_RUNNING) {
         io_postgres_connect(replica->postgres);
-        io_catalog_connect(replica->catalog);
     }
     if (state == SUPERVISOR_STOPPED && replica->stage == REPLICA_STOPPING_POSTGRES) {
         replica->stage = REPLICA_DONE;
@@ -332,7 +322,6 @@ static bool start(struct replica *replica)
         supervisor_start(replica->supervisor);
     } else {
         io_postgres_connect(replica->postgres);
-        io_catalog_connect(replica->catalog);
     }
     replica->stage = REPLICA_SERVING;
     cc_log(CC_LOG_INFO, "serving", "http=%s peer=%s", replica->self->http.text, replica->self->peer.text);

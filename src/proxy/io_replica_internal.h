@@ -34,7 +34,6 @@ struct replica {
     struct io_inbox *inbox;
     struct io_gateway *gateway;
     const char *conninfo;
-    char server_version[64];
     uint64_t started_ms;
 };
 
@@ -55,7 +54,6 @@ void replica_on_peer_up(void *context, uint32_t peer, uint32_t incarnation);
 void replica_on_peer_down(void *context, uint32_t peer);
 void replica_on_db_event(void *context, const struct db_event *event);
 void replica_on_catalog(void *context, uint32_t version);
-void replica_on_server_facts(void *context, struct cc_slice facts, const char *server_version);
 void replica_on_supervisor(void *context, enum supervisor_state state, const char *text);
 
 #endif

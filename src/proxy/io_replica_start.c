@@ -140,6 +140,8 @@ bool replica_open_supervisor(struct replica *replica)
         .base = replica->base,
         .bin_directory = config->postgres.bin_directory,
         .data_directory = replica->self->data_directory,
+        .system_user = config->postgres.system_user,
+        .database = config->postgres.database,
         .n_settings = config->postgres.n_settings,
         .settings = settings,
         .no_restart = !replica->options->restart_postgres,
@@ -238,7 +240,6 @@ void replica_open_database(struct replica *replica)
         .schemas = config->postgres.schemas,
         .n_schemas = config->postgres.n_schemas,
         .on_published = replica_on_catalog,
-        .on_facts = replica_on_server_facts,
         .context = replica,
     };
     replica->catalog = io_catalog_create(&catalog);
