@@ -362,6 +362,18 @@ enum cc_status wal_append(struct wal *wal, const struct wal_batch *batch)
     return flush(wal);
 }
 
+enum cc_status wal_seal(struct wal *wal)
+{
+    if (!wal->state.has_identity) {
+        return CC_OK;
+    }
+    struct wal_batch batch = {0};
+    wal_put_mark(&batch, wal->state.commit, wal->state.hlc);
+    enum cc_status status = wal_append(wal, &batch);
+    wal_batch_finish(&batch);
+    return status;
+}
+
 // -- Next segment, old segments -------------------------------------------------------------------------------------
 
 bool wal_wants_prepare(const struct wal *wal)

@@ -131,6 +131,10 @@ const struct wal_state *wal_state_of(const struct wal *wal);
 // pages): the caller must exit. The first record of an empty log must be the identity. Rolls over to a new segment as needed.
 enum cc_status wal_append(struct wal *wal, const struct wal_batch *batch) CC_CHECKED;
 
+// Before an orderly end: writes the mark again, so that the last write before it is known to have been synced, and damage to
+// it is told from a torn tail.
+enum cc_status wal_seal(struct wal *wal) CC_CHECKED;
+
 // The next segment is made ahead of time, because zero-filling takes long. In one step:
 bool wal_wants_prepare(const struct wal *wal); // the current segment is half full and no next one exists
 enum cc_status wal_prepare(struct wal *wal) CC_CHECKED;

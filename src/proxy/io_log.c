@@ -504,13 +504,28 @@ static bool do_work(struct io_log *log, struct work *work)
     return ok;
 }
 
+// Nobody waits for it, and a log without it opens as well: a failure does no harm.
+static void end_orderly(struct io_log *log)
+{
+    lock(log);
+    bool failed = log->failure != CC_OK;
+    unlock(log);
+    if (!failed && !log->making_segment && wal_seal(log->wal) != CC_OK) {
+        fail(log, CC_IO, io_disk_problem(log->disk));
+    }
+}
+
 static void *run_log(void *argument)
 {
     struct io_log *log = argument;
     for (;;) {
         struct work work;
         take_work(log, &work);
-        if (!do_work(log, &work) || work.stop) {
+        bool ok = do_work(log, &work);
+        if (ok && work.stop) {
+            end_orderly(log);
+        }
+        if (!ok || work.stop) {
             return NULL;
         }
     }

@@ -207,6 +207,26 @@ static void a_flipped_bit_before_the_last_record_is_damage(void **state)
     fixture_finish(&f);
 }
 
+static void after_an_orderly_end_damage_to_the_last_write_is_told_from_a_torn_tail(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_with_entries(&f, 16 << 10, 20, 100);
+    uint64_t last;
+    uint64_t end = end_of_log(&f, &last);
+    assert_int_equal(wal_seal(f.wal), CC_OK);
+    for (uint64_t byte = last; byte < end; byte++) {
+        struct fixture fork;
+        fixture_fork(&fork, &f);
+        uint64_t n_bytes;
+        uint8_t old = sim_disk_bytes(&fork.disk, first_segment, &n_bytes)[byte];
+        sim_disk_poke(&fork.disk, first_segment, byte, (uint8_t)(old ^ 4));
+        expect_corrupt_at(&fork, first_segment, last, byte);
+        fixture_finish(&fork);
+    }
+    fixture_finish(&f);
+}
+
 static void a_flipped_bit_in_a_closed_segment_is_damage(void **state)
 {
     (void)state;
@@ -485,6 +505,7 @@ int main(void)
         cmocka_unit_test(any_subset_of_unsynced_sectors_may_be_lost),
         cmocka_unit_test(the_first_write_into_a_new_segment_may_lose_any_sector),
         cmocka_unit_test(a_flipped_bit_before_the_last_record_is_damage),
+        cmocka_unit_test(after_an_orderly_end_damage_to_the_last_write_is_told_from_a_torn_tail),
         cmocka_unit_test(a_flipped_bit_in_a_closed_segment_is_damage),
         cmocka_unit_test(a_zeroed_sector_in_the_middle_is_damage),
         cmocka_unit_test(a_missing_segment_is_damage),
