@@ -142,7 +142,8 @@ void raft_truncate(struct raft *raft, uint64_t last)
 }
 
 // Drops from memory what the caller has released and all followers have, beyond a recent tail; and in need of memory whatever
-// is on disk.
+// is on disk. What the caller does not know to be committed stays: it will look at it when it hears so. That is bounded by what a
+// leader may have in flight.
 void raft_evict(struct raft *raft)
 {
     uint64_t needed_from = UINT64_MAX;
@@ -154,7 +155,8 @@ void raft_evict(struct raft *raft)
     while (log->n > 0 && log->cache_first <= raft->persisted_index) {
         bool needed = log->cache_first > raft->released || log->cache_first >= needed_from;
         size_t limit = raft->options.cache_bytes_max / (needed ? 1 : RAFT_RECENT_PART);
-        if (log->cache_bytes <= limit) {
+        bool unheard = raft->started && log->cache_first > raft->commit_out;
+        if (log->cache_bytes <= limit || unheard) {
             break;
         }
         if (raft->role == RAFT_LEADER && log->cache_first > raft->commit) {
