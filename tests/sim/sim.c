@@ -14,6 +14,7 @@ enum {
     CONVERGE_US = 60 * 1000 * 1000,  // after healing everything must be equal within this
     CONVERGE_LOOK_US = 20 * 1000,
     LEADER_ELECTIONS = 20,           // a leader within ten times the longest election timeout, which is twice the shortest
+    RECONNECTED_US = 2500 * 1000,    // after healing the last broken connection is noticed and made anew within this
     QUIET_US = 300 * 1000,           // after convergence was first seen
 };
 
@@ -275,6 +276,7 @@ void sim_run(struct sim *sim, uint64_t seed, bool print_trace)
     enter(sim, SIM_HEALING);
     sim_fault_heal(sim);
     wait_for_leader(sim);
+    run_until(sim, sim->phase_us + RECONNECTED_US);
     wait_for_convergence(sim);
 
     enter(sim, SIM_PROBING);

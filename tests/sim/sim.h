@@ -47,9 +47,13 @@ struct sim_replica;
     X(sync_us)                                                                                                         \
     X(sync_slow_ppm)                                                                                                   \
     X(segment_bytes)                                                                                                   \
+    X(disk_fail_ppm)     /* of syncs: the process ends and starts again */                                             \
+    X(cache_bytes)       /* of the log in memory; 0: the default */                                                    \
+    X(own_changes_bytes) /* of own weak changes in memory; 0: the default */                                           \
     X(database_crash_mean_us)                                                                                          \
     X(lane_drop_mean_us)                                                                                               \
     X(job_us)                                                                                                          \
+    X(job_slow_ppm)                                                                                                    \
     X(flush_us) /* commits are durable so much later */                                                                \
     X(clock_offset_ms)                                                                                                 \
     X(clock_jump_mean_us)                                                                                              \
@@ -129,7 +133,7 @@ struct sim_replica {
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps;
+    uint64_t events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, migrations, key_hits;
 };
 
@@ -182,6 +186,7 @@ void sim_network_heal(struct sim *sim); // from now on reliable
 // sim_fault.c
 void sim_fault_start(struct sim *sim);
 void sim_fault_heal(struct sim *sim);
+void sim_fault_restart_later(struct sim *sim, uint32_t id);
 
 // sim_database.c. A database survives its replica; a connection does not.
 struct sim_database *sim_database_create(struct sim *sim, uint32_t replica);

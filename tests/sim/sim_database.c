@@ -15,11 +15,13 @@ enum {
     RECOVERY_US_MAX = 1500 * 1000,
     ANSWER_US_MAX = 300,
     BUSY_RETRY_US = 50 * 1000,
+    SLOW_US_MAX = 1000 * 1000,
 };
 
 struct lane {
     uint64_t session; // rises when the connection ends: answers of an earlier one never arrive
     bool open;
+    bool told_up; // the node believes that it is open
     bool busy;
     const struct db_job **queue;
     size_t n_queue, queue_capacity;
@@ -217,10 +219,11 @@ static void tell(struct sim *sim, struct sim_event *event)
 {
     struct answer *answer = event->data;
     struct sim_replica *replica = sim_replica_of(sim, event->replica);
-    const struct lane *lane = &replica->database->lanes[answer->event.lane];
+    struct lane *lane = &replica->database->lanes[answer->event.lane];
     if (lane->session != event->a) {
         return;
     }
+    lane->told_up = answer->event.kind != DB_DOWN;
     sim_trace(sim, "r%u database %s event %d job %" PRIu64, replica->id, lane_names[answer->event.lane], (int)answer->event.kind,
               answer->event.number);
     node_db_event(replica->node, sim_replica_time(sim, replica), &answer->event);
@@ -248,7 +251,9 @@ static void start_next(struct sim *sim, struct sim_database *database, enum db_l
         return;
     }
     lane->busy = true;
-    struct sim_event *event = sim_after(sim, sim_spread(sim, sim->knobs.job_us), work, 0);
+    bool slow = sim->phase == SIM_FAULTS && sim_chance(sim, sim->knobs.job_slow_ppm);
+    uint64_t delay_us = sim_spread(sim, sim->knobs.job_us) + (slow ? sim_draw(sim, 0, SLOW_US_MAX) : 0);
+    struct sim_event *event = sim_after(sim, delay_us, work, 0);
     event->a = database->replica;
     event->b = lane_of;
     event->c = lane->session;
@@ -307,7 +312,7 @@ static void open_lane(struct sim *sim, struct sim_event *event)
         later->b = event->b;
         return;
     }
-    lane->open = true;
+    lane->open = lane->told_up = true;
     struct answer *answer = answer_create(NULL, lane_of, DB_UP);
     fill_state(database, answer);
     sim_trace(sim, "r%u database %s up: applied %" PRIu64, replica->id, lane_names[lane_of], answer->event.applied);
@@ -409,6 +414,7 @@ void sim_database_disconnect(struct sim *sim, struct sim_database *database)
     (void)sim;
     for (unsigned lane = 0; lane < DB_LANES; lane++) {
         end_session(database, (enum db_lane)lane);
+        database->lanes[lane].told_up = false;
     }
 }
 
@@ -429,9 +435,8 @@ void sim_database_crash(struct sim *sim, struct sim_database *database)
     sim->counters.database_crashes++;
     bool alive = sim_replica_of(sim, database->replica)->alive;
     for (unsigned lane = 0; lane < DB_LANES; lane++) {
-        bool was_open = database->lanes[lane].open;
         end_session(database, (enum db_lane)lane);
-        if (alive && was_open) {
+        if (alive && database->lanes[lane].told_up) {
             tell_down(sim, database, (enum db_lane)lane);
         }
         if (alive) {

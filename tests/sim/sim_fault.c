@@ -30,6 +30,11 @@ static void restart(struct sim *sim, struct sim_event *event)
     }
 }
 
+void sim_fault_restart_later(struct sim *sim, uint32_t id)
+{
+    sim_after(sim, sim_spread(sim, sim->knobs.crash_length_us), restart, 0)->a = id;
+}
+
 static void crash(struct sim *sim, struct sim_event *event)
 {
     (void)event;
@@ -44,7 +49,7 @@ static void crash(struct sim *sim, struct sim_event *event)
         if (replica->alive && (everybody || id == chosen)) {
             bool power = everybody || (sim->knobs.crash_machine && sim_chance(sim, 500000));
             sim_replica_crash(sim, replica, power ? SIM_POWER_LOST : SIM_KILLED);
-            sim_after(sim, sim_spread(sim, sim->knobs.crash_length_us), restart, 0)->a = id;
+            sim_fault_restart_later(sim, id);
         }
     }
     again(sim, sim->knobs.crash_mean_us, crash);

@@ -37,6 +37,9 @@ static void draw_machines(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->sync_us = cc_prng_between(prng, 50, 3 * MS);
     knobs->sync_slow_ppm = maybe(prng, 1000, 20000);
     knobs->segment_bytes = cc_prng_between(prng, 8, 256) << 10;
+    knobs->disk_fail_ppm = maybe(prng, 100, 3000);
+    knobs->cache_bytes = maybe(prng, 1, 64) << 10;
+    knobs->own_changes_bytes = maybe(prng, 256, 16 << 10);
     knobs->clock_offset_ms = maybe(prng, 1, 120);
     knobs->clock_jump_mean_us = maybe(prng, 500 * MS, 4 * S);
 }
@@ -46,6 +49,7 @@ static void draw_databases(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->database_crash_mean_us = maybe(prng, 500 * MS, 5 * S);
     knobs->lane_drop_mean_us = maybe(prng, 300 * MS, 4 * S);
     knobs->job_us = cc_prng_between(prng, 20, 3 * MS);
+    knobs->job_slow_ppm = maybe(prng, 500, 10000);
     knobs->flush_us = cc_prng_between(prng, 1 * MS, 600 * MS);
 }
 

@@ -33,9 +33,26 @@ static void log_start(struct sim *sim, struct sim_replica *replica)
     sim_after(sim, delay_us, log_done, replica->id);
 }
 
+// A failed sync is final for the process: nobody may try again on the same pages.
+static void die_of_disk(struct sim *sim, struct sim_replica *replica)
+{
+    sim_disk_fail(&replica->disk, SIM_DISK_SYNC, 1, CC_IO);
+    enum cc_status status = wal_append(replica->wal, &replica->log_writing);
+    SIM_CHECK(sim, "B2", status == CC_IO, "r%u: a sync failed and append says %s", replica->id, cc_status_text(status));
+    sim->counters.disk_failures++;
+    sim_trace(sim, "r%u sync failed", replica->id);
+    replica->log_busy = false;
+    sim_replica_crash(sim, replica, SIM_KILLED);
+    sim_fault_restart_later(sim, replica->id);
+}
+
 static void log_done(struct sim *sim, struct sim_event *event)
 {
     struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    if (sim->phase == SIM_FAULTS && sim_chance(sim, sim->knobs.disk_fail_ppm)) {
+        die_of_disk(sim, replica);
+        return;
+    }
     enum cc_status status = wal_append(replica->wal, &replica->log_writing);
     SIM_CHECK(sim, "log", status == CC_OK, "r%u: append: %s", replica->id, cc_status_text(status));
     wal_batch_clear(&replica->log_writing);
@@ -59,6 +76,7 @@ static void load_done(struct sim *sim, struct sim_event *event)
     enum cc_status status =
         wal_load_entries(replica->wal, event->b, event->c, LOAD_BYTES_MAX, entries, LOAD_ENTRIES_MAX, &n);
     SIM_CHECK(sim, "log", status == CC_OK || status == CC_NOT_FOUND, "r%u: load: %s", replica->id, cc_status_text(status));
+    sim->counters.loads++;
     sim_trace(sim, "r%u loaded %zu entries from %" PRIu64, replica->id, n, event->b);
     node_log_loaded(replica->node, sim_replica_time(sim, replica), (uint32_t)event->a, entries, n);
     for (size_t i = 0; i < n; i++) {
@@ -212,11 +230,13 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
                  .election_us = sim->knobs.election_us,
                  .heartbeat_us = sim->knobs.heartbeat_us,
                  .seed = cc_prng_next(&sim->prng),
+                 .cache_bytes_max = sim->knobs.cache_bytes,
                  .rank = replica->id - 1},
         .incarnation = 1,
         .clock_skew_ms_max = 500,
         .frontier_interval_us = 200 * 1000,
         .facts_of_database = cc_slice_text("model"),
+        .own_changes_bytes_max = sim->knobs.own_changes_bytes,
         .batch_operations_max = (uint32_t)sim->knobs.batch_operations_max,
     };
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
