@@ -195,6 +195,12 @@ void exchange_submit(struct exchange *exchange, struct operation *operation)
     exchange_ask_core(exchange, INBOX_SUBMIT, 0, &bytes);
 }
 
+void exchange_make_current(struct exchange *exchange)
+{
+    exchange_move(exchange, EXCHANGE_BARRIER);
+    exchange_ask_core(exchange, INBOX_READ, 0, NULL);
+}
+
 // -- To PostgreSQL ---------------------------------------------------------------------------------------------------
 
 static void on_rows(void *context, const struct io_postgres_read_result *rows)
@@ -214,11 +220,9 @@ void exchange_query(struct exchange *exchange, const struct rest_statement *stat
 
 // -- Requests and answers, on the worker's thread --------------------------------------------------------------------
 
-static void handle(void *context, struct http_worker *http, uint64_t token, const struct http_request *request)
+// With the snapshot that it holds; again when it holds a newer one.
+static void begin(struct exchange *exchange)
 {
-    (void)context;
-    struct worker *worker = http_worker_state(http);
-    struct exchange *exchange = exchange_create(worker, token, request);
     if (operator_owns(exchange->request.path)) {
         operator_begin(exchange);
     } else if (exchange->snapshot == NULL) {
@@ -226,6 +230,13 @@ static void handle(void *context, struct http_worker *http, uint64_t token, cons
     } else {
         rows_begin(exchange);
     }
+}
+
+static void handle(void *context, struct http_worker *http, uint64_t token, const struct http_request *request)
+{
+    (void)context;
+    struct worker *worker = http_worker_state(http);
+    begin(exchange_create(worker, token, request));
 }
 
 static struct exchange *find(struct worker *worker, uint64_t number)
@@ -258,7 +269,7 @@ static void try_catalog(struct exchange *exchange)
     catalog_snapshot_release(exchange->snapshot);
     exchange->snapshot = snapshot;
     exchange_move(exchange, EXCHANGE_PLAN);
-    rows_begin(exchange);
+    begin(exchange);
 }
 
 static void take_read(struct exchange *exchange, const struct node_answer *answer)
@@ -283,6 +294,12 @@ static void take_outcome(struct exchange *exchange, const struct node_answer *an
     if (stale && exchange->n_plans < 8 && exchange->on_outcome == NULL) {
         wait_for_catalog(exchange, (uint32_t)outcome.n_rows);
         try_catalog(exchange);
+        return;
+    }
+    if (exchange->state == EXCHANGE_BARRIER) { // no majority to ask: answer by what this replica knows
+        exchange->barrier_passed = true;
+        exchange_move(exchange, EXCHANGE_PLAN);
+        begin(exchange);
         return;
     }
     if (exchange->on_outcome != NULL) {

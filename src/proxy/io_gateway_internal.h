@@ -83,6 +83,8 @@ void exchange_fail_rows(struct exchange *exchange, const struct io_postgres_read
 void exchange_ask_core(struct exchange *exchange, enum inbox_kind kind, uint64_t index, struct cc_buffer *bytes);
 // Submits a write. The operation's identity is filled in here.
 void exchange_submit(struct exchange *exchange, struct operation *operation);
+// A name is unknown: begins again once this replica's catalog is known to be current (barrier_passed), or cannot be made so.
+void exchange_make_current(struct exchange *exchange);
 // Runs a statement on a read connection; on_rows gets the result.
 void exchange_query(struct exchange *exchange, const struct rest_statement *statement);
 

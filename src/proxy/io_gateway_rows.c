@@ -118,8 +118,7 @@ static void run_plan(struct exchange *exchange)
             exchange_reply(exchange, &exchange->plan.answer);
             return;
         }
-        exchange_move(exchange, EXCHANGE_BARRIER);
-        exchange_ask_core(exchange, INBOX_READ, 0, NULL);
+        exchange_make_current(exchange);
         return;
     case REST_PLAN_WRITE:
         submit(exchange);
@@ -150,10 +149,6 @@ void rows_core_read(struct exchange *exchange, const struct node_answer *answer)
 
 void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome)
 {
-    if (exchange->state == EXCHANGE_BARRIER) { // no majority to ask: answer by what this replica knows
-        exchange_reply(exchange, &exchange->plan.answer);
-        return;
-    }
     if (exchange->state != EXCHANGE_CORE) {
         exchange_fail_outcome(exchange, outcome);
         return;
