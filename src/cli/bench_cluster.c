@@ -107,12 +107,6 @@ static bool has_leader(const struct statuses *statuses, void *leader)
     return find_leader(statuses, leader);
 }
 
-static bool has_schema(const struct statuses *statuses, void *context)
-{
-    (void)context;
-    return same_everywhere(statuses, "schema_version") && number(statuses->of[0], "schema_version") > 0;
-}
-
 static bool is_settled(const struct statuses *statuses, void *context)
 {
     (void)context;
@@ -146,6 +140,11 @@ enum cli_exit bench_cluster_open(const struct cli_arguments *arguments, struct b
 void bench_cluster_finish(struct bench_cluster *cluster)
 {
     cli_replicas_finish(&cluster->replicas);
+}
+
+static const char *digest_path(bool weak)
+{
+    return weak ? "/_caucus/digest?table=bench_weak" : "/_caucus/digest?table=bench_strong";
 }
 
 static enum cli_exit migrate(struct bench_cluster *cluster)
@@ -233,12 +232,35 @@ static enum cli_exit preload(struct bench_cluster *cluster, const struct bench_w
     return code;
 }
 
+// Every replica must know both tables: one that has not heard of the migration yet would answer 404.
+static bool has_tables(const struct bench_cluster *cluster)
+{
+    struct http_response responses[CC_REPLICAS_MAX];
+    bool known = true;
+    for (unsigned weak = 0; weak < 2; weak++) {
+        cli_replicas_get(&cluster->replicas, digest_path(weak == 1), CALL_MS, responses);
+        for (size_t i = 0; i < cluster->replicas.n; i++) {
+            known = known && responses[i].status == 200;
+            http_response_finish(&responses[i]);
+        }
+    }
+    return known;
+}
+
+static enum cli_exit wait_for_tables(const struct bench_cluster *cluster)
+{
+    for (uint64_t deadline_ns = deadline_in(PATIENCE_MS); before(deadline_ns); sleep_ms(POLL_MS)) {
+        if (has_tables(cluster)) {
+            return CLI_OK;
+        }
+    }
+    return cli_fail(CLI_REFUSED, "bench: the tables do not appear at every replica");
+}
+
 enum cli_exit bench_cluster_prepare(struct bench_cluster *cluster, const struct bench_workload *workload)
 {
     enum cli_exit code = migrate(cluster);
-    if (code == CLI_OK && !wait_until(cluster, PATIENCE_MS, has_schema, NULL)) {
-        code = cli_fail(CLI_REFUSED, "bench: the replicas do not come to the same schema version");
-    }
+    code = code == CLI_OK ? wait_for_tables(cluster) : code;
     for (unsigned weak = 0; weak < 2; weak++) {
         if (code == CLI_OK && bench_workload_needs_rows(workload, weak == 1)) {
             code = preload(cluster, workload, weak == 1);
@@ -262,9 +284,7 @@ enum cli_exit bench_cluster_count(const struct bench_cluster *cluster, bool weak
     struct http_response responses[CC_REPLICAS_MAX];
     json_t *first = NULL;
     enum cli_exit code = CLI_OK;
-    cli_replicas_get(&cluster->replicas,
-                     weak ? "/_caucus/digest?table=bench_weak" : "/_caucus/digest?table=bench_strong", CALL_MS,
-                     responses);
+    cli_replicas_get(&cluster->replicas, digest_path(weak), CALL_MS, responses);
     *counts_out = (struct bench_counts){.equal = true};
     for (size_t i = 0; i < cluster->replicas.n; i++) {
         json_t *digest = responses[i].status == 200 ? http_response_json(&responses[i]) : NULL;
