@@ -107,10 +107,10 @@ static const char *const bootstrap_functions[] = {
 
     "CREATE OR REPLACE FUNCTION caucus.has_rows(name text) RETURNS boolean LANGUAGE plpgsql AS $$\n"
     "DECLARE\n"
-    "  found boolean;\n"
+    "  any_row boolean;\n"
     "BEGIN\n"
-    "  EXECUTE 'SELECT EXISTS (SELECT FROM ' || name::pg_catalog.regclass || ')' INTO found;\n"
-    "  RETURN found;\n"
+    "  EXECUTE 'SELECT EXISTS (SELECT FROM ' || name::pg_catalog.regclass || ')' INTO any_row;\n"
+    "  RETURN any_row;\n"
     "END $$",
 
     // Guards and capture on every table of users; the stamps of weak tables. Called at the end of each migration. The

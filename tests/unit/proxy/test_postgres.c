@@ -1,0 +1,789 @@
+// The database lanes with a real PostgreSQL: what one executes, two applies, and both hold the same rows.
+#include "postgres_fixture.h"
+
+#include "crdt/change.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXT(literal) {(const uint8_t *)(literal), sizeof(literal) - 1}
+
+static const char items_sql[] = "CREATE TABLE items (id bigint PRIMARY KEY, name text, n integer CHECK (n >= 0), at timestamptz DEFAULT now(),"
+                                " twice integer GENERATED ALWAYS AS (n * 2) STORED);";
+
+static struct rest_shape_column items_columns[] = {
+    {TEXT("id"), TEXT("bigint"), REST_COLUMN_KEY},
+    {TEXT("name"), TEXT("text"), 0},
+    {TEXT("n"), TEXT("integer"), 0},
+    {TEXT("at"), TEXT("timestamp with time zone"), 0},
+    {TEXT("twice"), TEXT("integer"), REST_COLUMN_GENERATED},
+};
+
+static struct cc_slice insert_item(struct fixture *fixture, const char *id, const char *name, const char *n, const char *key)
+{
+    struct cc_slice *parameters = cc_arena_array(&fixture->arena, 3, sizeof(*parameters));
+    parameters[0] = cc_slice_text(id);
+    parameters[1] = cc_slice_text(name);
+    parameters[2] = cc_slice_text(n);
+    struct rest_statement statement = {
+        .kind = REST_INSERT,
+        .sql = TEXT("WITH s AS (INSERT INTO public.items (id, name, n) VALUES ($1, $2, $3) RETURNING *) "
+                    "SELECT 'I', id, name, n, at, twice, row_to_json(s)::text FROM s"),
+        .n_parameters = 3,
+        .parameters = parameters,
+        .rows_max = UINT64_MAX,
+        .body_is_array = true,
+        .shape = {.table = TEXT("\"public\".\"items\""), .n_columns = 5, .columns = items_columns}};
+    return operation_of_statement(fixture, &statement, key);
+}
+
+static struct cc_slice update_items(struct fixture *fixture, const char *where, const char *n, uint64_t rows_max, bool single)
+{
+    static struct rest_shape_column columns[] = {{TEXT("id"), TEXT("bigint"), REST_COLUMN_KEY}, {TEXT("n"), TEXT("integer"), REST_COLUMN_SET}};
+    struct cc_slice *parameters = cc_arena_array(&fixture->arena, 1, sizeof(*parameters));
+    parameters[0] = cc_slice_text(n);
+    const char *sql = cc_arena_printf(&fixture->arena,
+                                      "WITH s AS (UPDATE public.items SET n = $1 WHERE %s RETURNING *) SELECT 'U', id, n, NULL::text FROM s", where);
+    struct rest_statement statement = {.kind = REST_UPDATE,
+                                       .sql = cc_slice_text(sql),
+                                       .n_parameters = 1,
+                                       .parameters = parameters,
+                                       .rows_max = rows_max,
+                                       .single = single,
+                                       .shape = {.table = TEXT("\"public\".\"items\""), .n_columns = 2, .columns = columns}};
+    return operation_of_statement(fixture, &statement, NULL);
+}
+
+static struct cc_slice delete_items(struct fixture *fixture, const char *where)
+{
+    const char *sql = cc_arena_printf(&fixture->arena, "WITH s AS (DELETE FROM public.items WHERE %s RETURNING *) SELECT 'D', id, NULL::text FROM s", where);
+    struct rest_statement statement = {.kind = REST_DELETE,
+                                       .sql = cc_slice_text(sql),
+                                       .rows_max = UINT64_MAX,
+                                       .shape = {.table = TEXT("\"public\".\"items\""), .n_columns = 1, .columns = items_columns}};
+    return operation_of_statement(fixture, &statement, NULL);
+}
+
+// A write whose effects come from capture triggers.
+static struct cc_slice captured(struct fixture *fixture, const char *sql, const char *key)
+{
+    const char *text = cc_arena_printf(&fixture->arena, "WITH s AS (%s RETURNING 1) SELECT NULL::text, NULL::text FROM s", sql);
+    struct rest_statement statement = {.kind = REST_UPDATE, .captured = true, .sql = cc_slice_text(text), .rows_max = UINT64_MAX};
+    return operation_of_statement(fixture, &statement, key);
+}
+
+static void assert_same(struct fixture *fixture, const char *sql)
+{
+    const char *one = site_query(&fixture->one, sql);
+    const char *two = site_query(&fixture->two, sql);
+    assert_string_equal(one, two);
+}
+
+static const char all_items[] = "SELECT coalesce(json_agg(i ORDER BY id)::text, 'none') FROM items i";
+
+static void assert_code(const struct rest_outcome *outcome, const char *code)
+{
+    if (!cc_slice_equal_text(outcome->code, code)) {
+        print_error("code %.*s: %.*s\n", (int)outcome->code.n, (const char *)outcome->code.data, (int)outcome->message.n,
+                    (const char *)outcome->message.data);
+    }
+    assert_true(cc_slice_equal_text(outcome->code, code));
+}
+
+static void migrate_ok(struct fixture *fixture, const char *name, const char *sql)
+{
+    const struct rest_outcome *outcome = migrate(fixture, name, sql);
+    if (outcome->kind != REST_DONE) {
+        print_error("%.*s\n", (int)outcome->message.n, (const char *)outcome->message.data);
+    }
+    assert_int_equal(outcome->kind, REST_DONE);
+}
+
+// -- Strong --------------------------------------------------------------------------------------------------------------
+
+static void what_one_executes_two_applies(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct rest_outcome outcomes[8];
+    struct cc_slice operations[] = {
+        insert_item(fixture, "1", "one, \"quoted\" \\ and {braced}", "10", NULL), insert_item(fixture, "2", NULL, NULL, NULL),
+        insert_item(fixture, "3", "", "30", NULL),      update_items(fixture, "id = 1", "11", UINT64_MAX, false),
+        update_items(fixture, "true", "12", UINT64_MAX, false), delete_items(fixture, "id = 3"),
+        insert_item(fixture, "3", "again", "31", NULL)};
+    replicate(fixture, operations, 7, outcomes);
+    for (size_t i = 0; i < 7; i++) {
+        assert_int_equal(outcomes[i].kind, REST_DONE);
+    }
+    assert_int_equal(outcomes[0].n_inserted, 1);
+    assert_int_equal(outcomes[4].n_rows, 3);
+    assert_null(outcomes[4].body.data);
+    assert_memory_equal(outcomes[0].body.data, "[{\"id\":1,", 9);
+    assert_string_equal(site_query(&fixture->one, "SELECT count(*) FROM items"), "3");
+    assert_same(fixture, all_items);
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(id || '=' || coalesce(twice::text, '-'), ' ' ORDER BY id) FROM items"), "1=24 2=24 3=62");
+    assert_string_equal(site_query(&fixture->two, "SELECT applied FROM caucus.applied"), "2");
+}
+
+static void a_failing_operation_does_not_harm_its_neighbours(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct cc_slice operations[60];
+    struct rest_outcome outcomes[60];
+    for (size_t i = 0; i < 60; i++) {
+        char *id = cc_arena_printf(&fixture->arena, "%zu", i % 7 == 3 ? 0 : i);
+        operations[i] = insert_item(fixture, id, "x", i % 10 == 9 ? "-1" : "1", NULL);
+    }
+    replicate(fixture, operations, 60, outcomes);
+    size_t n = 0;
+    for (size_t i = 0; i < 60; i++) {
+        if (i % 10 == 9) {
+            assert_code(&outcomes[i], "23514");
+        } else if (i % 7 == 3) {
+            assert_code(&outcomes[i], "23505");
+        } else {
+            assert_int_equal(outcomes[i].kind, REST_DONE);
+            n++;
+        }
+    }
+    char expected[20];
+    (void)snprintf(expected, sizeof(expected), "%zu", n);
+    assert_string_equal(site_query(&fixture->one, "SELECT count(*) FROM items"), expected);
+    assert_same(fixture, all_items);
+}
+
+static void limits_on_affected_rows_roll_the_write_back(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct rest_outcome outcomes[5];
+    struct cc_slice operations[] = {insert_item(fixture, "1", "a", "1", NULL), insert_item(fixture, "2", "b", "1", NULL),
+                                    update_items(fixture, "true", "5", 1, false), update_items(fixture, "id = 9", "6", UINT64_MAX, true),
+                                    update_items(fixture, "id = 2", "7", UINT64_MAX, true)};
+    replicate(fixture, operations, 5, outcomes);
+    assert_code(&outcomes[2], "PGRST124");
+    assert_code(&outcomes[3], "PGRST116");
+    assert_int_equal(outcomes[4].kind, REST_DONE);
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(n::text, ' ' ORDER BY id) FROM items"), "1 7");
+    assert_same(fixture, all_items);
+}
+
+static void a_key_takes_effect_once(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct rest_outcome outcomes[3];
+    struct cc_slice first[] = {insert_item(fixture, "1", "a", "1", "k1"), insert_item(fixture, "1", "a", "1", "k1"),
+                               insert_item(fixture, "2", "b", "-5", "k2")};
+    replicate(fixture, first, 3, outcomes);
+    assert_int_equal(outcomes[0].kind, REST_DONE);
+    assert_int_equal(outcomes[1].kind, REST_DONE);
+    assert_code(&outcomes[2], "23514");
+    struct cc_slice again[] = {insert_item(fixture, "1", "a", "1", "k1"), insert_item(fixture, "2", "b", "-5", "k2"),
+                               insert_item(fixture, "7", "c", "1", NULL)};
+    replicate(fixture, again, 3, outcomes);
+    assert_int_equal(outcomes[0].kind, REST_DONE);
+    assert_int_equal(outcomes[0].n_inserted, 1);
+    assert_code(&outcomes[1], "23514");
+    assert_int_equal(outcomes[2].kind, REST_DONE);
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM items"), "1 7");
+    assert_same(fixture, "SELECT json_agg(json_build_array(key, fingerprint, outcome) ORDER BY key) FROM caucus.requests");
+    // Another request under the same key.
+    struct cc_slice other[] = {update_items(fixture, "id = 1", "2", UINT64_MAX, false)};
+    struct operation operation;
+    assert_int_equal(operation_read(other[0], &fixture->arena, &operation), CC_OK);
+    operation.principal = cc_slice_text("someone");
+    operation.key = cc_slice_text("k1");
+    operation.fingerprint = cc_slice_text("something else");
+    other[0] = operation_of(fixture, &operation);
+    replicate(fixture, other, 1, outcomes);
+    assert_code(&outcomes[0], "CC301");
+}
+
+static void triggers_cascades_and_sequences_give_the_same_rows(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001",
+               "CREATE TABLE parent (id serial PRIMARY KEY, name text UNIQUE, total integer NOT NULL DEFAULT 0);\n"
+               "CREATE TABLE child (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, parent integer REFERENCES parent ON UPDATE CASCADE ON DELETE CASCADE,"
+               " v double precision DEFAULT random());\n"
+               "CREATE TABLE audit (n bigserial PRIMARY KEY, what text, at timestamptz DEFAULT clock_timestamp());\n"
+               "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN\n"
+               "  INSERT INTO audit (what) VALUES (TG_OP || ' ' || TG_TABLE_NAME);\n"
+               "  IF TG_OP = 'INSERT' THEN UPDATE parent SET total = total + 1 WHERE id = NEW.parent; END IF;\n"
+               "  RETURN NULL; END $$;\n"
+               "CREATE TRIGGER a_first AFTER INSERT OR DELETE ON child FOR EACH ROW EXECUTE FUNCTION note();\n");
+    struct rest_outcome outcomes[8];
+    struct cc_slice operations[] = {
+        captured(fixture, "INSERT INTO parent (name) VALUES ('a, \"b\" \\ c'), (NULL), ('')", NULL),
+        captured(fixture, "INSERT INTO child (parent) VALUES (1), (1), (2), (3)", NULL),
+        captured(fixture, "UPDATE parent SET id = id + 100 WHERE id = 1", NULL),
+        captured(fixture, "INSERT INTO child (parent) VALUES (77)", NULL),
+        captured(fixture, "DELETE FROM parent WHERE id = 101", NULL),
+    };
+    replicate(fixture, operations, 5, outcomes);
+    for (size_t i = 0; i < 5; i++) {
+        if (i == 3) {
+            assert_code(&outcomes[i], "23503");
+        } else {
+            assert_int_equal(outcomes[i].kind, REST_DONE);
+        }
+    }
+    assert_same(fixture, "SELECT json_agg(p ORDER BY id)::text FROM parent p");
+    assert_same(fixture, "SELECT json_agg(c ORDER BY id)::text FROM child c");
+    assert_same(fixture, "SELECT json_agg(a ORDER BY n)::text FROM audit a");
+    assert_same(fixture, "SELECT string_agg(sequencename || last_value, ' ' ORDER BY sequencename) FROM pg_sequences WHERE schemaname = 'public'");
+    assert_string_equal(site_query(&fixture->one, "SELECT count(*) FROM audit"), "6");
+    assert_string_equal(site_query(&fixture->one, "SELECT count(*) FROM caucus.capture"), "0");
+}
+
+static void deferred_triggers_act_before_the_effects_are_taken(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001",
+               "CREATE TABLE t (id integer PRIMARY KEY, v integer);\nCREATE TABLE log (id serial PRIMARY KEY, t integer);\n"
+               "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO log (t) VALUES (NEW.id); IF NEW.v < 0 THEN RAISE EXCEPTION ''negative''; END IF; RETURN NULL; END';\n"
+               "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late();\n");
+    struct rest_outcome outcomes[3];
+    struct cc_slice operations[] = {captured(fixture, "INSERT INTO t VALUES (1, 1)", NULL), captured(fixture, "INSERT INTO t VALUES (2, -1)", NULL),
+                                    captured(fixture, "INSERT INTO t VALUES (3, 1)", NULL)};
+    replicate(fixture, operations, 3, outcomes);
+    assert_int_equal(outcomes[0].kind, REST_DONE);
+    assert_code(&outcomes[1], "P0001");
+    assert_int_equal(outcomes[2].kind, REST_DONE);
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(t::text, ' ' ORDER BY id) FROM log"), "1 3");
+    assert_same(fixture, "SELECT json_agg(l ORDER BY id)::text FROM log l");
+}
+
+static void unique_values_can_move_between_rows(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", "CREATE TABLE u (id integer PRIMARY KEY, k integer UNIQUE);\nINSERT INTO u VALUES (1, 2), (2, 1);\n");
+    assert_same(fixture, "SELECT json_agg(u ORDER BY id)::text FROM u");
+    static struct rest_shape_column columns[] = {{TEXT("id"), TEXT("integer"), REST_COLUMN_KEY}, {TEXT("k"), TEXT("integer"), REST_COLUMN_SET}};
+    struct rest_statement statement = {.kind = REST_UPDATE,
+                                       .sql = TEXT("WITH s AS (UPDATE u SET k = k + 1 RETURNING *) SELECT 'U', id, k, NULL::text FROM s"),
+                                       .rows_max = UINT64_MAX,
+                                       .shape = {.table = TEXT("\"public\".\"u\""), .row_by_row = true, .n_columns = 2, .columns = columns}};
+    struct cc_slice operation = operation_of_statement(fixture, &statement, NULL);
+    struct rest_outcome outcome;
+    replicate(fixture, &operation, 1, &outcome);
+    assert_int_equal(outcome.kind, REST_DONE);
+    assert_same(fixture, "SELECT json_agg(u ORDER BY id)::text FROM u");
+}
+
+static void every_type_survives_as_text(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001",
+               "CREATE TYPE mood AS ENUM ('sad', 'it''s \"ok\"');\nCREATE TYPE pair AS (a integer, b text);\nCREATE DOMAIN positive AS integer CHECK (VALUE > 0);\n"
+               "CREATE TABLE zoo (id integer PRIMARY KEY, a smallint, b numeric(10,2), c numeric, d real, e double precision, f boolean, g char(5), h varchar(5),"
+               " i text[], j integer[][], k json, l jsonb, m bytea, n date, o time, p timetz, q timestamp, r timestamptz, s interval, t uuid, u inet, v macaddr,"
+               " w bit(5), x varbit, y point, z int4range, aa tstzrange, bb mood, cc pair, dd positive, ee tsvector, ff money, gg \"char\", hh xml, ii name, jj pair[], kk int4multirange);\n"
+               "INSERT INTO zoo VALUES (1, -1, 1.10, 'NaN', '-0', 'infinity', true, 'ab', 'abc', '{\"a,b\",NULL,\"q\\\"\\\\\",\"\"}', '{{1,2},{3,4}}',"
+               " '{\"a\": 1,  \"a\":2}', '{\"x\": [1, null]}', '\\x00ff5c', '2024-02-29', '12:34:56.789', '12:34:56+02', '1999-01-08 04:05:06.000001',"
+               " '2024-03-31 02:30:00 Europe/Berlin', '1 year -2 mons 3 days 04:05:06.7', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '10.0.0.1/8', '08:00:2b:01:02:03',"
+               " B'10101', B'101', '(1.5,-2)', '[1,5)', '[2024-01-01 00:00:00+00,)', 'it''s \"ok\"', '(7,\"a \"\"b\"\", c\\\\\")', 5, 'a:1 b:2', '12.34', 'x', '<a>1</a>',"
+               " 'some_name', ARRAY[ROW(1,'x')::pair, ROW(NULL,'')::pair], '{[1,2),[5,9)}');\n"
+               "INSERT INTO zoo (id, l) VALUES (2, 'null');\n");
+    struct rest_outcome outcomes[2];
+    struct cc_slice operations[] = {captured(fixture, "INSERT INTO zoo SELECT 3, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd, ee, ff, gg, hh, ii, jj, kk FROM zoo WHERE id = 1", NULL),
+                                    captured(fixture, "UPDATE zoo SET h = 'z' WHERE id = 1", NULL)};
+    replicate(fixture, operations, 2, outcomes);
+    assert_int_equal(outcomes[0].kind, REST_DONE);
+    assert_int_equal(outcomes[1].kind, REST_DONE);
+    assert_same(fixture, "SELECT string_agg(zoo::text, E'\\n' ORDER BY id) FROM zoo");
+    assert_string_equal(site_query(&fixture->two, "SELECT count(*) FROM zoo"), "3");
+}
+
+static void a_change_of_schema_is_seen_by_prepared_statements_and_captures(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct rest_outcome outcomes[2];
+    struct cc_slice before[] = {insert_item(fixture, "1", "a", "1", NULL), captured(fixture, "UPDATE items SET n = 5 WHERE id = 1", NULL)};
+    replicate(fixture, before, 2, outcomes);
+    migrate_ok(fixture, "0002", "ALTER TABLE items ADD COLUMN more text DEFAULT 'x'; ALTER TABLE items DROP COLUMN name; ALTER TABLE items ADD COLUMN name varchar(20)");
+    assert_int_equal(fixture->two.schema_version, 2);
+    struct cc_slice after[] = {insert_item(fixture, "2", "b", "1", NULL), captured(fixture, "UPDATE items SET more = 'y', n = 6 WHERE id = 1", NULL)};
+    replicate(fixture, after, 2, outcomes);
+    assert_int_equal(outcomes[0].kind, REST_DONE);
+    assert_int_equal(outcomes[1].kind, REST_DONE);
+    assert_same(fixture, all_items);
+}
+
+static void rows_that_are_missing_stop_the_follower(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct rest_outcome outcome;
+    struct cc_slice insert = insert_item(fixture, "1", "a", "1", NULL);
+    replicate(fixture, &insert, 1, &outcome);
+    assert_string_equal(site_query(&fixture->two, "DELETE FROM items"), "42501"); // the guard
+    assert_string_equal(site_query(&fixture->two, "SET caucus.writer = on; DELETE FROM items"), "");
+    struct cc_slice update = update_items(fixture, "id = 1", "2", UINT64_MAX, false);
+    struct db_job execute = {.kind = DB_EXECUTE, .n_items = 1, .items = &update};
+    struct db_event event = *site_run(&fixture->one, DB_STRONG, &execute, DB_EXECUTED);
+    struct entry entry = {.base_index = 2, .effects = event.effects};
+    struct cc_buffer bytes = {0};
+    entry_put(&bytes, &entry);
+    struct cc_slice payload = cc_buffer_slice(&bytes);
+    uint64_t index = 3;
+    struct db_job apply = {.kind = DB_APPLY, .first = 3, .last = 3, .n_items = 1, .items = &payload, .indexes = &index};
+    site_submit(&fixture->two, DB_STRONG, &apply);
+    site_wait_event(&fixture->two, DB_DIVERGED, 1);
+    assert_non_null(strstr((const char *)cc_arena_text_n(&fixture->arena, fixture->two.last.text.data, fixture->two.last.text.n), "public\".\"items"));
+    site_wait_event(&fixture->two, DB_DOWN, 1);
+    assert_string_equal(site_query(&fixture->two, "SELECT applied FROM caucus.applied"), "2");
+    cc_buffer_finish(&bytes);
+}
+
+static void entries_out_of_order_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct db_job apply = {.kind = DB_APPLY, .first = 7, .last = 9};
+    site_submit(&fixture->two, DB_STRONG, &apply);
+    site_wait_event(&fixture->two, DB_DIVERGED, 1);
+    assert_string_equal(site_query(&fixture->two, "SELECT applied FROM caucus.applied"), "0");
+}
+
+static void a_rollback_leaves_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct cc_slice operation = insert_item(fixture, "1", "a", "1", "k");
+    struct db_job execute = {.kind = DB_EXECUTE, .n_items = 1, .items = &operation};
+    (void)site_run(&fixture->one, DB_STRONG, &execute, DB_EXECUTED);
+    struct cc_slice second = insert_item(fixture, "2", "a", "1", NULL);
+    struct db_job execute_again = {.kind = DB_EXECUTE, .n_items = 1, .items = &second};
+    (void)site_run(&fixture->one, DB_STRONG, &execute_again, DB_EXECUTED);
+    struct db_job rollback = {.kind = DB_ROLLBACK};
+    site_submit(&fixture->one, DB_STRONG, &rollback);
+    struct rest_outcome outcome;
+    struct cc_slice third = insert_item(fixture, "1", "c", "1", "k");
+    replicate(fixture, &third, 1, &outcome);
+    assert_int_equal(outcome.kind, REST_DONE);
+    assert_same(fixture, all_items);
+    assert_string_equal(site_query(&fixture->one, "SELECT string_agg(name, ' ') FROM items"), "c");
+}
+
+static void many_batches_share_one_transaction(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    for (int i = 0; i < 5; i++) {
+        struct cc_slice operations[2] = {insert_item(fixture, cc_arena_printf(&fixture->arena, "%d", i), "a", "1", NULL),
+                                         insert_item(fixture, "0", "b", "1", NULL)};
+        struct db_job execute = {.kind = DB_EXECUTE, .n_items = 2, .items = operations};
+        const struct db_event *event = site_run(&fixture->one, DB_STRONG, &execute, DB_EXECUTED);
+        struct rest_outcome outcome;
+        assert_int_equal(rest_outcome_read(event->outcomes[1], &outcome), CC_OK);
+        assert_code(&outcome, "23505");
+    }
+    struct db_job commit = {.kind = DB_COMMIT, .last = 6};
+    (void)site_run(&fixture->one, DB_STRONG, &commit, DB_COMMITTED);
+    assert_string_equal(site_query(&fixture->one, "SELECT count(*) FROM items"), "5");
+    assert_string_equal(site_query(&fixture->one, "SELECT applied FROM caucus.applied"), "6");
+}
+
+// -- Failures of the server ----------------------------------------------------------------------------------------------
+
+static void a_killed_backend_loses_the_open_transaction_and_comes_back(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one;
+    migrate_ok(fixture, "0001", items_sql);
+    struct cc_slice operation = insert_item(fixture, "1", "a", "1", NULL);
+    struct db_job execute = {.kind = DB_EXECUTE, .n_items = 1, .items = &operation};
+    (void)site_run(one, DB_STRONG, &execute, DB_EXECUTED);
+    uint32_t n_down = one->n_events[DB_DOWN];
+    (void)site_query(one, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'caucus strong' AND datname = 'one'");
+    struct db_job commit = {.kind = DB_COMMIT, .last = 2};
+    site_submit(one, DB_STRONG, &commit);
+    site_wait_event(one, DB_DOWN, n_down + 1);
+    site_wait_up(one);
+    assert_int_equal(one->applied, 1);
+    assert_string_equal(site_query(one, "SELECT count(*) FROM items"), "0");
+    struct rest_outcome outcome;
+    struct cc_slice again = insert_item(fixture, "1", "a", "1", NULL);
+    replicate(fixture, &again, 1, &outcome);
+    assert_int_equal(outcome.kind, REST_DONE);
+}
+
+static void a_statement_under_way_at_a_crash_is_not_answered(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one;
+    struct rest_statement statement = {.kind = REST_CALL, .sql = TEXT("SELECT NULL::text, pg_sleep(60)::text"), .rows_max = UINT64_MAX};
+    struct cc_slice operation = operation_of_statement(fixture, &statement, NULL);
+    struct db_job execute = {.kind = DB_EXECUTE, .n_items = 1, .items = &operation};
+    uint32_t n_down = one->n_events[DB_DOWN];
+    site_submit(one, DB_STRONG, &execute);
+    while (strcmp(site_query(one, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "1") != 0) {
+    }
+    (void)site_query(one, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'caucus strong' AND datname = 'one'");
+    site_wait_event(one, DB_DOWN, n_down + 1);
+    assert_int_equal(one->n_events[DB_EXECUTED], 0);
+    site_wait_up(one);
+}
+
+static void a_database_of_another_replica_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    site_close(&fixture->one);
+    assert_string_equal(site_query(&fixture->one, "UPDATE caucus.meta SET replica = 9"), "");
+    (void)site_query(&fixture->one, "UPDATE caucus.meta SET replica = 1");
+    site_open(&fixture->one);
+    assert_string_equal(site_query(&fixture->one, "SELECT replica FROM caucus.meta"), "1");
+}
+
+// -- Migrations ------------------------------------------------------------------------------------------------------------
+
+static void a_migration_is_all_or_nothing_and_once(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct rest_outcome *outcome = migrate(fixture, "0001", "CREATE TABLE a (id integer PRIMARY KEY);\n\nINSERT INTO a VALUES (1);\nINSERT INTO a VALUES ('x');\n");
+    assert_int_equal(outcome->kind, REST_FAILED);
+    assert_code(outcome, "22P02");
+    assert_non_null(strstr(cc_arena_text_n(&fixture->arena, outcome->message.data, outcome->message.n), "statement 3 (line 4)"));
+    assert_string_equal(site_query(&fixture->one, "SELECT to_regclass('a') IS NULL"), "t");
+    assert_int_equal(fixture->one.schema_version, 0);
+    static const char good[] = "CREATE TABLE a (id integer PRIMARY KEY, at timestamptz DEFAULT clock_timestamp());\nINSERT INTO a VALUES (1), (2);\nUPDATE a SET id = id + 10;";
+    migrate_ok(fixture, "0001", good);
+    assert_int_equal(fixture->two.schema_version, 1);
+    assert_same(fixture, "SELECT json_agg(a ORDER BY id)::text FROM a");
+    assert_same(fixture, "SELECT json_agg(json_build_array(position, name, sql, index)) FROM caucus.migrations");
+    outcome = migrate(fixture, "0001", good);
+    assert_int_equal(outcome->kind, REST_DONE);
+    assert_int_equal(outcome->n_rows, 0);
+    assert_true(cc_slice_equal_text(outcome->body, "2"));
+    outcome = migrate(fixture, "0001", "CREATE TABLE b ()");
+    assert_code(outcome, "CC306");
+    assert_int_equal(fixture->two.schema_version, 1);
+}
+
+static void what_a_weak_table_cannot_have_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *sql, *says;
+    } cases[] = {
+        {"CREATE TABLE w (id uuid); COMMENT ON TABLE w IS '@caucus weak'", "has no primary key"},
+        {"CREATE TABLE w (id uuid PRIMARY KEY, m text UNIQUE); COMMENT ON TABLE w IS '@caucus weak'", "unique or exclusion index"},
+        {"CREATE TABLE w (id uuid PRIMARY KEY, m uuid REFERENCES w); COMMENT ON TABLE w IS '@caucus weak'", "foreign key"},
+        {"CREATE TABLE w (id uuid PRIMARY KEY); COMMENT ON TABLE w IS '@caucus weak'; CREATE TABLE s (w uuid REFERENCES w)", "is referenced"},
+        {"CREATE TABLE w (id uuid PRIMARY KEY, a int, b int, CHECK (a < b)); COMMENT ON TABLE w IS '@caucus weak'", "several columns"},
+        {"CREATE TABLE w (id serial PRIMARY KEY); COMMENT ON TABLE w IS '@caucus weak'", "from a sequence"},
+        {"CREATE TABLE w (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY); COMMENT ON TABLE w IS '@caucus weak'", "from a sequence"},
+        {"CREATE TABLE w (id numeric PRIMARY KEY); COMMENT ON TABLE w IS '@caucus weak'", "written differently"},
+        {"CREATE TABLE s (id int PRIMARY KEY); INSERT INTO s VALUES (1); COMMENT ON TABLE s IS '@caucus weak'", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct rest_outcome *outcome = migrate(fixture, "m", cases[i].sql);
+        if (cases[i].says == NULL) {
+            assert_int_equal(outcome->kind, REST_DONE);
+            continue;
+        }
+        assert_int_equal(outcome->kind, REST_FAILED);
+        assert_code(outcome, "CC307");
+        const char *message = cc_arena_text_n(&fixture->arena, outcome->message.data, outcome->message.n);
+        assert_non_null(strstr(message, cases[i].says));
+    }
+    assert_code(migrate(fixture, "n", "COMMENT ON TABLE s IS NULL"), "CC307");
+    assert_code(migrate(fixture, "n", "ALTER TABLE s RENAME COLUMN id TO key"), "0A000");
+}
+
+// -- Weak ------------------------------------------------------------------------------------------------------------------
+
+static const char presence_sql[] = "CREATE TABLE presence (id text PRIMARY KEY, status text, place text NOT NULL DEFAULT 'home', who text NOT NULL);"
+                                   "COMMENT ON TABLE presence IS E'@caucus weak\\nWho is online.';";
+
+static struct rest_shape_column presence_columns[] = {
+    {TEXT("id"), TEXT("text"), REST_COLUMN_KEY}, {TEXT("status"), TEXT("text"), 0}, {TEXT("place"), TEXT("text"), 0}, {TEXT("who"), TEXT("text"), 0}};
+static struct rest_shape_column presence_set_status[] = {{TEXT("id"), TEXT("text"), REST_COLUMN_KEY},
+                                                         {TEXT("status"), TEXT("text"), REST_COLUMN_SET},
+                                                         {TEXT("place"), TEXT("text"), 0},
+                                                         {TEXT("who"), TEXT("text"), 0}};
+static struct rest_shape_column presence_set_place[] = {{TEXT("id"), TEXT("text"), REST_COLUMN_KEY},
+                                                        {TEXT("status"), TEXT("text"), 0},
+                                                        {TEXT("place"), TEXT("text"), REST_COLUMN_SET},
+                                                        {TEXT("who"), TEXT("text"), 0}};
+
+static struct cc_slice weak_insert(struct fixture *fixture, const char *id, const char *status)
+{
+    struct cc_slice *parameters = cc_arena_array(&fixture->arena, 2, sizeof(*parameters));
+    parameters[0] = cc_slice_text(id);
+    parameters[1] = cc_slice_text(status);
+    struct rest_statement statement = {
+        .kind = REST_INSERT,
+        .weak = true,
+        .sql = TEXT("WITH s AS (INSERT INTO presence (id, status, who, _caucus) VALUES ($1, $2, 'w' || $1, jsonb_build_object('', $3::text)) RETURNING *) "
+                    "SELECT 'I', id, status, place, who, NULL::text FROM s"),
+        .n_parameters = 2,
+        .parameters = parameters,
+        .rows_max = UINT64_MAX,
+        .shape = {.table = TEXT("\"public\".\"presence\""), .n_columns = 4, .columns = presence_columns}};
+    return operation_of_statement(fixture, &statement, NULL);
+}
+
+static struct cc_slice weak_update(struct fixture *fixture, const char *id, bool status, const char *value)
+{
+    struct cc_slice *parameters = cc_arena_array(&fixture->arena, 2, sizeof(*parameters));
+    parameters[0] = cc_slice_text(id);
+    parameters[1] = cc_slice_text(value);
+    const char *column = status ? "status" : "place";
+    const char *sql = cc_arena_printf(&fixture->arena,
+                                      "WITH o AS (SELECT * FROM presence WHERE id = $1 FOR UPDATE), s AS (UPDATE presence t SET %s = $2, _caucus = "
+                                      "coalesce(t._caucus, '{}') || jsonb_build_object('%s', $3::text) FROM o WHERE t.id = o.id RETURNING t.*, o AS o) "
+                                      "SELECT 'U', id, status, place, who, (o).id, (o).status, (o).place, (o).who, NULL::text FROM s",
+                                      column, column);
+    struct rest_statement statement = {.kind = REST_UPDATE,
+                                       .weak = true,
+                                       .sql = cc_slice_text(sql),
+                                       .n_parameters = 2,
+                                       .parameters = parameters,
+                                       .rows_max = UINT64_MAX,
+                                       .shape = {.table = TEXT("\"public\".\"presence\""),
+                                                 .with_old = true,
+                                                 .n_columns = 4,
+                                                 .columns = status ? presence_set_status : presence_set_place}};
+    return operation_of_statement(fixture, &statement, NULL);
+}
+
+static struct cc_slice weak_delete(struct fixture *fixture, const char *id)
+{
+    struct cc_slice *parameters = cc_arena_array(&fixture->arena, 1, sizeof(*parameters));
+    parameters[0] = cc_slice_text(id);
+    struct rest_statement statement = {.kind = REST_DELETE,
+                                       .weak = true,
+                                       .sql = TEXT("WITH s AS (DELETE FROM presence WHERE id = $1 AND $2::text IS NOT NULL RETURNING *) SELECT 'D', id, NULL, NULL, NULL, "
+                                                   "id, status, place, who, NULL::text FROM s"),
+                                       .n_parameters = 1,
+                                       .parameters = parameters,
+                                       .rows_max = UINT64_MAX,
+                                       .shape = {.table = TEXT("\"public\".\"presence\""), .with_old = true, .n_columns = 4, .columns = presence_columns}};
+    return operation_of_statement(fixture, &statement, NULL);
+}
+
+// Executes a weak write at a site under a stamp; the numbered change set.
+static struct cc_slice weak_write(struct site *site, struct cc_slice operation, uint64_t hlc)
+{
+    struct fixture *fixture = site->fixture;
+    uint32_t replica = site == &fixture->one ? 1 : 2;
+    struct clock_stamp stamp = {hlc, replica, 1};
+    struct db_job execute = {.kind = DB_WEAK_EXECUTE, .n_items = 1, .items = &operation, .stamps = &stamp};
+    const struct db_event *event = site_run(site, DB_WEAK, &execute, DB_WEAK_EXECUTED);
+    struct rest_outcome outcome;
+    assert_int_equal(rest_outcome_read(event->outcomes[0], &outcome), CC_OK);
+    if (outcome.kind != REST_DONE) {
+        print_error("%.*s\n", (int)outcome.message.n, (const char *)outcome.message.data);
+    }
+    assert_int_equal(outcome.kind, REST_DONE);
+    assert_true(event->changes[0].n > 0);
+    uint8_t *bytes = (uint8_t *)cc_arena_slice(&fixture->arena, event->changes[0]).data;
+    size_t n = event->changes[0].n;
+    struct crdt_origin origin = {replica, 1};
+    crdt_change_set_number(bytes, n, crdt_frontier_get(&site->frontier, origin) + 1);
+    struct cc_slice change = {bytes, n};
+    struct db_job commit = {.kind = DB_WEAK_COMMIT, .n_items = 1, .items = &change};
+    (void)site_run(site, DB_WEAK, &commit, DB_WEAK_COMMITTED);
+    return change;
+}
+
+static void merge(struct site *site, struct cc_slice *changes, uint32_t n)
+{
+    struct db_job job = {.kind = DB_MERGE, .n_items = n, .items = changes};
+    (void)site_run(site, DB_WEAK, &job, DB_MERGED);
+}
+
+static const char all_presence[] = "SELECT coalesce(json_agg(p ORDER BY id)::text, 'none') FROM presence p";
+static const char shown_presence[] = "SELECT coalesce(string_agg(concat_ws('/', id, status, place, who), ' ' ORDER BY id), 'none') FROM presence";
+
+static void replicas_that_were_apart_end_with_equal_rows(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one, *two = &fixture->two;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice seen = weak_write(one, weak_insert(fixture, "a", "new"), 100);
+    merge(two, &seen, 1);
+    assert_string_equal(site_query(two, shown_presence), "a/new/home/wa");
+    struct cc_slice ones[3], twos[3];
+    ones[0] = weak_write(one, weak_update(fixture, "a", true, "busy"), 200);
+    twos[0] = weak_write(two, weak_update(fixture, "a", false, "work"), 150);
+    twos[1] = weak_write(two, weak_update(fixture, "a", true, "idle"), 210);
+    ones[1] = weak_write(one, weak_update(fixture, "a", false, "away"), 140);
+    twos[2] = weak_write(two, weak_insert(fixture, "b", NULL), 220);
+    merge(one, twos, 3);
+    merge(two, ones, 2);
+    assert_string_equal(site_query(one, shown_presence), "a/idle/work/wa b/home/wb");
+    assert_same(fixture, all_presence);
+    assert_int_equal(crdt_frontier_equal(&one->frontier, &two->frontier), true);
+    merge(one, twos, 3); // once more: nothing changes
+    assert_same(fixture, all_presence);
+    assert_string_equal(site_query(one, "SELECT count(*) FROM caucus.history"), "6");
+    assert_same(fixture, "SELECT json_agg(h ORDER BY replica, sequence)::text FROM caucus.history h");
+}
+
+static void a_delete_and_a_later_insert_meet_in_any_order(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one, *two = &fixture->two;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice first = weak_write(one, weak_insert(fixture, "a", "new"), 100);
+    merge(two, &first, 1);
+    struct cc_slice ones[2], twos[2];
+    ones[0] = weak_write(one, weak_delete(fixture, "a"), 300);
+    twos[0] = weak_write(two, weak_update(fixture, "a", true, "older than the delete"), 200);
+    twos[1] = weak_write(two, weak_update(fixture, "a", false, "newer"), 400);
+    merge(one, twos, 2);
+    merge(two, ones, 1);
+    assert_string_equal(site_query(one, all_presence), "none");
+    assert_same(fixture, all_presence);
+    assert_same(fixture, "SELECT json_agg(t)::text FROM caucus.tombstones t");
+    ones[1] = weak_write(one, weak_insert(fixture, "a", "back"), 500);
+    merge(two, &ones[1], 1);
+    assert_string_equal(site_query(two, shown_presence), "a/back/home/wa");
+    assert_same(fixture, all_presence);
+}
+
+static void history_can_be_fetched_from_a_sequence_on(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice changes[3];
+    for (int i = 0; i < 3; i++) {
+        changes[i] = weak_write(&fixture->one, weak_insert(fixture, cc_arena_printf(&fixture->arena, "k%d", i), "x"), 100 + (uint64_t)i);
+    }
+    struct db_job fetch = {.kind = DB_FETCH, .origin = {1, 1}, .sequence = 2, .n_bytes_max = 1 << 20, .peer = 2};
+    const struct db_event *event = site_run(&fixture->one, DB_WEAK, &fetch, DB_FETCHED);
+    assert_int_equal(event->n_changes, 2);
+    assert_true(cc_slice_equal(event->changes[0], changes[1]));
+    assert_true(cc_slice_equal(event->changes[1], changes[2]));
+    fetch.sequence = 4;
+    assert_int_equal(site_run(&fixture->one, DB_WEAK, &fetch, DB_FETCHED)->n_changes, 0);
+    fetch.sequence = 1;
+    fetch.n_bytes_max = 1;
+    assert_int_equal(site_run(&fixture->one, DB_WEAK, &fetch, DB_FETCHED)->n_changes, 1);
+}
+
+static void a_poisoned_change_holds_up_its_origin_only(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", "CREATE TABLE presence (id text PRIMARY KEY, status text CHECK (status <> 'poison'), place text NOT NULL DEFAULT 'home', who text NOT NULL);"
+                                "COMMENT ON TABLE presence IS '@caucus weak'");
+    struct cc_slice items[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        struct crdt_field fields[3] = {{cc_slice_text("status"), cc_slice_text(i == 1 ? "poison" : "fine"), {0}},
+                                       {cc_slice_text("place"), cc_slice_text("x"), {0}},
+                                       {cc_slice_text("who"), cc_slice_text("y"), {0}}};
+        struct cc_buffer key = {0}, bytes = {0};
+        struct cc_slice id = cc_slice_text(cc_arena_printf(&fixture->arena, "k%u", i));
+        crdt_key_put(&key, &id, 1);
+        struct crdt_row_change row = {CRDT_INSERT, cc_slice_text("public.presence"), cc_buffer_slice(&key), fields, 3};
+        uint32_t replica = i < 3 ? 7 : 8;
+        struct crdt_change_set set = {.origin = {replica, 1}, .sequence = i < 3 ? i + 1 : 1, .stamp = {100 + i, replica, 1}, .rows = &row, .n_rows = 1};
+        crdt_change_set_put(&bytes, &set);
+        items[i] = cc_arena_slice(&fixture->arena, cc_buffer_slice(&bytes));
+        cc_buffer_finish(&key);
+        cc_buffer_finish(&bytes);
+    }
+    merge(&fixture->one, items, 4);
+    assert_int_equal(crdt_frontier_get(&fixture->one.frontier, (struct crdt_origin){7, 1}), 1);
+    assert_int_equal(crdt_frontier_get(&fixture->one.frontier, (struct crdt_origin){8, 1}), 1);
+    assert_string_equal(site_query(&fixture->one, "SELECT string_agg(id, ' ' ORDER BY id) FROM presence"), "k0 k3");
+}
+
+static void a_weak_write_must_not_change_strong_tables(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", presence_sql);
+    migrate_ok(fixture, "0002",
+               "CREATE TABLE counts (id integer PRIMARY KEY, n integer); INSERT INTO counts VALUES (1, 0);"
+               "CREATE FUNCTION count_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE counts SET n = n + 1; RETURN NULL; END';"
+               "CREATE TRIGGER count_it AFTER INSERT ON presence FOR EACH ROW EXECUTE FUNCTION count_it();");
+    struct rest_statement statement = {
+        .kind = REST_INSERT, .weak = true, .captured = true, .rows_max = UINT64_MAX,
+        .sql = TEXT("WITH s AS (INSERT INTO presence (id, who, _caucus) VALUES ('a', 'b', jsonb_build_object('', $1::text)) RETURNING *) SELECT 'I', NULL::text FROM s")};
+    struct cc_slice operation = operation_of_statement(fixture, &statement, NULL);
+    struct clock_stamp stamp = {100, 1, 1};
+    struct db_job execute = {.kind = DB_WEAK_EXECUTE, .n_items = 1, .items = &operation, .stamps = &stamp};
+    const struct db_event *event = site_run(&fixture->one, DB_WEAK, &execute, DB_WEAK_EXECUTED);
+    struct rest_outcome outcome;
+    assert_int_equal(rest_outcome_read(event->outcomes[0], &outcome), CC_OK);
+    assert_code(&outcome, "CC303");
+}
+
+static void triggers_of_weak_tables_are_stamped_too(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", presence_sql);
+    migrate_ok(fixture, "0002",
+               "CREATE FUNCTION welcome() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE presence SET place = ''here'' WHERE id = ''host''; RETURN NULL; END';"
+               "CREATE TRIGGER welcome AFTER INSERT ON presence FOR EACH ROW EXECUTE FUNCTION welcome();");
+    struct cc_slice changes[2];
+    changes[0] = weak_write(&fixture->one, weak_insert(fixture, "host", "x"), 100);
+    struct rest_statement statement = {
+        .kind = REST_INSERT, .weak = true, .captured = true, .rows_max = UINT64_MAX,
+        .sql = TEXT("WITH s AS (INSERT INTO presence (id, who, _caucus) VALUES ('a', 'b', jsonb_build_object('', $1::text)) RETURNING *) SELECT 'I', NULL::text FROM s")};
+    changes[1] = weak_write(&fixture->one, operation_of_statement(fixture, &statement, NULL), 200);
+    merge(&fixture->two, changes, 2);
+    assert_string_equal(site_query(&fixture->two, shown_presence), "a/home/b host/x/here/whost");
+    assert_same(fixture, all_presence);
+}
+
+static void a_lost_weak_commit_is_merged_again_from_the_log(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice change = weak_write(one, weak_insert(fixture, "a", "x"), 100);
+    char *before = cc_arena_text(&fixture->arena, site_query(one, all_presence));
+    // As if PostgreSQL had lost the commit in a crash.
+    (void)site_query(one, "SET session_replication_role = replica; DELETE FROM presence; DELETE FROM caucus.history; DELETE FROM caucus.frontier");
+    site_close(one);
+    site_open(one);
+    assert_int_equal(one->frontier.n, 0);
+    merge(one, &change, 1);
+    assert_string_equal(site_query(one, all_presence), before);
+    assert_int_equal(crdt_frontier_get(&one->frontier, (struct crdt_origin){1, 1}), 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_one_executes_two_applies),
+        TEST(a_failing_operation_does_not_harm_its_neighbours),
+        TEST(limits_on_affected_rows_roll_the_write_back),
+        TEST(a_key_takes_effect_once),
+        TEST(triggers_cascades_and_sequences_give_the_same_rows),
+        TEST(deferred_triggers_act_before_the_effects_are_taken),
+        TEST(unique_values_can_move_between_rows),
+        TEST(every_type_survives_as_text),
+        TEST(a_change_of_schema_is_seen_by_prepared_statements_and_captures),
+        TEST(rows_that_are_missing_stop_the_follower),
+        TEST(entries_out_of_order_are_refused),
+        TEST(a_rollback_leaves_nothing),
+        TEST(many_batches_share_one_transaction),
+        TEST(a_killed_backend_loses_the_open_transaction_and_comes_back),
+        TEST(a_statement_under_way_at_a_crash_is_not_answered),
+        TEST(a_database_of_another_replica_is_refused),
+        TEST(a_migration_is_all_or_nothing_and_once),
+        TEST(what_a_weak_table_cannot_have_is_refused),
+        TEST(replicas_that_were_apart_end_with_equal_rows),
+        TEST(a_delete_and_a_later_insert_meet_in_any_order),
+        TEST(history_can_be_fetched_from_a_sequence_on),
+        TEST(a_poisoned_change_holds_up_its_origin_only),
+        TEST(a_weak_write_must_not_change_strong_tables),
+        TEST(triggers_of_weak_tables_are_stamped_too),
+        TEST(a_lost_weak_commit_is_merged_again_from_the_log),
+    };
+    return cmocka_run_group_tests(tests, fixture_group_set_up, fixture_group_tear_down);
+}
