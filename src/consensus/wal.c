@@ -144,7 +144,8 @@ static enum cc_status apply_base(struct wal *wal, struct cc_slice body, const ch
     struct wal_state *state = &wal->state;
     uint64_t index;
     uint64_t term;
-    if (wal_read_base(body, &index, &term) != CC_OK || (index == 0) != (term == 0)) {
+    bool readable = wal_read_base(body, &index, &term) == CC_OK;
+    if (!readable || (index == 0) != (term == 0) || index > WAL_NUMBER_MAX) {
         return refuse("a base record cannot be read", reason_out);
     }
     if (index < state->base_index) {

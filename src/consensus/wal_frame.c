@@ -39,7 +39,8 @@ static size_t padded(size_t n)
 bool wal_frame_size(const uint8_t *header, size_t *n_bytes_out)
 {
     size_t n_body = load_u32(header + AT_LENGTH);
-    if (n_body > CC_RECORD_BYTES_MAX || load_u64(header + AT_NUMBER) == 0) {
+    uint64_t number = load_u64(header + AT_NUMBER);
+    if (n_body > CC_RECORD_BYTES_MAX || number == 0 || number > WAL_NUMBER_MAX) {
         return false;
     }
     *n_bytes_out = padded(WAL_HEADER_BYTES + n_body);
@@ -245,7 +246,7 @@ enum cc_status wal_read_entry(struct cc_slice body, struct raft_entry *entry_out
     if (status != CC_OK) {
         return status;
     }
-    if (entry.index == 0 || entry.term == 0 || !is_entry_kind(kind)) {
+    if (entry.index == 0 || entry.index > WAL_NUMBER_MAX || entry.term == 0 || !is_entry_kind(kind)) {
         return CC_MALFORMED;
     }
     entry.kind = (enum raft_entry_kind)kind;
@@ -261,7 +262,7 @@ enum cc_status wal_read_entry_head(struct cc_slice body, struct wal_entry_head *
     uint64_t term = cc_read_u64(&reader);
     (void)cc_read_u64(&reader); // clock
     uint8_t kind = cc_read_u8(&reader);
-    if (!cc_reader_ok(&reader) || index == 0 || term == 0 || !is_entry_kind(kind)) {
+    if (!cc_reader_ok(&reader) || index == 0 || index > WAL_NUMBER_MAX || term == 0 || !is_entry_kind(kind)) {
         return CC_MALFORMED;
     }
     *head_out = (struct wal_entry_head){.index = index, .term = term};

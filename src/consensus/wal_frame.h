@@ -6,6 +6,9 @@
 
 enum { WAL_HEADER_BYTES = 24, WAL_ALIGNMENT = 8, WAL_RECORD_VERSION = 1 };
 
+// Of record numbers and entry indexes: nothing that is added to them overflows.
+#define WAL_NUMBER_MAX (UINT64_MAX / 2)
+
 struct wal_frame {
     enum wal_record_kind kind;
     uint64_t number;
