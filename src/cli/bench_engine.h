@@ -35,7 +35,8 @@ struct bench_session {
     unsigned operation; // of the request under way; the protocol sets it
     uint32_t n_rows;    // that the request under way writes or reads
     uint64_t key[2];
-    uint32_t sequence; // requests sent; also stream numbers
+    uint32_t sequence; // requests sent
+    uint64_t user;     // the protocol's own
     struct cc_buffer token;
     struct cc_buffer scratch;
     const struct bench_address *address;

@@ -144,6 +144,15 @@ static struct bench_key choose_key(const struct bench_workload *workload, struct
     return bench_key_at(cc_prng_below(prng, hot ? workload->n_hot : workload->n_rows));
 }
 
+void bench_workload_choose(const struct bench_workload *workload, struct bench_session *session)
+{
+    session->operation = choose_operation(workload, &session->prng);
+    bool existing = needs_rows(workload->operations[session->operation].verb);
+    struct bench_key key = existing ? choose_key(workload, &session->prng) : bench_key_random(&session->prng);
+    session->key[0] = key.high;
+    session->key[1] = key.low;
+}
+
 void bench_row_put_json(struct cc_buffer *out, struct bench_key key, uint32_t writer, size_t value_bytes)
 {
     cc_buffer_append_text(out, "{\"id\":\"");
@@ -221,16 +230,12 @@ static void put_headers(const struct bench_workload *workload, const struct benc
 static void put_request(const void *context, struct bench_session *session, struct cc_buffer *out)
 {
     const struct bench_workload *workload = context;
-    session->operation = choose_operation(workload, &session->prng);
+    bench_workload_choose(workload, session);
     const struct bench_operation *operation = &workload->operations[session->operation];
-    struct bench_key key =
-        needs_rows(operation->verb) ? choose_key(workload, &session->prng) : bench_key_random(&session->prng);
-    session->key[0] = key.high;
-    session->key[1] = key.low;
     struct cc_buffer *body = &session->scratch;
     cc_buffer_clear(body);
     put_body(workload, session, operation->verb, body);
-    put_target(out, operation, key);
+    put_target(out, operation, (struct bench_key){session->key[0], session->key[1]});
     put_headers(workload, operation, session, out);
     if (body->n > 0) {
         cc_buffer_printf(out, "\r\nContent-Type: application/json\r\nContent-Length: %zu", body->n);

@@ -49,6 +49,9 @@ enum cc_status bench_mix_parse(const char *text, struct bench_workload *workload
 bool bench_workload_needs_rows(const struct bench_workload *workload, bool weak);
 bool bench_workload_uses(const struct bench_workload *workload, bool weak);
 
+// Sets the session's operation and key for its next request.
+void bench_workload_choose(const struct bench_workload *workload, struct bench_session *session);
+
 // {"id":…,"value":…}
 void bench_row_put_json(struct cc_buffer *out, struct bench_key key, uint32_t writer, size_t value_bytes);
 
