@@ -358,7 +358,8 @@ static bool open_level(struct scan *scan, bool is_object)
 static bool close_level(struct scan *scan)
 {
     const struct level *level = &scan->levels[scan->depth - 1];
-    if (level->is_object && !keys_are_distinct(scan->keys + level->first_key, scan->n_keys - level->first_key)) {
+    size_t n_keys = scan->n_keys - level->first_key;
+    if (n_keys > 1 && !keys_are_distinct(scan->keys + level->first_key, n_keys)) {
         return refuse(scan, "duplicate key in an object");
     }
     if (level->is_object && is_wanted(scan)) {
