@@ -3,11 +3,11 @@
 Two ways to run one: with `caucus up` (Cluster), or as single `caucus serve` processes whose peer connections go through
 relays that can be cut (CutCluster). Everything started is stopped again, also when a test fails.
 """
+import ctypes
 import http.client
 import json
 import os
 import random
-import select
 import shutil
 import signal
 import socket
@@ -104,6 +104,11 @@ def request(port, method, path, body=None, headers=None, timeout=30):
 def command(*words, timeout=120):
     """Runs the program; a CompletedProcess with texts."""
     return subprocess.run([CAUCUS, *words], capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def end_with_us():
+    """In a child before exec: it ends in order when the test is killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def is_alive(pid):
@@ -266,20 +271,19 @@ class Cluster(Directory):
         words = [CAUCUS, 'up', '--dir', self.data, '--port', str(self.base), '--replicas', str(self.n), *self.options]
         if schema:
             words += ['--schema', self.schema]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        started = time.monotonic()
-        while not self.output or self.output[-1] != 'ready\n':
-            if not select.select([self.process.stdout], [], [], max(0, started + seconds - time.monotonic()))[0]:
-                raise AssertionError(f'not ready within {seconds} s')
-            line = self.process.stdout.readline()
-            if line == '':
-                raise AssertionError(f'caucus up ended with {self.process.wait()}: ' + ''.join(self.output))
-            self.output.append(line)
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                        preexec_fn=end_with_us)
         threading.Thread(target=self.read_on, args=(self.process.stdout,), daemon=True).start()
+        wait_until(lambda: 'ready\n' in self.output or self.process.poll() is not None, seconds, 'ready')
+        if 'ready\n' not in self.output:
+            raise AssertionError(f'caucus up ended with {self.process.returncode}')
 
     def read_on(self, stream):
-        for line in stream:
-            self.output.append(line)
+        try:
+            for line in stream:
+                self.output.append(line)
+        except ValueError:
+            pass  # closed
 
     def stop(self, number=signal.SIGINT, seconds=60):
         if self.process is None:
@@ -292,6 +296,7 @@ class Cluster(Directory):
                 self.process.kill()
                 self.process.wait()
         code = self.process.returncode
+        self.process.stdout.close()
         self.process = None
         self.output = []
         return code
@@ -413,7 +418,8 @@ class CutCluster(Directory):
             if a == replica:
                 words += ['--peer', f'{b}=127.0.0.1:{relay.port}']
         with open(os.path.join(self.data, str(replica), 'caucus.log'), 'ab') as log:
-            self.processes[replica] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.processes[replica] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                                       preexec_fn=end_with_us)
 
     def start_all(self):
         for replica in self.ids:
