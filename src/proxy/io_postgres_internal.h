@@ -149,9 +149,23 @@ enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct r
 // CC_UNSUPPORTED: an update or delete of a table without primary key.
 enum cc_status pg_effects_of_capture(struct effect_builder *effects, struct io_postgres *postgres, const PGresult *captured,
                                      struct cc_arena *arena) CC_CHECKED;
+
+// -- io_postgres_capture.c: rows that capture triggers wrote ------------------------------------------------------------------
+
+struct pg_captured_row {
+    const struct pg_table *table;
+    char operation; // 'I', 'U', 'D'
+    struct cc_slice *old_values, *new_values; // per column of the table; NULL where there is no such image
+};
+
+// In the order in which the rows changed. Arrays live in the arena, values borrow from the result. CC_NOT_FOUND: a table is not described.
+enum cc_status pg_capture_read(struct io_postgres *postgres, const PGresult *captured, struct cc_arena *arena,
+                               struct pg_captured_row **rows_out, size_t *n_out) CC_CHECKED;
 enum pg_capture_column { PG_CAPTURE_RELATION, PG_CAPTURE_OPERATION, PG_CAPTURE_OLD, PG_CAPTURE_NEW };
 extern const char pg_sql_take_capture[];
 const struct pg_table *pg_capture_table(struct io_postgres *postgres, const PGresult *captured, int row); // NULL: not known yet
+
+// -- io_postgres_outcome.c ------------------------------------------------------------------------------------------------------
 
 // Outcomes, in the arena, encoded.
 struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *result);

@@ -165,22 +165,17 @@ static bool put_returned(struct builder *builder, const struct rest_statement *s
 static bool put_captured(struct builder *builder, const PGresult *captured)
 {
     struct cc_arena *arena = builder->write->arena;
-    for (int row = 0; row < PQntuples(captured); row++) {
-        const struct pg_table *table = pg_capture_table(builder->write->lane->postgres, captured, row);
+    struct pg_captured_row *rows = NULL;
+    size_t n = 0;
+    if (pg_capture_read(builder->write->lane->postgres, captured, arena, &rows, &n) != CC_OK) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
         struct row_buffers buffers;
-        row_buffers_init(&buffers, table, arena);
-        memset(buffers.known, true, table->n_columns);
-        char operation = PQgetvalue(captured, row, PG_CAPTURE_OPERATION)[0];
-        if (operation != 'I' &&
-            pg_record_read(pg_result_value(captured, row, PG_CAPTURE_OLD), arena, buffers.old_values, table->n_columns) != CC_OK) {
-            return false;
-        }
-        if (operation != 'D' &&
-            pg_record_read(pg_result_value(captured, row, PG_CAPTURE_NEW), arena, buffers.new_values, table->n_columns) != CC_OK) {
-            return false;
-        }
-        enum crdt_operation kind = operation == 'I' ? CRDT_INSERT : operation == 'U' ? CRDT_UPDATE : CRDT_DELETE;
-        put_row(builder, kind, table, buffers.new_values, buffers.old_values, buffers.known, buffers.set);
+        row_buffers_init(&buffers, rows[i].table, arena);
+        memset(buffers.known, true, rows[i].table->n_columns);
+        enum crdt_operation kind = rows[i].operation == 'I' ? CRDT_INSERT : rows[i].operation == 'U' ? CRDT_UPDATE : CRDT_DELETE;
+        put_row(builder, kind, rows[i].table, rows[i].new_values, rows[i].old_values, buffers.known, buffers.set);
     }
     return true;
 }

@@ -270,6 +270,35 @@ static void deferred_triggers_act_before_the_effects_are_taken(void **state)
     assert_same(fixture, "SELECT json_agg(l ORDER BY id)::text FROM log l");
 }
 
+static void triggers_that_touch_other_rows_of_their_statement_keep_the_order(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001",
+               "CREATE TABLE list (id integer PRIMARY KEY, next integer, seen integer NOT NULL DEFAULT 0);\n"
+               "CREATE FUNCTION link() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN\n"
+               "  IF TG_OP = 'INSERT' THEN UPDATE list SET seen = seen + 1, next = NEW.id WHERE id <> NEW.id;\n"
+               "  ELSIF TG_OP = 'DELETE' THEN UPDATE list SET seen = seen + 100; END IF;\n"
+               "  RETURN NULL; END $$;\n"
+               "CREATE TRIGGER a_link AFTER INSERT OR DELETE ON list FOR EACH ROW EXECUTE FUNCTION link();\n"
+               "CREATE FUNCTION renumber() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN\n"
+               "  IF pg_trigger_depth() < 2 AND NEW.id < 100 THEN UPDATE list SET id = id + 100 WHERE id = NEW.id; END IF; RETURN NULL; END $$;\n"
+               "CREATE TRIGGER renumber AFTER UPDATE OF id ON list FOR EACH ROW EXECUTE FUNCTION renumber();\n");
+    struct rest_outcome outcomes[5];
+    struct cc_slice operations[] = {captured(fixture, "INSERT INTO list (id) VALUES (1), (2), (3), (4)", NULL),
+                                    captured(fixture, "UPDATE list SET id = id + 10", NULL),
+                                    captured(fixture, "DELETE FROM list WHERE id IN (111, 112)", NULL),
+                                    captured(fixture, "INSERT INTO list (id) VALUES (1), (2)", NULL), captured(fixture, "DELETE FROM list", NULL)};
+    replicate(fixture, operations, 4, outcomes);
+    for (size_t i = 0; i < 4; i++) {
+        assert_done(&outcomes[i]);
+    }
+    assert_string_equal(site_query(&fixture->one, "SELECT count(*) FROM list"), "4");
+    assert_same(fixture, "SELECT json_agg(l ORDER BY id)::text FROM list l");
+    replicate(fixture, operations + 4, 1, outcomes);
+    assert_done(&outcomes[0]);
+    assert_string_equal(site_query(&fixture->two, "SELECT count(*) FROM list"), "0");
+}
+
 static void unique_values_can_move_between_rows(void **state)
 {
     struct fixture *fixture = *state;
@@ -774,6 +803,7 @@ int main(void)
         TEST(a_key_takes_effect_once),
         TEST(triggers_cascades_and_sequences_give_the_same_rows),
         TEST(deferred_triggers_act_before_the_effects_are_taken),
+        TEST(triggers_that_touch_other_rows_of_their_statement_keep_the_order),
         TEST(unique_values_can_move_between_rows),
         TEST(every_type_survives_as_text),
         TEST(a_change_of_schema_is_seen_by_prepared_statements_and_captures),
