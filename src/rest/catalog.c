@@ -132,7 +132,8 @@ static const char *quoted_constant(struct load *load, const char *sql)
         at += *at == '\'';
         value[n++] = *at;
     }
-    bool only_a_cast = *at == '\'' && (at[1] == '\0' || (at[1] == ':' && at[2] == ':')) && strpbrk(at + 1, "'()+*/|&<>=") == NULL;
+    bool only_a_cast =
+        *at == '\'' && (at[1] == '\0' || (at[1] == ':' && at[2] == ':')) && strpbrk(at + 1, "'()+*/|&<>=") == NULL;
     return only_a_cast ? value : NULL;
 }
 
@@ -194,7 +195,8 @@ int32_t rest_table_column(const struct rest_table *table, struct cc_slice name)
 }
 
 // Positions of the named columns.
-static const uint32_t *load_positions(struct load *load, const json_t *json, const char *key, const struct rest_table *table, uint32_t *n_out)
+static const uint32_t *load_positions(struct load *load, const json_t *json, const char *key,
+                                      const struct rest_table *table, uint32_t *n_out)
 {
     const json_t *names = list_of(load, json, key, n_out);
     uint32_t *positions = cc_arena_array(&load->catalog->arena, *n_out, sizeof(*positions));
@@ -254,7 +256,8 @@ static void load_class(struct load *load, const json_t *json, struct rest_table 
 {
     const char *comment = text_of(load, json, "comment");
     if (rest_class_of_comment(comment, &table->consistency, &table->comment) != CC_OK) {
-        fail(load, cc_arena_printf(&load->catalog->arena, "comment of %s: neither @caucus weak nor @caucus strong", table->qualified));
+        fail(load, cc_arena_printf(&load->catalog->arena, "comment of %s: neither @caucus weak nor @caucus strong",
+                                   table->qualified));
     }
 }
 
@@ -322,7 +325,8 @@ static int32_t table_position(const struct rest_catalog *catalog, const char *sc
     return -1;
 }
 
-const struct rest_table *rest_catalog_table(const struct rest_catalog *catalog, const char *schema, struct cc_slice name)
+const struct rest_table *rest_catalog_table(const struct rest_catalog *catalog, const char *schema,
+                                            struct cc_slice name)
 {
     int32_t position = table_position(catalog, schema, name);
     return position < 0 ? NULL : &catalog->tables[position];
@@ -369,7 +373,8 @@ static void load_foreign_keys(struct load *load, const json_t *json)
     }
 }
 
-static const struct rest_argument *load_arguments(struct load *load, const json_t *json, const char *key, bool inputs, uint32_t *n_out)
+static const struct rest_argument *load_arguments(struct load *load, const json_t *json, const char *key, bool inputs,
+                                                  uint32_t *n_out)
 {
     const json_t *list = list_of(load, json, key, n_out);
     struct rest_argument *arguments = cc_arena_array(&load->catalog->arena, *n_out, sizeof(*arguments));
@@ -403,7 +408,8 @@ static void load_function(struct load *load, const json_t *json, struct rest_fun
     function->outs = load_arguments(load, json, "outs", false, &function->n_outs);
     const char *schema = text_of(load, json, "table_schema");
     const char *table = text_of(load, json, "table");
-    function->return_table = schema == NULL || table == NULL ? -1 : table_position(load->catalog, schema, cc_slice_text(table));
+    function->return_table =
+        schema == NULL || table == NULL ? -1 : table_position(load->catalog, schema, cc_slice_text(table));
 }
 
 static void load_functions(struct load *load, const json_t *json)

@@ -10,18 +10,18 @@ enum rest_class { REST_STRONG, REST_WEAK };
 
 struct rest_column {
     const char *name;
-    const char *type;          // format_type() with search_path pg_catalog: may be written into SQL as a cast
-    const char *base_type;     // without typmod, domains resolved, for example "integer", "text[]", "jsonb"
+    const char *type;      // format_type() with search_path pg_catalog: may be written into SQL as a cast
+    const char *base_type; // without typmod, domains resolved, for example "integer", "text[]", "jsonb"
     bool not_null;
     bool has_default;
     const char *default_sql;      // the default's expression (nextval for identities), or NULL
     const char *constant_default; // text value when the default is a constant, else NULL
-    bool generated;            // GENERATED ALWAYS AS (...) STORED: never written
+    bool generated;               // GENERATED ALWAYS AS (...) STORED: never written
     bool identity_always;
-    uint32_t key_position;     // 1..n in the primary key, 0 otherwise
-    const char *sequence;      // qualified name of the sequence that its default draws from, or NULL
-    const char *comment;       // NULL if none
-    const char *enum_values;   // JSON array text for enum types, or NULL
+    uint32_t key_position;   // 1..n in the primary key, 0 otherwise
+    const char *sequence;    // qualified name of the sequence that its default draws from, or NULL
+    const char *comment;     // NULL if none
+    const char *enum_values; // JSON array text for enum types, or NULL
 };
 
 struct rest_unique { // unique indexes without predicate or expression, for on_conflict and one-to-one detection
@@ -40,8 +40,9 @@ struct rest_table {
     bool insertable, updatable, deletable;
     // A write of this kind may touch other rows than RETURNING tells (triggers, rules, cascading foreign keys, INSTEAD OF): use capture.
     bool capture_insert, capture_update, capture_delete;
-    bool capture_key_update; // so does an update that sets columns of a unique index (foreign keys with ON UPDATE CASCADE, ...)
-    bool row_by_row;       // has unique or exclusion constraints besides the key: effects are applied one by one
+    bool
+        capture_key_update; // so does an update that sets columns of a unique index (foreign keys with ON UPDATE CASCADE, ...)
+    bool row_by_row;        // has unique or exclusion constraints besides the key: effects are applied one by one
     uint32_t n_columns;
     const struct rest_column *columns; // without dropped ones and without _caucus
     uint32_t n_key;
@@ -70,9 +71,9 @@ struct rest_function {
     const char *schema, *name, *qualified;
     enum rest_volatility volatility;
     bool returns_set, returns_void, returns_row; // row: composite, TABLE or OUT parameters
-    const char *return_type;   // format_type
-    int32_t return_table;      // position in tables when it returns that row type, else -1
-    uint32_t n_arguments;      // IN, INOUT, VARIADIC
+    const char *return_type;                     // format_type
+    int32_t return_table;                        // position in tables when it returns that row type, else -1
+    uint32_t n_arguments;                        // IN, INOUT, VARIADIC
     const struct rest_argument *arguments;
     uint32_t n_outs;
     const struct rest_argument *outs;
@@ -83,14 +84,15 @@ struct rest_catalog {
     struct cc_arena arena; // owns everything
     uint32_t version;      // schema version: number of applied migrations
     uint32_t n_schemas;
-    const char **schemas;  // exposed ones, the default first
+    const char **schemas; // exposed ones, the default first
     uint32_t n_tables;
     const struct rest_table *tables; // sorted by schema, name; exposed schemas only, all relations
     uint32_t n_foreign_keys;
     const struct rest_foreign_key *foreign_keys;
     uint32_t n_functions;
     const struct rest_function *functions;
-    bool has_deferrable;   // any deferrable constraint or constraint trigger: SET CONSTRAINTS ALL IMMEDIATE before effects are collected
+    bool
+        has_deferrable; // any deferrable constraint or constraint trigger: SET CONSTRAINTS ALL IMMEDIATE before effects are collected
     bool has_sequences;
 };
 
@@ -99,7 +101,8 @@ enum { REST_CATALOG_ERROR_BYTES = 200 };
 // CC_MALFORMED with a text in error_out (REST_CATALOG_ERROR_BYTES).
 enum cc_status rest_catalog_create(struct cc_slice json, struct rest_catalog **catalog_out, char *error_out) CC_CHECKED;
 void rest_catalog_destroy(struct rest_catalog *catalog); // NULL is fine
-const struct rest_table *rest_catalog_table(const struct rest_catalog *catalog, const char *schema, struct cc_slice name);
+const struct rest_table *rest_catalog_table(const struct rest_catalog *catalog, const char *schema,
+                                            struct cc_slice name);
 int32_t rest_table_column(const struct rest_table *table, struct cc_slice name); // position or -1
 // The class that a comment's first line states ("@caucus weak", "@caucus strong"; strong without such a line), and the
 // comment without that line (borrowed; NULL when nothing is left). CC_INVALID: the line states something else.

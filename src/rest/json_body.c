@@ -118,7 +118,8 @@ static bool scan_escape(struct scan *scan)
     }
     uint8_t c = *scan->at++;
     if (c == 'u') {
-        return code_point_at(&scan->at, scan->end) >= 0 || refuse(scan, "a \\u escape is malformed, NUL or a lone surrogate");
+        return code_point_at(&scan->at, scan->end) >= 0 ||
+               refuse(scan, "a \\u escape is malformed, NUL or a lone surrogate");
     }
     return (c != 0 && strchr("\"\\/bfnrt", c) != NULL) || refuse(scan, "unknown escape in a string");
 }
@@ -475,10 +476,12 @@ static bool scan_step(struct scan *scan, enum state *state)
     return false;
 }
 
-enum cc_status rest_json_scan(struct cc_slice text, struct cc_arena *arena, struct rest_json *json_out, const char **reason_out)
+enum cc_status rest_json_scan(struct cc_slice text, struct cc_arena *arena, struct rest_json *json_out,
+                              const char **reason_out)
 {
     struct rest_json json = {.objects_only = true, .uniform = true};
-    struct scan scan = {.arena = arena, .at = text.data, .end = text.n == 0 ? text.data : text.data + text.n, .json = &json};
+    struct scan scan = {
+        .arena = arena, .at = text.data, .end = text.n == 0 ? text.data : text.data + text.n, .json = &json};
     enum state state = VALUE;
     bool ok = true;
     do {
@@ -512,7 +515,8 @@ struct cc_slice rest_json_text(const struct rest_json_value *value, struct cc_ar
     return decode_string(value->raw, arena);
 }
 
-void rest_json_members(const struct rest_json_value *object, struct cc_arena *arena, uint32_t *n_out, struct rest_json_member **members_out)
+void rest_json_members(const struct rest_json_value *object, struct cc_arena *arena, uint32_t *n_out,
+                       struct rest_json_member **members_out)
 {
     assert(object->kind == REST_JSON_OBJECT);
     struct rest_json json;
@@ -523,11 +527,13 @@ void rest_json_members(const struct rest_json_value *object, struct cc_arena *ar
     *members_out = json.members;
 }
 
-void rest_json_elements(const struct rest_json_value *array, struct cc_arena *arena, uint32_t *n_out, struct rest_json_value **values_out)
+void rest_json_elements(const struct rest_json_value *array, struct cc_arena *arena, uint32_t *n_out,
+                        struct rest_json_value **values_out)
 {
     assert(array->kind == REST_JSON_ARRAY);
     struct rest_json ignored = {0};
-    struct scan scan = {.arena = arena, .at = array->raw.data + 1, .end = array->raw.data + array->raw.n, .json = &ignored};
+    struct scan scan = {
+        .arena = arena, .at = array->raw.data + 1, .end = array->raw.data + array->raw.n, .json = &ignored};
     uint32_t n = 0;
     struct rest_json_value *values = NULL;
     enum state state = VALUE;

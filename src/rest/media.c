@@ -62,8 +62,9 @@ static bool format_of(const struct offer *offer, bool is_root, enum rest_format 
     };
     if (is_root) {
         *out = REST_FORMAT_OPENAPI;
-        return rest_text_equal_fold(offer->type, "application/openapi+json") || rest_text_equal_fold(offer->type, "application/json")
-            || rest_text_equal_fold(offer->type, "*/*") || rest_text_equal_fold(offer->type, "application/*");
+        return rest_text_equal_fold(offer->type, "application/openapi+json") ||
+               rest_text_equal_fold(offer->type, "application/json") || rest_text_equal_fold(offer->type, "*/*") ||
+               rest_text_equal_fold(offer->type, "application/*");
     }
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
         if (rest_text_equal_fold(offer->type, formats[i].type)) {
@@ -96,6 +97,8 @@ bool plan_negotiate(struct planner *planner)
     if (best > 0) {
         return true;
     }
-    return plan_refuse(planner, REST_MEDIA_TYPE,
-                       plan_text(planner, "None of these media types are available: %.*s", (int)accept.n, (const char *)accept.data), NULL, NULL);
+    return plan_refuse(
+        planner, REST_MEDIA_TYPE,
+        plan_text(planner, "None of these media types are available: %.*s", (int)accept.n, (const char *)accept.data),
+        NULL, NULL);
 }

@@ -76,7 +76,9 @@ static void put_column(struct cc_buffer *out, const struct rest_column *column)
     if (column->key_position > 0 || column->comment != NULL) {
         struct cc_buffer text = {0};
         put(&text, column->comment == NULL ? "" : column->comment);
-        put(&text, column->key_position > 0 ? (text.n == 0 ? "Note:\nThis is a Primary Key.<pk/>" : "\n\nNote:\nThis is a Primary Key.<pk/>") : "");
+        put(&text, column->key_position > 0
+                       ? (text.n == 0 ? "Note:\nThis is a Primary Key.<pk/>" : "\n\nNote:\nThis is a Primary Key.<pk/>")
+                       : "");
         put(out, ",\"description\":");
         rest_json_put_string(out, cc_buffer_slice(&text));
         cc_buffer_finish(&text);
@@ -118,7 +120,8 @@ static void put_definition(struct cc_buffer *out, const struct rest_table *table
     put(out, "}}");
 }
 
-static void put_operation(struct cc_buffer *out, const char *verb, const char *tag, const char *comment, const char *responses, bool first)
+static void put_operation(struct cc_buffer *out, const char *verb, const char *tag, const char *comment,
+                          const char *responses, bool first)
 {
     put(out, first ? "" : ",");
     put_string(out, verb);
@@ -138,7 +141,8 @@ static void put_table_path(struct cc_buffer *out, const struct rest_table *table
     rest_json_put_string(out, cc_buffer_slice(&path));
     cc_buffer_finish(&path);
     put(out, ":{");
-    put_operation(out, "get", table->name, table->comment, "{\"200\":{\"description\":\"OK\"},\"206\":{\"description\":\"Partial Content\"}}", true);
+    put_operation(out, "get", table->name, table->comment,
+                  "{\"200\":{\"description\":\"OK\"},\"206\":{\"description\":\"Partial Content\"}}", true);
     if (table->insertable) {
         put_operation(out, "post", table->name, table->comment, "{\"201\":{\"description\":\"Created\"}}", false);
     }
@@ -169,7 +173,8 @@ static void put_function_path(struct cc_buffer *out, const struct rest_function 
 static void put_paths(struct cc_buffer *out, const struct rest_catalog *catalog, const char *schema)
 {
     const char *last = NULL;
-    put(out, "\"paths\":{\"/\":{\"get\":{\"tags\":[\"Introspection\"],\"summary\":\"OpenAPI description (this document)\",\"produces\":"
+    put(out, "\"paths\":{\"/\":{\"get\":{\"tags\":[\"Introspection\"],\"summary\":\"OpenAPI description (this "
+             "document)\",\"produces\":"
              "[\"application/openapi+json\",\"application/json\"],\"responses\":{\"200\":{\"description\":\"OK\"}}}}");
     for (uint32_t i = 0; i < catalog->n_tables; i++) {
         if (strcmp(catalog->tables[i].schema, schema) == 0) {
@@ -203,11 +208,16 @@ static void put_definitions(struct cc_buffer *out, const struct rest_catalog *ca
     put(out, "}");
 }
 
-void rest_openapi_reply(const struct rest_catalog *catalog, const char *schema, bool head, struct cc_arena *arena, struct rest_reply *reply_out)
+void rest_openapi_reply(const struct rest_catalog *catalog, const char *schema, bool head, struct cc_arena *arena,
+                        struct rest_reply *reply_out)
 {
     struct cc_buffer out = {0};
-    cc_buffer_printf(&out, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Caucus\",\"description\":\"\",\"version\":\"%u\"},\"basePath\":\"/\",", catalog->version);
-    put(&out, "\"consumes\":[\"application/json\"],\"produces\":[\"application/json\",\"application/vnd.pgrst.object+json\",\"text/csv\"],");
+    cc_buffer_printf(&out,
+                     "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Caucus\",\"description\":\"\",\"version\":\"%u\"},"
+                     "\"basePath\":\"/\",",
+                     catalog->version);
+    put(&out, "\"consumes\":[\"application/json\"],\"produces\":[\"application/json\",\"application/"
+              "vnd.pgrst.object+json\",\"text/csv\"],");
     put_paths(&out, catalog, schema);
     put(&out, ",");
     put_definitions(&out, catalog, schema);

@@ -8,8 +8,9 @@ static bool is_json_type(struct cc_slice type)
     while (type.n > 0 && type.data[type.n - 1] == ' ') {
         type.n--;
     }
-    return type.n == 0 || rest_text_equal_fold(type, "application/json") || rest_text_equal_fold(type, "application/vnd.pgrst.object+json")
-        || rest_text_equal_fold(type, "application/vnd.pgrst.array+json");
+    return type.n == 0 || rest_text_equal_fold(type, "application/json") ||
+           rest_text_equal_fold(type, "application/vnd.pgrst.object+json") ||
+           rest_text_equal_fold(type, "application/vnd.pgrst.array+json");
 }
 
 static bool check_content_type(struct planner *planner)
@@ -20,7 +21,9 @@ static bool check_content_type(struct planner *planner)
     if (is_json_type(essence)) {
         return true;
     }
-    return plan_refuse(planner, REST_BODY, plan_text(planner, "Content-Type not acceptable: %.*s", (int)type.n, (const char *)type.data), NULL, NULL);
+    return plan_refuse(planner, REST_BODY,
+                       plan_text(planner, "Content-Type not acceptable: %.*s", (int)type.n, (const char *)type.data),
+                       NULL, NULL);
 }
 
 bool plan_body_scan(struct planner *planner, struct rest_json *out)
@@ -43,12 +46,13 @@ bool plan_body_scan(struct planner *planner, struct rest_json *out)
 static bool missing_column(struct planner *planner, const struct rest_table *table, struct cc_slice name)
 {
     return plan_missing(planner, REST_NO_COLUMN,
-                        plan_text(planner, "Could not find the '%.*s' column of '%s' in the schema cache", (int)name.n, (const char *)name.data,
-                                  table->name),
+                        plan_text(planner, "Could not find the '%.*s' column of '%s' in the schema cache", (int)name.n,
+                                  (const char *)name.data, table->name),
                         NULL, NULL);
 }
 
-static bool add_column(struct planner *planner, const struct rest_table *table, struct cc_slice name, struct plan_payload *out)
+static bool add_column(struct planner *planner, const struct rest_table *table, struct cc_slice name,
+                       struct plan_payload *out)
 {
     int32_t column = rest_table_column(table, name);
     if (column < 0) {
@@ -63,7 +67,8 @@ static bool add_column(struct planner *planner, const struct rest_table *table, 
     return true;
 }
 
-static bool read_columns(struct planner *planner, const struct rest_table *table, const struct rest_json *json, struct plan_payload *out)
+static bool read_columns(struct planner *planner, const struct rest_table *table, const struct rest_json *json,
+                         struct plan_payload *out)
 {
     const struct rest_query *query = &planner->query;
     uint32_t n = query->has_columns ? query->n_columns : json->n_members;
@@ -85,7 +90,8 @@ bool plan_payload_read(struct planner *planner, const struct rest_table *table, 
     }
     bool is_array = json.value.kind == REST_JSON_ARRAY;
     if (!(is_array && json.objects_only) && json.value.kind != REST_JSON_OBJECT) {
-        return plan_refuse(planner, REST_BODY, "Empty or invalid json", "The body must be an object or an array of objects.", NULL);
+        return plan_refuse(planner, REST_BODY, "Empty or invalid json",
+                           "The body must be an object or an array of objects.", NULL);
     }
     if (is_array && !json.uniform && !planner->query.has_columns) {
         return plan_refuse(planner, REST_BODY, "All object keys must match", NULL, NULL);
@@ -120,7 +126,8 @@ static void put_converted(struct planner *planner, const char *type, const struc
     cc_buffer_finish(&wrapped);
 }
 
-void plan_put_value(struct planner *planner, const char *type, const char *base_type, const struct rest_json_value *value)
+void plan_put_value(struct planner *planner, const char *type, const char *base_type,
+                    const struct rest_json_value *value)
 {
     bool nested = value->kind == REST_JSON_ARRAY || value->kind == REST_JSON_OBJECT;
     if (value->kind != REST_JSON_NULL && keeps_json(base_type)) {
@@ -132,9 +139,11 @@ void plan_put_value(struct planner *planner, const char *type, const char *base_
     }
 }
 
-void plan_put_payload_value(struct planner *planner, const struct rest_table *table, const struct plan_payload *payload, uint32_t column)
+void plan_put_payload_value(struct planner *planner, const struct rest_table *table, const struct plan_payload *payload,
+                            uint32_t column)
 {
-    const struct rest_json_member *member = rest_json_find(payload->n_members, payload->members, table->columns[column].name);
+    const struct rest_json_member *member =
+        rest_json_find(payload->n_members, payload->members, table->columns[column].name);
     if (member != NULL) {
         plan_put_value(planner, table->columns[column].type, table->columns[column].base_type, &member->value);
     } else {

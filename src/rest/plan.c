@@ -26,8 +26,8 @@ const char *plan_text(struct planner *planner, const char *format, ...)
     return text;
 }
 
-static void answer(struct planner *planner, enum rest_plan_kind kind, enum rest_error_code code, const char *message, const char *details,
-                   const char *hint)
+static void answer(struct planner *planner, enum rest_plan_kind kind, enum rest_error_code code, const char *message,
+                   const char *details, const char *hint)
 {
     struct rest_error error = {
         .code = cc_slice_text(rest_error_code_text(code)),
@@ -40,13 +40,15 @@ static void answer(struct planner *planner, enum rest_plan_kind kind, enum rest_
     rest_reply_refuse(&error, rest_error_code_status(code), planner->arena, &planner->plan->answer);
 }
 
-bool plan_refuse(struct planner *planner, enum rest_error_code code, const char *message, const char *details, const char *hint)
+bool plan_refuse(struct planner *planner, enum rest_error_code code, const char *message, const char *details,
+                 const char *hint)
 {
     answer(planner, REST_PLAN_ANSWER, code, message, details, hint);
     return false;
 }
 
-bool plan_missing(struct planner *planner, enum rest_error_code code, const char *message, const char *details, const char *hint)
+bool plan_missing(struct planner *planner, enum rest_error_code code, const char *message, const char *details,
+                  const char *hint)
 {
     answer(planner, REST_PLAN_NOT_IN_CATALOG, code, message, details, hint);
     return false;
@@ -54,8 +56,10 @@ bool plan_missing(struct planner *planner, enum rest_error_code code, const char
 
 bool plan_undefined_column(struct planner *planner, const struct rest_table *table, struct cc_slice name)
 {
-    return plan_missing(planner, REST_UNDEFINED_COLUMN,
-                        plan_text(planner, "column %s.%.*s does not exist", table->name, (int)name.n, (const char *)name.data), NULL, NULL);
+    return plan_missing(
+        planner, REST_UNDEFINED_COLUMN,
+        plan_text(planner, "column %s.%.*s does not exist", table->name, (int)name.n, (const char *)name.data), NULL,
+        NULL);
 }
 
 bool plan_is_singular(const struct planner *planner)
@@ -102,7 +106,8 @@ void plan_take_sql(struct planner *planner)
 void plan_add_setting(struct planner *planner, const char *name, struct cc_slice value)
 {
     struct rest_statement *statement = &planner->plan->statement;
-    statement->settings = rest_vector_room(planner->arena, statement->settings, statement->n_settings, sizeof(*statement->settings));
+    statement->settings =
+        rest_vector_room(planner->arena, statement->settings, statement->n_settings, sizeof(*statement->settings));
     statement->settings[statement->n_settings++] = (struct rest_setting){
         .name = cc_slice_text(name),
         .value = cc_arena_slice(planner->arena, value),
@@ -194,13 +199,15 @@ static const char *list_schemas(struct planner *planner)
 static bool is_reading(const struct planner *planner)
 {
     struct cc_slice method = planner->request->method;
-    return cc_slice_equal_text(method, "GET") || cc_slice_equal_text(method, "HEAD") || cc_slice_equal_text(method, "OPTIONS");
+    return cc_slice_equal_text(method, "GET") || cc_slice_equal_text(method, "HEAD") ||
+           cc_slice_equal_text(method, "OPTIONS");
 }
 
 static bool read_schema(struct planner *planner)
 {
     const struct rest_catalog *catalog = planner->catalog;
-    struct cc_slice profile = rest_request_header(planner->request, is_reading(planner) ? "Accept-Profile" : "Content-Profile");
+    struct cc_slice profile =
+        rest_request_header(planner->request, is_reading(planner) ? "Accept-Profile" : "Content-Profile");
     planner->schema = catalog->schemas[0];
     bool known = profile.n == 0;
     for (uint32_t i = 0; i < catalog->n_schemas && !known; i++) {
@@ -210,7 +217,8 @@ static bool read_schema(struct planner *planner)
         }
     }
     if (!known) {
-        return plan_refuse(planner, REST_SCHEMA, plan_text(planner, "Invalid schema: %.*s", (int)profile.n, (const char *)profile.data), NULL,
+        return plan_refuse(planner, REST_SCHEMA,
+                           plan_text(planner, "Invalid schema: %.*s", (int)profile.n, (const char *)profile.data), NULL,
                            plan_text(planner, "Only the following schemas are exposed: %s", list_schemas(planner)));
     }
     planner->plan->facts.content_profile = catalog->n_schemas > 1 ? planner->schema : NULL;
@@ -367,8 +375,8 @@ static bool find_table(struct planner *planner, const struct rest_table **out)
         return true;
     }
     return plan_missing(planner, REST_NO_TABLE,
-                        plan_text(planner, "Could not find the table '%s.%.*s' in the schema cache", planner->schema, (int)planner->relation.n,
-                                  (const char *)planner->relation.data),
+                        plan_text(planner, "Could not find the table '%s.%.*s' in the schema cache", planner->schema,
+                                  (int)planner->relation.n, (const char *)planner->relation.data),
                         NULL, similar_table(planner));
 }
 
@@ -387,14 +395,16 @@ static bool read_method(struct planner *planner, enum method *out)
             return true;
         }
     }
-    return plan_refuse(planner, REST_VERB, plan_text(planner, "Unsupported HTTP method: %.*s", (int)method.n, (const char *)method.data), NULL, NULL);
+    return plan_refuse(planner, REST_VERB,
+                       plan_text(planner, "Unsupported HTTP method: %.*s", (int)method.n, (const char *)method.data),
+                       NULL, NULL);
 }
 
 static bool answer_options(struct planner *planner, const struct rest_table *table)
 {
     const char *allow = plan_text(planner, "OPTIONS,GET,HEAD%s%s%s%s", table->insertable ? ",POST" : "",
-                                  table->insertable && table->updatable && table->n_key > 0 ? ",PUT" : "", table->updatable ? ",PATCH" : "",
-                                  table->deletable ? ",DELETE" : "");
+                                  table->insertable && table->updatable && table->n_key > 0 ? ",PUT" : "",
+                                  table->updatable ? ",PATCH" : "", table->deletable ? ",DELETE" : "");
     planner->plan->kind = REST_PLAN_ANSWER;
     planner->plan->answer = (struct rest_reply){.status = 200};
     rest_reply_add_header(&planner->plan->answer, planner->arena, "Allow", allow);
@@ -464,7 +474,8 @@ static bool plan_root(struct planner *planner, enum method method)
         return plan_refuse(planner, REST_VERB, "Only GET and HEAD are possible here", NULL, NULL);
     }
     planner->plan->kind = REST_PLAN_ANSWER;
-    rest_openapi_reply(planner->catalog, planner->schema, method == METHOD_HEAD, planner->arena, &planner->plan->answer);
+    rest_openapi_reply(planner->catalog, planner->schema, method == METHOD_HEAD, planner->arena,
+                       &planner->plan->answer);
     return false;
 }
 
@@ -472,7 +483,8 @@ static bool plan_request(struct planner *planner)
 {
     enum method method = METHOD_GET;
     bool is_call = false;
-    if (!read_method(planner, &method) || !read_path(planner, &is_call) || !read_schema(planner) || !read_preferences(planner)) {
+    if (!read_method(planner, &method) || !read_path(planner, &is_call) || !read_schema(planner) ||
+        !read_preferences(planner)) {
         return false;
     }
     planner->plan->facts.action = action_of(method, is_call);
@@ -489,7 +501,8 @@ static bool plan_request(struct planner *planner)
     return is_call ? plan_call(planner) : plan_relation(planner, method);
 }
 
-void rest_plan_create(const struct rest_catalog *catalog, const struct rest_request *request, struct cc_arena *arena, struct rest_plan *plan_out)
+void rest_plan_create(const struct rest_catalog *catalog, const struct rest_request *request, struct cc_arena *arena,
+                      struct rest_plan *plan_out)
 {
     *plan_out = (struct rest_plan){.facts = {.anonymous = request->identity.anonymous}};
     struct planner planner = {.catalog = catalog, .request = request, .arena = arena, .plan = plan_out};

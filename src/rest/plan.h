@@ -21,7 +21,14 @@ struct rest_reply {
     struct cc_slice body; // NULL slice: none
 };
 
-enum rest_action { REST_ACTION_READ, REST_ACTION_INSERT, REST_ACTION_PUT, REST_ACTION_UPDATE, REST_ACTION_DELETE, REST_ACTION_CALL };
+enum rest_action {
+    REST_ACTION_READ,
+    REST_ACTION_INSERT,
+    REST_ACTION_PUT,
+    REST_ACTION_UPDATE,
+    REST_ACTION_DELETE,
+    REST_ACTION_CALL
+};
 
 enum rest_format {
     REST_FORMAT_ARRAY,
@@ -36,26 +43,26 @@ enum rest_format {
 struct rest_reply_facts {
     enum rest_action action;
     enum rest_format format;
-    bool head;                          // no body
+    bool head; // no body
     bool anonymous;
-    struct rest_preferences applied;    // for Preference-Applied
-    const char *content_location;       // NULL: none
-    const char *content_profile;        // NULL: none
-    int64_t offset;                     // of the page
-    const char *csv_header;             // CSV
-    const char *relation;               // percent-encoded name, for Location
-    uint32_t n_location_keys;           // percent-encoded names of the key columns, for Location
+    struct rest_preferences applied; // for Preference-Applied
+    const char *content_location;    // NULL: none
+    const char *content_profile;     // NULL: none
+    int64_t offset;                  // of the page
+    const char *csv_header;          // CSV
+    const char *relation;            // percent-encoded name, for Location
+    uint32_t n_location_keys;        // percent-encoded names of the key columns, for Location
     const char **location_keys;
     bool wants_body;
-    bool is_scalar;                     // of a function: a bare value
+    bool is_scalar; // of a function: a bare value
     bool returns_void;
     bool returns_set;
 };
 
 struct rest_plan {
     enum rest_plan_kind kind;
-    enum rest_level level;   // READ: what to wait for; never NONE
-    uint32_t bounded_ms;     // REST_LEVEL_BOUNDED
+    enum rest_level level;             // READ: what to wait for; never NONE
+    uint32_t bounded_ms;               // REST_LEVEL_BOUNDED
     bool touches_strong, touches_weak; // classes of the tables read; functions count as strong
     struct rest_statement statement;   // READ, WRITE
     struct rest_reply answer;          // ANSWER, NOT_IN_CATALOG
@@ -63,6 +70,7 @@ struct rest_plan {
 };
 
 // Always makes a plan. It lives in the arena and borrows from the catalog, but not from the request.
-void rest_plan_create(const struct rest_catalog *catalog, const struct rest_request *request, struct cc_arena *arena, struct rest_plan *plan_out);
+void rest_plan_create(const struct rest_catalog *catalog, const struct rest_request *request, struct cc_arena *arena,
+                      struct rest_plan *plan_out);
 
 #endif

@@ -128,7 +128,8 @@ static bool takes_whole_body(const struct rest_function *function)
 
 static bool is_named(const struct call *call, const struct rest_function *function)
 {
-    return strcmp(function->schema, call->planner->schema) == 0 && cc_slice_equal_text(call->planner->relation, function->name);
+    return strcmp(function->schema, call->planner->schema) == 0 &&
+           cc_slice_equal_text(call->planner->relation, function->name);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -143,9 +144,12 @@ static bool refuse_unknown(struct call *call)
     const char *name = (const char *)planner->relation.data;
     if (call->n_names == 0) {
         return plan_missing(planner, REST_NO_FUNCTION,
-                            plan_text(planner, "Could not find the function %s.%.*s without parameters in the schema cache", planner->schema, n, name),
                             plan_text(planner,
-                                      "Searched for the function %s.%.*s without parameters or with a single unnamed json/jsonb parameter, but no "
+                                      "Could not find the function %s.%.*s without parameters in the schema cache",
+                                      planner->schema, n, name),
+                            plan_text(planner,
+                                      "Searched for the function %s.%.*s without parameters or with a single unnamed "
+                                      "json/jsonb parameter, but no "
                                       "matches were found in the schema cache.",
                                       planner->schema, n, name),
                             NULL);
@@ -153,14 +157,19 @@ static bool refuse_unknown(struct call *call)
     qsort(call->names, call->n_names, sizeof(*call->names), compare_names);
     const char *list = "";
     for (uint32_t i = 0; i < call->n_names; i++) {
-        list = plan_text(planner, "%s%s%.*s", list, i == 0 ? "" : ", ", (int)call->names[i].n, (const char *)call->names[i].data);
+        list = plan_text(planner, "%s%s%.*s", list, i == 0 ? "" : ", ", (int)call->names[i].n,
+                         (const char *)call->names[i].data);
     }
-    return plan_missing(planner, REST_NO_FUNCTION,
-                        plan_text(planner, "Could not find the function %s.%.*s(%s) in the schema cache", planner->schema, n, name, list),
-                        plan_text(planner, "Searched for the function %s.%.*s with parameter%s %s%s, but no matches were found in the schema cache.",
-                                  planner->schema, n, name, call->n_names > 1 ? "s" : "", list,
-                                  call->by_query ? "" : " or with a single unnamed json/jsonb parameter"),
-                        NULL);
+    return plan_missing(
+        planner, REST_NO_FUNCTION,
+        plan_text(planner, "Could not find the function %s.%.*s(%s) in the schema cache", planner->schema, n, name,
+                  list),
+        plan_text(
+            planner,
+            "Searched for the function %s.%.*s with parameter%s %s%s, but no matches were found in the schema cache.",
+            planner->schema, n, name, call->n_names > 1 ? "s" : "", list,
+            call->by_query ? "" : " or with a single unnamed json/jsonb parameter"),
+        NULL);
 }
 
 static bool refuse_ambiguous(struct call *call, bool (*matches)(const struct call *, const struct rest_function *))
@@ -179,8 +188,10 @@ static bool refuse_ambiguous(struct call *call, bool (*matches)(const struct cal
         }
         list = plan_text(planner, "%s)", list);
     }
-    return plan_refuse(planner, REST_MANY_FUNCTIONS, plan_text(planner, "Could not choose the best candidate function between: %s", list), NULL,
-                       "Try renaming the parameters or the function itself in the database so function overloading can be resolved");
+    return plan_refuse(
+        planner, REST_MANY_FUNCTIONS,
+        plan_text(planner, "Could not choose the best candidate function between: %s", list), NULL,
+        "Try renaming the parameters or the function itself in the database so function overloading can be resolved");
 }
 
 static bool choose_function(struct call *call)
@@ -251,7 +262,8 @@ static void put_argument_value(struct call *call, const struct rest_argument *ar
 {
     struct planner *planner = call->planner;
     if (call->by_query) {
-        rest_sql_parameter(&planner->sql, argument->variadic ? variadic_literal(call, argument->name) : last_value(call, argument->name));
+        rest_sql_parameter(&planner->sql, argument->variadic ? variadic_literal(call, argument->name)
+                                                             : last_value(call, argument->name));
         return;
     }
     const struct rest_json_member *member = rest_json_find(call->n_members, call->members, argument->name);
@@ -307,7 +319,8 @@ static const struct rest_table *result_table(struct call *call)
     struct rest_table *table = cc_arena_alloc(call->planner->arena, sizeof(*table));
     struct rest_column *columns = cc_arena_array(call->planner->arena, function->n_outs, sizeof(*columns));
     for (uint32_t i = 0; i < function->n_outs; i++) {
-        columns[i] = (struct rest_column){.name = function->outs[i].name, .type = function->outs[i].type, .base_type = function->outs[i].type};
+        columns[i] = (struct rest_column){
+            .name = function->outs[i].name, .type = function->outs[i].type, .base_type = function->outs[i].type};
     }
     *table = (struct rest_table){
         .schema = function->schema,
@@ -346,7 +359,8 @@ static void put_body(struct call *call)
     if (call->planner->plan->facts.head || function->returns_void) {
         put_text(call, "NULL::text");
     } else if (!function->returns_row) {
-        put_text(call, function->returns_set ? "coalesce(json_agg(r.value), '[]')::text" : "coalesce(json_agg(r.value)->0, 'null')::text");
+        put_text(call, function->returns_set ? "coalesce(json_agg(r.value), '[]')::text"
+                                             : "coalesce(json_agg(r.value)->0, 'null')::text");
     } else if (!function->returns_set && call->planner->plan->facts.format == REST_FORMAT_ARRAY) {
         put_text(call, "(json_agg(r.*)->0)::text");
     } else {
@@ -377,12 +391,14 @@ static bool put_rows(struct call *call, struct cc_slice source)
 static bool put_statement(struct call *call, struct cc_slice source)
 {
     bool write = is_write(call);
-    put_text(call, write ? "SELECT 'C', concat(count(*), E'\\n', " : "SELECT (SELECT applied FROM caucus.applied), count(*), ");
+    put_text(call, write ? "SELECT 'C', concat(count(*), E'\\n', "
+                         : "SELECT (SELECT applied FROM caucus.applied), count(*), ");
     if (!put_total(call)) {
         return false;
     }
     if (write) {
-        put_text(call, ", E'\\n', " RESPONSE_SETTING("response.status") ", E'\\n', replace(" RESPONSE_SETTING("response.headers") ", E'\\n', ' '), E'\\n', ");
+        put_text(call, ", E'\\n', " RESPONSE_SETTING("response.status") ", E'\\n', replace(" RESPONSE_SETTING(
+                           "response.headers") ", E'\\n', ' '), E'\\n', ");
         put_body(call);
         put_text(call, ")");
     } else {
@@ -440,16 +456,20 @@ bool plan_call(struct planner *planner)
     struct cc_slice method = planner->request->method;
     bool by_query = cc_slice_equal_text(method, "GET") || cc_slice_equal_text(method, "HEAD");
     if (!by_query && !cc_slice_equal_text(method, "POST")) {
-        return plan_refuse(planner, REST_VERB_OF_FUNCTION, plan_text(planner, "Cannot use the %.*s method on RPC", (int)method.n, (const char *)method.data),
-                           NULL, NULL);
+        return plan_refuse(
+            planner, REST_VERB_OF_FUNCTION,
+            plan_text(planner, "Cannot use the %.*s method on RPC", (int)method.n, (const char *)method.data), NULL,
+            NULL);
     }
     struct call call = {.planner = planner, .by_query = by_query};
     if (!read_arguments(&call) || !choose_function(&call)) {
         return false;
     }
     if (planner->plan->facts.applied.has_max_affected && !call.function->returns_set) {
-        return plan_refuse(planner, REST_MAX_AFFECTED_CALL,
-                           "Function must return SETOF or TABLE when max-affected preference is used with handling=strict", NULL, NULL);
+        return plan_refuse(
+            planner, REST_MAX_AFFECTED_CALL,
+            "Function must return SETOF or TABLE when max-affected preference is used with handling=strict", NULL,
+            NULL);
     }
     give_facts(&call);
     plan_add_request_settings(planner);

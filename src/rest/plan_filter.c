@@ -41,12 +41,13 @@ static bool same_type_name(const char *a, const char *b)
 }
 
 // A computed column: a function of that name over the table's row type.
-static const struct rest_function *computed_column(const struct planner *planner, const struct rest_table *table, struct cc_slice name)
+static const struct rest_function *computed_column(const struct planner *planner, const struct rest_table *table,
+                                                   struct cc_slice name)
 {
     for (uint32_t i = 0; i < planner->catalog->n_functions; i++) {
         const struct rest_function *function = &planner->catalog->functions[i];
-        bool fits = function->n_arguments == 1 && !function->returns_set && cc_slice_equal_text(name, function->name)
-            && same_type_name(function->arguments[0].type, table->qualified);
+        bool fits = function->n_arguments == 1 && !function->returns_set && cc_slice_equal_text(name, function->name) &&
+                    same_type_name(function->arguments[0].type, table->qualified);
         if (fits) {
             return function;
         }
@@ -67,7 +68,8 @@ static void put_step(struct planner *planner, const struct rest_path_step *step)
 }
 
 // The column or computed column itself. base_type_out: NULL when unknown.
-static bool put_base(struct planner *planner, const struct plan_node *node, struct cc_slice name, const char **base_type_out)
+static bool put_base(struct planner *planner, const struct plan_node *node, struct cc_slice name,
+                     const char **base_type_out)
 {
     int32_t column = rest_table_column(node->table, name);
     if (column >= 0) {
@@ -155,7 +157,9 @@ static void put_compared(struct planner *planner, const struct rest_filter *filt
 {
     put_text(planner, " ");
     put_text(planner, rest_operator_info(filter->op)->sql);
-    put_text(planner, filter->quantifier == REST_QUANTIFIER_ANY ? " ANY(" : filter->quantifier == REST_QUANTIFIER_ALL ? " ALL(" : " ");
+    put_text(planner, filter->quantifier == REST_QUANTIFIER_ANY   ? " ANY("
+                      : filter->quantifier == REST_QUANTIFIER_ALL ? " ALL("
+                                                                  : " ");
     rest_sql_parameter(&planner->sql, value);
     put_text(planner, filter->quantifier == REST_QUANTIFIER_NONE ? "" : ")");
 }
@@ -187,7 +191,8 @@ static void put_language(struct planner *planner, const struct rest_filter *filt
 
 static bool put_text_search(struct planner *planner, const struct plan_node *node, const struct rest_filter *filter)
 {
-    bool is_vector = filter->field.n_steps == 0 && strcmp(base_type_of(planner, node->table, filter->field.name), "tsvector") == 0;
+    bool is_vector =
+        filter->field.n_steps == 0 && strcmp(base_type_of(planner, node->table, filter->field.name), "tsvector") == 0;
     if (!is_vector) {
         put_text(planner, "to_tsvector(");
         put_language(planner, filter);
@@ -237,11 +242,14 @@ static bool put_operation(struct planner *planner, const struct plan_node *node,
 // embed=is.null: rows without, embed=not.is.null: rows with an embedded row.
 static bool put_embed_filter(struct planner *planner, const struct plan_node *child, const struct rest_filter *filter)
 {
-    bool is_write = planner->plan->kind == REST_PLAN_WRITE && planner->plan->facts.action != REST_ACTION_CALL; // no joins there
-    bool is_null = !is_write && !child->spread && filter->op == REST_IS && (filter->is == REST_IS_NULL || filter->is == REST_IS_NOT_NULL);
+    bool is_write =
+        planner->plan->kind == REST_PLAN_WRITE && planner->plan->facts.action != REST_ACTION_CALL; // no joins there
+    bool is_null = !is_write && !child->spread && filter->op == REST_IS &&
+                   (filter->is == REST_IS_NULL || filter->is == REST_IS_NOT_NULL);
     if (!is_null) {
         return plan_refuse(planner, REST_EMBED_FILTER,
-                           plan_text(planner, "Bad operator on the '%.*s' embedded resource", (int)child->name.n, (const char *)child->name.data),
+                           plan_text(planner, "Bad operator on the '%.*s' embedded resource", (int)child->name.n,
+                                     (const char *)child->name.data),
                            "Only is null or not is null filters are allowed on embedded resources", NULL);
     }
     bool without = (filter->is == REST_IS_NULL) != filter->negated;
@@ -254,8 +262,8 @@ static bool put_embed_filter(struct planner *planner, const struct plan_node *ch
 static bool put_filter(struct planner *planner, const struct plan_node *node, const struct rest_filter *filter)
 {
     const struct plan_node *child = filter->field.n_steps == 0 && rest_table_column(node->table, filter->field.name) < 0
-        ? plan_child(node, filter->field.name)
-        : NULL;
+                                        ? plan_child(node, filter->field.name)
+                                        : NULL;
     if (child != NULL) {
         return put_embed_filter(planner, child, filter);
     }
@@ -303,12 +311,17 @@ static bool put_related(struct planner *planner, const struct plan_node *node, c
     int n = (int)order->relation.n;
     const char *name = (const char *)order->relation.data;
     if (child == NULL) {
-        return plan_refuse(planner, REST_NOT_EMBEDDED, plan_text(planner, "'%.*s' is not an embedded resource in this request", n, name), NULL,
-                           plan_text(planner, "Verify that '%.*s' is included in the 'select' query parameter.", n, name));
+        return plan_refuse(
+            planner, REST_NOT_EMBEDDED,
+            plan_text(planner, "'%.*s' is not an embedded resource in this request", n, name), NULL,
+            plan_text(planner, "Verify that '%.*s' is included in the 'select' query parameter.", n, name));
     }
     if (plan_is_to_many(child)) {
-        return plan_refuse(planner, REST_ORDER_BY_MANY, plan_text(planner, "A related order on '%.*s' is not possible", n, name),
-                           plan_text(planner, "'%s' and '%.*s' do not form a many-to-one or one-to-one relationship", node->table->name, n, name), NULL);
+        return plan_refuse(planner, REST_ORDER_BY_MANY,
+                           plan_text(planner, "A related order on '%.*s' is not possible", n, name),
+                           plan_text(planner, "'%s' and '%.*s' do not form a many-to-one or one-to-one relationship",
+                                     node->table->name, n, name),
+                           NULL);
     }
     struct plan_node other = *child; // under an alias of its own
     other.number = planner->n_nodes++;
@@ -336,13 +349,16 @@ static bool put_related(struct planner *planner, const struct plan_node *node, c
 
 bool plan_put_order_key(struct planner *planner, const struct plan_node *node, const struct rest_order *order)
 {
-    return order->relation.data != NULL ? put_related(planner, node, order) : plan_put_field(planner, node, &order->field);
+    return order->relation.data != NULL ? put_related(planner, node, order)
+                                        : plan_put_field(planner, node, &order->field);
 }
 
 void plan_put_direction(struct planner *planner, const struct rest_order *order)
 {
-    static const char *const directions[] = {[REST_DIRECTION_DEFAULT] = "", [REST_ASCENDING] = " ASC", [REST_DESCENDING] = " DESC"};
-    static const char *const nulls[] = {[REST_NULLS_DEFAULT] = "", [REST_NULLS_FIRST] = " NULLS FIRST", [REST_NULLS_LAST] = " NULLS LAST"};
+    static const char *const directions[] = {
+        [REST_DIRECTION_DEFAULT] = "", [REST_ASCENDING] = " ASC", [REST_DESCENDING] = " DESC"};
+    static const char *const nulls[] = {
+        [REST_NULLS_DEFAULT] = "", [REST_NULLS_FIRST] = " NULLS FIRST", [REST_NULLS_LAST] = " NULLS LAST"};
     put_text(planner, directions[order->direction]);
     put_text(planner, nulls[order->nulls]);
 }

@@ -14,7 +14,7 @@ enum plan_cardinality { PLAN_MANY_TO_ONE, PLAN_ONE_TO_ONE, PLAN_ONE_TO_MANY, PLA
 struct plan_relationship {
     enum plan_cardinality cardinality;
     const struct rest_table *target;
-    const struct rest_foreign_key *key; // junction -> parent for MANY_TO_MANY
+    const struct rest_foreign_key *key;    // junction -> parent for MANY_TO_MANY
     const struct rest_foreign_key *second; // junction -> target
     const struct rest_table *junction;
     bool forward; // the parent holds the key
@@ -63,12 +63,14 @@ struct planner {
 };
 
 // Both always give false, for `return plan_refuse(...)`. Texts may be NULL where the answer has null.
-bool plan_refuse(struct planner *planner, enum rest_error_code code, const char *message, const char *details, const char *hint);
-bool plan_missing(struct planner *planner, enum rest_error_code code, const char *message, const char *details, const char *hint);
+bool plan_refuse(struct planner *planner, enum rest_error_code code, const char *message, const char *details,
+                 const char *hint);
+bool plan_missing(struct planner *planner, enum rest_error_code code, const char *message, const char *details,
+                  const char *hint);
 bool plan_undefined_column(struct planner *planner, const struct rest_table *table, struct cc_slice name);
 const char *plan_text(struct planner *planner, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void plan_add_setting(struct planner *planner, const char *name, struct cc_slice value);
-void plan_take_sql(struct planner *planner); // moves the written SQL and parameters to the statement
+void plan_take_sql(struct planner *planner);  // moves the written SQL and parameters to the statement
 void plan_put_stamp(struct planner *planner); // the parameter behind all others that the executor adds to weak writes
 void plan_add_request_settings(struct planner *planner); // request.method, .path, .headers, .cookies: for functions
 bool plan_is_singular(const struct planner *planner);
@@ -84,35 +86,41 @@ bool plan_relationship_find(struct planner *planner, const struct rest_table *or
 
 // plan_filter.c: conditions and orders as SQL.
 bool plan_put_field(struct planner *planner, const struct plan_node *node, const struct rest_field *field);
-bool plan_put_conditions(struct planner *planner, const struct plan_node *node, const char *before); // before: " WHERE " or " AND "
+bool plan_put_conditions(struct planner *planner, const struct plan_node *node,
+                         const char *before); // before: " WHERE " or " AND "
 bool plan_put_order(struct planner *planner, const struct plan_node *node);
 bool plan_put_order_key(struct planner *planner, const struct plan_node *node, const struct rest_order *order);
 void plan_put_direction(struct planner *planner, const struct rest_order *order);
 void plan_put_column(struct planner *planner, const struct plan_node *node, uint32_t column);
 
 // plan_select.c
-bool plan_put_select(struct planner *planner, const struct plan_node *node); // SELECT ... FROM ... LIMIT ..., below a node's alias
-bool plan_put_count(struct planner *planner, const struct plan_node *node);  // (SELECT count(*) ...): the rows without limit
-void plan_put_aggregate(struct planner *planner);                              // the body over rows r
-bool plan_put_row_body(struct planner *planner, const struct plan_node *node); // the row t<number> as JSON text (or CSV)
+bool plan_put_select(struct planner *planner,
+                     const struct plan_node *node); // SELECT ... FROM ... LIMIT ..., below a node's alias
+bool plan_put_count(struct planner *planner,
+                    const struct plan_node *node); // (SELECT count(*) ...): the rows without limit
+void plan_put_aggregate(struct planner *planner);  // the body over rows r
+bool plan_put_row_body(struct planner *planner,
+                       const struct plan_node *node); // the row t<number> as JSON text (or CSV)
 const char *plan_csv_header(struct planner *planner, const struct plan_node *node);
 
 // payload.c: the rows of a write.
 struct plan_payload {
-    bool bulk;                     // more than one row: json_to_recordset, else the members as parameters
+    bool bulk; // more than one row: json_to_recordset, else the members as parameters
     uint64_t n_rows;
-    struct cc_slice raw;           // of bulk
-    uint32_t n_members;            // of the one row
+    struct cc_slice raw; // of bulk
+    uint32_t n_members;  // of the one row
     const struct rest_json_member *members;
-    uint32_t n_columns;            // positions in the table
+    uint32_t n_columns; // positions in the table
     uint32_t *columns;
     bool missing_default;
 };
 bool plan_payload_read(struct planner *planner, const struct rest_table *table, struct plan_payload *out);
 bool plan_body_scan(struct planner *planner, struct rest_json *out); // PGRST102 when it is no JSON
 // A value of the one row as an expression for `type`; base_type tells whether JSON is kept as it is.
-void plan_put_value(struct planner *planner, const char *type, const char *base_type, const struct rest_json_value *value);
-void plan_put_payload_value(struct planner *planner, const struct rest_table *table, const struct plan_payload *payload, uint32_t column);
+void plan_put_value(struct planner *planner, const char *type, const char *base_type,
+                    const struct rest_json_value *value);
+void plan_put_payload_value(struct planner *planner, const struct rest_table *table, const struct plan_payload *payload,
+                            uint32_t column);
 
 // media.c. NULL-terminated choice of what an Accept header admits; false: refused.
 bool plan_negotiate(struct planner *planner);

@@ -36,8 +36,9 @@ bool plan_read_range(struct planner *planner, struct plan_node *root)
     bool is_get = cc_slice_equal_text(planner->request->method, "GET");
     if (is_get && read_range(planner, &first, &last)) {
         if (first > last) {
-            return plan_refuse(planner, REST_RANGE, "Requested range not satisfiable",
-                               "The lower boundary must be lower than or equal to the upper boundary in the Range header.", NULL);
+            return plan_refuse(
+                planner, REST_RANGE, "Requested range not satisfiable",
+                "The lower boundary must be lower than or equal to the upper boundary in the Range header.", NULL);
         }
         int64_t end = root->has_limit ? root->offset + root->limit - 1 : INT64_MAX / 4;
         end = end < last ? end : last;

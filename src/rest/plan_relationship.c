@@ -55,9 +55,9 @@ static bool is_only_column(const struct rest_table *table, uint32_t n, const uin
 static bool key_fits_hint(const struct search *search, const struct rest_foreign_key *key)
 {
     struct cc_slice hint = search->item->hint;
-    return hint.data == NULL || cc_slice_equal_text(hint, key->name)
-        || is_only_column(from_of(search, key), key->n_columns, key->from_columns, hint)
-        || is_only_column(to_of(search, key), key->n_columns, key->to_columns, hint);
+    return hint.data == NULL || cc_slice_equal_text(hint, key->name) ||
+           is_only_column(from_of(search, key), key->n_columns, key->from_columns, hint) ||
+           is_only_column(to_of(search, key), key->n_columns, key->to_columns, hint);
 }
 
 static bool is_named(const struct search *search, const struct rest_table *table)
@@ -76,11 +76,13 @@ static void try_many_to_one(struct search *search, const struct rest_foreign_key
 {
     const struct rest_table *target = to_of(search, key);
     bool by_table = is_named(search, target) && target != search->origin;
-    bool by_key = cc_slice_equal_text(search->item->target, key->name)
-        || is_only_column(search->origin, key->n_columns, key->from_columns, search->item->target);
+    bool by_key = cc_slice_equal_text(search->item->target, key->name) ||
+                  is_only_column(search->origin, key->n_columns, key->from_columns, search->item->target);
     if ((by_table || by_key) && key_fits_hint(search, key)) {
         enum plan_cardinality cardinality = references_once(search->origin, key) ? PLAN_ONE_TO_ONE : PLAN_MANY_TO_ONE;
-        add(search, &(struct plan_relationship){.cardinality = cardinality, .target = target, .key = key, .forward = true, .by_table_name = by_table});
+        add(search,
+            &(struct plan_relationship){
+                .cardinality = cardinality, .target = target, .key = key, .forward = true, .by_table_name = by_table});
     }
 }
 
@@ -91,16 +93,17 @@ static void try_one_to_many(struct search *search, const struct rest_foreign_key
     bool by_key = cc_slice_equal_text(search->item->target, key->name) && target != search->origin;
     if ((by_table || by_key) && key_fits_hint(search, key)) {
         enum plan_cardinality cardinality = references_once(target, key) ? PLAN_ONE_TO_ONE : PLAN_ONE_TO_MANY;
-        add(search, &(struct plan_relationship){.cardinality = cardinality, .target = target, .key = key, .by_table_name = by_table});
+        add(search, &(struct plan_relationship){
+                        .cardinality = cardinality, .target = target, .key = key, .by_table_name = by_table});
     }
 }
 
-static bool junction_fits_hint(const struct search *search, const struct rest_table *junction, const struct rest_foreign_key *first,
-                               const struct rest_foreign_key *second)
+static bool junction_fits_hint(const struct search *search, const struct rest_table *junction,
+                               const struct rest_foreign_key *first, const struct rest_foreign_key *second)
 {
     struct cc_slice hint = search->item->hint;
-    return hint.data == NULL || cc_slice_equal_text(hint, junction->name) || cc_slice_equal_text(hint, first->name)
-        || cc_slice_equal_text(hint, second->name);
+    return hint.data == NULL || cc_slice_equal_text(hint, junction->name) || cc_slice_equal_text(hint, first->name) ||
+           cc_slice_equal_text(hint, second->name);
 }
 
 // `first` leads from a junction to the origin: look for the junction's other key.
@@ -112,9 +115,9 @@ static void try_many_to_many(struct search *search, const struct rest_foreign_ke
     }
     for (uint32_t i = 0; i < search->catalog->n_foreign_keys; i++) {
         const struct rest_foreign_key *second = &search->catalog->foreign_keys[i];
-        bool fits = second != first && second->from == first->from && is_named(search, to_of(search, second))
-            && contains_columns(junction->n_key, junction->key, second->n_columns, second->from_columns)
-            && junction_fits_hint(search, junction, first, second);
+        bool fits = second != first && second->from == first->from && is_named(search, to_of(search, second)) &&
+                    contains_columns(junction->n_key, junction->key, second->n_columns, second->from_columns) &&
+                    junction_fits_hint(search, junction, first, second);
         if (fits) {
             add(search, &(struct plan_relationship){.cardinality = PLAN_MANY_TO_MANY,
                                                     .target = to_of(search, second),
@@ -210,11 +213,14 @@ static bool refuse_ambiguous(struct search *search)
         cc_buffer_printf(&hint, "%s'%s!%s'", i == 0 ? "" : ", ", target, hint_name(&search->found[i]));
     }
     cc_buffer_append_text(&details, "]");
-    plan_refuse(planner, REST_MANY_RELATIONSHIPS,
-                plan_text(planner, "Could not embed because more than one relationship was found for '%s' and '%s'", search->origin->name, target),
-                cc_arena_text_n(planner->arena, details.data, details.n),
-                plan_text(planner, "Try changing '%s' to one of the following: %s. Find the desired relationship in the 'details' key.", target,
-                          cc_buffer_text(&hint)));
+    plan_refuse(
+        planner, REST_MANY_RELATIONSHIPS,
+        plan_text(planner, "Could not embed because more than one relationship was found for '%s' and '%s'",
+                  search->origin->name, target),
+        cc_arena_text_n(planner->arena, details.data, details.n),
+        plan_text(planner,
+                  "Try changing '%s' to one of the following: %s. Find the desired relationship in the 'details' key.",
+                  target, cc_buffer_text(&hint)));
     cc_buffer_finish(&details);
     cc_buffer_finish(&hint);
     return false;
@@ -227,11 +233,14 @@ static bool refuse_unknown(struct search *search)
     int n = (int)search->item->target.n;
     const char *target = (const char *)search->item->target.data;
     struct cc_slice hint = search->item->hint;
-    const char *with_hint = hint.data == NULL ? "" : plan_text(planner, " using the hint '%.*s'", (int)hint.n, (const char *)hint.data);
+    const char *with_hint =
+        hint.data == NULL ? "" : plan_text(planner, " using the hint '%.*s'", (int)hint.n, (const char *)hint.data);
     return plan_missing(planner, REST_NO_RELATIONSHIP,
-                        plan_text(planner, "Could not find a relationship between '%s' and '%.*s' in the schema cache", origin, n, target),
+                        plan_text(planner, "Could not find a relationship between '%s' and '%.*s' in the schema cache",
+                                  origin, n, target),
                         plan_text(planner,
-                                  "Searched for a foreign key relationship between '%s' and '%.*s'%s in the schema '%s', but no matches were found.",
+                                  "Searched for a foreign key relationship between '%s' and '%.*s'%s in the schema "
+                                  "'%s', but no matches were found.",
                                   origin, n, target, with_hint, search->origin->schema),
                         NULL);
 }

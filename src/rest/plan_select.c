@@ -135,11 +135,57 @@ const char *plan_csv_header(struct planner *planner, const struct plan_node *nod
 static const char *cast_type(const struct planner *planner, struct cc_slice name)
 {
     static const char *const types[] = {
-        "text", "varchar", "character varying", "char", "bpchar", "name", "int", "integer", "int2", "int4", "int8", "smallint", "bigint",
-        "numeric", "decimal", "real", "float4", "float8", "double precision", "money", "bool", "boolean", "date", "time", "timetz", "timestamp",
-        "timestamptz", "time with time zone", "time without time zone", "timestamp with time zone", "timestamp without time zone", "interval",
-        "uuid", "json", "jsonb", "xml", "bytea", "inet", "cidr", "macaddr", "tsvector", "tsquery", "int4range", "int8range", "numrange",
-        "tsrange", "tstzrange", "daterange", "point", "oid", "regclass",
+        "text",
+        "varchar",
+        "character varying",
+        "char",
+        "bpchar",
+        "name",
+        "int",
+        "integer",
+        "int2",
+        "int4",
+        "int8",
+        "smallint",
+        "bigint",
+        "numeric",
+        "decimal",
+        "real",
+        "float4",
+        "float8",
+        "double precision",
+        "money",
+        "bool",
+        "boolean",
+        "date",
+        "time",
+        "timetz",
+        "timestamp",
+        "timestamptz",
+        "time with time zone",
+        "time without time zone",
+        "timestamp with time zone",
+        "timestamp without time zone",
+        "interval",
+        "uuid",
+        "json",
+        "jsonb",
+        "xml",
+        "bytea",
+        "inet",
+        "cidr",
+        "macaddr",
+        "tsvector",
+        "tsquery",
+        "int4range",
+        "int8range",
+        "numrange",
+        "tsrange",
+        "tstzrange",
+        "daterange",
+        "point",
+        "oid",
+        "regclass",
     };
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (cc_slice_equal_text(name, types[i])) {
@@ -166,8 +212,9 @@ static bool put_cast(struct planner *planner, struct cc_slice name)
     }
     const char *type = cast_type(planner, name);
     if (type == NULL) {
-        return plan_refuse(planner, REST_UNDEFINED_TYPE, plan_text(planner, "type \"%.*s\" does not exist", (int)name.n, (const char *)name.data), NULL,
-                           NULL);
+        return plan_refuse(planner, REST_UNDEFINED_TYPE,
+                           plan_text(planner, "type \"%.*s\" does not exist", (int)name.n, (const char *)name.data),
+                           NULL, NULL);
     }
     put_text(planner, "::");
     put_text(planner, type);
@@ -236,7 +283,8 @@ static bool item_is_empty(const struct rest_select *item)
     return (item->kind == REST_SELECT_EMBED || item->kind == REST_SELECT_SPREAD) && item->n_items == 0;
 }
 
-static bool put_item(struct planner *planner, const struct plan_node *node, const struct rest_select *item, const struct plan_node *child)
+static bool put_item(struct planner *planner, const struct plan_node *node, const struct rest_select *item,
+                     const struct plan_node *child)
 {
     switch (item->kind) {
     case REST_SELECT_ALL:
@@ -289,7 +337,8 @@ static bool has_aggregate(const struct plan_node *node)
     return false;
 }
 
-static uint32_t outputs_of(struct planner *planner, const struct plan_node *node, const struct rest_select *item, const struct plan_node *child)
+static uint32_t outputs_of(struct planner *planner, const struct plan_node *node, const struct rest_select *item,
+                           const struct plan_node *child)
 {
     struct names names = {0};
     if (item->kind == REST_SELECT_ALL) {
@@ -572,7 +621,8 @@ static void put_row_of_format(struct planner *planner)
 bool plan_put_row_body(struct planner *planner, const struct plan_node *node)
 {
     if (has_aggregate(node)) {
-        return plan_refuse(planner, REST_AGGREGATES_OFF, "Use of aggregate functions is not allowed", "A write answers with rows.", NULL);
+        return plan_refuse(planner, REST_AGGREGATES_OFF, "Use of aggregate functions is not allowed",
+                           "A write answers with rows.", NULL);
     }
     put_text(planner, "(SELECT ");
     put_row_of_format(planner);

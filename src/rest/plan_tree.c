@@ -60,7 +60,8 @@ static bool add_child(struct planner *planner, struct plan_node *parent, const s
     child->join = item->join;
     child->n_items = item->n_items;
     child->items = item->items;
-    parent->children = rest_vector_room(planner->arena, parent->children, parent->n_children, sizeof(struct plan_node *));
+    parent->children =
+        rest_vector_room(planner->arena, parent->children, parent->n_children, sizeof(struct plan_node *));
     parent->children[parent->n_children++] = child;
     return build_children(planner, child);
 }
@@ -100,9 +101,11 @@ static bool find_node(struct planner *planner, const struct rest_embed_path *pat
         node = plan_child(node, name);
         if (node == NULL) {
             return plan_refuse(planner, REST_NOT_EMBEDDED,
-                               plan_text(planner, "'%.*s' is not an embedded resource in this request", (int)name.n, (const char *)name.data), NULL,
-                               plan_text(planner, "Verify that '%.*s' is included in the 'select' query parameter.", (int)name.n,
-                                         (const char *)name.data));
+                               plan_text(planner, "'%.*s' is not an embedded resource in this request", (int)name.n,
+                                         (const char *)name.data),
+                               NULL,
+                               plan_text(planner, "Verify that '%.*s' is included in the 'select' query parameter.",
+                                         (int)name.n, (const char *)name.data));
         }
     }
     *out = node;
@@ -117,7 +120,8 @@ static bool place_conditions(struct planner *planner)
         if (!find_node(planner, &placed->path, &node)) {
             return false;
         }
-        node->conditions = rest_vector_room(planner->arena, node->conditions, node->n_conditions, sizeof(*node->conditions));
+        node->conditions =
+            rest_vector_room(planner->arena, node->conditions, node->n_conditions, sizeof(*node->conditions));
         node->conditions[node->n_conditions++] = &placed->condition;
     }
     return true;
@@ -151,7 +155,8 @@ static bool place_ranges(struct planner *planner)
         if (!placed->is_limit) {
             node->offset = placed->value < 0 ? 0 : placed->value;
         } else if (placed->value < 0) {
-            return plan_refuse(planner, REST_RANGE, "Requested range not satisfiable", "Limit should be greater than or equal to zero.", NULL);
+            return plan_refuse(planner, REST_RANGE, "Requested range not satisfiable",
+                               "Limit should be greater than or equal to zero.", NULL);
         } else {
             node->has_limit = true;
             node->limit = placed->value;
@@ -181,7 +186,8 @@ bool plan_tree_create(struct planner *planner, const struct rest_table *table)
     planner->root->n_items = planner->query.n_items;
     planner->root->items = planner->query.items;
     planner->root->is_star = planner->query.n_items == 0;
-    if (!build_children(planner, planner->root) || !place_conditions(planner) || !place_orders(planner) || !place_ranges(planner)) {
+    if (!build_children(planner, planner->root) || !place_conditions(planner) || !place_orders(planner) ||
+        !place_ranges(planner)) {
         return false;
     }
     if (planner->plan->facts.action == REST_ACTION_READ || planner->plan->facts.action == REST_ACTION_CALL) {

@@ -17,14 +17,14 @@ struct write {
     struct planner *planner;
     const struct rest_table *table;
     struct plan_payload payload;
-    const char *tag;            // SQL
-    uint32_t n_shape;           // positions of the shape's columns
+    const char *tag;  // SQL
+    uint32_t n_shape; // positions of the shape's columns
     uint32_t *shape;
     bool captured;
     bool ordered;
     enum old_source old;
-    bool new_is_key_only;       // 'D': other columns are NULL
-    uint32_t n_target;          // conflict target
+    bool new_is_key_only; // 'D': other columns are NULL
+    uint32_t n_target;    // conflict target
     const uint32_t *target;
     enum rest_resolution resolution;
 };
@@ -102,8 +102,8 @@ static void give_shape(struct write *write, bool with_set)
         shape->columns[i] = (struct rest_shape_column){
             .name = cc_slice_text(column->name),
             .type = cc_slice_text(column->type),
-            .flags = (uint8_t)((column->key_position > 0 ? REST_COLUMN_KEY : 0) | (column->generated ? REST_COLUMN_GENERATED : 0)
-                               | (set ? REST_COLUMN_SET : 0)),
+            .flags = (uint8_t)((column->key_position > 0 ? REST_COLUMN_KEY : 0) |
+                               (column->generated ? REST_COLUMN_GENERATED : 0) | (set ? REST_COLUMN_SET : 0)),
         };
     }
 }
@@ -118,7 +118,8 @@ static void give_sequences(struct write *write)
         if (sequence == NULL || given) {
             continue;
         }
-        statement->sequences = rest_vector_room(write->planner->arena, statement->sequences, statement->n_sequences, sizeof(struct cc_slice));
+        statement->sequences = rest_vector_room(write->planner->arena, statement->sequences, statement->n_sequences,
+                                                sizeof(struct cc_slice));
         statement->sequences[statement->n_sequences++] = cc_slice_text(sequence);
     }
 }
@@ -144,7 +145,8 @@ static bool put_body(struct write *write)
     if (representation == REST_RETURN_REPRESENTATION) {
         return plan_put_row_body(planner, planner->root);
     }
-    if (representation == REST_RETURN_HEADERS_ONLY && planner->plan->facts.action == REST_ACTION_INSERT && write->table->n_key > 0) {
+    if (representation == REST_RETURN_HEADERS_ONLY && planner->plan->facts.action == REST_ACTION_INSERT &&
+        write->table->n_key > 0) {
         return put_location_body(write);
     }
     put_text(write, "NULL::text");
@@ -301,8 +303,8 @@ static bool finish(struct write *write, enum rest_statement_kind kind, bool with
     statement->weak = is_weak(write);
     statement->captured = write->captured;
     statement->single = plan_is_singular(planner);
-    statement->body_is_array = planner->preferences.representation == REST_RETURN_REPRESENTATION
-        && (format == REST_FORMAT_ARRAY || format == REST_FORMAT_ARRAY_STRIPPED);
+    statement->body_is_array = planner->preferences.representation == REST_RETURN_REPRESENTATION &&
+                               (format == REST_FORMAT_ARRAY || format == REST_FORMAT_ARRAY_STRIPPED);
     if (!write->captured) {
         give_shape(write, with_set);
     } else {
@@ -417,10 +419,13 @@ static void put_bulk(struct write *write)
         put_bulk_column(write, payload->columns[i]);
     }
     put_insert_stamp(write, payload->n_columns == 0 ? "" : ", ");
-    put_text(write, payload->missing_default ? " FROM jsonb_array_elements(" : payload->n_columns == 0 ? " FROM json_array_elements("
-                                                                                                    : " FROM json_to_recordset(");
+    put_text(write, payload->missing_default  ? " FROM jsonb_array_elements("
+                    : payload->n_columns == 0 ? " FROM json_array_elements("
+                                              : " FROM json_to_recordset(");
     rest_sql_parameter(&write->planner->sql, payload->raw);
-    put_text(write, payload->missing_default ? "::jsonb) AS e(o)" : payload->n_columns == 0 ? "::json) AS e(o)" : "::json)");
+    put_text(write, payload->missing_default  ? "::jsonb) AS e(o)"
+                    : payload->n_columns == 0 ? "::json) AS e(o)"
+                                              : "::json)");
     if (payload->n_columns > 0) {
         put_text(write, payload->missing_default ? ", LATERAL jsonb_to_record(e.o)" : "");
         put_record_type(write);
@@ -547,8 +552,10 @@ static bool choose_target(struct write *write)
 
 static bool refuse_no_key(struct planner *planner, const struct rest_table *table, const char *verb)
 {
-    return plan_refuse(planner, REST_NO_KEY, plan_text(planner, "cannot %s table \"%s\" because it does not have a primary key", verb, table->name),
-                       "Rows without a key cannot be told apart on the other replicas.", "Add a primary key to the table.");
+    return plan_refuse(
+        planner, REST_NO_KEY,
+        plan_text(planner, "cannot %s table \"%s\" because it does not have a primary key", verb, table->name),
+        "Rows without a key cannot be told apart on the other replicas.", "Add a primary key to the table.");
 }
 
 static bool needs_key(const struct rest_table *table)
@@ -558,7 +565,8 @@ static bool needs_key(const struct rest_table *table)
 
 static bool sets_other_than_target(const struct write *write, uint32_t column)
 {
-    return contains(write->payload.n_columns, write->payload.columns, column) && !contains(write->n_target, write->target, column);
+    return contains(write->payload.n_columns, write->payload.columns, column) &&
+           !contains(write->n_target, write->target, column);
 }
 
 static bool merge_may_change_key(const struct write *write)
@@ -619,8 +627,9 @@ static const struct rest_filter *key_filter(const struct planner *planner, const
     for (uint32_t i = 0; i < planner->root->n_conditions; i++) {
         const struct rest_condition *condition = planner->root->conditions[i];
         const struct rest_filter *filter = &condition->filter;
-        bool fits = condition->kind == REST_CONDITION_FILTER && filter->op == REST_EQ && !filter->negated
-            && filter->quantifier == REST_QUANTIFIER_NONE && filter->field.n_steps == 0 && cc_slice_equal_text(filter->field.name, column);
+        bool fits = condition->kind == REST_CONDITION_FILTER && filter->op == REST_EQ && !filter->negated &&
+                    filter->quantifier == REST_QUANTIFIER_NONE && filter->field.n_steps == 0 &&
+                    cc_slice_equal_text(filter->field.name, column);
         if (fits) {
             return filter;
         }
@@ -633,13 +642,15 @@ static bool check_put(struct write *write)
     struct planner *planner = write->planner;
     const struct rest_table *table = write->table;
     if (planner->root->has_limit || planner->root->offset > 0) {
-        return plan_refuse(planner, REST_PUT_LIMIT, "limit/offset querystring parameters are not allowed for PUT", NULL, NULL);
+        return plan_refuse(planner, REST_PUT_LIMIT, "limit/offset querystring parameters are not allowed for PUT", NULL,
+                           NULL);
     }
     bool all = table->n_key > 0 && planner->root->n_conditions == table->n_key;
     for (uint32_t i = 0; i < table->n_key; i++) {
         all = all && key_filter(planner, table->columns[table->key[i]].name) != NULL;
     }
-    return all || plan_refuse(planner, REST_PUT_FILTERS, "Filters must include all and only primary key columns with 'eq' operators", NULL, NULL);
+    return all || plan_refuse(planner, REST_PUT_FILTERS,
+                              "Filters must include all and only primary key columns with 'eq' operators", NULL, NULL);
 }
 
 static bool check_put_keys(struct write *write)
@@ -650,7 +661,8 @@ static bool check_put_keys(struct write *write)
         const struct rest_filter *filter = key_filter(write->planner, name);
         const struct rest_json_member *member = rest_json_find(write->payload.n_members, write->payload.members, name);
         if (member == NULL || !cc_slice_equal(rest_json_text(&member->value, write->planner->arena), filter->value)) {
-            return plan_refuse(write->planner, REST_PUT_KEY, "Payload values do not match URL in primary key column(s)", NULL, NULL);
+            return plan_refuse(write->planner, REST_PUT_KEY, "Payload values do not match URL in primary key column(s)",
+                               NULL, NULL);
         }
     }
     return true;
@@ -740,9 +752,10 @@ static void put_set(struct write *write)
 
 static bool refuse_weak_key(struct write *write)
 {
-    return plan_refuse(write->planner, REST_NO_KEY,
-                       plan_text(write->planner, "cannot change the primary key of a row of weak table \"%s\"", write->table->name),
-                       "A weak row is known to the other replicas by its key.", "Delete the row and insert another one.");
+    return plan_refuse(
+        write->planner, REST_NO_KEY,
+        plan_text(write->planner, "cannot change the primary key of a row of weak table \"%s\"", write->table->name),
+        "A weak row is known to the other replicas by its key.", "Delete the row and insert another one.");
 }
 
 static bool update_rows(struct write *write)

@@ -148,7 +148,8 @@ static bool is_zone(struct cc_slice text)
 {
     for (size_t i = 0; i < text.n; i++) {
         uint8_t c = text.data[i];
-        bool ok = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("_+-/:", c) != NULL;
+        bool ok =
+            (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("_+-/:", c) != NULL;
         if (c == 0 || !ok) {
             return false;
         }
@@ -197,7 +198,8 @@ static void read_one(struct cc_slice text, struct cc_arena *arena, struct rest_p
         return;
     }
     const char *before = out->unknown == NULL ? "" : out->unknown;
-    out->unknown = cc_arena_printf(arena, "%s%s%.*s", before, *before == '\0' ? "" : ", ", (int)text.n, (const char *)text.data);
+    out->unknown =
+        cc_arena_printf(arena, "%s%s%.*s", before, *before == '\0' ? "" : ", ", (int)text.n, (const char *)text.data);
 }
 
 static void read_header(struct cc_slice text, struct cc_arena *arena, struct rest_preferences *out)

@@ -23,7 +23,7 @@ struct rest_preferences {
     enum rest_tx tx;
     enum rest_handling handling;
     enum rest_level level;
-    uint32_t bounded_ms;      // of REST_LEVEL_BOUNDED
+    uint32_t bounded_ms; // of REST_LEVEL_BOUNDED
     bool has_max_affected;
     uint64_t max_affected;
     struct cc_slice timezone; // NULL slice: none

@@ -59,7 +59,8 @@ static int hex_digit(uint8_t c)
     return -1;
 }
 
-enum cc_status rest_percent_decode(struct cc_slice text, bool plus_is_space, struct cc_arena *arena, struct cc_slice *out)
+enum cc_status rest_percent_decode(struct cc_slice text, bool plus_is_space, struct cc_arena *arena,
+                                   struct cc_slice *out)
 {
     uint8_t *decoded = cc_arena_alloc(arena, text.n + 1);
     size_t n = 0;
@@ -304,7 +305,8 @@ static bool take_field(struct scanner *scanner, struct rest_field *out)
 static bool take_word(struct scanner *scanner, struct cc_slice *out)
 {
     const uint8_t *from = scanner->at;
-    while (!at_end(scanner) && ((*scanner->at >= 'a' && *scanner->at <= 'z') || (*scanner->at >= 'A' && *scanner->at <= 'Z'))) {
+    while (!at_end(scanner) &&
+           ((*scanner->at >= 'a' && *scanner->at <= 'z') || (*scanner->at >= 'A' && *scanner->at <= 'Z'))) {
         scanner->at++;
     }
     *out = since(scanner, from);
@@ -420,8 +422,11 @@ static bool take_is(struct scanner *scanner, enum rest_is *out)
     static const struct {
         const char *text;
         enum rest_is is;
-    } values[] = {{"null", REST_IS_NULL}, {"not_null", REST_IS_NOT_NULL}, {"true", REST_IS_TRUE},
-                  {"false", REST_IS_FALSE}, {"unknown", REST_IS_UNKNOWN}};
+    } values[] = {{"null", REST_IS_NULL},
+                  {"not_null", REST_IS_NOT_NULL},
+                  {"true", REST_IS_TRUE},
+                  {"false", REST_IS_FALSE},
+                  {"unknown", REST_IS_UNKNOWN}};
     const uint8_t *from = scanner->at;
     while (!at_end(scanner) && (is_letter_or_digit(*scanner->at) || next_is(scanner, '_'))) {
         scanner->at++;
@@ -543,8 +548,8 @@ static bool take_condition(struct scanner *scanner, struct rest_condition *out)
     if (take_tree_word(scanner, out)) {
         return take_members(scanner, out);
     }
-    return take_field(scanner, &out->filter.field) && (take(scanner, '.') || fail(scanner, "\".\" and an operator"))
-        && take_operator(scanner, &out->filter) && take_tree_value(scanner, &out->filter);
+    return take_field(scanner, &out->filter.field) && (take(scanner, '.') || fail(scanner, "\".\" and an operator")) &&
+           take_operator(scanner, &out->filter) && take_tree_value(scanner, &out->filter);
 }
 
 // ---- order
@@ -562,7 +567,8 @@ static bool take_order_words(struct scanner *scanner, struct rest_order *term)
         term->nulls = REST_NULLS_LAST;
     }
     skip_blanks(scanner);
-    return at_end(scanner) || next_is(scanner, ',') || fail(scanner, "asc, desc, nullsfirst, nullslast, \",\" or the end");
+    return at_end(scanner) || next_is(scanner, ',') ||
+           fail(scanner, "asc, desc, nullsfirst, nullslast, \",\" or the end");
 }
 
 static bool take_order(struct scanner *scanner, struct rest_order *term)
@@ -610,7 +616,11 @@ static bool take_aggregate(struct scanner *scanner, struct rest_select *item)
     static const struct {
         const char *text;
         enum rest_aggregate aggregate;
-    } aggregates[] = {{".sum()", REST_SUM}, {".avg()", REST_AVG}, {".count()", REST_COUNT}, {".max()", REST_MAX}, {".min()", REST_MIN}};
+    } aggregates[] = {{".sum()", REST_SUM},
+                      {".avg()", REST_AVG},
+                      {".count()", REST_COUNT},
+                      {".max()", REST_MAX},
+                      {".min()", REST_MIN}};
     for (size_t i = 0; i < sizeof(aggregates) / sizeof(aggregates[0]); i++) {
         if (take_text(scanner, aggregates[i].text)) {
             item->aggregate = aggregates[i].aggregate;
@@ -756,7 +766,17 @@ static bool take_key(struct scanner *scanner, struct key *key)
     return at_end(scanner) || fail(scanner, "\".\" or the end");
 }
 
-enum key_kind { KEY_SELECT, KEY_COLUMNS, KEY_ON_CONFLICT, KEY_ORDER, KEY_LIMIT, KEY_OFFSET, KEY_AND, KEY_OR, KEY_FILTER };
+enum key_kind {
+    KEY_SELECT,
+    KEY_COLUMNS,
+    KEY_ON_CONFLICT,
+    KEY_ORDER,
+    KEY_LIMIT,
+    KEY_OFFSET,
+    KEY_AND,
+    KEY_OR,
+    KEY_FILTER
+};
 
 static struct cc_slice last_segment(struct cc_slice key)
 {
@@ -797,7 +817,8 @@ struct parser {
     bool with_arguments;
 };
 
-static enum cc_status refuse(struct parser *parser, const char *what, struct cc_slice input, const struct scanner *scanner)
+static enum cc_status refuse(struct parser *parser, const char *what, struct cc_slice input,
+                             const struct scanner *scanner)
 {
     const uint8_t *at = scanner->failed_at == NULL ? scanner->at : scanner->failed_at;
     const char *expected = scanner->expected == NULL ? "the end" : scanner->expected;
@@ -806,11 +827,11 @@ static enum cc_status refuse(struct parser *parser, const char *what, struct cc_
         column += (*c & 0xc0) != 0x80;
     }
     size_t n = rest_utf8_step(at, scanner->end);
-    parser->error->message = cc_arena_printf(parser->arena, "\"failed to parse %s (%.*s)\" (line 1, column %zu)", what, (int)input.n,
-                                             input.n == 0 ? "" : (const char *)input.data, column);
-    parser->error->details = n == 0
-        ? cc_arena_printf(parser->arena, "unexpected end of input expecting %s", expected)
-        : cc_arena_printf(parser->arena, "unexpected \"%.*s\" expecting %s", (int)n, (const char *)at, expected);
+    parser->error->message = cc_arena_printf(parser->arena, "\"failed to parse %s (%.*s)\" (line 1, column %zu)", what,
+                                             (int)input.n, input.n == 0 ? "" : (const char *)input.data, column);
+    parser->error->details =
+        n == 0 ? cc_arena_printf(parser->arena, "unexpected end of input expecting %s", expected)
+               : cc_arena_printf(parser->arena, "unexpected \"%.*s\" expecting %s", (int)n, (const char *)at, expected);
     return CC_MALFORMED;
 }
 
@@ -835,14 +856,15 @@ static enum cc_status parse_select(struct parser *parser, const struct rest_pair
     if (at_end(&scanner)) {
         return CC_OK;
     }
-    if (!take_select_list(&scanner, &query->n_items, &query->items) || !(at_end(&scanner) || fail(&scanner, "\",\" or the end"))) {
+    if (!take_select_list(&scanner, &query->n_items, &query->items) ||
+        !(at_end(&scanner) || fail(&scanner, "\",\" or the end"))) {
         return refuse(parser, "select parameter", pair->value, &scanner);
     }
     return CC_OK;
 }
 
-static enum cc_status parse_names(struct parser *parser, const struct rest_pair *pair, const char *what, bool *has, uint32_t *n,
-                                  struct cc_slice **names)
+static enum cc_status parse_names(struct parser *parser, const struct rest_pair *pair, const char *what, bool *has,
+                                  uint32_t *n, struct cc_slice **names)
 {
     if (*has) {
         return CC_OK;
@@ -977,7 +999,8 @@ static enum cc_status parse_pair(struct parser *parser, const struct rest_pair *
     case KEY_COLUMNS:
         return parse_names(parser, pair, "columns parameter", &query->has_columns, &query->n_columns, &query->columns);
     case KEY_ON_CONFLICT:
-        return parse_names(parser, pair, "on_conflict parameter", &query->has_on_conflict, &query->n_on_conflict, &query->on_conflict);
+        return parse_names(parser, pair, "on_conflict parameter", &query->has_on_conflict, &query->n_on_conflict,
+                           &query->on_conflict);
     case KEY_ORDER:
         return parse_order(parser, pair);
     case KEY_LIMIT:
@@ -1004,8 +1027,8 @@ static enum cc_status decode_pair(struct parser *parser, struct cc_slice text)
     }
     size_t n_key = (size_t)(equals - text.data);
     struct rest_pair pair;
-    if (rest_percent_decode(cc_slice_of(text.data, n_key), true, parser->arena, &pair.key) != CC_OK
-        || rest_percent_decode(cc_slice_of(equals + 1, text.n - n_key - 1), true, parser->arena, &pair.value) != CC_OK) {
+    if (rest_percent_decode(cc_slice_of(text.data, n_key), true, parser->arena, &pair.key) != CC_OK ||
+        rest_percent_decode(cc_slice_of(equals + 1, text.n - n_key - 1), true, parser->arena, &pair.value) != CC_OK) {
         parser->error->message = "\"failed to parse query string\" (line 1, column 1)";
         parser->error->details = "a percent-encoded character is incomplete, NUL, or not UTF-8";
         return CC_MALFORMED;
@@ -1015,8 +1038,8 @@ static enum cc_status decode_pair(struct parser *parser, struct cc_slice text)
     return parse_pair(parser, &pair);
 }
 
-enum cc_status rest_query_parse(struct cc_slice text, bool with_arguments, struct cc_arena *arena, struct rest_query *query_out,
-                                struct rest_parse_error *error_out)
+enum cc_status rest_query_parse(struct cc_slice text, bool with_arguments, struct cc_arena *arena,
+                                struct rest_query *query_out, struct rest_parse_error *error_out)
 {
     *query_out = (struct rest_query){0};
     struct parser parser = {.arena = arena, .query = query_out, .error = error_out, .with_arguments = with_arguments};

@@ -43,8 +43,9 @@ static void add_error_headers(const struct rest_error *error, struct rest_reply 
 {
     rest_reply_add_header(reply, arena, "Content-Type", "application/json; charset=utf-8");
     if (is_token(error->code)) {
-        rest_reply_add_header(reply, arena, "Proxy-Status",
-                              cc_arena_printf(arena, "caucus; error=%.*s", (int)error->code.n, (const char *)error->code.data));
+        rest_reply_add_header(
+            reply, arena, "Proxy-Status",
+            cc_arena_printf(arena, "caucus; error=%.*s", (int)error->code.n, (const char *)error->code.data));
     }
     if (reply->status == 401) {
         rest_reply_add_header(reply, arena, "WWW-Authenticate", "Bearer");
@@ -64,8 +65,8 @@ void rest_reply_refuse(const struct rest_error *error, int status, struct cc_are
     *reply_out = reply;
 }
 
-void rest_reply_error(int status, const char *code, const char *message, const char *details, const char *hint, struct cc_arena *arena,
-                      struct rest_reply *reply_out)
+void rest_reply_error(int status, const char *code, const char *message, const char *details, const char *hint,
+                      struct cc_arena *arena, struct rest_reply *reply_out)
 {
     struct rest_error error = {
         .code = cc_slice_text(code),
@@ -76,9 +77,11 @@ void rest_reply_error(int status, const char *code, const char *message, const c
     rest_reply_refuse(&error, status, arena, reply_out);
 }
 
-static void refuse_with(enum rest_error_code code, const char *message, const char *details, struct cc_arena *arena, struct rest_reply *reply_out)
+static void refuse_with(enum rest_error_code code, const char *message, const char *details, struct cc_arena *arena,
+                        struct rest_reply *reply_out)
 {
-    rest_reply_error(rest_error_code_status(code), rest_error_code_text(code), message, details, NULL, arena, reply_out);
+    rest_reply_error(rest_error_code_status(code), rest_error_code_text(code), message, details, NULL, arena,
+                     reply_out);
 }
 
 // ---- response.headers and response.status, and errors raised as JSON
@@ -86,7 +89,8 @@ static void refuse_with(enum rest_error_code code, const char *message, const ch
 // A header that a function sets: neither framing nor bytes that could end the line.
 static bool is_allowed_header(struct cc_slice name, struct cc_slice value)
 {
-    static const char *const framing[] = {"content-length", "transfer-encoding", "connection", "host", "keep-alive", "upgrade", "trailer"};
+    static const char *const framing[] = {"content-length", "transfer-encoding", "connection", "host",
+                                          "keep-alive",     "upgrade",           "trailer"};
     for (size_t i = 0; i < sizeof(framing) / sizeof(framing[0]); i++) {
         if (rest_text_equal_fold(name, framing[i])) {
             return false;
@@ -202,23 +206,26 @@ static bool read_raised(struct cc_slice message, struct cc_slice details, struct
     return out->status != 0 && out->error.code.data != NULL && out->error.message.data != NULL;
 }
 
-static void reply_raised(struct cc_slice message, struct cc_slice details, struct cc_arena *arena, struct rest_reply *reply_out)
+static void reply_raised(struct cc_slice message, struct cc_slice details, struct cc_arena *arena,
+                         struct rest_reply *reply_out)
 {
     struct raised raised;
     if (!read_raised(message, details, arena, &raised)) {
         refuse_with(REST_RAISED, "Could not parse JSON in the \"RAISE SQLSTATE 'PGRST'\" error",
-                    "MESSAGE must be an object with code and message, DETAIL one with status and headers.", arena, reply_out);
+                    "MESSAGE must be an object with code and message, DETAIL one with status and headers.", arena,
+                    reply_out);
         return;
     }
     rest_reply_refuse(&raised.error, raised.status, arena, reply_out);
     if (raised.has_headers && !add_members(&raised.headers, arena, reply_out)) {
-        refuse_with(REST_RAISED, "Could not parse JSON in the \"RAISE SQLSTATE 'PGRST'\" error", "headers must be an object of texts.", arena,
-                    reply_out);
+        refuse_with(REST_RAISED, "Could not parse JSON in the \"RAISE SQLSTATE 'PGRST'\" error",
+                    "headers must be an object of texts.", arena, reply_out);
     }
 }
 
-void rest_reply_failed(const struct rest_plan *plan, struct cc_slice code, struct cc_slice message, struct cc_slice details, struct cc_slice hint,
-                       struct cc_arena *arena, struct rest_reply *reply_out)
+void rest_reply_failed(const struct rest_plan *plan, struct cc_slice code, struct cc_slice message,
+                       struct cc_slice details, struct cc_slice hint, struct cc_arena *arena,
+                       struct rest_reply *reply_out)
 {
     if (cc_slice_equal_text(code, "PGRST")) {
         reply_raised(message, details, arena, reply_out);
@@ -300,20 +307,24 @@ static const char *range_of(int64_t first, int64_t n, bool counted, int64_t tota
     return cc_arena_printf(arena, "%lld-%lld/%s", (long long)first, (long long)(first + n - 1), all);
 }
 
-static void reply_past_end(const struct rest_plan *plan, int64_t total, struct cc_arena *arena, struct rest_reply *reply_out)
+static void reply_past_end(const struct rest_plan *plan, int64_t total, struct cc_arena *arena,
+                           struct rest_reply *reply_out)
 {
     refuse_with(REST_RANGE, "Requested range not satisfiable",
-                cc_arena_printf(arena, "An offset of %lld was requested, but there are only %lld rows.", (long long)plan->facts.offset,
-                                (long long)total),
+                cc_arena_printf(arena, "An offset of %lld was requested, but there are only %lld rows.",
+                                (long long)plan->facts.offset, (long long)total),
                 arena, reply_out);
     rest_reply_add_header(reply_out, arena, "Content-Range", cc_arena_printf(arena, "*/%lld", (long long)total));
 }
 
-static void apply_function_settings(const struct rest_read_result *result, struct cc_arena *arena, struct rest_reply *reply)
+static void apply_function_settings(const struct rest_read_result *result, struct cc_arena *arena,
+                                    struct rest_reply *reply)
 {
     if (result->headers.data != NULL && !add_function_headers(result->headers, arena, reply)) {
-        refuse_with(REST_GUC_HEADERS, "response.headers guc must be a JSON array composed of objects with a single key and a string value", NULL,
-                    arena, reply);
+        refuse_with(
+            REST_GUC_HEADERS,
+            "response.headers guc must be a JSON array composed of objects with a single key and a string value", NULL,
+            arena, reply);
         return;
     }
     if (result->status.data != NULL) {
@@ -330,14 +341,16 @@ static void reply_not_single(int64_t n, struct cc_arena *arena, struct rest_repl
                 cc_arena_printf(arena, "The result contains %lld rows", (long long)n), arena, reply_out);
 }
 
-static bool is_refused_by_count(const struct rest_plan *plan, int64_t page, struct cc_arena *arena, struct rest_reply *reply_out)
+static bool is_refused_by_count(const struct rest_plan *plan, int64_t page, struct cc_arena *arena,
+                                struct rest_reply *reply_out)
 {
     bool one_object = is_object(plan->facts.format) && !plan->facts.is_scalar;
     if (one_object && page != 1) {
         reply_not_single(page, arena, reply_out);
         return true;
     }
-    if (plan->facts.action == REST_ACTION_CALL && plan->facts.applied.has_max_affected && (uint64_t)page > plan->facts.applied.max_affected) {
+    if (plan->facts.action == REST_ACTION_CALL && plan->facts.applied.has_max_affected &&
+        (uint64_t)page > plan->facts.applied.max_affected) {
         refuse_with(REST_MAX_AFFECTED, "Query result exceeds max-affected preference constraint",
                     cc_arena_printf(arena, "The query affects %lld rows", (long long)page), arena, reply_out);
         return true;
@@ -345,7 +358,8 @@ static bool is_refused_by_count(const struct rest_plan *plan, int64_t page, stru
     return false;
 }
 
-void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result *result, struct cc_arena *arena, struct rest_reply *reply_out)
+void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result *result, struct cc_arena *arena,
+                     struct rest_reply *reply_out)
 {
     int64_t page = integer_of(result->page);
     bool counted = result->total.data != NULL;
@@ -369,7 +383,9 @@ void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result
     }
     add_common_headers(plan, &reply, arena);
     if (plan->facts.wants_body) {
-        reply.body = plan->facts.format == REST_FORMAT_CSV && !plan->facts.is_scalar ? csv_body(plan, result->body, arena) : result->body;
+        reply.body = plan->facts.format == REST_FORMAT_CSV && !plan->facts.is_scalar
+                         ? csv_body(plan, result->body, arena)
+                         : result->body;
     }
     apply_function_settings(result, arena, &reply);
     *reply_out = reply;
@@ -392,7 +408,8 @@ static struct cc_slice or_null(struct cc_slice line)
 }
 
 // The lines that plan_call.c writes: page, total, status, headers, then the body.
-static void reply_call(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena, struct rest_reply *reply_out)
+static void reply_call(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
+                       struct rest_reply *reply_out)
 {
     struct cc_slice rest = outcome->body;
     struct rest_read_result result = {0};
@@ -432,7 +449,8 @@ static int write_status(const struct rest_plan *plan, const struct rest_outcome 
     return 200;
 }
 
-static void add_write_range(const struct rest_plan *plan, const struct rest_outcome *outcome, struct rest_reply *reply, struct cc_arena *arena)
+static void add_write_range(const struct rest_plan *plan, const struct rest_outcome *outcome, struct rest_reply *reply,
+                            struct cc_arena *arena)
 {
     bool counted = plan->facts.applied.count != REST_COUNT_NONE;
     bool by_position = plan->facts.action == REST_ACTION_UPDATE;
@@ -444,7 +462,8 @@ static void add_write_range(const struct rest_plan *plan, const struct rest_outc
 }
 
 // ["key text", ...] of the one row as /relation?key=eq.text&...
-static void add_location(const struct rest_plan *plan, struct cc_slice keys, struct rest_reply *reply, struct cc_arena *arena)
+static void add_location(const struct rest_plan *plan, struct cc_slice keys, struct rest_reply *reply,
+                         struct cc_arena *arena)
 {
     struct rest_json json;
     const char *reason = NULL;
@@ -463,7 +482,8 @@ static void add_location(const struct rest_plan *plan, struct cc_slice keys, str
     rest_reply_add_header(reply, arena, "Location", (const char *)take_buffer(&out, arena).data);
 }
 
-static void add_write_body(const struct rest_plan *plan, const struct rest_outcome *outcome, struct rest_reply *reply, struct cc_arena *arena)
+static void add_write_body(const struct rest_plan *plan, const struct rest_outcome *outcome, struct rest_reply *reply,
+                           struct cc_arena *arena)
 {
     enum rest_format format = plan->facts.format;
     add_content_type(plan, reply, arena);
@@ -476,11 +496,13 @@ static void add_write_body(const struct rest_plan *plan, const struct rest_outco
     }
 }
 
-static void reply_done(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena, struct rest_reply *reply_out)
+static void reply_done(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
+                       struct rest_reply *reply_out)
 {
     struct rest_reply reply = {.status = write_status(plan, outcome)};
     add_write_range(plan, outcome, &reply, arena);
-    bool names_row = plan->facts.action == REST_ACTION_INSERT && plan->facts.applied.representation == REST_RETURN_HEADERS_ONLY;
+    bool names_row =
+        plan->facts.action == REST_ACTION_INSERT && plan->facts.applied.representation == REST_RETURN_HEADERS_ONLY;
     if (names_row && outcome->n_rows == 1 && outcome->body.n > 0) {
         add_location(plan, outcome->body, &reply, arena);
     }
@@ -526,10 +548,11 @@ static int refused_status(enum cc_status status)
     return 500;
 }
 
-static void reply_refused(const struct rest_outcome *outcome, int status, const char *code, const char *message, struct cc_arena *arena,
-                          struct rest_reply *reply_out)
+static void reply_refused(const struct rest_outcome *outcome, int status, const char *code, const char *message,
+                          struct cc_arena *arena, struct rest_reply *reply_out)
 {
-    struct rest_error error = {.code = outcome->code, .message = outcome->message, .details = outcome->details, .hint = outcome->hint};
+    struct rest_error error = {
+        .code = outcome->code, .message = outcome->message, .details = outcome->details, .hint = outcome->hint};
     if (error.code.data == NULL) {
         error.code = cc_slice_text(code);
     }
@@ -539,7 +562,8 @@ static void reply_refused(const struct rest_outcome *outcome, int status, const 
     rest_reply_refuse(&error, status, arena, reply_out);
 }
 
-void rest_reply_write(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena, struct rest_reply *reply_out)
+void rest_reply_write(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
+                      struct rest_reply *reply_out)
 {
     switch (outcome->kind) {
     case REST_DONE:
@@ -553,7 +577,8 @@ void rest_reply_write(const struct rest_plan *plan, const struct rest_outcome *o
         rest_reply_failed(plan, outcome->code, outcome->message, outcome->details, outcome->hint, arena, reply_out);
         return;
     case REST_REFUSED:
-        reply_refused(outcome, refused_status(outcome->status), "CC201", cc_status_text(outcome->status), arena, reply_out);
+        reply_refused(outcome, refused_status(outcome->status), "CC201", cc_status_text(outcome->status), arena,
+                      reply_out);
         return;
     case REST_UNKNOWN:
         reply_refused(outcome, 504, "CC203", "It is not known whether the write took effect", arena, reply_out);
@@ -563,7 +588,8 @@ void rest_reply_write(const struct rest_plan *plan, const struct rest_outcome *o
 
 // ---- outcomes of the executor's checks
 
-static void make_failed(enum rest_error_code code, const char *message, const char *details, struct rest_outcome *outcome_out)
+static void make_failed(enum rest_error_code code, const char *message, const char *details,
+                        struct rest_outcome *outcome_out)
 {
     *outcome_out = (struct rest_outcome){
         .kind = REST_FAILED,

@@ -18,22 +18,29 @@ struct rest_read_result {
     struct cc_slice status;  // response.status set by a function, or NULL
 };
 
-void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result *result, struct cc_arena *arena, struct rest_reply *reply_out);
-void rest_reply_write(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena, struct rest_reply *reply_out);
-// An error of a statement of this plan: PostgreSQL's SQLSTATE and texts (NULL slices where absent).
-void rest_reply_failed(const struct rest_plan *plan, struct cc_slice code, struct cc_slice message, struct cc_slice details, struct cc_slice hint,
-                       struct cc_arena *arena, struct rest_reply *reply_out);
-// An error with a status of the caller's choice, for answers that no plan made. details, hint: NULL where absent.
-void rest_reply_error(int status, const char *code, const char *message, const char *details, const char *hint, struct cc_arena *arena,
+void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result *result, struct cc_arena *arena,
+                     struct rest_reply *reply_out);
+void rest_reply_write(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
                       struct rest_reply *reply_out);
-void rest_reply_refuse(const struct rest_error *error, int status, struct cc_arena *arena, struct rest_reply *reply_out);
-void rest_reply_add_header(struct rest_reply *reply, struct cc_arena *arena, const char *name, const char *value); // value is copied
+// An error of a statement of this plan: PostgreSQL's SQLSTATE and texts (NULL slices where absent).
+void rest_reply_failed(const struct rest_plan *plan, struct cc_slice code, struct cc_slice message,
+                       struct cc_slice details, struct cc_slice hint, struct cc_arena *arena,
+                       struct rest_reply *reply_out);
+// An error with a status of the caller's choice, for answers that no plan made. details, hint: NULL where absent.
+void rest_reply_error(int status, const char *code, const char *message, const char *details, const char *hint,
+                      struct cc_arena *arena, struct rest_reply *reply_out);
+void rest_reply_refuse(const struct rest_error *error, int status, struct cc_arena *arena,
+                       struct rest_reply *reply_out);
+void rest_reply_add_header(struct rest_reply *reply, struct cc_arena *arena, const char *name,
+                           const char *value); // value is copied
 
 // Affected rows of a REST_CALL: its one result row (tag 'C') has them in the first line of the body. For single and rows_max.
 uint64_t rest_call_rows(struct cc_slice body);
 
 // Outcomes that the executor makes after it has run a statement and before it lets it stand: nothing changed.
-void rest_outcome_not_single(uint64_t n_rows, struct cc_arena *arena, struct rest_outcome *outcome_out);   // statement.single
-void rest_outcome_too_many(uint64_t n_rows, struct cc_arena *arena, struct rest_outcome *outcome_out);     // statement.rows_max
+void rest_outcome_not_single(uint64_t n_rows, struct cc_arena *arena,
+                             struct rest_outcome *outcome_out); // statement.single
+void rest_outcome_too_many(uint64_t n_rows, struct cc_arena *arena,
+                           struct rest_outcome *outcome_out); // statement.rows_max
 
 #endif

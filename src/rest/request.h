@@ -16,9 +16,9 @@ struct rest_identity {
 };
 
 struct rest_options {
-    uint64_t rows_max;       // of a read and of each embedded list; 0: no limit
-    bool aggregates;         // sum(), avg(), ...: off upstream by default
-    bool roll_back_allowed;  // honour Prefer: tx=
+    uint64_t rows_max;      // of a read and of each embedded list; 0: no limit
+    bool aggregates;        // sum(), avg(), ...: off upstream by default
+    bool roll_back_allowed; // honour Prefer: tx=
 };
 
 struct rest_request {

@@ -14,7 +14,7 @@ struct rest_sql {
 
 void rest_sql_init(struct rest_sql *sql, struct cc_arena *arena);
 void rest_sql_finish(struct rest_sql *sql);
-void rest_sql_text(struct rest_sql *sql, const char *text); // constant SQL
+void rest_sql_text(struct rest_sql *sql, const char *text);      // constant SQL
 void rest_sql_slice(struct rest_sql *sql, struct cc_slice text); // SQL written before
 void rest_sql_number(struct rest_sql *sql, uint32_t number);
 void rest_sql_identifier(struct rest_sql *sql, struct cc_slice name);

@@ -69,8 +69,8 @@ struct rest_filter {
     enum rest_quantifier quantifier;
     struct cc_slice language; // of full text operators; NULL slice: none
     struct cc_slice value;
-    enum rest_is is;       // REST_IS
-    uint32_t n_items;      // REST_IN
+    enum rest_is is;  // REST_IS
+    uint32_t n_items; // REST_IN
     struct cc_slice *items;
 };
 
@@ -100,7 +100,7 @@ enum rest_join { REST_JOIN_LEFT, REST_JOIN_INNER };
 
 struct rest_select {
     enum rest_select_kind kind;
-    struct cc_slice alias; // NULL slice: none
+    struct cc_slice alias;   // NULL slice: none
     struct rest_field field; // FIELD; name NULL for count()
     struct cc_slice cast;    // NULL slice: none
     enum rest_aggregate aggregate;
@@ -167,11 +167,12 @@ struct rest_parse_error {
 
 // Parses an undecoded query string. with_arguments: pairs that are no filters are arguments (GET /rpc/f), else an error.
 // CC_MALFORMED fills error_out.
-enum cc_status rest_query_parse(struct cc_slice text, bool with_arguments, struct cc_arena *arena, struct rest_query *query_out,
-                                struct rest_parse_error *error_out) CC_CHECKED;
+enum cc_status rest_query_parse(struct cc_slice text, bool with_arguments, struct cc_arena *arena,
+                                struct rest_query *query_out, struct rest_parse_error *error_out) CC_CHECKED;
 
 // Percent-decodes ('+' is a space when plus_is_space). CC_MALFORMED: bad escape, invalid UTF-8, NUL.
-enum cc_status rest_percent_decode(struct cc_slice text, bool plus_is_space, struct cc_arena *arena, struct cc_slice *out) CC_CHECKED;
+enum cc_status rest_percent_decode(struct cc_slice text, bool plus_is_space, struct cc_arena *arena,
+                                   struct cc_slice *out) CC_CHECKED;
 // Encodes all but letters, digits and -_.~
 void rest_percent_encode(struct cc_buffer *out, struct cc_slice text);
 

@@ -20,12 +20,9 @@ struct run {
 
 // Wanted differences, and what the shell does around the planner.
 static const char *const skipped[] = {
-    "delete-or-filter",       // a table without a primary key takes inserts only
-    "auth-member-allowed",    // tokens are read by the shell
-    "auth-lowercase-bearer",
-    "err-auth-bad-signature",
-    "err-auth-expired",
-    "err-auth-malformed",
+    "delete-or-filter",    // a table without a primary key takes inserts only
+    "auth-member-allowed", // tokens are read by the shell
+    "auth-lowercase-bearer", "err-auth-bad-signature", "err-auth-expired", "err-auth-malformed",
 };
 
 static struct cc_slice field_of(const PGresult *result, int code)
@@ -43,7 +40,8 @@ static bool is_skipped(const char *name)
     return false;
 }
 
-static void answer_write(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_arena *arena, struct rest_reply *reply)
+static void answer_write(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_arena *arena,
+                         struct rest_reply *reply)
 {
     struct rest_outcome outcome;
     if (!database_keeps_contract(&plan->statement, result)) {
@@ -55,7 +53,8 @@ static void answer_write(struct run *run, const struct rest_plan *plan, PGresult
     database_must(run->connection, outcome.kind == REST_DONE && !plan->statement.roll_back ? "COMMIT" : "ROLLBACK");
 }
 
-static void answer_read(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_arena *arena, struct rest_reply *reply)
+static void answer_read(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_arena *arena,
+                        struct rest_reply *reply)
 {
     struct rest_read_result row = {
         .applied = database_value(result, 0, 0),
@@ -77,8 +76,9 @@ static void answer(struct run *run, const struct rest_plan *plan, struct cc_aren
     }
     PGresult *result = database_execute(run->connection, &plan->statement, arena);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        rest_reply_failed(plan, field_of(result, PG_DIAG_SQLSTATE), field_of(result, PG_DIAG_MESSAGE_PRIMARY), field_of(result, PG_DIAG_MESSAGE_DETAIL),
-                          field_of(result, PG_DIAG_MESSAGE_HINT), arena, reply);
+        rest_reply_failed(plan, field_of(result, PG_DIAG_SQLSTATE), field_of(result, PG_DIAG_MESSAGE_PRIMARY),
+                          field_of(result, PG_DIAG_MESSAGE_DETAIL), field_of(result, PG_DIAG_MESSAGE_HINT), arena,
+                          reply);
         database_must(run->connection, "ROLLBACK");
     } else if (plan->kind == REST_PLAN_READ) {
         answer_read(run, plan, result, arena, reply);
@@ -100,7 +100,8 @@ static void make_request(const json_t *item, struct cc_arena *arena, struct rest
         .method = cc_slice_text(json_string_value(json_object_get(item, "method"))),
         .path = mark == NULL ? cc_slice_text(path) : cc_slice_of(path, (size_t)(mark - path)),
         .query = mark == NULL ? (struct cc_slice){0} : cc_slice_text(mark + 1),
-        .body = json_is_string(body) ? cc_slice_of(json_string_value(body), json_string_length(body)) : (struct cc_slice){0},
+        .body = json_is_string(body) ? cc_slice_of(json_string_value(body), json_string_length(body))
+                                     : (struct cc_slice){0},
         .identity = {.role = cc_slice_text("h1_anon"), .anonymous = true},
         .options = {.aggregates = true, .roll_back_allowed = true},
     };
@@ -140,7 +141,8 @@ static bool check_headers(const char *name, const json_t *expected, const struct
         if (strcmp(header, "Content-Length") == 0) { // the server's
             continue;
         }
-        bool ok = json_is_null(wanted) ? got.data == NULL : got.data != NULL && cc_slice_equal_text(got, json_string_value(wanted));
+        bool ok = json_is_null(wanted) ? got.data == NULL
+                                       : got.data != NULL && cc_slice_equal_text(got, json_string_value(wanted));
         if (!ok) {
             return complain(name, header);
         }
@@ -167,7 +169,8 @@ static bool check_body(const char *name, const json_t *expected, const struct re
     const json_t *subset = json_object_get(expected, "body_subset");
     const json_t *raw = json_object_get(expected, "raw");
     const json_t *parts = json_object_get(expected, "body_contains");
-    json_t *got = json_loadb(reply->body.n == 0 ? "" : (const char *)reply->body.data, reply->body.n, JSON_DECODE_ANY, NULL);
+    json_t *got =
+        json_loadb(reply->body.n == 0 ? "" : (const char *)reply->body.data, reply->body.n, JSON_DECODE_ANY, NULL);
     bool ok = wanted == NULL || json_is_null(wanted) || json_equal(wanted, got);
     ok = ok && (subset == NULL || (json_is_object(got) && is_subset(subset, got)));
     ok = ok && (raw == NULL || cc_slice_equal_text(reply->body, json_string_value(raw)));
@@ -189,15 +192,16 @@ static bool check(const char *name, const json_t *expected, const struct rest_re
 
 static void show(const struct rest_plan *plan, const struct rest_reply *reply)
 {
-    fprintf(stderr, "  sql: %.*s\n", (int)plan->statement.sql.n, plan->statement.sql.n == 0 ? "" : (const char *)plan->statement.sql.data);
+    fprintf(stderr, "  sql: %.*s\n", (int)plan->statement.sql.n,
+            plan->statement.sql.n == 0 ? "" : (const char *)plan->statement.sql.data);
     for (uint32_t i = 0; i < plan->statement.n_parameters; i++) {
         const struct cc_slice parameter = plan->statement.parameters[i];
         fprintf(stderr, "  $%u: %.*s\n", i + 1, (int)parameter.n, parameter.n == 0 ? "" : (const char *)parameter.data);
     }
     fprintf(stderr, "  got: %d\n", reply->status);
     for (uint32_t i = 0; i < reply->n_headers; i++) {
-        fprintf(stderr, "    %.*s: %.*s\n", (int)reply->headers[i].name.n, (const char *)reply->headers[i].name.data, (int)reply->headers[i].value.n,
-                (const char *)reply->headers[i].value.data);
+        fprintf(stderr, "    %.*s: %.*s\n", (int)reply->headers[i].name.n, (const char *)reply->headers[i].name.data,
+                (int)reply->headers[i].value.n, (const char *)reply->headers[i].value.data);
     }
     fprintf(stderr, "    %.*s\n", (int)reply->body.n, reply->body.n == 0 ? "" : (const char *)reply->body.data);
 }
@@ -245,7 +249,8 @@ int main(int argc, char **argv)
         bool named = argc > 2 && strcmp(argv[2], json_string_value(json_object_get(item, "name"))) == 0;
         run_case(&run, item, named);
     }
-    printf("%u passed, %u failed, %u skipped of %zu\n", run.n_passed, run.n_failed, run.n_skipped, json_array_size(cases));
+    printf("%u passed, %u failed, %u skipped of %zu\n", run.n_passed, run.n_failed, run.n_skipped,
+           json_array_size(cases));
 
     bool ok = json_array_size(cases) > 0 && run.n_failed == 0;
     json_decref(cases);

@@ -50,7 +50,8 @@ struct rest_catalog *database_catalog(PGconn *connection, const char *schemas)
     PGresult *result = PQexecParams(connection, rest_catalog_sql, 1, NULL, &schemas, NULL, NULL, 0);
     struct rest_catalog *catalog = NULL;
     char error[REST_CATALOG_ERROR_BYTES] = "";
-    if (PQresultStatus(result) != PGRES_TUPLES_OK || rest_catalog_create(database_value(result, 0, 0), &catalog, error) != CC_OK) {
+    if (PQresultStatus(result) != PGRES_TUPLES_OK ||
+        rest_catalog_create(database_value(result, 0, 0), &catalog, error) != CC_OK) {
         fprintf(stderr, "catalog: %s%s\n", PQerrorMessage(connection), error);
         exit(1);
     }
@@ -64,8 +65,9 @@ PGresult *database_execute(PGconn *connection, const struct rest_statement *stat
 {
     database_must(connection, statement->kind == REST_READ ? "BEGIN READ ONLY" : "BEGIN");
     for (uint32_t i = 0; i < statement->n_settings; i++) {
-        const char *setting[2] = {cc_arena_text_n(arena, statement->settings[i].name.data, statement->settings[i].name.n),
-                                  cc_arena_text_n(arena, statement->settings[i].value.data, statement->settings[i].value.n)};
+        const char *setting[2] = {
+            cc_arena_text_n(arena, statement->settings[i].name.data, statement->settings[i].name.n),
+            cc_arena_text_n(arena, statement->settings[i].value.data, statement->settings[i].value.n)};
         PGresult *set = PQexecParams(connection, "SELECT set_config($1, $2, true)", 2, NULL, setting, NULL, NULL, 0);
         if (PQresultStatus(set) != PGRES_TUPLES_OK) {
             return set;
@@ -87,7 +89,8 @@ PGresult *database_execute(PGconn *connection, const struct rest_statement *stat
 
 // ---- the executor's part of a write
 
-static struct cc_slice join_bodies(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena)
+static struct cc_slice join_bodies(const struct rest_statement *statement, const PGresult *result,
+                                   struct cc_arena *arena)
 {
     struct cc_buffer out = {0};
     int column = PQnfields(result) - 1;
@@ -101,7 +104,8 @@ static struct cc_slice join_bodies(const struct rest_statement *statement, const
         }
     }
     cc_buffer_append_text(&out, statement->body_is_array ? "]" : "");
-    struct cc_slice body = out.n == 0 ? (struct cc_slice){0} : cc_slice_of(cc_arena_text_n(arena, out.data, out.n), out.n);
+    struct cc_slice body =
+        out.n == 0 ? (struct cc_slice){0} : cc_slice_of(cc_arena_text_n(arena, out.data, out.n), out.n);
     cc_buffer_finish(&out);
     return body;
 }
@@ -112,14 +116,16 @@ bool database_keeps_contract(const struct rest_statement *statement, const PGres
     return PQnfields(result) == (int)n_images + 2;
 }
 
-void database_outcome(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena, struct rest_outcome *out)
+void database_outcome(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena,
+                      struct rest_outcome *out)
 {
     uint64_t n_inserted = 0;
     uint64_t n_rows = (uint64_t)PQntuples(result);
     for (int i = 0; i < PQntuples(result); i++) {
         n_inserted += strcmp(PQgetvalue(result, i, 0), "I") == 0;
     }
-    *out = (struct rest_outcome){.kind = REST_DONE, .n_inserted = n_inserted, .body = join_bodies(statement, result, arena)};
+    *out = (struct rest_outcome){
+        .kind = REST_DONE, .n_inserted = n_inserted, .body = join_bodies(statement, result, arena)};
     out->n_rows = statement->kind == REST_CALL ? rest_call_rows(out->body) : n_rows;
     if (statement->single && out->n_rows != 1) {
         rest_outcome_not_single(out->n_rows, arena, out);
@@ -132,8 +138,10 @@ void database_load(PGconn *connection, const char *directory, const char *name)
 {
     char *schema = database_read_file(directory, name);
     database_must(connection, schema);
-    database_must(connection, "CREATE SCHEMA caucus; CREATE TABLE caucus.applied (applied bigint); INSERT INTO caucus.applied VALUES (7);"
-                     "CREATE TABLE caucus.migrations (name text); GRANT USAGE ON SCHEMA caucus TO PUBLIC; GRANT SELECT ON caucus.applied TO PUBLIC");
+    database_must(
+        connection,
+        "CREATE SCHEMA caucus; CREATE TABLE caucus.applied (applied bigint); INSERT INTO caucus.applied VALUES (7);"
+        "CREATE TABLE caucus.migrations (name text); GRANT USAGE ON SCHEMA caucus TO PUBLIC; GRANT SELECT ON "
+        "caucus.applied TO PUBLIC");
     free(schema);
 }
-

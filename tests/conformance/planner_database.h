@@ -17,6 +17,7 @@ struct cc_slice database_value(const PGresult *result, int row, int column); // 
 PGresult *database_execute(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena);
 // The rows have the columns that statement.h promises.
 bool database_keeps_contract(const struct rest_statement *statement, const PGresult *result);
-void database_outcome(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena, struct rest_outcome *out);
+void database_outcome(const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena,
+                      struct rest_outcome *out);
 
 #endif

@@ -16,69 +16,86 @@ struct write {
     enum rest_statement_kind kind;
     bool captured, weak, with_old;
     int n_inserted, n_updated, n_deleted;
-    const char *reply; // whole body; NULL: not checked
+    const char *reply;  // whole body; NULL: not checked
     const char *stamps; // SQL condition on the table's rows that must hold afterwards; NULL: none
 };
 
 #define MERGE "resolution=merge-duplicates"
-#define ROWS "return=representation"
+#define ROWS  "return=representation"
 
 static const struct write writes[] = {
-    {"insert tells all columns, generated ones too", "POST", "/plain", "select=id", ROWS, "{\"id\":10,\"name\":\"x\"}", "plain", REST_INSERT,
-     .n_inserted = 1, .reply = "[{\"id\":10}]"},
-    {"bulk insert", "POST", "/plain", "", "", "[{\"id\":11,\"n\":2},{\"id\":12,\"n\":\"3.5\"}]", "plain", REST_INSERT, .n_inserted = 2},
-    {"bulk insert of defaults where keys are missing", "POST", "/plain", "columns=id,name,n&select=id,n", "missing=default," ROWS,
-     "[{\"id\":13,\"n\":2},{\"id\":14}]", "plain", REST_INSERT, .n_inserted = 2, .reply = "[{\"id\":13,\"n\":2.00}, \n {\"id\":14,\"n\":1.50}]"},
-    {"missing keys of one row are NULL or the default", "POST", "/plain", "columns=id,n&select=n", "missing=default," ROWS, "[{\"id\":15}]", "plain",
-     REST_INSERT, .n_inserted = 1, .reply = "[{\"n\":1.50}]"},
+    {"insert tells all columns, generated ones too", "POST", "/plain", "select=id", ROWS, "{\"id\":10,\"name\":\"x\"}",
+     "plain", REST_INSERT, .n_inserted = 1, .reply = "[{\"id\":10}]"},
+    {"bulk insert", "POST", "/plain", "", "", "[{\"id\":11,\"n\":2},{\"id\":12,\"n\":\"3.5\"}]", "plain", REST_INSERT,
+     .n_inserted = 2},
+    {"bulk insert of defaults where keys are missing", "POST", "/plain", "columns=id,name,n&select=id,n",
+     "missing=default," ROWS, "[{\"id\":13,\"n\":2},{\"id\":14}]", "plain", REST_INSERT, .n_inserted = 2,
+     .reply = "[{\"id\":13,\"n\":2.00}, \n {\"id\":14,\"n\":1.50}]"},
+    {"missing keys of one row are NULL or the default", "POST", "/plain", "columns=id,n&select=n",
+     "missing=default," ROWS, "[{\"id\":15}]", "plain", REST_INSERT, .n_inserted = 1, .reply = "[{\"n\":1.50}]"},
     {"defaults only", "POST", "/pair", "select=a", ROWS, "{\"a\":9,\"b\":\"z\"}", "pair", REST_INSERT, .n_inserted = 1},
-    {"update of plain columns", "PATCH", "/plain", "id=eq.1", "", "{\"name\":\"uno\",\"n\":7}", "plain", REST_UPDATE, .n_updated = 1},
-    {"update that sets what was there is told", "PATCH", "/plain", "id=eq.1", "", "{\"name\":\"uno\"}", "plain", REST_UPDATE, .n_updated = 1},
-    {"update of the key tells the old key", "PATCH", "/plain", "id=eq.2", "", "{\"id\":22}", "plain", REST_UPDATE, .with_old = true, .n_updated = 1},
-    {"update of part of a composite key", "PATCH", "/pair", "a=eq.1&select=a,b,note&order=b.desc", ROWS, "{\"a\":7,\"note\":\"moved\"}", "pair",
-     REST_UPDATE, .with_old = true, .n_updated = 2, .reply = "[{\"a\":7,\"b\":\"y\",\"note\":\"moved\"}, \n {\"a\":7,\"b\":\"x\",\"note\":\"moved\"}]"},
-    {"update of nothing", "PATCH", "/plain", "id=eq.999", ROWS, "{\"name\":\"x\"}", "plain", REST_UPDATE, .reply = "[]"},
-    {"upsert inserts and updates", "POST", "/plain", "select=id", MERGE "," ROWS, "[{\"id\":1,\"name\":\"eins\"},{\"id\":30,\"name\":\"dreissig\"}]",
-     "plain", REST_UPSERT, .n_inserted = 1, .n_updated = 1, .reply = "[{\"id\":1}, \n {\"id\":30}]"},
-    {"upsert of the key alone", "POST", "/plain", "select=id", MERGE "," ROWS, "{\"id\":1}", "plain", REST_UPSERT, .n_updated = 1,
-     .reply = "[{\"id\":1}]"},
-    {"upsert by another unique column can change the key", "POST", "/coded", "on_conflict=code&select=id,code", MERGE "," ROWS,
-     "[{\"id\":101,\"code\":\"A\"},{\"id\":102,\"code\":\"C\"}]", "coded", REST_UPSERT, .with_old = true, .n_inserted = 1, .n_updated = 1,
+    {"update of plain columns", "PATCH", "/plain", "id=eq.1", "", "{\"name\":\"uno\",\"n\":7}", "plain", REST_UPDATE,
+     .n_updated = 1},
+    {"update that sets what was there is told", "PATCH", "/plain", "id=eq.1", "", "{\"name\":\"uno\"}", "plain",
+     REST_UPDATE, .n_updated = 1},
+    {"update of the key tells the old key", "PATCH", "/plain", "id=eq.2", "", "{\"id\":22}", "plain", REST_UPDATE,
+     .with_old = true, .n_updated = 1},
+    {"update of part of a composite key", "PATCH", "/pair", "a=eq.1&select=a,b,note&order=b.desc", ROWS,
+     "{\"a\":7,\"note\":\"moved\"}", "pair", REST_UPDATE, .with_old = true, .n_updated = 2,
+     .reply = "[{\"a\":7,\"b\":\"y\",\"note\":\"moved\"}, \n {\"a\":7,\"b\":\"x\",\"note\":\"moved\"}]"},
+    {"update of nothing", "PATCH", "/plain", "id=eq.999", ROWS, "{\"name\":\"x\"}", "plain", REST_UPDATE,
+     .reply = "[]"},
+    {"upsert inserts and updates", "POST", "/plain", "select=id", MERGE "," ROWS,
+     "[{\"id\":1,\"name\":\"eins\"},{\"id\":30,\"name\":\"dreissig\"}]", "plain", REST_UPSERT, .n_inserted = 1,
+     .n_updated = 1, .reply = "[{\"id\":1}, \n {\"id\":30}]"},
+    {"upsert of the key alone", "POST", "/plain", "select=id", MERGE "," ROWS, "{\"id\":1}", "plain", REST_UPSERT,
+     .n_updated = 1, .reply = "[{\"id\":1}]"},
+    {"upsert by another unique column can change the key", "POST", "/coded", "on_conflict=code&select=id,code",
+     MERGE "," ROWS, "[{\"id\":101,\"code\":\"A\"},{\"id\":102,\"code\":\"C\"}]", "coded", REST_UPSERT,
+     .with_old = true, .n_inserted = 1, .n_updated = 1,
      .reply = "[{\"id\":101,\"code\":\"A\"}, \n {\"id\":102,\"code\":\"C\"}]"},
-    {"ignored duplicates are not told", "POST", "/plain", "select=id", "resolution=ignore-duplicates," ROWS, "[{\"id\":1},{\"id\":31}]", "plain",
-     REST_INSERT, .n_inserted = 1, .reply = "[{\"id\":31}]"},
+    {"ignored duplicates are not told", "POST", "/plain", "select=id", "resolution=ignore-duplicates," ROWS,
+     "[{\"id\":1},{\"id\":31}]", "plain", REST_INSERT, .n_inserted = 1, .reply = "[{\"id\":31}]"},
     {"put", "PUT", "/plain", "id=eq.40", "", "{\"id\":40,\"name\":\"forty\"}", "plain", REST_UPSERT, .n_inserted = 1},
     {"delete tells keys", "DELETE", "/plain", "id=gte.11&id=lte.13", "", NULL, "plain", REST_DELETE, .n_deleted = 3},
-    {"delete shows what was", "DELETE", "/plain", "id=eq.14&select=id,n", ROWS, NULL, "plain", REST_DELETE, .n_deleted = 1,
-     .reply = "[{\"id\":14,\"n\":1.50}]"},
-    {"a cascade is captured", "DELETE", "/parent", "id=eq.1", "", NULL, "parent", REST_DELETE, .captured = true, .n_deleted = 1},
-    {"a referenced key's update is captured", "PATCH", "/parent", "id=eq.2", "", "{\"id\":3}", "parent", REST_UPDATE, .captured = true, .n_updated = 1},
-    {"another column's is not", "PATCH", "/parent", "id=eq.3", "", "{\"name\":\"pp\"}", "parent", REST_UPDATE, .n_updated = 1},
-    {"a trigger on update captures updates", "PATCH", "/touched", "id=eq.1", "", "{\"name\":\"b\"}", "touched", REST_UPDATE, .captured = true,
+    {"delete shows what was", "DELETE", "/plain", "id=eq.14&select=id,n", ROWS, NULL, "plain", REST_DELETE,
+     .n_deleted = 1, .reply = "[{\"id\":14,\"n\":1.50}]"},
+    {"a cascade is captured", "DELETE", "/parent", "id=eq.1", "", NULL, "parent", REST_DELETE, .captured = true,
+     .n_deleted = 1},
+    {"a referenced key's update is captured", "PATCH", "/parent", "id=eq.2", "", "{\"id\":3}", "parent", REST_UPDATE,
+     .captured = true, .n_updated = 1},
+    {"another column's is not", "PATCH", "/parent", "id=eq.3", "", "{\"name\":\"pp\"}", "parent", REST_UPDATE,
      .n_updated = 1},
-    {"and no inserts", "POST", "/touched", "", "", "{\"id\":2,\"name\":\"b\"}", "touched", REST_INSERT, .n_inserted = 1},
-    {"names that need quotes", "PATCH", "/Odd%20%22Names%22", "%22the,%20id%22=eq.1", ROWS, "{\"se\\\"lect\":\"w\"}", "Odd \"Names\"", REST_UPDATE,
-     .n_updated = 1, .reply = "[{\"the, id\":1,\"se\\\"lect\":\"w\"}]"},
-    {"a table without a key takes inserts", "POST", "/keyless", "", "", "[{\"v\":\"a\"},{\"v\":\"b\"}]", "keyless", REST_INSERT, .n_inserted = 2},
-    {"weak insert", "POST", "/presence", "select=status,mood", ROWS, "{\"status\":\"in\",\"tags\":[\"a b\",\"c\"]}", "presence", REST_INSERT,
-     .weak = true, .n_inserted = 1, .reply = "[{\"status\":\"in\",\"mood\":\"calm\"}]", .stamps = "_caucus = '{\"\": \"stamp\"}' OR mood IS DISTINCT FROM 'calm'"},
-    {"weak bulk insert", "POST", "/weak_pair", "", "", "[{\"a\":\"k\",\"b\":2,\"v\":null},{\"a\":\"k\",\"b\":3,\"v\":[1]}]", "weak_pair", REST_INSERT,
-     .weak = true, .n_inserted = 2, .stamps = "_caucus = '{\"\": \"stamp\"}' OR b = 1"},
-    {"weak update tells both images", "PATCH", "/presence", "id=eq.00000000-0000-0000-0000-000000000001", "", "{\"status\":\"away\",\"mood\":null}",
-     "presence", REST_UPDATE, .weak = true, .with_old = true, .n_updated = 1,
+    {"a trigger on update captures updates", "PATCH", "/touched", "id=eq.1", "", "{\"name\":\"b\"}", "touched",
+     REST_UPDATE, .captured = true, .n_updated = 1},
+    {"and no inserts", "POST", "/touched", "", "", "{\"id\":2,\"name\":\"b\"}", "touched", REST_INSERT,
+     .n_inserted = 1},
+    {"names that need quotes", "PATCH", "/Odd%20%22Names%22", "%22the,%20id%22=eq.1", ROWS, "{\"se\\\"lect\":\"w\"}",
+     "Odd \"Names\"", REST_UPDATE, .n_updated = 1, .reply = "[{\"the, id\":1,\"se\\\"lect\":\"w\"}]"},
+    {"a table without a key takes inserts", "POST", "/keyless", "", "", "[{\"v\":\"a\"},{\"v\":\"b\"}]", "keyless",
+     REST_INSERT, .n_inserted = 2},
+    {"weak insert", "POST", "/presence", "select=status,mood", ROWS, "{\"status\":\"in\",\"tags\":[\"a b\",\"c\"]}",
+     "presence", REST_INSERT, .weak = true, .n_inserted = 1, .reply = "[{\"status\":\"in\",\"mood\":\"calm\"}]",
+     .stamps = "_caucus = '{\"\": \"stamp\"}' OR mood IS DISTINCT FROM 'calm'"},
+    {"weak bulk insert", "POST", "/weak_pair", "", "",
+     "[{\"a\":\"k\",\"b\":2,\"v\":null},{\"a\":\"k\",\"b\":3,\"v\":[1]}]", "weak_pair", REST_INSERT, .weak = true,
+     .n_inserted = 2, .stamps = "_caucus = '{\"\": \"stamp\"}' OR b = 1"},
+    {"weak update tells both images", "PATCH", "/presence", "id=eq.00000000-0000-0000-0000-000000000001", "",
+     "{\"status\":\"away\",\"mood\":null}", "presence", REST_UPDATE, .weak = true, .with_old = true, .n_updated = 1,
      .stamps = "_caucus = '{\"\": \"s0\", \"mood\": \"stamp\", \"status\": \"stamp\"}' OR status <> 'away'"},
-    {"weak update of a row without stamps", "PATCH", "/presence", "status=eq.out&select=*", ROWS, "{\"mood\":\"low\"}", "presence", REST_UPDATE,
-     .weak = true, .with_old = true, .n_updated = 1,
+    {"weak update of a row without stamps", "PATCH", "/presence", "status=eq.out&select=*", ROWS, "{\"mood\":\"low\"}",
+     "presence", REST_UPDATE, .weak = true, .with_old = true, .n_updated = 1,
      .reply = "[{\"id\":\"00000000-0000-0000-0000-000000000002\",\"status\":\"out\",\"mood\":\"low\",\"tags\":null}]",
      .stamps = "_caucus = '{\"mood\": \"stamp\"}' OR status <> 'out'"},
     {"weak upsert inserts and merges, in order", "POST", "/weak_pair", "select=b", MERGE "," ROWS,
-     "[{\"a\":\"k\",\"b\":9,\"v\":{}},{\"a\":\"k\",\"b\":1,\"v\":{\"y\":2}}]", "weak_pair", REST_UPSERT, .weak = true, .with_old = true, .n_inserted = 1,
-     .n_updated = 1, .reply = "[{\"b\":9}, \n {\"b\":1}]",
+     "[{\"a\":\"k\",\"b\":9,\"v\":{}},{\"a\":\"k\",\"b\":1,\"v\":{\"y\":2}}]", "weak_pair", REST_UPSERT, .weak = true,
+     .with_old = true, .n_inserted = 1, .n_updated = 1, .reply = "[{\"b\":9}, \n {\"b\":1}]",
      .stamps = "_caucus = '{\"\": \"s0\", \"+\": \"stamp\", \"v\": \"stamp\"}' OR b <> 1"},
-    {"weak upsert of the key alone", "POST", "/weak_pair", "", MERGE, "{\"a\":\"k\",\"b\":2}", "weak_pair", REST_UPSERT, .weak = true, .with_old = true,
-     .n_updated = 1, .stamps = "_caucus = '{\"\": \"stamp\", \"+\": \"stamp\"}' OR b <> 2"},
-    {"weak delete tells what was", "DELETE", "/presence", "status=eq.out&select=mood", ROWS, NULL, "presence", REST_DELETE, .weak = true,
-     .with_old = true, .n_deleted = 1, .reply = "[{\"mood\":\"low\"}]"},
+    {"weak upsert of the key alone", "POST", "/weak_pair", "", MERGE, "{\"a\":\"k\",\"b\":2}", "weak_pair", REST_UPSERT,
+     .weak = true, .with_old = true, .n_updated = 1,
+     .stamps = "_caucus = '{\"\": \"stamp\", \"+\": \"stamp\"}' OR b <> 2"},
+    {"weak delete tells what was", "DELETE", "/presence", "status=eq.out&select=mood", ROWS, NULL, "presence",
+     REST_DELETE, .weak = true, .with_old = true, .n_deleted = 1, .reply = "[{\"mood\":\"low\"}]"},
 };
 
 struct run {
@@ -123,14 +140,15 @@ static uint32_t position_of(const struct rest_table *table, const struct rest_sh
 }
 
 // Row of `rows` whose key (all columns, when there is none) is the image's, or -1. The image starts at `column` of the result.
-static int find_row(const struct rest_table *table, const struct rest_shape *shape, const PGresult *rows, const PGresult *result, int row, int column)
+static int find_row(const struct rest_table *table, const struct rest_shape *shape, const PGresult *rows,
+                    const PGresult *result, int row, int column)
 {
     for (int i = 0; i < PQntuples(rows); i++) {
         bool same = true;
         for (uint32_t k = 0; k < shape->n_columns && same; k++) {
             bool compared = (shape->columns[k].flags & REST_COLUMN_KEY) != 0 || table->n_key == 0;
-            same = !compared
-                || same_value(database_value(rows, i, (int)position_of(table, shape, k)), database_value(result, row, column + (int)k));
+            same = !compared || same_value(database_value(rows, i, (int)position_of(table, shape, k)),
+                                           database_value(result, row, column + (int)k));
         }
         if (same) {
             return i;
@@ -139,11 +157,12 @@ static int find_row(const struct rest_table *table, const struct rest_shape *sha
     return -1;
 }
 
-static bool same_image(const struct rest_table *table, const struct rest_shape *shape, const PGresult *rows, int at, const PGresult *result, int row,
-                       int column)
+static bool same_image(const struct rest_table *table, const struct rest_shape *shape, const PGresult *rows, int at,
+                       const PGresult *result, int row, int column)
 {
     for (uint32_t k = 0; k < shape->n_columns; k++) {
-        if (!same_value(database_value(rows, at, (int)position_of(table, shape, k)), database_value(result, row, column + (int)k))) {
+        if (!same_value(database_value(rows, at, (int)position_of(table, shape, k)),
+                        database_value(result, row, column + (int)k))) {
             return false;
         }
     }
@@ -155,7 +174,8 @@ struct tables {
     PGresult *before, *after;
 };
 
-static void check_row(struct run *run, const struct tables *tables, const struct rest_shape *shape, const PGresult *result, int row, char tag)
+static void check_row(struct run *run, const struct tables *tables, const struct rest_shape *shape,
+                      const PGresult *result, int row, char tag)
 {
     int n = (int)shape->n_columns;
     int old_column = shape->with_old && tag != 'I' ? 1 + n : 1;
@@ -172,12 +192,14 @@ static void check_row(struct run *run, const struct tables *tables, const struct
     }
     if (tag != 'I' && before < 0) {
         complain(run, "the row was not there before");
-    } else if (tag != 'I' && shape->with_old && !same_image(tables->table, shape, tables->before, before, result, row, old_column)) {
+    } else if (tag != 'I' && shape->with_old &&
+               !same_image(tables->table, shape, tables->before, before, result, row, old_column)) {
         complain(run, "the old image is not what was");
     }
 }
 
-static void check_rows(struct run *run, const struct tables *tables, const struct rest_statement *statement, const PGresult *result)
+static void check_rows(struct run *run, const struct tables *tables, const struct rest_statement *statement,
+                       const PGresult *result)
 {
     int n[3] = {0};
     static const char tags[] = "IUD";

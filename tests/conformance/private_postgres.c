@@ -121,9 +121,12 @@ bool private_postgres_start(struct private_postgres *postgres)
     snprintf(initdb, sizeof(initdb), "%s/initdb", binaries);
     snprintf(server, sizeof(server), "%s/postgres", binaries);
     snprintf(data, sizeof(data), "%s/data", postgres->directory);
-    snprintf(postgres->conninfo, sizeof(postgres->conninfo), "host=%s user=postgres dbname=postgres", postgres->directory);
-    const char *const make[] = {initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", NULL};
-    const char *const serve[] = {server, "-D", data, "-k", postgres->directory, "-c", "listen_addresses=", "-c", "fsync=off", NULL};
+    snprintf(postgres->conninfo, sizeof(postgres->conninfo), "host=%s user=postgres dbname=postgres",
+             postgres->directory);
+    const char *const make[] = {initdb,  "-D", data,   "-U",         "postgres",  "-A",
+                                "trust", "-E", "UTF8", "--locale=C", "--no-sync", NULL};
+    const char *const serve[] = {
+        server, "-D", data, "-k", postgres->directory, "-c", "listen_addresses=", "-c", "fsync=off", NULL};
     if (!run(postgres->directory, make)) {
         fprintf(stderr, "initdb failed, see %s/log\n", postgres->directory);
         return false;

@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     cc_arena_init(&arena);
     enum cc_status status = rest_json_scan(cc_slice_of(data, n), &arena, &json, &reason);
     json_t *other = json_loadb(n == 0 ? "" : (const char *)data, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
-    bool overflow = other == NULL && json_error_code(&error) == json_error_numeric_overflow; // ours keeps numbers as text
+    bool overflow =
+        other == NULL && json_error_code(&error) == json_error_numeric_overflow; // ours keeps numbers as text
     if (status == CC_OK && other == NULL && !overflow) {
         abort();
     }

@@ -62,7 +62,8 @@ static void plan_request(const struct rest_catalog *catalog, struct cc_slice tex
 {
     struct rest_plan plan;
     struct rest_header headers[2] = {{.name = cc_slice_text("Prefer")}, {.name = cc_slice_text("Accept")}};
-    struct rest_request request = {.n_headers = 2, .headers = headers, .options = {.aggregates = true, .roll_back_allowed = true}};
+    struct rest_request request = {
+        .n_headers = 2, .headers = headers, .options = {.aggregates = true, .roll_back_allowed = true}};
     request.method = take_line(&text);
     request.path = take_line(&text);
     request.query = take_line(&text);

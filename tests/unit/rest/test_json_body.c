@@ -47,8 +47,22 @@ static void refuses(const char *text)
 static void valid_texts_are_accepted(void **state)
 {
     (void)state;
-    const char *texts[] = {"{}", "[]", " [ ] ", "0", "-0", "-0.1e+5", "1E9", "\"\"", "\"\\u00e9\\ud83d\\ude00\\/\\b\"", "null", "true", "false",
-                           "{\"a\":{\"a\":1},\"b\":[{\"a\":2},{\"a\":3}]}", "[1,[2,[3]],{}]", "\t\r\n 1 \n", "\"\xf0\x9f\x98\x80\"",
+    const char *texts[] = {"{}",
+                           "[]",
+                           " [ ] ",
+                           "0",
+                           "-0",
+                           "-0.1e+5",
+                           "1E9",
+                           "\"\"",
+                           "\"\\u00e9\\ud83d\\ude00\\/\\b\"",
+                           "null",
+                           "true",
+                           "false",
+                           "{\"a\":{\"a\":1},\"b\":[{\"a\":2},{\"a\":3}]}",
+                           "[1,[2,[3]],{}]",
+                           "\t\r\n 1 \n",
+                           "\"\xf0\x9f\x98\x80\"",
                            "123456789012345678901234567890.5"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         accepts(texts[i]);
@@ -58,10 +72,53 @@ static void valid_texts_are_accepted(void **state)
 static void malformed_texts_are_refused(void **state)
 {
     (void)state;
-    const char *texts[] = {"", " ", "{", "[", "[1", "[1,", "[1,]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}", "{1:1}", "[,1]", "[1 2]",
-                           "01", "1.", ".5", "+1", "-", "1e", "1e+", "0x10", "NaN", "Infinity", "nul", "truex", "tru", "\"", "\"\\", "\"\\x\"",
-                           "\"\\u12\"", "\"\\u12g4\"", "\"\t\"", "\"\n\"", "1 2", "{} {}", "[}", "{]", "]", "}", ",", ":", "\xef\xbb\xbf{}", "[1]x",
-                           "// c\n1", "[1/**/]"};
+    const char *texts[] = {"",
+                           " ",
+                           "{",
+                           "[",
+                           "[1",
+                           "[1,",
+                           "[1,]",
+                           "{\"a\"}",
+                           "{\"a\":}",
+                           "{\"a\":1,}",
+                           "{a:1}",
+                           "{'a':1}",
+                           "{1:1}",
+                           "[,1]",
+                           "[1 2]",
+                           "01",
+                           "1.",
+                           ".5",
+                           "+1",
+                           "-",
+                           "1e",
+                           "1e+",
+                           "0x10",
+                           "NaN",
+                           "Infinity",
+                           "nul",
+                           "truex",
+                           "tru",
+                           "\"",
+                           "\"\\",
+                           "\"\\x\"",
+                           "\"\\u12\"",
+                           "\"\\u12g4\"",
+                           "\"\t\"",
+                           "\"\n\"",
+                           "1 2",
+                           "{} {}",
+                           "[}",
+                           "{]",
+                           "]",
+                           "}",
+                           ",",
+                           ":",
+                           "\xef\xbb\xbf{}",
+                           "[1]x",
+                           "// c\n1",
+                           "[1/**/]"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         refuses(texts[i]);
     }

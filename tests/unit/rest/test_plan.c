@@ -85,8 +85,9 @@ static void assert_missing(const struct rest_plan *plan, int status, const char 
 static void no_value_of_a_request_becomes_sql(void **state)
 {
     struct planned *planned = *state;
-    const char *query = "select=id,meta->>\"x')%3B DROP TABLE shops\"&name=eq.x')%3B DROP&shop_id=in.(1,\"x')%3B DROP\")"
-                        "&or=(name.like.\"x')%3B DROP\",name.fts(x').DROP)&order=meta->\"x')%3B DROP\"";
+    const char *query =
+        "select=id,meta->>\"x')%3B DROP TABLE shops\"&name=eq.x')%3B DROP&shop_id=in.(1,\"x')%3B DROP\")"
+        "&or=(name.like.\"x')%3B DROP\",name.fts(x').DROP)&order=meta->\"x')%3B DROP\"";
     const struct rest_plan *plan = ask(planned, (struct asked){.path = "/mechanics", .query = query});
     assert_int_equal(plan->kind, REST_PLAN_READ);
     // The output name of a path is the client's own: quoted, and the only text of the request in the statement.
@@ -98,7 +99,8 @@ static void no_value_of_a_request_becomes_sql(void **state)
 static void a_quote_in_an_output_name_is_doubled(void **state)
 {
     struct planned *planned = *state;
-    const struct rest_plan *plan = ask(planned, (struct asked){.path = "/shops", .query = "select=\"a\\\" FROM x%3B --\":id"});
+    const struct rest_plan *plan =
+        ask(planned, (struct asked){.path = "/shops", .query = "select=\"a\\\" FROM x%3B --\":id"});
     assert_int_equal(plan->kind, REST_PLAN_READ);
     assert_true(contains(plan->statement.sql, " AS \"a\"\" FROM x; --\""));
 }
@@ -106,7 +108,8 @@ static void a_quote_in_an_output_name_is_doubled(void **state)
 static void sql_text_depends_on_the_shape_only(void **state)
 {
     struct planned *planned = *state;
-    const struct rest_plan *plan = ask(planned, (struct asked){.path = "/shops", .query = "id=in.(1,2)&limit=5&name=eq.a"});
+    const struct rest_plan *plan =
+        ask(planned, (struct asked){.path = "/shops", .query = "id=in.(1,2)&limit=5&name=eq.a"});
     struct cc_slice first = plan->statement.sql;
     plan = ask(planned, (struct asked){.path = "/shops", .query = "id=in.(7,8,9,10)&limit=50&name=eq.bcd"});
     assert_true(cc_slice_equal(first, plan->statement.sql));
@@ -126,7 +129,8 @@ static void unknown_names_ask_for_a_fresh_catalog(void **state)
     assert_missing(ask(planned, (struct asked){.path = "/shops", .query = "order=zz"}), 400, "42703");
     assert_missing(ask(planned, (struct asked){.path = "/shops", .query = "select=nope(id)"}), 400, "PGRST200");
     assert_missing(ask(planned, (struct asked){"POST", "/shops", "", NULL, NULL, "{\"zz\":1}"}), 400, "PGRST204");
-    assert_missing(ask(planned, (struct asked){"POST", "/shops", "columns=zz", NULL, NULL, "{\"id\":1}"}), 400, "PGRST204");
+    assert_missing(ask(planned, (struct asked){"POST", "/shops", "columns=zz", NULL, NULL, "{\"id\":1}"}), 400,
+                   "PGRST204");
     assert_missing(ask(planned, (struct asked){"POST", "/rpc/add", "", NULL, NULL, "{\"c\":1}"}), 404, "PGRST202");
 }
 
@@ -143,9 +147,12 @@ static void malformed_requests_are_refused(void **state)
     assert_refused(ask(planned, (struct asked){.path = "/shops", .query = "select=id.sum()"}), 400, "PGRST123");
     assert_refused(ask(planned, (struct asked){.path = "/shops", .prefer = "handling=strict, x=1"}), 400, "PGRST122");
     assert_refused(ask(planned, (struct asked){.path = "/shops", .query = "select=id,transfers(id)"}), 300, "PGRST201");
-    assert_refused(ask(planned, (struct asked){.path = "/shops", .query = "select=mechanics(id)&order=mechanics(id)"}), 400, "PGRST118");
-    assert_refused(ask(planned, (struct asked){.path = "/shops", .query = "select=mechanics(id)&mechanics=eq.1"}), 400, "PGRST120");
-    const char *bodies[] = {"", "{", "1", "[1]", "{\"id\":1,\"id\":2}", "[{\"id\":1},{\"name\":\"a\"}]", "{\"id\":\"\\u0000\"}"};
+    assert_refused(ask(planned, (struct asked){.path = "/shops", .query = "select=mechanics(id)&order=mechanics(id)"}),
+                   400, "PGRST118");
+    assert_refused(ask(planned, (struct asked){.path = "/shops", .query = "select=mechanics(id)&mechanics=eq.1"}), 400,
+                   "PGRST120");
+    const char *bodies[] = {
+        "", "{", "1", "[1]", "{\"id\":1,\"id\":2}", "[{\"id\":1},{\"name\":\"a\"}]", "{\"id\":\"\\u0000\"}"};
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
         assert_refused(ask(planned, (struct asked){"POST", "/shops", "", NULL, NULL, bodies[i]}), 400, "PGRST102");
     }
@@ -156,25 +163,31 @@ static void writes_of_whole_tables_are_refused(void **state)
     struct planned *planned = *state;
     assert_refused(ask(planned, (struct asked){.method = "DELETE", .path = "/shops"}), 400, "21000");
     assert_refused(ask(planned, (struct asked){"PATCH", "/shops", "", NULL, NULL, "{\"name\":\"a\"}"}), 400, "21000");
-    const struct rest_plan *plan = ask(planned, (struct asked){.method = "DELETE", .path = "/shops", .prefer = "handling=strict, max-affected=3"});
+    const struct rest_plan *plan =
+        ask(planned, (struct asked){.method = "DELETE", .path = "/shops", .prefer = "handling=strict, max-affected=3"});
     assert_int_equal(plan->kind, REST_PLAN_WRITE);
     assert_int_equal(plan->statement.rows_max, 3);
-    plan = ask(planned, (struct asked){.method = "DELETE", .path = "/shops", .query = "id=eq.1", .prefer = "max-affected=3"});
+    plan = ask(planned,
+               (struct asked){.method = "DELETE", .path = "/shops", .query = "id=eq.1", .prefer = "max-affected=3"});
     assert_true(plan->statement.rows_max == UINT64_MAX);
 }
 
 static void rows_without_a_key_cannot_be_changed(void **state)
 {
     struct planned *planned = *state;
-    assert_refused(ask(planned, (struct asked){.method = "DELETE", .path = "/keyless", .query = "v=eq.1"}), 400, "55000");
-    assert_refused(ask(planned, (struct asked){"PATCH", "/keyless", "v=eq.1", NULL, NULL, "{\"v\":\"a\"}"}), 400, "55000");
-    assert_int_equal(ask(planned, (struct asked){"POST", "/keyless", "", NULL, NULL, "{\"v\":\"a\"}"})->kind, REST_PLAN_WRITE);
+    assert_refused(ask(planned, (struct asked){.method = "DELETE", .path = "/keyless", .query = "v=eq.1"}), 400,
+                   "55000");
+    assert_refused(ask(planned, (struct asked){"PATCH", "/keyless", "v=eq.1", NULL, NULL, "{\"v\":\"a\"}"}), 400,
+                   "55000");
+    assert_int_equal(ask(planned, (struct asked){"POST", "/keyless", "", NULL, NULL, "{\"v\":\"a\"}"})->kind,
+                     REST_PLAN_WRITE);
 }
 
 static void the_key_of_a_weak_row_cannot_be_changed(void **state)
 {
     struct planned *planned = *state;
-    assert_refused(ask(planned, (struct asked){"PATCH", "/presence", "status=eq.1", NULL, NULL, "{\"id\":\"a\"}"}), 400, "55000");
+    assert_refused(ask(planned, (struct asked){"PATCH", "/presence", "status=eq.1", NULL, NULL, "{\"id\":\"a\"}"}), 400,
+                   "55000");
 }
 
 static void levels_follow_the_classes_of_what_is_read(void **state)
@@ -183,7 +196,8 @@ static void levels_follow_the_classes_of_what_is_read(void **state)
     assert_int_equal(ask(planned, (struct asked){.path = "/shops"})->level, REST_LEVEL_LINEARIZABLE);
     assert_int_equal(ask(planned, (struct asked){.path = "/presence"})->level, REST_LEVEL_SESSION);
     assert_int_equal(ask(planned, (struct asked){.path = "/rpc/add", .query = "a=1"})->level, REST_LEVEL_LINEARIZABLE);
-    assert_int_equal(ask(planned, (struct asked){.path = "/shops", .prefer = "consistency=local"})->level, REST_LEVEL_LOCAL);
+    assert_int_equal(ask(planned, (struct asked){.path = "/shops", .prefer = "consistency=local"})->level,
+                     REST_LEVEL_LOCAL);
     const struct rest_plan *plan = ask(planned, (struct asked){.path = "/shops", .prefer = "consistency=bounded=2s"});
     assert_int_equal(plan->level, REST_LEVEL_BOUNDED);
     assert_int_equal(plan->bounded_ms, 2000);
@@ -192,7 +206,8 @@ static void levels_follow_the_classes_of_what_is_read(void **state)
 static void a_weak_write_leaves_the_last_parameter_to_its_stamp(void **state)
 {
     struct planned *planned = *state;
-    const struct rest_plan *plan = ask(planned, (struct asked){"PATCH", "/presence", "id=eq.7", NULL, NULL, "{\"status\":\"in\"}"});
+    const struct rest_plan *plan =
+        ask(planned, (struct asked){"PATCH", "/presence", "id=eq.7", NULL, NULL, "{\"status\":\"in\"}"});
     assert_int_equal(plan->kind, REST_PLAN_WRITE);
     assert_true(plan->statement.weak);
     assert_true(plan->statement.shape.with_old);
@@ -205,8 +220,11 @@ static void a_weak_write_leaves_the_last_parameter_to_its_stamp(void **state)
 static void sequences_are_told_when_the_database_draws(void **state)
 {
     struct planned *planned = *state;
-    assert_int_equal(ask(planned, (struct asked){"POST", "/mechanics", "", NULL, NULL, "{\"name\":\"a\"}"})->statement.n_sequences, 1);
-    assert_int_equal(ask(planned, (struct asked){"POST", "/mechanics", "", NULL, NULL, "{\"id\":5}"})->statement.n_sequences, 0);
+    assert_int_equal(
+        ask(planned, (struct asked){"POST", "/mechanics", "", NULL, NULL, "{\"name\":\"a\"}"})->statement.n_sequences,
+        1);
+    assert_int_equal(
+        ask(planned, (struct asked){"POST", "/mechanics", "", NULL, NULL, "{\"id\":5}"})->statement.n_sequences, 0);
 }
 
 static void functions_that_may_write_go_through_the_log_unless_called_by_get(void **state)
@@ -217,7 +235,8 @@ static void functions_that_may_write_go_through_the_log_unless_called_by_get(voi
     assert_int_equal(plan->statement.kind, REST_CALL);
     assert_true(plan->statement.captured);
     assert_int_equal(ask(planned, (struct asked){.path = "/rpc/bump"})->kind, REST_PLAN_READ);
-    assert_int_equal(ask(planned, (struct asked){"POST", "/rpc/add", "", NULL, NULL, "{\"a\":1}"})->kind, REST_PLAN_READ);
+    assert_int_equal(ask(planned, (struct asked){"POST", "/rpc/add", "", NULL, NULL, "{\"a\":1}"})->kind,
+                     REST_PLAN_READ);
     assert_refused(ask(planned, (struct asked){.method = "PUT", .path = "/rpc/add"}), 405, "PGRST101");
 }
 
@@ -242,15 +261,38 @@ static void statuses_follow_the_code(void **state)
         bool anonymous;
         int status;
     } cases[] = {
-        {"23505", "", false, 409}, {"23503", "", false, 409}, {"23502", "", false, 400}, {"22P02", "", false, 400}, {"42501", "", true, 401},
-        {"42501", "", false, 403}, {"42P01", "", false, 404}, {"42883", "", false, 404}, {"25006", "", false, 405}, {"40001", "", false, 500},
-        {"53300", "", false, 503}, {"53400", "", false, 500}, {"57014", "", false, 500}, {"57P01", "", false, 503}, {"P0001", "", false, 400},
-        {"P0002", "", false, 500}, {"XX000", "", false, 500}, {"08006", "", false, 503}, {"21000", "", false, 500}, {"28P01", "", false, 403},
-        {"21000", "UPDATE requires a WHERE clause", false, 400}, {"22023", "role \"x\" does not exist", false, 401}, {"22023", "", false, 400},
-        {"PT418", "", false, 418}, {"PT999", "", false, 500}, {"PTabc", "", false, 500}, {"PGRST116", "", false, 406}, {"42703", "", false, 400},
+        {"23505", "", false, 409},
+        {"23503", "", false, 409},
+        {"23502", "", false, 400},
+        {"22P02", "", false, 400},
+        {"42501", "", true, 401},
+        {"42501", "", false, 403},
+        {"42P01", "", false, 404},
+        {"42883", "", false, 404},
+        {"25006", "", false, 405},
+        {"40001", "", false, 500},
+        {"53300", "", false, 503},
+        {"53400", "", false, 500},
+        {"57014", "", false, 500},
+        {"57P01", "", false, 503},
+        {"P0001", "", false, 400},
+        {"P0002", "", false, 500},
+        {"XX000", "", false, 500},
+        {"08006", "", false, 503},
+        {"21000", "", false, 500},
+        {"28P01", "", false, 403},
+        {"21000", "UPDATE requires a WHERE clause", false, 400},
+        {"22023", "role \"x\" does not exist", false, 401},
+        {"22023", "", false, 400},
+        {"PT418", "", false, 418},
+        {"PT999", "", false, 500},
+        {"PTabc", "", false, 500},
+        {"PGRST116", "", false, 406},
+        {"42703", "", false, 400},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        int status = rest_error_status(cc_slice_text(cases[i].code), cc_slice_text(cases[i].message), cases[i].anonymous);
+        int status =
+            rest_error_status(cc_slice_text(cases[i].code), cc_slice_text(cases[i].message), cases[i].anonymous);
         assert_int_equal(status, cases[i].status);
     }
 }
@@ -270,7 +312,8 @@ static void a_retryable_refusal_says_so(void **state)
     struct planned *planned = *state;
     struct rest_reply reply;
     const struct rest_plan *plan = ask(planned, (struct asked){"POST", "/shops", "", NULL, NULL, "{\"id\":1}"});
-    struct rest_outcome outcome = {.kind = REST_REFUSED, .status = CC_UNAVAILABLE, .code = cc_slice_text("CC201"), .message = cc_slice_text("m")};
+    struct rest_outcome outcome = {
+        .kind = REST_REFUSED, .status = CC_UNAVAILABLE, .code = cc_slice_text("CC201"), .message = cc_slice_text("m")};
     rest_reply_write(plan, &outcome, &planned->arena, &reply);
     assert_int_equal(reply.status, 503);
     assert_string_equal(header(&reply, "Retry-After"), "1");
@@ -297,7 +340,8 @@ static void headers_of_a_function_cannot_break_framing(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct rest_reply reply;
-        struct rest_read_result result = {.page = cc_slice_text("1"), .body = cc_slice_text("3"), .headers = cc_slice_text(cases[i].headers)};
+        struct rest_read_result result = {
+            .page = cc_slice_text("1"), .body = cc_slice_text("3"), .headers = cc_slice_text(cases[i].headers)};
         rest_reply_read(plan, &result, &planned->arena, &reply);
         assert_int_equal(reply.status, cases[i].status);
     }
@@ -307,8 +351,10 @@ static void location_names_the_one_inserted_row(void **state)
 {
     struct planned *planned = *state;
     struct rest_reply reply;
-    const struct rest_plan *plan = ask(planned, (struct asked){"POST", "/shops", "", "return=headers-only", NULL, "{\"id\":1}"});
-    struct rest_outcome outcome = {.kind = REST_DONE, .n_rows = 1, .n_inserted = 1, .body = cc_slice_text("[\"a b\\r\\n&c\"]")};
+    const struct rest_plan *plan =
+        ask(planned, (struct asked){"POST", "/shops", "", "return=headers-only", NULL, "{\"id\":1}"});
+    struct rest_outcome outcome = {
+        .kind = REST_DONE, .n_rows = 1, .n_inserted = 1, .body = cc_slice_text("[\"a b\\r\\n&c\"]")};
     rest_reply_write(plan, &outcome, &planned->arena, &reply);
     assert_int_equal(reply.status, 201);
     assert_string_equal(header(&reply, "Location"), "/shops?id=eq.a%20b%0D%0A%26c");
@@ -346,7 +392,9 @@ static void a_damaged_catalog_is_refused_with_a_reason(void **state)
     (void)state;
     struct rest_catalog *catalog = NULL;
     char error[REST_CATALOG_ERROR_BYTES] = "";
-    const char *texts[] = {"", "{}", "[]", "{\"version\":1,\"schemas\":[],\"tables\":[],\"foreign_keys\":[],\"functions\":[],\"has_deferrable\":false,\"has_sequences\":false}"};
+    const char *texts[] = {"", "{}", "[]",
+                           "{\"version\":1,\"schemas\":[],\"tables\":[],\"foreign_keys\":[],\"functions\":[],\"has_"
+                           "deferrable\":false,\"has_sequences\":false}"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         error[0] = '\0';
         assert_int_equal(rest_catalog_create(cc_slice_text(texts[i]), &catalog, error), CC_MALFORMED);
@@ -368,7 +416,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(levels_follow_the_classes_of_what_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_weak_write_leaves_the_last_parameter_to_its_stamp, setup, teardown),
         cmocka_unit_test_setup_teardown(sequences_are_told_when_the_database_draws, setup, teardown),
-        cmocka_unit_test_setup_teardown(functions_that_may_write_go_through_the_log_unless_called_by_get, setup, teardown),
+        cmocka_unit_test_setup_teardown(functions_that_may_write_go_through_the_log_unless_called_by_get, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_plan_does_not_borrow_from_its_request, setup, teardown),
         cmocka_unit_test(statuses_follow_the_code),
         cmocka_unit_test_setup_teardown(a_retryable_refusal_says_so, setup, teardown),

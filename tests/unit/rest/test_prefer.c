@@ -23,7 +23,8 @@ static void all_headers_are_read_and_the_first_of_a_kind_wins(void **state)
     (void)state;
     struct cc_arena arena;
     struct rest_preferences preferences;
-    const char *values[] = {"return=representation,count=exact", " return=minimal , resolution=merge-duplicates,, ", "max-affected=7, max-affected=9"};
+    const char *values[] = {"return=representation,count=exact", " return=minimal , resolution=merge-duplicates,, ",
+                            "max-affected=7, max-affected=9"};
     cc_arena_init(&arena);
     read_headers(&arena, values, 3, &preferences);
     assert_int_equal(preferences.representation, REST_RETURN_REPRESENTATION);
@@ -39,10 +40,12 @@ static void what_is_unknown_is_listed(void **state)
     (void)state;
     struct cc_arena arena;
     struct rest_preferences preferences;
-    const char *values[] = {"sparkle, count=some, max-affected=x, consistency=best, consistency=bounded=5h, timezone=a b"};
+    const char *values[] = {
+        "sparkle, count=some, max-affected=x, consistency=best, consistency=bounded=5h, timezone=a b"};
     cc_arena_init(&arena);
     read_headers(&arena, values, 1, &preferences);
-    assert_string_equal(preferences.unknown, "sparkle, count=some, max-affected=x, consistency=best, consistency=bounded=5h, timezone=a b");
+    assert_string_equal(preferences.unknown,
+                        "sparkle, count=some, max-affected=x, consistency=best, consistency=bounded=5h, timezone=a b");
     cc_arena_finish(&arena);
 }
 
@@ -51,12 +54,14 @@ static void the_echo_has_a_fixed_order(void **state)
     (void)state;
     struct cc_arena arena;
     struct rest_preferences preferences;
-    const char *values[] = {"consistency=bounded=2s, max-affected=3, timezone=Europe/Oslo, handling=strict, tx=rollback, count=exact, "
-                            "return=headers-only, missing=default, resolution=ignore-duplicates"};
+    const char *values[] = {
+        "consistency=bounded=2s, max-affected=3, timezone=Europe/Oslo, handling=strict, tx=rollback, count=exact, "
+        "return=headers-only, missing=default, resolution=ignore-duplicates"};
     cc_arena_init(&arena);
     read_headers(&arena, values, 1, &preferences);
     assert_string_equal(rest_prefer_applied(&preferences, &arena),
-                        "resolution=ignore-duplicates, missing=default, return=headers-only, count=exact, tx=rollback, handling=strict, "
+                        "resolution=ignore-duplicates, missing=default, return=headers-only, count=exact, tx=rollback, "
+                        "handling=strict, "
                         "timezone=Europe/Oslo, max-affected=3, consistency=bounded=2000ms");
     assert_string_equal(rest_prefer_applied(&(struct rest_preferences){0}, &arena), "");
     cc_arena_finish(&arena);

@@ -91,7 +91,8 @@ static void trees_nest_and_quote_by_their_own_rules(void **state)
 {
     (void)state;
     struct parsed parsed;
-    parse(&parsed, "not.or=( id.eq.2 , and(city.eq.\"Os,lo\",rating.not.gt.4.6),tags.cs.{a,\"b}\"},id.in.(1,2),or.eq.5)");
+    parse(&parsed,
+          "not.or=( id.eq.2 , and(city.eq.\"Os,lo\",rating.not.gt.4.6),tags.cs.{a,\"b}\"},id.in.(1,2),or.eq.5)");
     assert_int_equal(parsed.status, CC_OK);
     const struct rest_condition *tree = &parsed.query.conditions[0].condition;
     assert_int_equal(tree->kind, REST_CONDITION_OR);
@@ -112,7 +113,8 @@ static void select_knows_aliases_casts_paths_and_embeddings(void **state)
 {
     (void)state;
     struct parsed parsed;
-    parse(&parsed, "select=*,o:id::text,\"my col\",data->a->>\"b.c\",n:x.sum()::int,r:rel!hint!inner(id,deep(*)),...flat(a),count()");
+    parse(&parsed, "select=*,o:id::text,\"my "
+                   "col\",data->a->>\"b.c\",n:x.sum()::int,r:rel!hint!inner(id,deep(*)),...flat(a),count()");
     assert_int_equal(parsed.status, CC_OK);
     const struct rest_select *items = parsed.query.items;
     assert_int_equal(parsed.query.n_items, 8);
@@ -138,7 +140,8 @@ static void keys_carry_the_path_of_an_embedding(void **state)
 {
     (void)state;
     struct parsed parsed;
-    parse(&parsed, "a.b.col=eq.1&a.order=x.desc.nullslast,rel(y)&a.limit=3&a.or=(x.eq.1)&not.and=(x.eq.1)&a.not.or=(x.eq.1)&offset=5");
+    parse(&parsed, "a.b.col=eq.1&a.order=x.desc.nullslast,rel(y)&a.limit=3&a.or=(x.eq.1)&not.and=(x.eq.1)&a.not.or=(x."
+                   "eq.1)&offset=5");
     assert_int_equal(parsed.status, CC_OK);
     assert_int_equal(parsed.query.conditions[0].path.n_names, 2);
     assert_slice(parsed.query.conditions[0].condition.filter.field.name, "col");
@@ -160,8 +163,8 @@ static void what_is_no_filter_is_an_argument_of_a_function(void **state)
     (void)state;
     struct parsed parsed;
     cc_arena_init(&parsed.arena);
-    enum cc_status status =
-        rest_query_parse(cc_slice_text("a=1&b=eq.2&c=hi+there;d&select=x"), true, &parsed.arena, &parsed.query, &parsed.error);
+    enum cc_status status = rest_query_parse(cc_slice_text("a=1&b=eq.2&c=hi+there;d&select=x"), true, &parsed.arena,
+                                             &parsed.query, &parsed.error);
     assert_int_equal(status, CC_OK);
     assert_int_equal(parsed.query.n_arguments, 2);
     assert_slice(parsed.query.arguments[1].value, "hi there");
