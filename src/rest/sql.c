@@ -6,6 +6,7 @@
 void rest_sql_init(struct rest_sql *sql, struct cc_arena *arena)
 {
     *sql = (struct rest_sql){.arena = arena};
+    cc_buffer_reserve(&sql->text, 1024);
 }
 
 void rest_sql_finish(struct rest_sql *sql)
@@ -25,17 +26,28 @@ void rest_sql_slice(struct rest_sql *sql, struct cc_slice text)
 
 void rest_sql_number(struct rest_sql *sql, uint32_t number)
 {
-    cc_buffer_printf(&sql->text, "%u", number);
+    char digits[10];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    cc_buffer_append(&sql->text, digits + at, sizeof(digits) - at);
 }
 
-static void put_quoted(struct rest_sql *sql, struct cc_slice text, uint8_t quote)
+// Quotes, and doubles the quotes inside.
+static void put_quoted(struct rest_sql *sql, struct cc_slice text, char quote)
 {
+    size_t from = 0;
     cc_buffer_append(&sql->text, &quote, 1);
     for (size_t i = 0; i < text.n; i++) {
-        if (text.data[i] == quote) {
-            cc_buffer_append(&sql->text, &quote, 1);
+        if (text.data[i] == (uint8_t)quote) {
+            cc_buffer_append(&sql->text, text.data + from, i - from + 1);
+            from = i;
         }
-        cc_buffer_append(&sql->text, &text.data[i], 1);
+    }
+    if (text.n > from) {
+        cc_buffer_append(&sql->text, text.data + from, text.n - from);
     }
     cc_buffer_append(&sql->text, &quote, 1);
 }
