@@ -10,7 +10,7 @@
 #include "cli/up_directory.h"
 #include "proxy/supervisor_files.h"
 
-enum { READY_MS = 120 * 1000, ASK_MS = 2000, PAUSE_MS = 50, SCHEMA_MS = 60 * 1000 };
+enum { READY_MS = 120 * 1000, ASK_MS = 2000, PAUSE_MS = 50, SCHEMA_MS = 60 * 1000, TABLES_TRIES = 40 };
 
 static const struct cli_option options[] = {
     {.name = "replicas", .argument = "N", .help = "How many replicas (1 to 15). Default: 3, or what DIR has."},
@@ -169,27 +169,43 @@ static void print_psql(const struct config *config, const struct config_replica 
     supervisor_place_finish(&place);
 }
 
-// A table to show, "name"; false if there is none.
-static bool find_table(const char *http, char name_out[static 200])
+// The tables that the replica serves; it may be a moment behind the schema just applied. NULL when it does not answer.
+static json_t *get_tables(struct up_children *children, const char *http, unsigned n_tries)
 {
     char url[300];
-    struct http_response response;
+    json_t *tables = NULL;
     (void)snprintf(url, sizeof(url), "http://%.200s/_caucus/tables", http);
     struct http_request request = {.url = url, .timeout_ms = ASK_MS};
-    http_fetch(&request, &response, 1, NULL, NULL);
-    json_t *tables = response.status == 200 ? http_response_json(&response) : NULL;
-    const char *name = json_string_value(json_object_get(json_array_get(tables, 0), "name"));
-    (void)snprintf(name_out, 200, "%s", name == NULL ? "" : name);
-    json_decref(tables);
-    http_response_finish(&response);
-    return *name_out != '\0';
+    for (unsigned i = 0; i < n_tries && json_array_size(tables) == 0 && up_children_turn(children, PAUSE_MS); i++) {
+        struct http_response response;
+        json_decref(tables);
+        http_fetch(&request, &response, 1, NULL, NULL);
+        tables = response.status == 200 ? http_response_json(&response) : NULL;
+        http_response_finish(&response);
+    }
+    return tables;
 }
 
-static void print_overview(const struct up_directory *directory)
+// The first table of a class, to show how it is read.
+static void print_example(const json_t *tables, const char *consistency, const struct config_replica *replica)
 {
+    for (size_t i = 0; i < json_array_size(tables); i++) {
+        const json_t *table = json_array_get(tables, i);
+        const char *class = json_string_value(json_object_get(table, "consistency"));
+        const char *name = json_string_value(json_object_get(table, "name"));
+        if (class != NULL && name != NULL && strcmp(class, consistency) == 0) {
+            (void)printf("  curl 'http://%s/%s?limit=3'\n", replica->http.text, name);
+            return;
+        }
+    }
+}
+
+static void print_overview(struct up_children *children, bool has_schema)
+{
+    const struct up_directory *directory = children->directory;
     const struct config *config = &directory->config;
-    const char *http = config->replicas[0].http.text;
-    char table[200];
+    const struct config_replica *first = &config->replicas[0], *last = &config->replicas[config->n_replicas - 1];
+    json_t *tables = get_tables(children, first->http.text, has_schema ? TABLES_TRIES : 1);
     (void)printf("\n%-8s %-26s %-18s %s\n", "replica", "http", "peers",
                  "PostgreSQL (to look at: writes go through http)");
     for (size_t i = 0; i < config->n_replicas; i++) {
@@ -201,10 +217,10 @@ static void print_overview(const struct up_directory *directory)
     (void)printf("\nconfiguration: %s\nlogs: %s/N/caucus.log and postgres.log\n\ntry:\n", directory->config_path,
                  directory->path);
     (void)printf("  caucus status --config %s\n", directory->config_path);
-    if (find_table(http, table)) {
-        (void)printf("  curl 'http://%s/%s?limit=3'\n", http, table);
-    }
-    (void)printf("  curl http://%s/_caucus/tables\n", http);
+    (void)printf("  curl http://%s/_caucus/tables\n", first->http.text);
+    print_example(tables, "strong", last);
+    print_example(tables, "weak", last);
+    json_decref(tables);
     (void)printf("\nCtrl-C stops everything; the same command goes on with the same data.\nready\n");
     (void)fflush(stdout);
 }
@@ -225,7 +241,7 @@ static enum cli_exit run_cluster(struct up_children *children, const struct cli_
     if (code != CLI_OK || children->stopping) {
         return code;
     }
-    print_overview(children->directory);
+    print_overview(children, cli_is_given(arguments, "schema"));
     while (up_children_turn(children, 1000)) {
     }
     (void)printf("stopping\n");
