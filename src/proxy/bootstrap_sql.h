@@ -19,6 +19,9 @@ static const char *const bootstrap_tables[] = {
     "INSERT INTO caucus.applied VALUES (0)",
     "GRANT SELECT ON caucus.applied TO PUBLIC",
 
+    // What is drawn once for the whole cluster, replicated by the log: session_key (64 hex digits).
+    "CREATE TABLE caucus.cluster (name text PRIMARY KEY, value text NOT NULL)",
+
     // For every origin of weak changes the sequence number up to which all are here, and the stamp of that change.
     "CREATE TABLE caucus.frontier (replica bigint, incarnation bigint, sequence bigint NOT NULL, stamp text NOT NULL, "
     "PRIMARY KEY (replica, incarnation)) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, "

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "proxy/io_postgres_link.h"
+#include "proxy/keys.h"
 #include "rest/catalog_sql.h"
 
 #include <inttypes.h>
@@ -20,6 +21,8 @@ static const char session_sql[] = "SELECT set_config('search_path', 'pg_catalog'
 static const char flush_sql[] = "SELECT (SELECT applied FROM caucus.applied), pg_current_wal_insert_lsn() - '0/0'::pg_lsn,"
                                 " pg_current_wal_flush_lsn() - '0/0'::pg_lsn";
 
+static const char session_key_sql[] = "SELECT value FROM caucus.cluster WHERE name = 'session_key'";
+
 struct io_catalog {
     struct io_catalog_options options;
     struct io_postgres_link *link;
@@ -28,9 +31,19 @@ struct io_catalog {
     struct event *flush_timer;
     uint64_t seen_applied, seen_insert; // of an earlier look
     uint64_t flushed;
-    pthread_mutex_t lock; // guards current
+    pthread_mutex_t lock; // guards what follows
     struct catalog_snapshot *current;
+    bool has_session_key;
+    uint8_t session_key[SESSION_KEY_BYTES];
 };
+
+static struct cc_slice value_of(const PGresult *result, int column)
+{
+    if (PQgetisnull(result, 0, column)) {
+        return cc_slice_of(NULL, 0);
+    }
+    return cc_slice_of(PQgetvalue(result, 0, column), (size_t)PQgetlength(result, 0, column));
+}
 
 void catalog_snapshot_release(struct catalog_snapshot *snapshot)
 {
@@ -64,14 +77,6 @@ static void publish(struct io_catalog *catalog, struct rest_catalog *fresh)
     cc_log(CC_LOG_INFO, "catalog", "version=%" PRIu32 " tables=%" PRIu32 " functions=%" PRIu32, fresh->version, fresh->n_tables,
            fresh->n_functions);
     catalog->options.on_published(catalog->options.context, fresh->version);
-}
-
-static struct cc_slice value_of(const PGresult *result, int column)
-{
-    if (PQgetisnull(result, 0, column)) {
-        return cc_slice_of(NULL, 0);
-    }
-    return cc_slice_of(PQgetvalue(result, 0, column), (size_t)PQgetlength(result, 0, column));
 }
 
 static void take_catalog(struct io_catalog *catalog, const PGresult *result)
@@ -149,6 +154,32 @@ static void on_flush(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
+static void on_session_key(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_catalog *catalog = context;
+    uint8_t key[SESSION_KEY_BYTES];
+    bool answered = PQresultStatus(result) == PGRES_TUPLES_OK;
+    if (answered && PQntuples(result) == 1 && keys_from_text(value_of(result, 0), key) == CC_OK) {
+        pthread_mutex_lock(&catalog->lock);
+        memcpy(catalog->session_key, key, sizeof(key));
+        catalog->has_session_key = true;
+        pthread_mutex_unlock(&catalog->lock);
+    } else if (answered) {
+        catalog->options.on_no_session_key(catalog->options.context);
+    }
+    PQclear(result);
+}
+
+bool io_catalog_session_key(struct io_catalog *catalog, uint8_t key_out[SESSION_KEY_BYTES])
+{
+    pthread_mutex_lock(&catalog->lock);
+    bool known = catalog->has_session_key;
+    memcpy(key_out, catalog->session_key, SESSION_KEY_BYTES);
+    pthread_mutex_unlock(&catalog->lock);
+    return known;
+}
+
 static void on_flush_timer(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
@@ -157,6 +188,10 @@ static void on_flush_timer(evutil_socket_t fd, short what, void *context)
     if (io_postgres_link_connection(catalog->link) != NULL) {
         struct io_postgres_query query = {.sql = flush_sql};
         io_postgres_link_send(catalog->link, &query, on_flush, catalog, 0);
+        if (!catalog->has_session_key) { // only this thread writes it
+            struct io_postgres_query key = {.sql = session_key_sql};
+            io_postgres_link_send(catalog->link, &key, on_session_key, catalog, 0);
+        }
         io_postgres_link_sync(catalog->link, NULL, NULL, 0);
     }
 }

@@ -3,6 +3,7 @@
 #ifndef PROXY_IO_CATALOG_H
 #define PROXY_IO_CATALOG_H
 
+#include "proxy/session.h"
 #include "rest/catalog.h"
 
 #include <stdatomic.h>
@@ -23,6 +24,7 @@ struct io_catalog_options { // texts are copied, arrays too
     const char *const *schemas;
     size_t n_schemas;
     void (*on_published)(void *context, uint32_t version); // on the core thread
+    void (*on_no_session_key)(void *context);              // the same, now and then: the cluster has none yet
     void *context;
 };
 
@@ -32,6 +34,8 @@ void io_catalog_connect(struct io_catalog *catalog);  // PostgreSQL is up, and t
 void io_catalog_refresh(struct io_catalog *catalog);  // reads it again
 // Any thread. NULL before the first one. The caller releases it.
 struct catalog_snapshot *io_catalog_acquire(struct io_catalog *catalog);
+// Any thread. The key that session tokens are authenticated with; false while the cluster has none.
+bool io_catalog_session_key(struct io_catalog *catalog, uint8_t key_out[SESSION_KEY_BYTES]);
 // Core thread: the newest log index that is known to be on disk in PostgreSQL; 0 when not known.
 uint64_t io_catalog_flushed(const struct io_catalog *catalog);
 

@@ -21,7 +21,7 @@ static const unsigned exchange_next[EXCHANGE_STATES] = {
                       1u << EXCHANGE_CATALOG,
     [EXCHANGE_BARRIER] = 1u << EXCHANGE_CATALOG | 1u << EXCHANGE_PLAN,
     [EXCHANGE_CATALOG] = 1u << EXCHANGE_PLAN,
-    [EXCHANGE_ASK_INDEX] = 1u << EXCHANGE_QUERY | 1u << EXCHANGE_CATALOG,
+    [EXCHANGE_ASK_INDEX] = 1u << EXCHANGE_QUERY | 1u << EXCHANGE_CATALOG | 1u << EXCHANGE_CORE,
     [EXCHANGE_QUERY] = 1u << EXCHANGE_ASK_INDEX,
     [EXCHANGE_CORE] = 1u << EXCHANGE_CATALOG,
     [EXCHANGE_STATUS] = 0,
@@ -306,7 +306,7 @@ static void take_outcome(struct exchange *exchange, const struct node_answer *an
         exchange->on_outcome(exchange, &outcome, answer->index);
         return;
     }
-    rows_core_outcome(exchange, &outcome);
+    rows_core_outcome(exchange, &outcome, answer);
 }
 
 static void take_answers(void *context, struct http_worker *http)

@@ -4,6 +4,7 @@
 
 #include "proxy/io_gateway.h"
 #include "proxy/io_postgres_read.h"
+#include "proxy/session.h"
 #include "rest/http_server.h"
 #include "rest/plan.h"
 
@@ -43,6 +44,8 @@ struct exchange {
     bool barrier_passed;     // the catalog is known to be current
     uint32_t catalog_wanted; // CATALOG: at least this version
     uint64_t read_index;
+    struct session *session; // the client's token; NULL: none
+    bool session_asked;      // the core was asked to wait for it
     // An operator's request: what becomes of rows, an outcome or a status.
     void (*on_rows)(struct exchange *exchange, const struct io_postgres_read_result *rows);
     void (*on_outcome)(struct exchange *exchange, const struct rest_outcome *outcome, uint64_t index);
@@ -91,7 +94,7 @@ void exchange_query(struct exchange *exchange, const struct rest_statement *stat
 // io_gateway_rows.c: the row protocol.
 void rows_begin(struct exchange *exchange); // plans, with the snapshot that it holds
 void rows_core_read(struct exchange *exchange, const struct node_answer *answer);
-void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome);
+void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome, const struct node_answer *answer);
 
 // io_gateway_operator.c: everything under /_caucus/.
 bool operator_owns(struct cc_slice path);

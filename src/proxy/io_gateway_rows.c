@@ -51,8 +51,97 @@ static void submit(struct exchange *exchange)
     exchange_submit(exchange, &operation);
 }
 
+// -- Sessions: what the client has seen, this database must have, too ------------------------------------------------
+
+// False: answered.
+static bool read_token(struct exchange *exchange)
+{
+    struct cc_slice text = rest_request_header(&exchange->request, "Caucus-Session");
+    if (text.n == 0 || exchange->session != NULL) {
+        return true;
+    }
+    uint8_t key[SESSION_KEY_BYTES];
+    if (!io_catalog_session_key(exchange->worker->gateway->options.catalog, key)) {
+        exchange_fail(exchange, 503, "CC213", "This replica does not know the cluster's session key yet", "Try again in a moment");
+        return false;
+    }
+    struct session *session = cc_arena_alloc(&exchange->arena, sizeof(*session));
+    enum cc_status status = session_read(text, key, session);
+    if (status != CC_OK) {
+        exchange_fail(exchange, 412, "CC218",
+                      status == CC_REFUSED ? "The session token is not of this cluster" : "The session token is malformed",
+                      "Begin a new session: send no Caucus-Session, and go on with the one in the answer");
+        return false;
+    }
+    exchange->session = session;
+    return true;
+}
+
+static bool wants_session(const struct exchange *exchange)
+{
+    const struct rest_plan *plan = &exchange->plan;
+    if (exchange->session == NULL || plan->level == REST_LEVEL_LOCAL) {
+        return false;
+    }
+    // The leader holds everything that a strong write could need.
+    return plan->kind == REST_PLAN_READ || plan->statement.weak;
+}
+
+static void ask_session(struct exchange *exchange)
+{
+    const struct rest_plan *plan = &exchange->plan;
+    bool reads = plan->kind == REST_PLAN_READ;
+    struct cc_buffer frontier = {0};
+    if (!reads || plan->touches_weak || plan->statement.kind == REST_CALL) {
+        crdt_frontier_put(&frontier, &exchange->session->frontier);
+    }
+    if (exchange->state != EXCHANGE_ASK_INDEX) {
+        exchange_move(exchange, EXCHANGE_ASK_INDEX);
+    }
+    exchange->session_asked = true;
+    exchange_ask_core(exchange, INBOX_READ_SESSION, reads && plan->touches_strong ? exchange->session->index : 0, &frontier);
+}
+
+static void add_token(struct exchange *exchange, const struct session *session, struct rest_reply *reply)
+{
+    uint8_t key[SESSION_KEY_BYTES];
+    if (!io_catalog_session_key(exchange->worker->gateway->options.catalog, key)) {
+        return; // the cluster is seconds old
+    }
+    struct cc_buffer token = {0};
+    session_put(&token, session, key);
+    rest_reply_add_header(reply, &exchange->arena, "Caucus-Session", cc_buffer_text(&token));
+    cc_buffer_finish(&token);
+}
+
+static void session_of(const struct exchange *exchange, struct session *session_out)
+{
+    if (exchange->session != NULL) {
+        *session_out = *exchange->session;
+    } else {
+        session_out->index = 0;
+        session_out->frontier.n = 0;
+    }
+}
+
+// The database that was really read holds what the client has seen.
+static bool covers_session(const struct exchange *exchange, struct cc_slice position)
+{
+    struct session held;
+    held.index = 0;
+    held.frontier.n = 0;
+    if (!wants_session(exchange) || session_saw(&held, position) != CC_OK) {
+        return true;
+    }
+    const struct rest_plan *plan = &exchange->plan;
+    bool weak = plan->touches_weak || plan->statement.kind == REST_CALL;
+    return (!plan->touches_strong || held.index >= exchange->session->index) &&
+           (!weak || crdt_frontier_covers(&held.frontier, &exchange->session->frontier));
+}
+
 static void ask_index(struct exchange *exchange)
 {
+    exchange->session_asked = false;
     exchange_move(exchange, EXCHANGE_ASK_INDEX);
     exchange_ask_core(exchange, exchange->read_index == 0 ? INBOX_READ : INBOX_READ_AT, exchange->read_index, NULL);
 }
@@ -78,6 +167,11 @@ static void reply_rows(struct exchange *exchange, const struct io_postgres_read_
     };
     struct rest_reply reply;
     rest_reply_read(&exchange->plan, &result, &exchange->arena, &reply);
+    struct session session;
+    session_of(exchange, &session);
+    if (session_saw(&session, result.applied) == CC_OK) {
+        add_token(exchange, &session, &reply);
+    }
     exchange_reply(exchange, &reply);
 }
 
@@ -104,6 +198,10 @@ static void on_rows(struct exchange *exchange, const struct io_postgres_read_res
         ask_index(exchange);
         return;
     }
+    if (!covers_session(exchange, io_postgres_read_value(rows, 0, 0)) && can_retry) {
+        ask_session(exchange);
+        return;
+    }
     reply_rows(exchange, rows);
 }
 
@@ -121,12 +219,18 @@ static void run_plan(struct exchange *exchange)
         exchange_make_current(exchange);
         return;
     case REST_PLAN_WRITE:
-        submit(exchange);
+        if (wants_session(exchange)) {
+            ask_session(exchange);
+        } else {
+            submit(exchange);
+        }
         return;
     case REST_PLAN_READ:
         exchange->on_rows = on_rows;
         if (exchange->plan.level == REST_LEVEL_LINEARIZABLE && exchange->plan.touches_strong) {
             ask_index(exchange);
+        } else if (wants_session(exchange)) {
+            ask_session(exchange);
         } else {
             exchange_query(exchange, &exchange->plan.statement);
         }
@@ -136,6 +240,9 @@ static void run_plan(struct exchange *exchange)
 
 void rows_begin(struct exchange *exchange)
 {
+    if (!read_token(exchange)) {
+        return;
+    }
     exchange->n_plans++;
     rest_plan_create(exchange->snapshot->catalog, &exchange->request, &exchange->arena, &exchange->plan);
     run_plan(exchange);
@@ -143,11 +250,21 @@ void rows_begin(struct exchange *exchange)
 
 void rows_core_read(struct exchange *exchange, const struct node_answer *answer)
 {
-    exchange->read_index = answer->index;
+    if (!exchange->session_asked) {
+        exchange->read_index = answer->index;
+        if (wants_session(exchange)) {
+            ask_session(exchange);
+            return;
+        }
+    }
+    if (exchange->plan.kind == REST_PLAN_WRITE) {
+        submit(exchange);
+        return;
+    }
     exchange_query(exchange, &exchange->plan.statement);
 }
 
-void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome)
+void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome, const struct node_answer *answer)
 {
     if (exchange->state != EXCHANGE_CORE) {
         exchange_fail_outcome(exchange, outcome);
@@ -155,5 +272,11 @@ void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *out
     }
     struct rest_reply reply;
     rest_reply_write(&exchange->plan, outcome, &exchange->arena, &reply);
+    struct session session;
+    session_of(exchange, &session);
+    session_wrote(&session, answer->index);
+    if (answer->sequence == 0 || session_wrote_weak(&session, answer->origin, answer->sequence) == CC_OK) {
+        add_token(exchange, &session, &reply);
+    }
     exchange_reply(exchange, &reply);
 }

@@ -1,4 +1,5 @@
 // The replica's process: carries events to the node and its effects out, until it is told to stop.
+#include "proxy/io_keys.h"
 #include "proxy/io_replica_internal.h"
 
 #include <event2/event.h>
@@ -144,6 +145,14 @@ static void answer_status(struct replica *replica, uint64_t token)
     io_gateway_status(replica->gateway, token, &status, &shell);
 }
 
+static void read_session(struct replica *replica, const struct inbox_message *message)
+{
+    struct crdt_frontier frontier;
+    struct cc_reader reader = cc_reader_of(cc_buffer_slice(&message->bytes));
+    bool has_frontier = message->bytes.n > 0 && crdt_frontier_read(&reader, &frontier) == CC_OK;
+    node_read_session(replica->node, replica_now(), message->token, message->index, has_frontier ? &frontier : NULL, message->timeout_ms);
+}
+
 static void on_inbox(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
@@ -163,6 +172,9 @@ static void on_inbox(evutil_socket_t fd, short what, void *context)
             break;
         case INBOX_READ_AT:
             node_read_at(replica->node, time, message->token, message->index, message->timeout_ms);
+            break;
+        case INBOX_READ_SESSION:
+            read_session(replica, message);
             break;
         case INBOX_STATUS:
             answer_status(replica, message->token);
@@ -237,6 +249,44 @@ void replica_on_catalog(void *context, uint32_t version)
     if (replica->gateway != NULL) {
         io_gateway_catalog(replica->gateway, version);
     }
+}
+
+// The first leader draws the key that session tokens are authenticated with; a later one's insert does nothing.
+void replica_on_no_session_key(void *context)
+{
+    struct replica *replica = context;
+    if (raft_role(node_raft(replica->node)) != RAFT_LEADER || replica->stage != REPLICA_SERVING) {
+        return;
+    }
+    uint8_t random[SESSION_KEY_BYTES];
+    char text[KEYS_TEXT_BYTES];
+    io_keys_random(random, sizeof(random));
+    keys_to_text(random, text);
+    struct cc_slice parameters[2] = {cc_slice_text("session_key"), cc_slice_text(text)};
+    struct rest_shape_column columns[2] = {{cc_slice_text("name"), cc_slice_text("text"), REST_COLUMN_KEY},
+                                           {cc_slice_text("value"), cc_slice_text("text"), 0}};
+    struct rest_statement statement = {
+        .kind = REST_INSERT,
+        .sql = cc_slice_text("WITH i AS (INSERT INTO caucus.cluster (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
+                             " RETURNING name, value) SELECT 'I', name, value, NULL FROM i"),
+        .n_parameters = 2,
+        .parameters = parameters,
+        .shape = {.table = cc_slice_text("\"caucus\".\"cluster\""), .n_columns = 2, .columns = columns},
+        .rows_max = UINT64_MAX,
+    };
+    struct node_status status;
+    node_describe(replica->node, replica_now().now_us, &status);
+    struct operation operation = {.kind = OPERATION_STATEMENTS,
+                                  .hlc = clock_hlc_of_ms(replica_now().wall_ms),
+                                  .timeout_ms = replica->config->timeouts.request_ms,
+                                  .schema_version = status.schema_version,
+                                  .n_statements = 1,
+                                  .statements = &statement};
+    io_keys_random(operation.id, sizeof(operation.id));
+    struct cc_buffer bytes = {0};
+    operation_put(&bytes, &operation);
+    node_submit(replica->node, replica_now(), UINT64_MAX, cc_buffer_slice(&bytes)); // nobody waits for the answer
+    cc_buffer_finish(&bytes);
 }
 
 void replica_on_supervisor(void *context, enum supervisor_state state, const char *text)

@@ -240,6 +240,7 @@ void replica_open_database(struct replica *replica)
         .schemas = config->postgres.schemas,
         .n_schemas = config->postgres.n_schemas,
         .on_published = replica_on_catalog,
+        .on_no_session_key = replica_on_no_session_key,
         .context = replica,
     };
     replica->catalog = io_catalog_create(&catalog);

@@ -179,7 +179,7 @@ void node_send(struct node *node, uint32_t peer, struct cc_slice frame)
 
 void node_answer_outcome(struct node *node, uint64_t token, struct cc_slice outcome, uint64_t index)
 {
-    struct node_answer answer = {token, NODE_ANSWER_OUTCOME, node_copy(node, outcome), index, 0};
+    struct node_answer answer = {.token = token, .kind = NODE_ANSWER_OUTCOME, .outcome = node_copy(node, outcome), .index = index};
     NODE_PUSH(node->out->answers, answer);
 }
 
@@ -308,13 +308,22 @@ void node_submit(struct node *node, struct node_time time, uint64_t token, struc
 void node_read(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms)
 {
     set_time(node, time);
-    read_submit(node, token, 0, timeout_ms);
+    read_submit(node, token, 0, NULL, timeout_ms);
 }
 
 void node_read_at(struct node *node, struct node_time time, uint64_t token, uint64_t index, uint32_t timeout_ms)
 {
     set_time(node, time);
-    read_submit(node, token, index, timeout_ms);
+    read_submit(node, token, index, NULL, timeout_ms);
+    strong_pump(node);
+}
+
+void node_read_session(struct node *node, struct node_time time, uint64_t token, uint64_t index,
+                       const struct crdt_frontier *frontier, uint32_t timeout_ms)
+{
+    set_time(node, time);
+    read_submit(node, token, index, frontier, timeout_ms);
+    read_applied(node);
     strong_pump(node);
 }
 

@@ -59,6 +59,10 @@ void node_submit(struct node *node, struct node_time time, uint64_t token, struc
 void node_read(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms);
 // A read wants the database to have applied `index` (it found that it had not).
 void node_read_at(struct node *node, struct node_time time, uint64_t token, uint64_t index, uint32_t timeout_ms);
+// A read of a session wants this database to hold what the session has seen: the log up to `index` (0: nothing of it) and
+// the frontier of weak changes (copied). Answered as node_read.
+void node_read_session(struct node *node, struct node_time time, uint64_t token, uint64_t index,
+                       const struct crdt_frontier *frontier, uint32_t timeout_ms);
 // Orderly shutdown: hands over leadership, refuses new work. Done when node_is_idle.
 void node_stop(struct node *node, struct node_time time);
 bool node_is_idle(const struct node *node);
@@ -75,6 +79,8 @@ struct node_answer {
     struct cc_slice outcome; // OUTCOME: rest_outcome_put form
     uint64_t index;          // OUTCOME: of the entry (strong), 0 if unknown. READ: read at or after this
     uint32_t schema_version; // READ: catalog that the read needs at least
+    struct crdt_origin origin; // OUTCOME of a weak write that changed something: number of its change set; else sequence 0
+    uint64_t sequence;
 };
 
 struct node_send {

@@ -133,7 +133,8 @@ struct read_waiter {
 struct read_group {
     uint64_t context;
     uint64_t asked_us;
-    uint64_t index; // 0: not known yet
+    uint64_t index; // 0: not known yet, or of no interest to a session
+    struct crdt_frontier *frontier; // of a session; NULL: of no interest
     NODE_ARRAY(struct read_waiter) waiters;
     struct read_group *prev, *next;
 };
@@ -296,7 +297,8 @@ void strong_role_changed(struct node *node);
 void strong_loaded(struct node *node, const struct raft_entry *entries, size_t n_entries);
 
 // node_read.c
-void read_submit(struct node *node, uint64_t token, uint64_t index, uint32_t timeout_ms);
+// index 0 without a frontier: the read index is to be found out.
+void read_submit(struct node *node, uint64_t token, uint64_t index, const struct crdt_frontier *frontier, uint32_t timeout_ms);
 void read_flush(struct node *node); // asks for the fresh reads' index, once a turn
 void read_result(struct node *node, const struct raft_read_result *result);
 void read_applied(struct node *node);

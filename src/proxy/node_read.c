@@ -13,6 +13,7 @@ static struct read_group *group_create(struct node *node)
 static void group_free(struct read_group *group)
 {
     free(group->waiters.at);
+    free(group->frontier);
     free(group);
 }
 
@@ -28,7 +29,7 @@ static void refuse(struct node *node, uint64_t token)
     node_answer_outcome(node, token, refusal, 0);
 }
 
-void read_submit(struct node *node, uint64_t token, uint64_t index, uint32_t timeout_ms)
+void read_submit(struct node *node, uint64_t token, uint64_t index, const struct crdt_frontier *frontier, uint32_t timeout_ms)
 {
     if (node->n_reads >= CC_READS_WAITING_MAX || node->strong.state == STRONG_HALTED) {
         refuse(node, token);
@@ -37,9 +38,13 @@ void read_submit(struct node *node, uint64_t token, uint64_t index, uint32_t tim
     struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
     node->n_reads++;
     node->counters.counters.reads++;
-    if (index > 0) {
+    if (index > 0 || frontier != NULL) {
         struct read_group *group = group_create(node);
         group->index = index;
+        if (frontier != NULL) {
+            group->frontier = cc_alloc(sizeof(*group->frontier));
+            *group->frontier = *frontier;
+        }
         NODE_PUSH(group->waiters, waiter);
         DL_APPEND(node->waiting, group);
         return;
@@ -102,15 +107,21 @@ static void answer_group(struct node *node, struct read_group *group)
     node->n_reads -= (uint32_t)group->waiters.n;
 }
 
+// This database holds what the group waits for.
+static bool is_reached(const struct node *node, const struct read_group *group)
+{
+    const struct strong *strong = &node->strong;
+    bool has_log = strong->state != STRONG_DOWN && strong->state != STRONG_HALTED && group->index <= strong->applied;
+    bool has_changes = group->frontier == NULL || (node->weak.up && crdt_frontier_covers(&node->weak.frontier, group->frontier));
+    return (group->index == 0 || has_log) && has_changes;
+}
+
 void read_applied(struct node *node)
 {
-    if (node->strong.state == STRONG_DOWN || node->strong.state == STRONG_HALTED) {
-        return;
-    }
     struct read_group *group, *next;
     DL_FOREACH_SAFE(node->waiting, group, next)
     {
-        if (group->index <= node->strong.applied) {
+        if (is_reached(node, group)) {
             DL_DELETE(node->waiting, group);
             answer_group(node, group);
             group_free(group);

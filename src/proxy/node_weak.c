@@ -364,7 +364,12 @@ static void write_free(struct weak_write *write)
 static void write_answer(struct node *node, struct weak_write *write)
 {
     if (!write->answered) {
-        node_answer_outcome(node, write->token, cc_blob_slice(write->outcome), 0);
+        struct node_answer answer = {.token = write->token,
+                                     .kind = NODE_ANSWER_OUTCOME,
+                                     .outcome = node_copy(node, cc_blob_slice(write->outcome)),
+                                     .origin = node->weak.self,
+                                     .sequence = write->sequence};
+        NODE_PUSH(node->out->answers, answer);
     }
 }
 
@@ -559,6 +564,7 @@ static void take_frontier(struct node *node, const struct crdt_frontier *frontie
         }
     }
     own_trim(node, true);
+    read_applied(node);
 }
 
 static void database_down(struct node *node)

@@ -132,6 +132,7 @@ bool plan_put(struct planner *planner);
 bool plan_update(struct planner *planner);
 bool plan_delete(struct planner *planner);
 bool plan_call(struct planner *planner);
+void plan_put_position(struct planner *planner, bool with_frontier);
 bool plan_read_range(struct planner *planner, struct plan_node *root); // Range header, rows_max, signs of limits
 
 #endif

@@ -50,6 +50,14 @@ bool plan_read_range(struct planner *planner, struct plan_node *root)
     return true;
 }
 
+// What this database holds, in the snapshot that is read: see rest_read_result.
+void plan_put_position(struct planner *planner, bool with_frontier)
+{
+    rest_sql_text(&planner->sql, with_frontier ? "SELECT (SELECT concat(applied, (SELECT string_agg(concat(' ', replica, '.', incarnation, ':', sequence), '')"
+                                                 " FROM caucus.frontier)) FROM caucus.applied)"
+                                               : "SELECT (SELECT applied FROM caucus.applied)");
+}
+
 static bool put_total(struct planner *planner)
 {
     const struct plan_node *root = planner->root;
@@ -77,7 +85,8 @@ bool plan_read(struct planner *planner)
     if (plan->facts.format == REST_FORMAT_CSV) {
         plan->facts.csv_header = plan_csv_header(planner, planner->root);
     }
-    rest_sql_text(&planner->sql, "SELECT (SELECT applied FROM caucus.applied), count(*), ");
+    plan_put_position(planner, plan->touches_weak);
+    rest_sql_text(&planner->sql, ", count(*), ");
     if (!put_total(planner)) {
         return false;
     }

@@ -10,7 +10,8 @@ enum { REST_READ_COLUMNS = 6 };
 
 // The one row of a read, columns in this order (text format; NULL slices are SQL NULL).
 struct rest_read_result {
-    struct cc_slice applied; // index that the database has applied, in the same snapshot
+    struct cc_slice applied; // index that the database has applied, in the same snapshot; then, if weak tables are read,
+                             // what it holds of weak changes: " <replica>.<incarnation>:<sequence>" each
     struct cc_slice page;    // rows in the body
     struct cc_slice total;   // NULL unless counted
     struct cc_slice body;    // the JSON text; NULL for HEAD

@@ -1,0 +1,62 @@
+// base64url without padding.
+#include "base/base64.h"
+
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+void cc_base64url_put(struct cc_buffer *out, struct cc_slice bytes)
+{
+    uint32_t bits = 0;
+    unsigned n_bits = 0;
+    for (size_t i = 0; i < bytes.n; i++) {
+        bits = bits << 8 | bytes.data[i];
+        n_bits += 8;
+        while (n_bits >= 6) {
+            n_bits -= 6;
+            cc_buffer_append(out, &digits[bits >> n_bits & 63], 1);
+        }
+    }
+    if (n_bits > 0) {
+        cc_buffer_append(out, &digits[bits << (6 - n_bits) & 63], 1);
+    }
+}
+
+static int value_of(uint8_t c)
+{
+    if (c >= 'A' && c <= 'Z') {
+        return c - 'A';
+    }
+    if (c >= 'a' && c <= 'z') {
+        return c - 'a' + 26;
+    }
+    if (c >= '0' && c <= '9') {
+        return c - '0' + 52;
+    }
+    return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+enum cc_status cc_base64url_read(struct cc_slice text, struct cc_buffer *out)
+{
+    size_t n_before = out->n;
+    uint32_t bits = 0;
+    unsigned n_bits = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        int value = value_of(text.data[i]);
+        if (value < 0) {
+            out->n = n_before;
+            return CC_MALFORMED;
+        }
+        bits = bits << 6 | (uint32_t)value;
+        n_bits += 6;
+        if (n_bits >= 8) {
+            n_bits -= 8;
+            uint8_t byte = (uint8_t)(bits >> n_bits & 255);
+            cc_buffer_append(out, &byte, 1);
+        }
+    }
+    bool stray = n_bits >= 6 || (bits & ((1u << n_bits) - 1)) != 0;
+    if (stray) {
+        out->n = n_before;
+        return CC_MALFORMED;
+    }
+    return CC_OK;
+}
