@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Processes that stand still (SIGSTOP): replicas and databases that are there but do not answer."""
+import http.client
+import os
+import signal
+import time
+import unittest
+import uuid
+
+from cluster import Cluster, parent_of, wait_until
+from test_kills import Writers
+
+
+def postgres_processes(cluster, replica):
+    server = cluster.postgres_pid(replica)
+    return [server] + [int(name) for name in os.listdir('/proc') if name.isdigit() and parent_of(name) == server]
+
+
+class Stops(unittest.TestCase):
+    def write_within(self, cluster, seconds):
+        def write():
+            try:
+                replica = next(ids)
+                return cluster.request(replica, 'POST', '/notes', {'id': str(uuid.uuid4())}, timeout=3).status == 201
+            except (OSError, http.client.HTTPException):
+                return False
+
+        def endless():
+            while True:
+                yield from cluster.ids
+
+        ids = endless()
+        started = time.monotonic()
+        wait_until(write, seconds, 'a strong write')
+        return time.monotonic() - started
+
+    def test_a_leader_that_stands_still_is_replaced_and_comes_back(self):
+        with Cluster() as cluster:
+            leader = cluster.leader()
+            pid = cluster.proxy_pid(leader)
+            with Writers(cluster, 8) as writers:
+                time.sleep(1)
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    print(f'a write after {self.write_within(cluster, 10):.2f} s')
+                    time.sleep(3)
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+                cluster.wait_ready()
+                time.sleep(1)
+            self.assertEqual(writers.refused[:3], [])
+            found = {row['tag'] for row in cluster.get(leader, '/transfers?select=tag')}
+            self.assertEqual([tag for tag, _ in writers.acknowledged if tag not in found][:3], [])
+            cluster.verify()
+
+    def test_a_database_that_stands_still_on_a_follower_harms_nobody_else(self):
+        with Cluster() as cluster:
+            leader = cluster.leader()
+            follower = next(replica for replica in cluster.ids if replica != leader)
+            wait_until(lambda: cluster.request(follower, 'GET', '/notes').status == 200, 10, 'the tables at the follower')
+            stopped = postgres_processes(cluster, follower)
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                for _ in range(20):
+                    answer = cluster.request(leader, 'POST', '/notes', {'id': str(uuid.uuid4())}, timeout=5)
+                    self.assertEqual(answer.status, 201, answer)
+                answer = cluster.request(follower, 'GET', '/notes', timeout=40)
+                self.assertIn(answer.status, (503, 504), answer)
+            finally:
+                for pid in stopped:
+                    os.kill(pid, signal.SIGCONT)
+            cluster.wait_ready()
+            wait_until(lambda: len(cluster.get(follower, '/notes')) == 20, 20, 'all rows at the follower')
+            cluster.verify()
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
