@@ -141,6 +141,7 @@ void database_load(PGconn *connection, const char *directory, const char *name)
     database_must(
         connection,
         "CREATE SCHEMA caucus; CREATE TABLE caucus.applied (applied bigint); INSERT INTO caucus.applied VALUES (7);"
+        "CREATE TABLE caucus.frontier (replica bigint, incarnation bigint, sequence bigint); GRANT SELECT ON caucus.frontier TO PUBLIC;"
         "CREATE TABLE caucus.migrations (name text); GRANT USAGE ON SCHEMA caucus TO PUBLIC; GRANT SELECT ON "
         "caucus.applied TO PUBLIC");
     free(schema);
