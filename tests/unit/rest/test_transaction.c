@@ -80,8 +80,8 @@ static void what_cannot_run_together_is_refused(void **state)
         "{\"operations\":[{\"method\":\"DELETE\",\"path\":\"/shops?id=eq.1\",\"headers\":{\"a\":1}}]}",
         "{\"operations\":[{\"method\":\"GET\",\"path\":\"/shops\"}]}",
         "{\"operations\":[{\"method\":\"POST\",\"path\":\"/shops\",\"body\":[]}]}",
-        "{\"operations\":[{\"method\":\"DELETE\",\"path\":\"/shops?id=eq.1\"},{\"method\":\"DELETE\",\"path\":\"/"
-        "presence?id=eq.1\"}]}",
+        ("{\"operations\":[{\"method\":\"DELETE\",\"path\":\"/shops?id=eq.1\"},{\"method\":\"DELETE\",\"path\":\"/"
+        "presence?id=eq.1\"}]}"),
         "{\"operations\":[{\"method\":\"DELETE\",\"path\":\"/shops\"}]}",
     };
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
