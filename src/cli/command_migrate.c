@@ -61,7 +61,7 @@ static enum cli_exit apply_all(const struct cli_replicas *replicas, const char *
     for (size_t i = 0; i < n; i++) {
         struct cc_buffer name = {0};
         struct migration_report report;
-        migration_file_send(paths[i], replicas->urls[i % replicas->n], patience_ms, NULL, NULL, &name, &report);
+        migration_file_send(paths[i], replicas->urls[0], patience_ms, NULL, NULL, &name, &report);
         print_report(paths[i], cc_buffer_text(&name), &report, list);
         cc_buffer_finish(&name);
         if (report.result == MIGRATION_FILE_UNREADABLE) {

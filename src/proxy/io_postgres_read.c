@@ -87,7 +87,7 @@ static void connect_start(struct connection *connection);
 
 static void set_timer(struct event *timer, uint32_t ms)
 {
-    struct timeval wait = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+    struct timeval wait = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
     (void)event_add(timer, &wait);
 }
 

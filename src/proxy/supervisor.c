@@ -93,7 +93,7 @@ static uint64_t now_ms(void)
 
 static void set_timer(struct supervisor *supervisor, uint32_t ms)
 {
-    struct timeval wait = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+    struct timeval wait = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
     (void)event_add(supervisor->timer, &wait);
 }
 

@@ -19,6 +19,9 @@ import time
 
 CAUCUS = os.environ.get('CAUCUS', 'build/src/cli/caucus')
 
+# A test that is told to end still stops and removes what it has started.
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
 SCHEMA = """
 CREATE TABLE accounts (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
