@@ -1,21 +1,7 @@
-"""What processes cost: CPU, memory and written bytes, from /proc."""
+"""What processes cost: CPU and memory from /proc, and what the disk was told to write."""
 import os
 
 TICK_US = 1e6 / os.sysconf('SC_CLK_TCK')
-
-
-class Usage:
-    """CPU microseconds and bytes sent to the storage layer so far. Usages can be subtracted and added."""
-
-    def __init__(self, cpu_us=0.0, written=0):
-        self.cpu_us = cpu_us
-        self.written = written
-
-    def __sub__(self, other):
-        return Usage(self.cpu_us - other.cpu_us, self.written - other.written)
-
-    def __add__(self, other):
-        return Usage(self.cpu_us + other.cpu_us, self.written + other.written)
 
 
 def _read(path):
@@ -54,21 +40,25 @@ def command_line(pid):
     return _read(f'/proc/{pid}/cmdline').split('\0')
 
 
-def usage(pid, with_ended_children):
+def cpu_us(pid, with_ended_children):
+    """User and system time so far, in microseconds."""
     fields = _stat(pid)
-    if not fields:
-        return Usage()
-    ticks = sum(int(field) for field in fields[11:15 if with_ended_children else 13])
-    written = 0
-    for line in _read(f'/proc/{pid}/io').splitlines():  # of ended children too
-        if line.startswith('write_bytes:'):
-            written = int(line.split()[1])
-    return Usage(ticks * TICK_US, written)
+    return sum(int(field) for field in fields[11:15 if with_ended_children else 13]) * TICK_US
 
 
-def tree_usage(root):
+def tree_cpu_us(root):
     """Of a process, everything below it, and what below it has ended and been waited for."""
-    return sum((usage(pid, True) for pid in tree(root)), Usage())
+    return sum(cpu_us(pid, True) for pid in tree(root))
+
+
+def device_bytes_written(path):
+    """Bytes that the disk below this path has been told to write, by anybody; None if the file system is not on a disk.
+
+    /proc/PID/io would tell the processes apart, but it counts whole folios for every small write.
+    """
+    device = os.stat(path).st_dev
+    fields = _read(f'/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat').split()
+    return int(fields[6]) * 512 if len(fields) > 6 else None
 
 
 def memory_mb(pids):

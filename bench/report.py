@@ -113,7 +113,7 @@ def cost_table(results):
             total = median(sum(m['cpu_us'].values()) for m in measured)
             rows.append([case, title, f'{total:.1f}', parts, number(results.value(system, case, clients, 'log_bytes')),
                          number(results.value(system, case, clients, 'disk_bytes')), number(results.value(system, case, clients, 'memory_mb'))])
-    text = table(['work', 'system', 'CPU us per operation', 'of which', 'log bytes per operation', 'bytes to disk per operation, all processes', 'memory MB'], rows)
+    text = table(['work', 'system', 'CPU us per operation', 'of which', 'log bytes per operation', 'bytes to disk per operation', 'memory MB'], rows)
     return text.replace('| --- | ---: | ---: | ---: |', '| --- | --- | ---: | --- |', 1)
 
 

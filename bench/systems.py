@@ -1,7 +1,7 @@
 """The systems that are compared: how each is started, loaded, looked at and stopped.
 
 A measurement is a dictionary: per_second, p50_ms, p99_ms, mean_ms, cpu_us {part: CPU microseconds per operation}, memory_mb,
-log_bytes and disk_bytes per operation (log_bytes: None where the system does not say).
+log_bytes and disk_bytes per operation (None where they cannot be known).
 """
 import glob
 import json
@@ -71,7 +71,7 @@ def metric_sum(text, name):
 
 
 class System:
-    """Parts are the processes whose cost is told apart: {name: function giving their usage so far}."""
+    """Parts are the processes whose cost is told apart: {name: function giving their CPU time so far}."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -120,13 +120,15 @@ class System:
     # Measuring.
 
     def sample(self):
-        return {name: take() for name, take in self.parts().items()}, self.log_bytes()
+        cpu = {name: take() for name, take in self.parts().items()}
+        return {'cpu_us': cpu, 'log_bytes': self.log_bytes(), 'disk_bytes': processes.device_bytes_written(self.directory)}
 
-    def measurement(self, before, after, n_operations, memory, speed):
-        cost = {name: (after[0][name] - before[0][name]).cpu_us / n_operations for name in after[0]}
-        written = sum((after[0][name] - before[0][name]).written for name in after[0])
-        log = None if before[1] is None or after[1] is None else (after[1] - before[1]) / n_operations
-        return {**speed, 'cpu_us': cost, 'memory_mb': memory, 'disk_bytes': written / n_operations, 'log_bytes': log}
+    @staticmethod
+    def measurement(before, after, n_operations, memory, speed):
+        cost = {name: (after['cpu_us'][name] - before['cpu_us'][name]) / n_operations for name in after['cpu_us']}
+        grown = {key: None if before[key] is None or after[key] is None else (after[key] - before[key]) / n_operations
+                 for key in ('log_bytes', 'disk_bytes')}
+        return {**speed, 'cpu_us': cost, 'memory_mb': memory, **grown}
 
     def run_generator(self, command):
         """Our own generator: it says on stderr when the measured window begins and ends."""
@@ -216,10 +218,10 @@ class Caucus(System):
         leader = self.leader()
         followers = [replica for replica in self.proxies if replica != leader]
         return {
-            'proxy, leader': lambda: processes.usage(self.proxies[leader], False),
-            'proxies, followers': lambda: sum((processes.usage(self.proxies[r], False) for r in followers), processes.Usage()),
-            'PostgreSQL, leader': lambda: processes.tree_usage(self.postgres[leader]),
-            'PostgreSQL, followers': lambda: sum((processes.tree_usage(self.postgres[r]) for r in followers), processes.Usage()),
+            'proxy, leader': lambda: processes.cpu_us(self.proxies[leader], False),
+            'proxies, followers': lambda: sum((processes.cpu_us(self.proxies[r], False) for r in followers)),
+            'PostgreSQL, leader': lambda: processes.tree_cpu_us(self.postgres[leader]),
+            'PostgreSQL, followers': lambda: sum((processes.tree_cpu_us(self.postgres[r]) for r in followers)),
         }
 
     def log_bytes(self):
@@ -280,9 +282,9 @@ class Etcd(System):
     def parts(self):
         leader = self.leader()
         return {
-            'etcd, leader': lambda: processes.usage(self.children[leader].pid, False),
-            'etcd, followers': lambda: sum((processes.usage(child.pid, False) for i, child in enumerate(self.children)
-                                            if i != leader), processes.Usage()),
+            'etcd, leader': lambda: processes.cpu_us(self.children[leader].pid, False),
+            'etcd, followers': lambda: sum((processes.cpu_us(child.pid, False) for i, child in enumerate(self.children)
+                                            if i != leader)),
         }
 
     def log_bytes(self):
@@ -420,9 +422,9 @@ class Postgres(System):
         self.servers = []
 
     def parts(self):
-        parts = {'PostgreSQL, primary': lambda: processes.tree_usage(self.servers[0].pid)}
+        parts = {'PostgreSQL, primary': lambda: processes.tree_cpu_us(self.servers[0].pid)}
         if self.standbys:
-            parts['PostgreSQL, standbys'] = lambda: sum((processes.tree_usage(s.pid) for s in self.servers[1:]), processes.Usage())
+            parts['PostgreSQL, standbys'] = lambda: sum((processes.tree_cpu_us(s.pid) for s in self.servers[1:]))
         return parts
 
     def log_bytes(self):
@@ -533,7 +535,7 @@ class Pglogical(Postgres):
         return f'host={self.socket(node)} user=postgres dbname=postgres'
 
     def parts(self):
-        return {'PostgreSQL, both': lambda: sum((processes.tree_usage(server.pid) for server in self.servers), processes.Usage())}
+        return {'PostgreSQL, both': lambda: sum((processes.tree_cpu_us(server.pid) for server in self.servers))}
 
     def log_bytes(self):
         return sum(float(self.psql("SELECT pg_current_wal_lsn() - '0/0'", node)) for node in self.NODES)
