@@ -250,25 +250,35 @@ static void check_matching(struct cluster *cluster, uint32_t id, uint64_t index,
     cluster->hashes[cluster->n_hashes++] = (struct cluster_term_hash){.index = index, .term = term, .hash = hash};
 }
 
-// I4: a leader has everything that was ever committed.
+// The last entry that was committed before the term began; later ones a leader that comes late need not have.
+static uint64_t committed_before(const struct cluster *cluster, uint64_t term)
+{
+    uint64_t index = cluster->n_committed;
+    while (index > 0 && cluster->committed[index - 1].commit_term >= term) {
+        index--;
+    }
+    return index;
+}
+
+// I1: one leader per term. I4: "if a log entry is committed in a given term, then that entry will be present in the logs of the leaders
+// for all higher-numbered terms" (thesis figure 3.2).
 static void check_leader(struct cluster *cluster, const struct cluster_server *server)
 {
     uint64_t term = raft_term(server->raft);
-    if (raft_role(server->raft) != RAFT_LEADER || term >= CLUSTER_TERMS_MAX) {
+    if (raft_role(server->raft) != RAFT_LEADER || term >= CLUSTER_TERMS_MAX || cluster->leaders[term] == server->id) {
         return;
     }
-    if (cluster->leaders[term] != 0 && cluster->leaders[term] != server->id) {
+    if (cluster->leaders[term] != 0) {
         violate(cluster, "I1 two leaders in term %" PRIu64 ": %u and %u", term, cluster->leaders[term], server->id);
     }
-    if (cluster->leaders[term] == server->id) {
+    cluster->leaders[term] = server->id;
+    uint64_t index = committed_before(cluster, term);
+    if (index <= server->memory.base) {
         return;
     }
-    cluster->leaders[term] = server->id;
-    uint64_t n = cluster->n_committed;
-    if (n > 0 && (log_last(&server->memory) < n || (log_entry(&server->memory, n) != NULL &&
-                                                    log_hash(&server->memory, n) != cluster->committed[n - 1].hash))) {
+    if (log_last(&server->memory) < index || log_hash(&server->memory, index) != cluster->committed[index - 1].hash) {
         violate(cluster, "I4 leader completeness: leader %u of term %" PRIu64 " lacks the committed entry %" PRIu64,
-                server->id, term, n);
+                server->id, term, index);
     }
 }
 
@@ -289,19 +299,23 @@ static bool majority_has(struct cluster *cluster, const struct raft_membership *
 }
 
 // A commit index that is new to everybody: a majority of the voters has the entry on disk (also I14: learners do not count).
-// A follower may be the first to say so, under an older membership than the leader's.
+// A follower may be the first to say so, when its leader and the newest membership are gone already.
 static void check_quorum(struct cluster *cluster, uint32_t id, uint64_t index, uint64_t hash)
 {
-    if (!cluster->check_durability) {
-        return;
+    bool found = !cluster->check_durability;
+    for (size_t i = cluster->n_memberships; i > 0 && !found; i--) {
+        found = majority_has(cluster, &cluster->memberships[i - 1], index, hash);
     }
-    for (uint32_t i = 0; i < cluster->n_servers; i++) {
-        const struct raft *raft = cluster->servers[i].raft;
-        if (raft != NULL && majority_has(cluster, raft_membership(raft), index, hash)) {
-            return;
-        }
+    if (!found) {
+        violate(cluster, "server %u commits %" PRIu64 " without a majority that has it on disk", id, index);
     }
-    violate(cluster, "server %u commits %" PRIu64 " without a majority that has it on disk", id, index);
+}
+
+static void note_membership(struct cluster *cluster, const struct raft_membership *membership)
+{
+    cluster->memberships = cc_grow(cluster->memberships, &cluster->memberships_capacity, cluster->n_memberships + 1,
+                                   sizeof(*cluster->memberships));
+    cluster->memberships[cluster->n_memberships++] = *membership;
 }
 
 static void check_commit(struct cluster *cluster, struct cluster_server *server, uint64_t commit)
@@ -329,6 +343,7 @@ static void check_commit(struct cluster *cluster, struct cluster_server *server,
         cluster->committed = cc_grow(cluster->committed, &cluster->committed_capacity, cluster->n_committed + 1,
                                      sizeof(*cluster->committed));
         cluster->committed[cluster->n_committed] = *entry;
+        cluster->committed[cluster->n_committed].commit_term = raft_term(server->raft);
         (void)cc_blob_ref(entry->payload);
         cluster->n_committed++;
     }
@@ -435,6 +450,7 @@ void cluster_start(struct cluster *cluster, const struct cluster_options *option
         server->base_membership = membership;
         server->raft = raft_create(&server->options, server->hard_state);
     }
+    note_membership(cluster, &membership);
 }
 
 static void drop_write(struct cluster_server *server, size_t at)
@@ -528,6 +544,7 @@ void cluster_finish(struct cluster *cluster)
     free(cluster->packets);
     free(cluster->committed);
     free(cluster->hashes);
+    free(cluster->memberships);
     free(cluster->reads);
 }
 
@@ -582,6 +599,9 @@ static void take_write(struct cluster *cluster, struct cluster_server *server, c
         write->entries[i] = output->entries[i];
         (void)cc_blob_ref(output->entries[i].payload);
         log_put(&server->memory, &output->entries[i]);
+        if (output->entries[i].kind == RAFT_ENTRY_CONFIG) {
+            note_membership(cluster, raft_membership(server->raft));
+        }
         check_matching(cluster, server->id, output->entries[i].index, output->entries[i].term,
                        log_hash(&server->memory, output->entries[i].index));
     }

@@ -11,7 +11,8 @@ struct cluster_entry {
     uint64_t term, hlc;
     enum raft_entry_kind kind;
     struct cc_blob *payload;
-    uint64_t hash; // of the whole log up to here
+    uint64_t hash;        // of the whole log up to here
+    uint64_t commit_term; // of the committed ones: the term of the server that said so first
 };
 
 // A log from `base` on, with hashes: once as a core has handed it out, once as it is on disk.
@@ -76,7 +77,9 @@ struct cluster {
     struct cluster_entry *committed; // index i is at [i - 1]
     size_t n_committed, committed_capacity;
     uint32_t leaders[CLUSTER_TERMS_MAX]; // by term; 0: none
-    struct cluster_term_hash *hashes;    // (index, term) -> hash
+    struct raft_membership *memberships; // that were ever in force anywhere
+    size_t n_memberships, memberships_capacity;
+    struct cluster_term_hash *hashes; // (index, term) -> hash
     size_t n_hashes, hashes_capacity;
 
     bool check_durability; // I6 too: what a message claims is on its sender's disk

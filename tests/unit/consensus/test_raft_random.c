@@ -1,6 +1,6 @@
 // Random clusters from a seed: loss, reordering, duplication, partitions, crashes that lose what is not on disk, membership changes,
 // snapshots; Raft's invariants are checked after every step, progress after everything is healed.
-// usage: test_raft_random [FIRST-LAST [STEPS]]    A build with a planted bug (-DCAUCUS_MUTANT=n) passes when some seed finds it.
+// usage: test_raft_random [FIRST-LAST [STEPS [STORM_PERCENT]]]    A build with a planted bug (-DCAUCUS_MUTANT=n) passes when some seed finds it.
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -77,6 +77,7 @@ static void draw_storm(struct world *world)
 {
     struct cc_prng *prng = &world->prng;
     world->knobs = (struct knobs){
+        .drop = (uint32_t)cc_prng_between(prng, 20000, 150000),
         .reorder = pick_knob(prng, 200000),
         .crash = (uint32_t)cc_prng_between(prng, 2000, 20000),
         .restart = (uint32_t)cc_prng_between(prng, 10000, 60000),
@@ -182,15 +183,23 @@ static void step_crash(struct world *world)
     }
 }
 
-// A while after it was elected, at any stage of what a new leader does.
+// At once, so that its first entry is on its own disk only, or at a later stage of what a new leader does.
+static unsigned draw_steps_to_cut(struct world *world)
+{
+    if (!chance(world, world->knobs.cut_new_leader)) {
+        return 0;
+    }
+    return (unsigned)(chance(world, 500000) ? cc_prng_between(&world->prng, 1, 3)
+                                            : cc_prng_between(&world->prng, 10, 60));
+}
+
 static void cut_new_leader(struct world *world)
 {
     uint32_t leader = cluster_leader(&world->cluster);
     uint64_t term = leader != 0 ? raft_term(cluster_raft(&world->cluster, leader)) : 0;
     if (term > world->seen_term) {
         world->seen_term = term;
-        world->steps_to_cut =
-            chance(world, world->knobs.cut_new_leader) ? (unsigned)cc_prng_between(&world->prng, 5, 25) : 0;
+        world->steps_to_cut = draw_steps_to_cut(world);
     }
     if (world->steps_to_cut > 0 && --world->steps_to_cut == 0 && leader != 0) {
         cluster_heal(&world->cluster);
@@ -360,11 +369,13 @@ struct totals {
     uint64_t n_committed, n_leaders, n_reads_answered, n_reads_failed;
 };
 
+static uint32_t storm_percent = 50; // of the seeds
+
 static bool run_seed(uint64_t seed, unsigned n_steps, struct cc_buffer *trace, struct totals *totals)
 {
     struct world *world = calloc(1, sizeof(*world));
     cc_prng_seed(&world->prng, seed);
-    bool storm = chance(world, 300000);
+    bool storm = chance(world, storm_percent * 10000);
     if (storm) {
         draw_storm(world);
     } else {
@@ -489,6 +500,9 @@ int main(int argc, char **argv)
     }
     if (argc > 2) {
         n_steps = (unsigned)strtoul(argv[2], NULL, 10);
+    }
+    if (argc > 3) {
+        storm_percent = (uint32_t)strtoul(argv[3], NULL, 10);
     }
     return CAUCUS_MUTANT == 0 ? run_sound_build(first, last, n_steps) : run_mutant(first, last, n_steps);
 }
