@@ -183,31 +183,25 @@ static void append_value(struct cc_buffer *sql, const struct apply_run *run, uin
     append(sql, run->shape.columns[column].type);
 }
 
-static void put_parameter(struct writer *writer, struct pg_array *array)
-{
-    cc_buffer_printf(&writer->sql, "%sunnest($%u::text[])", writer->n == 0 ? "" : ", ", writer->n + 1);
-    writer->parameters[writer->n] = pg_array_slice(array);
-    writer->binary[writer->n++] = 1;
-}
-
-// "ROWS FROM (unnest($1::text[]), ...) AS u(c0, ...)"
+// "(SELECT unnest($1::text[]), ...) AS u(c0, ...)"
 static void append_rows(struct writer *writer, struct apply_run *run)
 {
-    cc_buffer_append_text(&writer->sql, "ROWS FROM (");
+    struct pg_array **arrays = cc_arena_array(&run->arena, (size_t)run->shape.n_columns * 2, sizeof(struct pg_array *));
     struct cc_buffer names = {0};
     for (uint32_t i = 0; i < run->shape.n_columns; i++) {
         if (is_parameter(run, i)) {
             cc_buffer_printf(&names, "%sc%u", writer->n == 0 ? "" : ", ", i);
-            put_parameter(writer, &run->values[i]);
+            arrays[writer->n++] = &run->values[i];
         }
     }
     for (uint32_t i = 0; run->rekeyed && i < run->shape.n_columns; i++) {
         if (is_key(&run->shape, i)) {
             cc_buffer_printf(&names, "%so%u", writer->n == 0 ? "" : ", ", i);
-            put_parameter(writer, &run->old_keys[i]);
+            arrays[writer->n++] = &run->old_keys[i];
         }
     }
-    cc_buffer_append_text(&writer->sql, ") AS u(");
+    pg_arrays_source(&writer->sql, arrays, writer->n, writer->parameters, writer->binary);
+    cc_buffer_append_text(&writer->sql, " AS u(");
     append(&writer->sql, cc_buffer_slice(&names));
     cc_buffer_append_text(&writer->sql, ")");
     cc_buffer_finish(&names);
@@ -250,14 +244,15 @@ static void write_insert(struct writer *writer, struct apply_run *run)
     cc_buffer_finish(&values);
 }
 
-static void append_expect(struct writer *writer, const struct apply_run *run, const char *what)
+static void append_expect(struct writer *writer, struct apply_run *run, const char *what)
 {
     // The table's name is a parameter; so is the number of rows: the text must stay the same to be prepared once.
-    cc_buffer_printf(&writer->sql, " RETURNING 1) SELECT caucus.expect('%s ' || $%u::text, $%u::bigint, (SELECT count(*) FROM w))", what,
-                     writer->n + 1, writer->n + 2);
+    cc_buffer_printf(&writer->sql,
+                     " RETURNING 1) SELECT CASE WHEN count(*) <> $%u::bigint THEN caucus.refuse('%s ' || $%u::text, $%u::bigint, count(*)) END FROM w",
+                     writer->n + 2, what, writer->n + 1, writer->n + 2);
     writer->parameters[writer->n] = run->shape.table;
     writer->binary[writer->n++] = 0;
-    char *n_rows = cc_arena_printf((struct cc_arena *)&run->arena, "%u", run->n_rows);
+    char *n_rows = cc_arena_printf(&run->arena, "%u", run->n_rows);
     writer->parameters[writer->n] = cc_slice_text(n_rows);
     writer->binary[writer->n++] = 0;
 }
@@ -396,15 +391,18 @@ static void put_sequences(struct apply_sql *apply, const struct effect_part *par
         pg_array_put_int8(&values, part->sequences[i].value);
         pg_array_put(&called, cc_slice_text(part->sequences[i].is_called ? "t" : "f"));
     }
-    struct cc_slice parameters[3] = {pg_array_slice(&names), pg_array_slice(&values), pg_array_slice(&called)};
-    static const uint8_t binary[3] = {1, 1, 1};
-    struct apply_statement statement = {
-        .sql = "SELECT pg_catalog.setval(u.n::pg_catalog.regclass, u.v, u.c::boolean) FROM ROWS FROM "
-               "(unnest($1::text[]), unnest($2::bigint[]), unnest($3::text[])) AS u(n, v, c)",
-        .n_parameters = 3,
-        .parameters = parameters,
-        .binary = binary};
-    apply->sink(apply->context, &statement);
+    struct pg_array *arrays[3] = {&names, &values, &called};
+    struct cc_slice parameters[3];
+    uint8_t binary[3];
+    struct cc_buffer sql = {0};
+    cc_buffer_append_text(&sql, "SELECT pg_catalog.setval(u.n::pg_catalog.regclass, u.v, u.c::boolean) FROM ");
+    pg_arrays_source(&sql, arrays, 3, parameters, binary);
+    cc_buffer_append_text(&sql, " AS u(n, v, c)");
+    struct apply_statement statement = {.sql = cc_buffer_text(&sql), .n_parameters = 3, .parameters = parameters, .binary = binary};
+    if (part->n_sequences > 0) {
+        apply->sink(apply->context, &statement);
+    }
+    cc_buffer_finish(&sql);
     pg_array_finish(&names);
     pg_array_finish(&values);
     pg_array_finish(&called);

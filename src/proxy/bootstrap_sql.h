@@ -11,7 +11,7 @@ static const char *const bootstrap_tables[] = {
 
     // Whose database this is. One row.
     "CREATE TABLE caucus.meta (one boolean PRIMARY KEY DEFAULT true CHECK (one), format integer NOT NULL, cluster text NOT NULL, "
-    "replica bigint NOT NULL, incarnation bigint NOT NULL)",
+    "replica bigint NOT NULL, incarnation bigint NOT NULL, functions bigint NOT NULL DEFAULT 0)",
 
     // The index of the last entry whose effects are here. One row, updated in every transaction of the strong lane: kept short.
     "CREATE TABLE caucus.applied (applied bigint NOT NULL) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, "
@@ -47,7 +47,7 @@ static const char *const bootstrap_tables[] = {
     "old text, new text) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0)",
 };
 
-// Run after the tables, and again whenever the format rises.
+// Run after the tables, and again whenever their text has changed.
 static const char *const bootstrap_functions[] = {
     "CREATE OR REPLACE FUNCTION caucus.guard() RETURNS trigger LANGUAGE plpgsql AS $$\n"
     "BEGIN\n"
@@ -100,12 +100,10 @@ static const char *const bootstrap_functions[] = {
     "  RETURN value;\n"
     "END $$",
 
-    // Raised when applying finds rows that should not be as they are.
-    "CREATE OR REPLACE FUNCTION caucus.expect(what text, expected bigint, counted bigint) RETURNS void LANGUAGE plpgsql AS $$\n"
+    // Called when applying finds rows that should not be as they are.
+    "CREATE OR REPLACE FUNCTION caucus.refuse(what text, expected bigint, actual bigint) RETURNS bigint LANGUAGE plpgsql AS $$\n"
     "BEGIN\n"
-    "  IF expected IS DISTINCT FROM counted THEN\n"
-    "    RAISE EXCEPTION '%: expected %, found %', what, expected, counted USING ERRCODE = 'CCDIV';\n"
-    "  END IF;\n"
+    "  RAISE EXCEPTION '%: expected %, found %', what, expected, actual USING ERRCODE = 'CCDIV';\n"
     "END $$",
 
     "CREATE OR REPLACE FUNCTION caucus.has_rows(name text) RETURNS boolean LANGUAGE plpgsql AS $$\n"

@@ -4,6 +4,7 @@
 //                                                                             UP --diverged--> HALTED
 #include "proxy/io_postgres_internal.h"
 
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "proxy/bootstrap_sql.h"
@@ -14,7 +15,7 @@
 #include <string.h>
 
 // Advisory locks, one per lane: a backend of an earlier connection may still be committing.
-enum { LOCK_CLASS = 0x43415543 };
+enum { LOCK_CLASS = 0x43415543, N_FUNCTIONS = sizeof(bootstrap_functions) / sizeof(bootstrap_functions[0]) };
 
 static const char *const lane_names[DB_LANES] = {"strong", "weak"};
 
@@ -137,6 +138,7 @@ void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struc
 void pg_lane_begin(struct pg_lane *lane)
 {
     if (!lane->in_transaction) {
+        pg_lane_as_replica(lane, false);
         pg_lane_must_text(lane, "BEGIN");
         lane->in_transaction = true;
         pg_lane_settings_forget(lane);
@@ -169,6 +171,7 @@ static const char *const session_settings[][2] = {
     {"default_tablespace", ""},
     {"default_table_access_method", "heap"},
     {"jit", "off"},
+    {"plan_cache_mode", "auto"},
     {"client_min_messages", "error"},
     {"session_replication_role", "origin"},
     {"caucus.writer", "on"},
@@ -192,48 +195,60 @@ static const char *session_value(const struct pg_lane *lane, const char *name)
     return ""; // request.* and other names of users
 }
 
+// "SELECT set_config($1, $2, true), set_config($3, $4, true)": in this order.
 struct settings_list {
-    struct pg_array names, values;
+    struct cc_buffer sql;
+    struct cc_slice *parameters;
+    size_t capacity;
+    uint32_t n;
 };
 
-static void settings_list_init(struct settings_list *list)
+static void settings_list_put(struct settings_list *list, bool local, struct cc_slice name, struct cc_slice value)
 {
-    pg_array_init(&list->names, PG_TEXT);
-    pg_array_init(&list->values, PG_TEXT);
+    if (list->n > 0) {
+        cc_buffer_append_text(&list->sql, local ? ", true), " : ", false), ");
+    }
+    cc_buffer_printf(&list->sql, "%spg_catalog.set_config($%u, $%u", list->n == 0 ? "SELECT " : "", list->n + 1, list->n + 2);
+    list->parameters = cc_grow(list->parameters, &list->capacity, list->n + 2, sizeof(*list->parameters));
+    list->parameters[list->n++] = name;
+    list->parameters[list->n++] = value;
 }
 
-static void settings_list_put(struct settings_list *list, struct cc_slice name, struct cc_slice value)
-{
-    pg_array_put(&list->names, name);
-    pg_array_put(&list->values, value);
-}
-
-static const char sql_set_local[] =
-    "SELECT pg_catalog.set_config(u.n, u.v, true) FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) AS u(n, v)";
-static const char sql_set_session[] =
-    "SELECT pg_catalog.set_config(u.n, u.v, false) FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) AS u(n, v)";
-
-static void settings_list_send(struct pg_lane *lane, struct settings_list *list, const char *sql, io_postgres_on_result *on_result,
+static void settings_list_send(struct pg_lane *lane, struct settings_list *list, bool local, io_postgres_on_result *on_result,
                                void *context, uint64_t number)
 {
-    struct cc_slice parameters[2] = {pg_array_slice(&list->names), pg_array_slice(&list->values)};
-    if (list->names.n > 0) {
-        struct io_postgres_query query = {.sql = sql, .n_parameters = 2, .parameters = parameters, .binary = (const uint8_t[]){1, 1}};
+    if (list->n > 0) {
+        cc_buffer_append_text(&list->sql, local ? ", true)" : ", false)");
+        struct io_postgres_query query = {.sql = cc_buffer_text(&list->sql), .n_parameters = list->n, .parameters = list->parameters};
         io_postgres_link_send(lane->link, &query, on_result == NULL ? on_must : on_result, on_result == NULL ? lane : context, number);
     }
-    pg_array_finish(&list->names);
-    pg_array_finish(&list->values);
+    cc_buffer_finish(&list->sql);
+    free(list->parameters);
+}
+
+void pg_lane_as_replica(struct pg_lane *lane, bool as_replica)
+{
+    if (lane->as_replica == as_replica) {
+        return;
+    }
+    assert(!lane->in_transaction);
+    lane->as_replica = as_replica;
+    pg_lane_must_text(lane, as_replica ? "SELECT pg_catalog.set_config('session_replication_role', 'replica', false), "
+                                         "pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false)"
+                                       : "SELECT pg_catalog.set_config('session_replication_role', 'origin', false), "
+                                         "pg_catalog.set_config('plan_cache_mode', 'auto', false)");
+    io_postgres_link_sync(lane->link, NULL, NULL, 0); // or it would be part of the transaction that comes, and of its rollback
 }
 
 void pg_lane_pin_settings(struct pg_lane *lane)
 {
-    struct settings_list list;
-    settings_list_init(&list);
+    lane->as_replica = false;
+    struct settings_list list = {0};
     for (size_t i = 0; i < N_SESSION_SETTINGS; i++) {
-        settings_list_put(&list, cc_slice_text(session_settings[i][0]), cc_slice_text(session_settings[i][1]));
+        settings_list_put(&list, false, cc_slice_text(session_settings[i][0]), cc_slice_text(session_settings[i][1]));
     }
-    settings_list_put(&list, cc_slice_text("search_path"), cc_slice_text(lane->postgres->search_path));
-    settings_list_send(lane, &list, sql_set_session, NULL, NULL, 0);
+    settings_list_put(&list, false, cc_slice_text("search_path"), cc_slice_text(lane->postgres->search_path));
+    settings_list_send(lane, &list, false, NULL, NULL, 0);
 }
 
 static bool settings_equal(const struct pg_lane *lane, const struct rest_setting *settings, size_t n)
@@ -266,17 +281,16 @@ void pg_lane_settings(struct pg_lane *lane, const struct rest_setting *settings,
     if (settings_equal(lane, settings, n)) {
         return;
     }
-    struct settings_list list;
-    settings_list_init(&list);
+    struct settings_list list = {0};
     for (size_t i = 0; i < lane->n_settings; i++) {
         if (!settings_contain(settings, n, lane->settings[i].name)) {
-            settings_list_put(&list, cc_slice_text(lane->settings[i].name), cc_slice_text(session_value(lane, lane->settings[i].name)));
+            settings_list_put(&list, true, cc_slice_text(lane->settings[i].name), cc_slice_text(session_value(lane, lane->settings[i].name)));
         }
     }
     for (size_t i = 0; i < n; i++) {
-        settings_list_put(&list, settings[i].name, settings[i].value);
+        settings_list_put(&list, true, settings[i].name, settings[i].value);
     }
-    settings_list_send(lane, &list, sql_set_local, on_result, context, number);
+    settings_list_send(lane, &list, true, on_result, context, number);
     pg_lane_settings_forget(lane);
     lane->settings = cc_grow(lane->settings, &lane->settings_capacity, n, sizeof(*lane->settings));
     for (size_t i = 0; i < n; i++) {
@@ -356,8 +370,8 @@ static void commit_start(struct pg_job *job)
         pg_lane_must(lane, "UPDATE caucus.migrations SET index = $1::bigint WHERE index IS NULL", 1, &last, NULL);
     }
     pg_lane_must(lane,
-                 "WITH w AS (UPDATE caucus.applied SET applied = $1::bigint WHERE applied < $1::bigint RETURNING 1) "
-                 "SELECT caucus.expect('applied index', 1, (SELECT count(*) FROM w))",
+                 "UPDATE caucus.applied SET applied = CASE WHEN applied < $1::bigint THEN $1::bigint "
+                 "ELSE caucus.refuse('applied index, to be raised to ' || $1::bigint, $1::bigint - 1, applied) END",
                  1, &last, NULL);
     struct io_postgres_query query = {.sql = "COMMIT"};
     io_postgres_link_send(lane->link, &query, on_commit, job, 0);
@@ -537,6 +551,27 @@ static void on_has_schema(void *context, uint64_t number, PGresult *result)
     }
 }
 
+static uint32_t functions_crc(void)
+{
+    uint32_t crc = 0;
+    for (size_t i = 0; i < N_FUNCTIONS; i++) {
+        crc = cc_crc32c(crc, bootstrap_functions[i], strlen(bootstrap_functions[i]));
+    }
+    return crc;
+}
+
+static void put_functions(struct pg_lane *lane)
+{
+    for (size_t i = 0; i < N_FUNCTIONS; i++) {
+        pg_lane_must_text(lane, bootstrap_functions[i]);
+    }
+    struct cc_buffer crc = {0};
+    cc_buffer_printf(&crc, "%" PRIu32, functions_crc());
+    struct cc_slice parameter = cc_buffer_slice(&crc);
+    pg_lane_must(lane, "UPDATE caucus.meta SET functions = $1::bigint", 1, &parameter, NULL);
+    cc_buffer_finish(&crc);
+}
+
 static void bootstrap(struct pg_lane *lane)
 {
     struct io_postgres *postgres = lane->postgres;
@@ -544,9 +579,6 @@ static void bootstrap(struct pg_lane *lane)
     pg_lane_must_text(lane, "SET LOCAL synchronous_commit = on");
     for (size_t i = 0; i < sizeof(bootstrap_tables) / sizeof(bootstrap_tables[0]); i++) {
         pg_lane_must_text(lane, bootstrap_tables[i]);
-    }
-    for (size_t i = 0; i < sizeof(bootstrap_functions) / sizeof(bootstrap_functions[0]); i++) {
-        pg_lane_must_text(lane, bootstrap_functions[i]);
     }
     struct cc_buffer numbers = {0};
     cc_buffer_printf(&numbers, "%d", (int)BOOTSTRAP_FORMAT);
@@ -562,6 +594,7 @@ static void bootstrap(struct pg_lane *lane)
                  "INSERT INTO caucus.meta (format, cluster, replica, incarnation) VALUES ($1::integer, $2::text, $3::bigint, $4::bigint)",
                  4, parameters, NULL);
     cc_buffer_finish(&numbers);
+    put_functions(lane);
     pg_lane_must_text(lane, "COMMIT");
     cc_log(CC_LOG_INFO, "database_set_up", "format=%d", (int)BOOTSTRAP_FORMAT);
 }
@@ -596,6 +629,7 @@ static void on_state(void *context, uint64_t number, PGresult *result)
     uint64_t format = pg_result_u64(result, 0, 2);
     bool ours = cc_slice_equal_text(pg_result_value(result, 0, 3), postgres->cluster) &&
                 pg_result_u64(result, 0, 4) == postgres->options.replica;
+    lane->functions = (uint32_t)pg_result_u64(result, 0, 5);
     PQclear(result);
     if (!ours) {
         pg_lane_drop(lane, "this database belongs to another cluster or replica (see caucus.meta)", NULL);
@@ -635,6 +669,14 @@ static void on_ready(void *context, uint64_t number)
     if (lane->state != PG_LANE_PREPARING || io_postgres_link_connection(lane->link) == NULL) {
         return;
     }
+    if (lane->lane == DB_STRONG && lane->functions != functions_crc()) { // of an older program
+        lane->functions = functions_crc();
+        pg_lane_must_text(lane, "BEGIN");
+        put_functions(lane);
+        pg_lane_must_text(lane, "COMMIT");
+        io_postgres_link_sync(lane->link, on_ready, lane, 0);
+        return;
+    }
     lane->state = PG_LANE_UP;
     io_postgres_link_good(lane->link);
     cc_log(CC_LOG_INFO, "database_up", "lane=%s applied=%" PRIu64 " schema=%u", lane_names[lane->lane], lane->applied,
@@ -647,7 +689,7 @@ static void ask_state(struct pg_lane *lane)
 {
     io_postgres_link_send_text(lane->link,
                                "SELECT (SELECT applied FROM caucus.applied), (SELECT count(*) FROM caucus.migrations), format, cluster, "
-                               "replica FROM caucus.meta",
+                               "replica, functions FROM caucus.meta",
                                on_state, lane, 0);
     io_postgres_link_send_text(lane->link, "SELECT replica, incarnation, sequence, stamp FROM caucus.frontier", on_frontier, lane, 0);
     struct cc_buffer incarnation = {0};

@@ -109,8 +109,8 @@ static void send_applied(struct pg_job *job)
     struct cc_slice parameters[2] = {cc_slice_text(cc_arena_printf(&job->arena, "%" PRIu64, job->job.first)),
                                      cc_slice_text(cc_arena_printf(&job->arena, "%" PRIu64, job->job.last))};
     struct io_postgres_query query = {
-        .sql = "WITH w AS (UPDATE caucus.applied SET applied = $2::bigint WHERE applied = $1::bigint - 1 RETURNING 1) "
-               "SELECT caucus.expect('applied index, expected to be before entry ' || $1::bigint, 1, (SELECT count(*) FROM w))",
+        .sql = "UPDATE caucus.applied SET applied = CASE WHEN applied = $1::bigint - 1 THEN $2::bigint "
+               "ELSE caucus.refuse('applied index, before entry ' || $1::bigint, $1::bigint - 1, applied) END",
         .n_parameters = 2,
         .parameters = parameters};
     io_postgres_link_send(job->lane->link, &query, on_applied_one, job, 0);
@@ -134,8 +134,8 @@ void pg_apply_start(struct pg_job *job)
         pg_lane_drop(lane, "a transaction is open that should have been rolled back", NULL);
         return;
     }
+    pg_lane_as_replica(lane, true);
     send_text(job, "BEGIN");
-    send_text(job, "SET LOCAL session_replication_role = replica");
     struct pg_requests requests;
     pg_requests_init(&requests);
     enum cc_status status = CC_OK;

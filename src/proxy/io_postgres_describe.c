@@ -10,6 +10,7 @@
 #define SQL_DESCRIBE(names, more) \
     "SELECT g.n, r.name, caucus.is_weak(r.oid), " \
     "EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND NOT x.indisprimary AND (x.indisunique OR x.indisexclusion)), " \
+    "EXISTS (SELECT FROM pg_catalog.pg_trigger x WHERE x.tgrelid = c.oid AND NOT x.tgisinternal AND x.tgname !~ '^!?caucus_'), " \
     "a.attname, caucus.type_name(a.atttypid, a.atttypmod), " \
     "(SELECT k.n FROM pg_catalog.pg_index x, unnest(x.indkey::smallint[]) WITH ORDINALITY AS k(attnum, n) " \
     " WHERE x.indrelid = c.oid AND x.indisprimary AND k.attnum = a.attnum AND k.n <= x.indnkeyatts), " \
@@ -26,7 +27,7 @@ static const char sql_describe[] = SQL_DESCRIBE("unnest($1::text[]) WITH ORDINAL
 static const char sql_describe_captured[] =
     SQL_DESCRIBE("(SELECT relation::text, pg_catalog.row_number() OVER () FROM (SELECT DISTINCT relation FROM caucus.capture) d) AS g(name, n)",
                  ", g.name");
-enum describe_column { D_N, D_NAME, D_WEAK, D_ROW_BY_ROW, D_COLUMN, D_TYPE, D_KEY, D_NOT_NULL, D_GENERATED, D_DEFAULT };
+enum describe_column { D_N, D_NAME, D_WEAK, D_ROW_BY_ROW, D_TRIGGERS, D_COLUMN, D_TYPE, D_KEY, D_NOT_NULL, D_GENERATED, D_DEFAULT };
 
 const struct pg_table *pg_table_find(struct io_postgres *postgres, struct cc_slice asked)
 {
@@ -144,6 +145,7 @@ static enum cc_status table_take(struct io_postgres *postgres, struct cc_slice a
         table->name = cc_arena_slice(&table->arena, pg_result_value(result, row, D_NAME));
         table->weak = is_true(result, row, D_WEAK);
         table->row_by_row = is_true(result, row, D_ROW_BY_ROW);
+        table->has_triggers = is_true(result, row, D_TRIGGERS);
         table->n_columns = (uint32_t)n_rows;
         read_columns(table, result, row);
         if (read_key(table) != CC_OK) {

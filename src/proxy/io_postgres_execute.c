@@ -279,15 +279,17 @@ static void send_lookup(struct execute *execute)
             pg_array_put_int8(&numbers, i);
         }
     }
-    struct cc_slice parameters[3] = {pg_array_slice(&principals), pg_array_slice(&keys), pg_array_slice(&numbers)};
-    struct io_postgres_query query = {
-        .sql = "SELECT k.n, r.fingerprint, r.outcome FROM ROWS FROM (unnest($1::text[]), unnest($2::text[]), unnest($3::bigint[])) "
-               "AS k(principal, key, n) JOIN caucus.requests r ON r.principal = k.principal AND r.key = k.key",
-        .n_parameters = 3,
-        .parameters = parameters,
-        .binary = (const uint8_t[]){1, 1, 1}};
+    struct pg_array *arrays[3] = {&principals, &keys, &numbers};
+    struct cc_slice parameters[3];
+    uint8_t binary[3];
     if (numbers.n > 0) {
+        struct cc_buffer sql = {0};
+        cc_buffer_append_text(&sql, "SELECT k.n, r.fingerprint, r.outcome FROM ");
+        pg_arrays_source(&sql, arrays, 3, parameters, binary);
+        cc_buffer_append_text(&sql, " AS k(principal, key, n) JOIN caucus.requests r ON r.principal = k.principal AND r.key = k.key");
+        struct io_postgres_query query = {.sql = cc_buffer_text(&sql), .n_parameters = 3, .parameters = parameters, .binary = binary};
         io_postgres_link_send(execute->lane->link, &query, on_result, execute, answer_number(0, 0, ANSWER_LOOKUP));
+        cc_buffer_finish(&sql);
     }
     pg_array_finish(&principals);
     pg_array_finish(&keys);

@@ -37,6 +37,7 @@ struct pg_table { // lives as long as the schema stays as it is
     bool found;
     bool weak;
     bool row_by_row;
+    bool has_triggers; // of users
     struct cc_slice name; // canonical: quoted only where needed; of the root, when it is a partition
     uint32_t n_columns;   // without dropped ones, with _caucus
     struct pg_column *columns;
@@ -64,11 +65,13 @@ struct pg_lane {
     struct pg_job *first, *last; // started ones in front
     bool pumping;
     bool in_transaction;
+    bool as_replica; // session_replication_role, see pg_lane_as_replica
     // What set_config(..., true) holds in the open transaction beyond the session's settings.
     struct pg_setting *settings;
     size_t n_settings, settings_capacity;
     struct cc_arena setup_arena;
     bool has_schema; // found while connecting
+    uint32_t functions; // checksum of the functions found there
     // What the database holds, committed.
     uint64_t applied;
     uint32_t schema_version;
@@ -114,6 +117,9 @@ void pg_lane_settings(struct pg_lane *lane, const struct rest_setting *settings,
                       void *context, uint64_t number);
 void pg_lane_settings_forget(struct pg_lane *lane);
 void pg_lane_sequences_forget(struct pg_lane *lane);
+// Between transactions: from now on without triggers and with plans that hold for all parameters (for what is applied), or
+// as usual. PostgreSQL forgets all plans at each change, so it is not done per transaction.
+void pg_lane_as_replica(struct pg_lane *lane, bool as_replica);
 // Session settings once more, after a migration that may have changed them; within its transaction.
 void pg_lane_pin_settings(struct pg_lane *lane);
 // The schema has changed: descriptions and prepared statements are of the past.

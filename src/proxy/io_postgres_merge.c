@@ -247,25 +247,27 @@ static void append(struct cc_buffer *sql, struct cc_slice text)
     cc_buffer_append(sql, text.data, text.n);
 }
 
-// ROWS FROM (unnest($1::text[]), ...) AS u(c0, ...), and the parameters in their order.
-static void append_rows(struct row_writer *writer, const struct pg_table *table, bool key_only, struct cc_slice *parameters, uint32_t *n_out)
+// (SELECT unnest($1::text[]), ...) AS u(c0, ...), and the parameters in their order.
+static void append_rows(struct row_writer *writer, const struct pg_table *table, bool key_only, struct cc_slice *parameters,
+                        uint8_t *binary, uint32_t *n_out)
 {
     struct cc_buffer names = {0};
+    struct pg_array **arrays = cc_alloc_array(writer->n_arrays, sizeof(struct pg_array *));
     uint32_t n = 0;
-    cc_buffer_append_text(&writer->sql, "ROWS FROM (");
     for (uint32_t i = 0; i < writer->n_arrays; i++) {
         bool key = i < table->n_fields && table->columns[table->fields[i]].key_position > 0;
         if (key_only && !key) {
             continue;
         }
-        cc_buffer_printf(&writer->sql, "%sunnest($%u::text[])", n == 0 ? "" : ", ", n + 1);
         cc_buffer_printf(&names, "%sc%u", n == 0 ? "" : ", ", i);
-        parameters[n++] = pg_array_slice(&writer->arrays[i]);
+        arrays[n++] = &writer->arrays[i];
     }
-    cc_buffer_append_text(&writer->sql, ") AS u(");
+    pg_arrays_source(&writer->sql, arrays, n, parameters, binary);
+    cc_buffer_append_text(&writer->sql, " AS u(");
     append(&writer->sql, cc_buffer_slice(&names));
     cc_buffer_append_text(&writer->sql, ")");
     cc_buffer_finish(&names);
+    free(arrays);
     *n_out = n;
 }
 
@@ -284,7 +286,8 @@ static void append_key_condition(struct row_writer *writer, const struct pg_tabl
     }
 }
 
-static void write_insert(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint32_t *n_out)
+static void write_insert(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint8_t *binary,
+                         uint32_t *n_out)
 {
     struct cc_buffer *sql = &writer->sql;
     cc_buffer_append_text(sql, "INSERT INTO ");
@@ -301,10 +304,11 @@ static void write_insert(struct row_writer *writer, const struct pg_table *table
         cc_buffer_append_text(sql, ", ");
     }
     cc_buffer_printf(sql, "u.c%u::pg_catalog.jsonb FROM ", table->n_fields);
-    append_rows(writer, table, false, parameters, n_out);
+    append_rows(writer, table, false, parameters, binary, n_out);
 }
 
-static void write_update(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint32_t *n_out)
+static void write_update(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint8_t *binary,
+                         uint32_t *n_out)
 {
     struct cc_buffer *sql = &writer->sql;
     cc_buffer_append_text(sql, "UPDATE ");
@@ -318,16 +322,17 @@ static void write_update(struct row_writer *writer, const struct pg_table *table
         }
     }
     cc_buffer_printf(sql, "_caucus = u.c%u::pg_catalog.jsonb FROM ", table->n_fields);
-    append_rows(writer, table, false, parameters, n_out);
+    append_rows(writer, table, false, parameters, binary, n_out);
     append_key_condition(writer, table);
 }
 
-static void write_delete(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint32_t *n_out)
+static void write_delete(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint8_t *binary,
+                         uint32_t *n_out)
 {
     cc_buffer_append_text(&writer->sql, "DELETE FROM ");
     append(&writer->sql, table->name);
     cc_buffer_append_text(&writer->sql, " AS t USING ");
-    append_rows(writer, table, true, parameters, n_out);
+    append_rows(writer, table, true, parameters, binary, n_out);
     append_key_condition(writer, table);
 }
 
@@ -338,18 +343,17 @@ static void row_writer_send(struct row_writer *writer, struct merge *merge, cons
 {
     struct cc_slice *parameters = cc_arena_array(&merge->arena, writer->n_arrays, sizeof(*parameters));
     uint8_t *binary = cc_arena_array(&merge->arena, writer->n_arrays, sizeof(*binary));
-    memset(binary, 1, writer->n_arrays);
     uint32_t n = 0;
     if (writer->n_rows > 0) {
         switch (action) {
         case ROW_INSERT:
-            write_insert(writer, table, parameters, &n);
+            write_insert(writer, table, parameters, binary, &n);
             break;
         case ROW_UPDATE:
-            write_update(writer, table, parameters, &n);
+            write_update(writer, table, parameters, binary, &n);
             break;
         case ROW_DELETE:
-            write_delete(writer, table, parameters, &n);
+            write_delete(writer, table, parameters, binary, &n);
             break;
         }
         send_write(merge, cc_buffer_text(&writer->sql), n, parameters, binary);
@@ -511,7 +515,7 @@ static void merge_sets(struct merge *merge)
 static bool take_rows(struct merge_table *table, const PGresult *result)
 {
     const struct pg_table *described = table->table;
-    for (int i = 0; i < PQntuples(result); i++) {
+    for (int i = 0; result != NULL && i < PQntuples(result); i++) {
         uint64_t n = pg_result_u64(result, i, 0);
         if (n == 0 || n > table->n_rows) {
             return false;
@@ -531,7 +535,7 @@ static bool take_rows(struct merge_table *table, const PGresult *result)
 static bool take_tombstones(struct merge *merge)
 {
     const PGresult *result = merge->tombstones;
-    for (int i = 0; i < PQntuples(result); i++) {
+    for (int i = 0; result != NULL && i < PQntuples(result); i++) {
         struct merge_table *table = find_table(merge, pg_result_value(result, i, 0));
         struct cc_slice key = {0}, remains = {0};
         if (table->table == NULL || pg_bytea_read(pg_result_value(result, i, 1), &merge->arena, &key) != CC_OK ||
@@ -599,39 +603,49 @@ static void send_read(struct merge *merge, const struct merge_table *table, uint
     const struct pg_table *described = table->table;
     struct cc_buffer sql = {0};
     struct cc_buffer source = {0};
-    struct pg_array *keys = cc_arena_array(&merge->arena, described->n_key, sizeof(*keys));
-    struct cc_slice *parameters = cc_arena_array(&merge->arena, described->n_key, sizeof(*parameters));
-    uint8_t *binary = cc_arena_array(&merge->arena, described->n_key, sizeof(*binary));
+    uint32_t n_key = described->n_key;
+    struct pg_array *keys = cc_arena_array(&merge->arena, n_key + 1, sizeof(*keys)); // and the row's number
+    struct pg_array **arrays = cc_arena_array(&merge->arena, n_key + 1, sizeof(struct pg_array *));
+    struct cc_slice *parameters = cc_arena_array(&merge->arena, n_key + 1, sizeof(*parameters));
+    uint8_t *binary = cc_arena_array(&merge->arena, n_key + 1, sizeof(*binary));
     cc_buffer_append_text(&sql, "SELECT u.n, t._caucus::text");
     for (uint32_t i = 0; i < described->n_fields; i++) {
         cc_buffer_append_text(&sql, ", t.");
         apply_sql_identifier(&sql, described->columns[described->fields[i]].name);
     }
-    cc_buffer_append_text(&sql, " FROM ROWS FROM (");
-    for (uint32_t i = 0; i < described->n_key; i++) {
-        pg_array_init(&keys[i], PG_TEXT);
-        for (size_t r = 0; r < table->n_rows; r++) {
+    for (uint32_t i = 0; i <= n_key; i++) {
+        pg_array_init(&keys[i], i < n_key ? PG_TEXT : PG_INT8);
+        arrays[i] = &keys[i];
+        for (size_t r = 0; i < n_key && r < table->n_rows; r++) {
             pg_array_put(&keys[i], table->rows[r]->values[i]);
         }
-        parameters[i] = pg_array_slice(&keys[i]);
-        binary[i] = 1;
-        cc_buffer_printf(&sql, "%sunnest($%u::text[])", i == 0 ? "" : ", ", i + 1);
-        cc_buffer_printf(&source, "k%u, ", i);
+        if (i < n_key) {
+            cc_buffer_printf(&source, "k%u, ", i);
+        } else {
+            cc_buffer_append_text(&source, "n");
+        }
     }
-    cc_buffer_append_text(&sql, ") WITH ORDINALITY AS u(");
+    for (size_t r = 0; r < table->n_rows; r++) {
+        pg_array_put_int8(&keys[n_key], (int64_t)r + 1);
+    }
+    cc_buffer_append_text(&sql, " FROM ");
+    pg_arrays_source(&sql, arrays, n_key + 1, parameters, binary);
+    cc_buffer_append_text(&sql, " AS u(");
     append(&sql, cc_buffer_slice(&source));
-    cc_buffer_append_text(&sql, "n) JOIN ");
+    cc_buffer_append_text(&sql, ") JOIN ");
     append(&sql, described->name);
     cc_buffer_append_text(&sql, " AS t ON ");
-    for (uint32_t i = 0; i < described->n_key; i++) {
+    for (uint32_t i = 0; i < n_key; i++) {
         const struct pg_column *column = &described->columns[described->key[i]];
         cc_buffer_append_text(&sql, i == 0 ? "t." : " AND t.");
         apply_sql_identifier(&sql, column->name);
         cc_buffer_printf(&sql, " = u.k%u::%.*s", i, (int)column->type.n, (const char *)column->type.data);
     }
-    struct io_postgres_query query = {.sql = cc_buffer_text(&sql), .n_parameters = described->n_key, .parameters = parameters, .binary = binary};
-    io_postgres_link_send(merge->lane->link, &query, on_rows, merge, number);
-    for (uint32_t i = 0; i < described->n_key; i++) {
+    struct io_postgres_query query = {.sql = cc_buffer_text(&sql), .n_parameters = n_key + 1, .parameters = parameters, .binary = binary};
+    if (table->n_rows > 0) {
+        io_postgres_link_send(merge->lane->link, &query, on_rows, merge, number);
+    }
+    for (uint32_t i = 0; i <= n_key; i++) {
         pg_array_finish(&keys[i]);
     }
     cc_buffer_finish(&source);
@@ -649,13 +663,18 @@ static void send_tombstones_read(struct merge *merge)
             pg_array_put(&keys, table->rows[i]->key);
         }
     }
-    struct cc_slice parameters[2] = {pg_array_slice(&tables), pg_array_slice(&keys)};
-    struct io_postgres_query query = {.sql = "SELECT m.\"table\", m.key, m.death, m.remains FROM ROWS FROM (unnest($1::text[]), unnest($2::bytea[])) "
-                                             "AS u(t, k) JOIN caucus.tombstones m ON m.\"table\" = u.t AND m.key = u.k",
-                                      .n_parameters = 2,
-                                      .parameters = parameters,
-                                      .binary = (const uint8_t[]){1, 1}};
-    io_postgres_link_send(merge->lane->link, &query, on_rows, merge, UINT64_MAX);
+    struct pg_array *arrays[2] = {&tables, &keys};
+    struct cc_slice parameters[2];
+    uint8_t binary[2];
+    struct cc_buffer sql = {0};
+    cc_buffer_append_text(&sql, "SELECT m.\"table\", m.key, m.death, m.remains FROM ");
+    if (keys.n > 0) {
+        pg_arrays_source(&sql, arrays, 2, parameters, binary);
+        cc_buffer_append_text(&sql, " AS u(t, k) JOIN caucus.tombstones m ON m.\"table\" = u.t AND m.key = u.k");
+        struct io_postgres_query query = {.sql = cc_buffer_text(&sql), .n_parameters = 2, .parameters = parameters, .binary = binary};
+        io_postgres_link_send(merge->lane->link, &query, on_rows, merge, UINT64_MAX);
+    }
+    cc_buffer_finish(&sql);
     pg_array_finish(&tables);
     pg_array_finish(&keys);
 }
@@ -665,7 +684,12 @@ static void read_all(struct merge *merge)
     struct pg_lane *lane = merge->lane;
     collect_rows(merge);
     pg_lane_must_text(lane, "BEGIN");
-    pg_lane_must_text(lane, "SET LOCAL session_replication_role = replica");
+    bool triggers = false;
+    for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        triggers = triggers || (table->table != NULL && table->table->has_triggers);
+    }
+    // Only where it must be: PostgreSQL forgets all plans at each change of the role.
+    pg_lane_must_text(lane, triggers ? "SET LOCAL session_replication_role = replica" : "SET LOCAL plan_cache_mode = force_generic_plan");
     for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
         merge->n_row_results++;
     }

@@ -363,16 +363,26 @@ void pg_requests_put(struct pg_requests *requests, struct cc_slice principal, st
     pg_array_put(&requests->outcomes, outcome);
 }
 
+// "<before> (SELECT unnest($1::text[]), ...) <after>"
+static void send_arrays(struct pg_lane *lane, const char *before, struct pg_array *const *arrays, uint32_t n, const char *after)
+{
+    struct cc_slice parameters[8];
+    uint8_t binary[8];
+    assert(n <= 8);
+    struct cc_buffer sql = {0};
+    cc_buffer_append_text(&sql, before);
+    pg_arrays_source(&sql, arrays, n, parameters, binary);
+    cc_buffer_append_text(&sql, after);
+    pg_lane_must(lane, cc_buffer_text(&sql), n, parameters, binary);
+    cc_buffer_finish(&sql);
+}
+
 void pg_requests_send(struct pg_requests *requests, struct pg_lane *lane)
 {
-    struct cc_slice parameters[4] = {pg_array_slice(&requests->principals), pg_array_slice(&requests->keys),
-                                     pg_array_slice(&requests->fingerprints), pg_array_slice(&requests->outcomes)};
+    struct pg_array *arrays[4] = {&requests->principals, &requests->keys, &requests->fingerprints, &requests->outcomes};
     if (requests->keys.n > 0) {
-        pg_lane_must(lane,
-                     "INSERT INTO caucus.requests (principal, key, fingerprint, outcome) SELECT * FROM ROWS FROM "
-                     "(unnest($1::text[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::bytea[])) AS u(p, k, f, o) "
-                     "ON CONFLICT (principal, key) DO NOTHING",
-                     4, parameters, (const uint8_t[]){1, 1, 1, 1});
+        send_arrays(lane, "INSERT INTO caucus.requests (principal, key, fingerprint, outcome) SELECT * FROM ", arrays, 4,
+                    " AS u(p, k, f, o) ON CONFLICT (principal, key) DO NOTHING");
     }
     pg_requests_finish(requests);
 }
@@ -391,6 +401,7 @@ void pg_tombstones_init(struct pg_tombstones *tombstones)
     pg_array_init(&tombstones->keys, PG_BYTEA);
     pg_array_init(&tombstones->deaths, PG_TEXT);
     pg_array_init(&tombstones->remains, PG_BYTEA);
+    pg_array_init(&tombstones->turns, PG_INT8);
 }
 
 void pg_tombstones_put(struct pg_tombstones *tombstones, struct cc_slice table, struct cc_slice key, const struct crdt_row *row)
@@ -403,34 +414,45 @@ void pg_tombstones_put(struct pg_tombstones *tombstones, struct cc_slice table, 
     pg_array_put(&tombstones->keys, key);
     pg_array_put(&tombstones->deaths, cc_slice_text(death));
     pg_array_put(&tombstones->remains, or_empty(cc_buffer_slice(&remains)));
+    pg_array_put_int8(&tombstones->turns, tombstones->turns.n);
     cc_buffer_finish(&remains);
 }
 
 void pg_tombstones_send(struct pg_tombstones *tombstones, struct pg_lane *lane)
 {
-    struct cc_slice parameters[4] = {pg_array_slice(&tombstones->tables), pg_array_slice(&tombstones->keys),
-                                     pg_array_slice(&tombstones->deaths), pg_array_slice(&tombstones->remains)};
+    struct pg_array *arrays[5] = {&tombstones->tables, &tombstones->keys, &tombstones->deaths, &tombstones->remains, &tombstones->turns};
     if (tombstones->keys.n > 0) { // the last of one row counts: within one write a row may be deleted twice
-        pg_lane_must(lane,
-                     "INSERT INTO caucus.tombstones (\"table\", key, death, remains) "
-                     "SELECT DISTINCT ON (u.t, u.k) u.t, u.k, u.d, u.r FROM ROWS FROM (unnest($1::text[]), unnest($2::bytea[]), "
-                     "unnest($3::text[]), unnest($4::bytea[])) WITH ORDINALITY AS u(t, k, d, r, n) ORDER BY u.t, u.k, u.n DESC "
-                     "ON CONFLICT (\"table\", key) DO UPDATE SET death = EXCLUDED.death, remains = EXCLUDED.remains",
-                     4, parameters, (const uint8_t[]){1, 1, 1, 1});
+        send_arrays(lane,
+                    "INSERT INTO caucus.tombstones (\"table\", key, death, remains) SELECT DISTINCT ON (u.t, u.k) u.t, u.k, u.d, u.r FROM ", arrays, 5,
+                    " AS u(t, k, d, r, n) ORDER BY u.t, u.k, u.n DESC ON CONFLICT (\"table\", key) DO UPDATE SET death = EXCLUDED.death, "
+                    "remains = EXCLUDED.remains");
     }
-    pg_array_finish(&tombstones->tables);
-    pg_array_finish(&tombstones->keys);
-    pg_array_finish(&tombstones->deaths);
-    pg_array_finish(&tombstones->remains);
+    for (size_t i = 0; i < 5; i++) {
+        pg_array_finish(arrays[i]);
+    }
 }
 
 void pg_history_init(struct pg_history *history)
 {
+    *history = (struct pg_history){0};
     pg_array_init(&history->replicas, PG_INT8);
     pg_array_init(&history->incarnations, PG_INT8);
     pg_array_init(&history->sequences, PG_INT8);
     pg_array_init(&history->stamps, PG_TEXT);
     pg_array_init(&history->changes, PG_BYTEA);
+}
+
+static void note_last(struct pg_history *history, const struct crdt_change_set *set)
+{
+    size_t i = 0;
+    while (i < history->n_lasts && crdt_origin_compare(history->lasts[i].origin, set->origin) != 0) {
+        i++;
+    }
+    if (i == history->n_lasts) {
+        history->lasts = cc_grow(history->lasts, &history->lasts_capacity, i + 1, sizeof(*history->lasts));
+        history->n_lasts++;
+    }
+    history->lasts[i] = (struct pg_history_last){set->origin, set->sequence, set->stamp};
 }
 
 void pg_history_put(struct pg_history *history, const struct crdt_change_set *set, struct cc_slice bytes)
@@ -442,33 +464,45 @@ void pg_history_put(struct pg_history *history, const struct crdt_change_set *se
     pg_array_put_int8(&history->sequences, (int64_t)set->sequence);
     pg_array_put(&history->stamps, cc_slice_text(stamp));
     pg_array_put(&history->changes, bytes);
+    note_last(history, set);
+}
+
+static void send_frontier(const struct pg_history *history, struct pg_lane *lane)
+{
+    struct pg_array columns[4];
+    struct pg_array *arrays[4];
+    for (size_t i = 0; i < 4; i++) {
+        pg_array_init(&columns[i], i < 3 ? PG_INT8 : PG_TEXT);
+        arrays[i] = &columns[i];
+    }
+    for (size_t i = 0; i < history->n_lasts; i++) {
+        const struct pg_history_last *last = &history->lasts[i];
+        char stamp[CLOCK_STAMP_TEXT_BYTES];
+        clock_stamp_text(&last->stamp, stamp);
+        pg_array_put_int8(&columns[0], last->origin.replica);
+        pg_array_put_int8(&columns[1], last->origin.incarnation);
+        pg_array_put_int8(&columns[2], (int64_t)last->sequence);
+        pg_array_put(&columns[3], cc_slice_text(stamp));
+    }
+    send_arrays(lane, "INSERT INTO caucus.frontier (replica, incarnation, sequence, stamp) SELECT * FROM ", arrays, 4,
+                " AS u(r, i, q, s) ON CONFLICT (replica, incarnation) DO UPDATE SET sequence = EXCLUDED.sequence, stamp = EXCLUDED.stamp");
+    for (size_t i = 0; i < 4; i++) {
+        pg_array_finish(&columns[i]);
+    }
 }
 
 void pg_history_send(struct pg_history *history, struct pg_lane *lane)
 {
-    struct cc_slice parameters[5] = {pg_array_slice(&history->replicas), pg_array_slice(&history->incarnations),
-                                     pg_array_slice(&history->sequences), pg_array_slice(&history->stamps),
-                                     pg_array_slice(&history->changes)};
-    static const uint8_t binary[5] = {1, 1, 1, 1, 1};
+    struct pg_array *arrays[5] = {&history->replicas, &history->incarnations, &history->sequences, &history->stamps, &history->changes};
     if (history->sequences.n > 0) {
-        pg_lane_must(lane,
-                     "INSERT INTO caucus.history (replica, incarnation, sequence, stamp, change) SELECT * FROM ROWS FROM "
-                     "(unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::bytea[])) "
-                     "AS u(r, i, q, s, c)",
-                     5, parameters, binary);
-        // Of each origin its last: sets come in order of their sequence.
-        pg_lane_must(lane,
-                     "INSERT INTO caucus.frontier (replica, incarnation, sequence, stamp) "
-                     "SELECT DISTINCT ON (u.r, u.i) u.r, u.i, u.q, u.s FROM ROWS FROM (unnest($1::bigint[]), unnest($2::bigint[]), "
-                     "unnest($3::bigint[]), unnest($4::text[])) AS u(r, i, q, s) ORDER BY u.r, u.i, u.q DESC "
-                     "ON CONFLICT (replica, incarnation) DO UPDATE SET sequence = EXCLUDED.sequence, stamp = EXCLUDED.stamp",
-                     4, parameters, binary);
+        send_arrays(lane, "INSERT INTO caucus.history (replica, incarnation, sequence, stamp, change) SELECT * FROM ", arrays, 5,
+                    " AS u(r, i, q, s, c)");
+        send_frontier(history, lane);
     }
-    pg_array_finish(&history->replicas);
-    pg_array_finish(&history->incarnations);
-    pg_array_finish(&history->sequences);
-    pg_array_finish(&history->stamps);
-    pg_array_finish(&history->changes);
+    for (size_t i = 0; i < 5; i++) {
+        pg_array_finish(arrays[i]);
+    }
+    free(history->lasts);
 }
 
 // -- WEAK_COMMIT -------------------------------------------------------------------------------------------------------------

@@ -33,15 +33,22 @@ void pg_requests_finish(struct pg_requests *requests);
 
 // Rows that are not to be seen any more.
 struct pg_tombstones {
-    struct pg_array tables, keys, deaths, remains;
+    struct pg_array tables, keys, deaths, remains, turns;
 };
 void pg_tombstones_init(struct pg_tombstones *tombstones);
 void pg_tombstones_put(struct pg_tombstones *tombstones, struct cc_slice table, struct cc_slice key, const struct crdt_row *row);
 void pg_tombstones_send(struct pg_tombstones *tombstones, struct pg_lane *lane); // and finishes it
 
 // Numbered change sets, in order per origin: history and frontier.
+struct pg_history_last {
+    struct crdt_origin origin;
+    uint64_t sequence;
+    struct clock_stamp stamp;
+};
 struct pg_history {
     struct pg_array replicas, incarnations, sequences, stamps, changes;
+    struct pg_history_last *lasts; // of each origin
+    size_t n_lasts, lasts_capacity;
 };
 void pg_history_init(struct pg_history *history);
 void pg_history_put(struct pg_history *history, const struct crdt_change_set *set, struct cc_slice bytes);

@@ -61,6 +61,44 @@ struct cc_slice pg_array_slice(struct pg_array *array)
     return cc_buffer_slice(&array->bytes);
 }
 
+static const char *type_name(enum pg_type type)
+{
+    switch (type) {
+    case PG_BOOL:
+        return "boolean";
+    case PG_BYTEA:
+        return "bytea";
+    case PG_INT8:
+        return "bigint";
+    case PG_TEXT:
+        return "text";
+    }
+    return NULL;
+}
+
+static struct cc_slice only_element(const struct pg_array *array)
+{
+    const size_t at = ARRAY_HEAD_BYTES + 4;
+    return array->has_null ? (struct cc_slice){0} : cc_slice_of(array->bytes.data + at, array->bytes.n - at);
+}
+
+void pg_arrays_source(struct cc_buffer *sql, struct pg_array *const *arrays, uint32_t n, struct cc_slice *parameters_out, uint8_t *binary_out)
+{
+    bool single = arrays[0]->n == 1;
+    for (uint32_t i = 0; i < n; i++) {
+        const char *type = type_name(arrays[i]->type);
+        cc_buffer_append_text(sql, i == 0 ? "(SELECT " : ", ");
+        if (single) {
+            cc_buffer_printf(sql, "$%u::%s", i + 1, type);
+        } else {
+            cc_buffer_printf(sql, "unnest($%u::%s[])", i + 1, type);
+        }
+        parameters_out[i] = single ? only_element(arrays[i]) : pg_array_slice(arrays[i]);
+        binary_out[i] = 1;
+    }
+    cc_buffer_append_text(sql, ")");
+}
+
 // A quoted field from its opening quote on: quotes and backslashes inside are doubled (or escaped by a backslash).
 static enum cc_status read_quoted(struct cc_slice text, size_t *at, struct cc_arena *arena, struct cc_slice *field_out)
 {

@@ -21,6 +21,11 @@ void pg_array_put(struct pg_array *array, struct cc_slice value); // TEXT, BYTEA
 void pg_array_put_int8(struct pg_array *array, int64_t value);
 struct cc_slice pg_array_slice(struct pg_array *array); // borrowed until the next change
 
+// Appends a FROM item whose rows are the elements of n arrays of equal, non-zero length, for the parameters from $1 on:
+// "(SELECT unnest($1::text[]), ...)", or "(SELECT $1::text, ...)" for one row, which PostgreSQL starts three times as fast.
+// The caller names it. Parameters are borrowed from the arrays.
+void pg_arrays_source(struct cc_buffer *sql, struct pg_array *const *arrays, uint32_t n, struct cc_slice *parameters_out, uint8_t *binary_out);
+
 // Splits the text of a composite value (record_out) into its fields; a NULL field has data == NULL. Unquoted fields borrow
 // from the text, others live in the arena. CC_MALFORMED, or CC_INVALID when there are not exactly n fields.
 enum cc_status pg_record_read(struct cc_slice text, struct cc_arena *arena, struct cc_slice *fields_out, size_t n) CC_CHECKED;
