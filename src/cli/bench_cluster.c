@@ -11,6 +11,7 @@ enum {
     STATUS_MS = 3000,
     CALL_MS = 60 * 1000,
     POLL_MS = 5,
+    RETRY_MS = 100,
     PRELOAD_BYTES = 4 << 20, // of one request, roughly
     PRELOAD_ROWS = 1000,
     PRELOAD_TRIES = 20,
@@ -115,7 +116,7 @@ static bool is_settled(const struct statuses *statuses, void *context)
         uint64_t commit = number(statuses->of[i], "commit");
         commit_max = commit > commit_max ? commit : commit_max;
     }
-    return same_everywhere(statuses, "applied") && same_everywhere(statuses, "frontier") &&
+    return statuses->n > 0 && same_everywhere(statuses, "applied") && same_everywhere(statuses, "frontier") &&
            number(statuses->of[0], "applied") == commit_max;
 }
 
@@ -158,7 +159,7 @@ static enum cli_exit migrate(struct bench_cluster *cluster)
                                    .content_type = "application/sql",
                                    .timeout_ms = CALL_MS};
     struct http_response response = {0};
-    for (uint64_t deadline_ns = deadline_in(PATIENCE_MS); before(deadline_ns); sleep_ms(POLL_MS * 20)) {
+    for (uint64_t deadline_ns = deadline_in(PATIENCE_MS); before(deadline_ns); sleep_ms(RETRY_MS)) {
         http_response_finish(&response);
         http_fetch(&request, &response, 1, NULL, NULL);
         if (response.status != 503 && response.status != 504) {
@@ -204,7 +205,7 @@ static enum cli_exit send_upsert(struct bench_call *call, struct cc_slice reques
         if (status == CC_OK && answer.status < 500) {
             break;
         }
-        sleep_ms(POLL_MS * 20);
+        sleep_ms(RETRY_MS);
     }
     if (status != CC_OK) {
         return cli_fail(CLI_REFUSED, "bench: cannot write the first rows: %s", cc_status_text(status));

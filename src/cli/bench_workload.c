@@ -79,7 +79,7 @@ enum cc_status bench_mix_parse(const char *text, struct bench_workload *workload
     if (strlen(text) >= sizeof(copy)) {
         return CC_TOO_LARGE;
     }
-    strcpy(copy, text);
+    memcpy(copy, text, strlen(text) + 1);
     workload->n_operations = 0;
     workload->weight_sum = 0;
     char *rest = copy;
@@ -190,14 +190,26 @@ static void put_body(const struct bench_workload *workload, struct bench_session
     }
 }
 
+static const char *method_of(enum bench_verb verb)
+{
+    switch (verb) {
+    case BENCH_INSERT:
+    case BENCH_BULK:
+    case BENCH_UPSERT:
+        return "POST";
+    case BENCH_UPDATE:
+        return "PATCH";
+    case BENCH_READ:
+    case BENCH_VERBS:
+        break;
+    }
+    return "GET";
+}
+
 static void put_target(struct cc_buffer *out, const struct bench_operation *operation, struct bench_key key)
 {
-    static const char *const methods[BENCH_VERBS] = {[BENCH_INSERT] = "POST /",
-                                                     [BENCH_BULK] = "POST /",
-                                                     [BENCH_UPDATE] = "PATCH /",
-                                                     [BENCH_UPSERT] = "POST /",
-                                                     [BENCH_READ] = "GET /"};
-    cc_buffer_append_text(out, methods[operation->verb]);
+    cc_buffer_append_text(out, method_of(operation->verb));
+    cc_buffer_append_text(out, " /");
     cc_buffer_append_text(out, bench_table_name(operation->weak));
     if (operation->verb == BENCH_UPDATE || operation->verb == BENCH_READ) {
         cc_buffer_append_text(out, "?id=eq.");

@@ -71,6 +71,7 @@ static const char *const target_names[TARGETS] = {
 
 struct plan {
     struct bench_workload workload;
+    struct bench_address addresses[CC_REPLICAS_MAX]; // that get the load
     struct bench_load load;
     enum target target;
     bool verify, json, quiet;
@@ -312,9 +313,8 @@ static void report(const struct plan *plan, const struct bench_result *result, c
 static enum cli_exit run_load(const struct bench_cluster *cluster, struct plan *plan, struct bench_result *result,
                               struct verification *verification)
 {
-    struct bench_address addresses[CC_REPLICAS_MAX];
-    plan->load.n_addresses = choose_addresses(cluster, plan->target, addresses);
-    plan->load.addresses = addresses;
+    plan->load.n_addresses = choose_addresses(cluster, plan->target, plan->addresses);
+    plan->load.addresses = plan->addresses;
     plan->load.protocol = &bench_workload_protocol;
     plan->load.context = &plan->workload;
     plan->load.n_operations = plan->workload.n_operations;
