@@ -1,0 +1,328 @@
+// Scenario files of weak tables: readable text, run against the pure merge of src/crdt. One file per kind of conflict.
+//
+//   replicas A B C                 a cluster without connections; one table, key column first
+//   columns status seen_at! level=1   nullable; '!': NOT NULL without constant default (sticky); '=v': constant default
+//   A 10 insert k1 status=on       a local write at A, at time 10
+//   B 11 update k1 status=off seen_at=~     '~' is NULL
+//   C 12 upsert k1 status=away
+//   A 13 delete k1
+//   meet A B                       each tells the other everything that it holds
+//   show A B                       prints their rows; the lines below are what is expected
+//
+// After the last line everything is delivered everywhere, and to 200 fresh replicas in random orders with repetitions: all must
+// hold the same rows. REWRITE=1 writes what was printed into the file.
+#include "base/arena.h"
+#include "base/prng.h"
+#include "crdt/row.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REPLICAS_MAX = 8, ROWS_MAX = 16, CHANGES_MAX = 64, COLUMNS_MAX = 8, WORDS_MAX = 16, RANDOM_ORDERS = 200 };
+
+struct replica {
+    char name;
+    size_t n_rows;
+    struct cc_slice keys[ROWS_MAX];
+    struct crdt_row rows[ROWS_MAX];
+    bool holds[CHANGES_MAX];
+};
+
+struct scenario {
+    struct cc_arena arena;
+    size_t n_replicas, n_changes;
+    struct replica replicas[REPLICAS_MAX];
+    struct crdt_column columns[COLUMNS_MAX];
+    uint32_t n_columns;
+    struct {
+        struct crdt_row_change change;
+        struct clock_stamp stamp;
+    } changes[CHANGES_MAX];
+    struct cc_buffer out; // the file as it should be
+    const char *file;
+    size_t line;
+};
+
+static void broken(const struct scenario *scenario, const char *why)
+{
+    fprintf(stderr, "%s:%zu: %s\n", scenario->file, scenario->line, why);
+    exit(2);
+}
+
+static struct crdt_row *row_of(struct scenario *scenario, struct replica *replica, struct cc_slice key)
+{
+    for (size_t i = 0; i < replica->n_rows; i++) {
+        if (cc_slice_equal(replica->keys[i], key)) {
+            return &replica->rows[i];
+        }
+    }
+    assert(replica->n_rows < ROWS_MAX);
+    replica->keys[replica->n_rows] = key;
+    struct crdt_row *row = &replica->rows[replica->n_rows++];
+    struct crdt_register *registers = cc_arena_array(&scenario->arena, scenario->n_columns, sizeof(*registers));
+    crdt_row_init(row, scenario->columns, scenario->n_columns, registers);
+    return row;
+}
+
+static void deliver(struct scenario *scenario, struct replica *replica, size_t number)
+{
+    const struct crdt_row_change *change = &scenario->changes[number].change;
+    crdt_row_merge(row_of(scenario, replica, change->key), change, &scenario->changes[number].stamp);
+    replica->holds[number] = true;
+}
+
+static struct replica *replica_named(struct scenario *scenario, const char *name)
+{
+    for (size_t i = 0; i < scenario->n_replicas; i++) {
+        if (name[0] == scenario->replicas[i].name && name[1] == '\0') {
+            return &scenario->replicas[i];
+        }
+    }
+    broken(scenario, "no such replica");
+    return NULL;
+}
+
+// -- Local writes, as PostgreSQL would see them ------------------------------------------------------------------------
+
+static const char *given(char **words, size_t n, struct cc_slice column)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strncmp(words[i], (const char *)column.data, column.n) == 0 && words[i][column.n] == '=') {
+            return words[i] + column.n + 1;
+        }
+    }
+    return NULL;
+}
+
+static struct cc_slice value_of(struct scenario *scenario, const char *text)
+{
+    return strcmp(text, "~") == 0 ? cc_slice_of(NULL, 0) : cc_slice_text(cc_arena_text(&scenario->arena, text));
+}
+
+static enum crdt_operation operation_named(const struct scenario *scenario, const char *name)
+{
+    static const char *const names[] = {
+        [CRDT_INSERT] = "insert", [CRDT_UPDATE] = "update", [CRDT_UPSERT] = "upsert", [CRDT_DELETE] = "delete"};
+    for (size_t i = CRDT_INSERT; i <= CRDT_DELETE; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return (enum crdt_operation)i;
+        }
+    }
+    broken(scenario, "no such write");
+    return CRDT_INSERT;
+}
+
+// "A 10 update k1 status=off": words[0..]
+static void write_row(struct scenario *scenario, char **words, size_t n_words)
+{
+    if (n_words < 4 || scenario->n_changes == CHANGES_MAX) {
+        broken(scenario, "a write is: replica, time, insert|update|upsert|delete, key, column=value ...");
+    }
+    struct replica *replica = replica_named(scenario, words[0]);
+    struct crdt_row_change change = {.operation = operation_named(scenario, words[2]),
+                                     .key = cc_slice_text(cc_arena_text(&scenario->arena, words[3]))};
+    bool there = crdt_row_is_visible(row_of(scenario, replica, change.key));
+    bool changes_nothing = !there && (change.operation == CRDT_UPDATE || change.operation == CRDT_DELETE);
+    if (changes_nothing) {
+        return;
+    }
+    if (there && change.operation == CRDT_INSERT) {
+        broken(scenario, "the key is there already");
+    }
+    if (!there && change.operation == CRDT_UPSERT) {
+        change.operation = CRDT_INSERT;
+    }
+    change.fields = cc_arena_array(&scenario->arena, scenario->n_columns, sizeof(*change.fields));
+    for (uint32_t c = 0; c < scenario->n_columns && change.operation != CRDT_DELETE; c++) {
+        const char *value = given(words + 4, n_words - 4, scenario->columns[c].name);
+        if (value == NULL && change.operation != CRDT_INSERT) {
+            continue;
+        }
+        struct cc_slice new_value = value == NULL ? scenario->columns[c].cleared : value_of(scenario, value);
+        change.fields[change.n_fields++] = (struct crdt_field){.column = scenario->columns[c].name, .value = new_value};
+    }
+    uint32_t number = (uint32_t)(replica - scenario->replicas) + 1;
+    scenario->changes[scenario->n_changes].change = change;
+    scenario->changes[scenario->n_changes].stamp =
+        (struct clock_stamp){.hlc = clock_hlc_of_ms(strtoull(words[1], NULL, 10)), .replica = number, .incarnation = 1};
+    deliver(scenario, replica, scenario->n_changes++);
+}
+
+// -- Meeting and showing -----------------------------------------------------------------------------------------------
+
+static void tell(struct scenario *scenario, const struct replica *from, struct replica *to)
+{
+    for (size_t i = 0; i < scenario->n_changes; i++) {
+        if (from->holds[i] && !to->holds[i]) {
+            deliver(scenario, to, i);
+        }
+    }
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return cc_slice_compare(*(const struct cc_slice *)a, *(const struct cc_slice *)b);
+}
+
+static void put_rows(struct scenario *scenario, struct replica *replica, struct cc_buffer *out)
+{
+    struct cc_slice keys[ROWS_MAX];
+    memcpy(keys, replica->keys, sizeof(keys));
+    qsort(keys, replica->n_rows, sizeof(keys[0]), compare_keys);
+    size_t n_shown = 0;
+    for (size_t i = 0; i < replica->n_rows; i++) {
+        const struct crdt_row *row = row_of(scenario, replica, keys[i]);
+        if (!crdt_row_is_visible(row)) {
+            continue;
+        }
+        n_shown++;
+        cc_buffer_printf(out, "  %.*s", (int)keys[i].n, (const char *)keys[i].data);
+        for (uint32_t c = 0; c < scenario->n_columns; c++) {
+            struct cc_slice value = row->registers[c].value;
+            cc_buffer_printf(out, " %.*s=%.*s", (int)scenario->columns[c].name.n,
+                             (const char *)scenario->columns[c].name.data, value.data == NULL ? 1 : (int)value.n,
+                             value.data == NULL ? "~" : (const char *)value.data);
+        }
+        cc_buffer_append_text(out, "\n");
+    }
+    if (n_shown == 0) {
+        cc_buffer_append_text(out, "  (no rows)\n");
+    }
+}
+
+static void show(struct scenario *scenario, char **words, size_t n_words)
+{
+    for (size_t i = 0; i < n_words; i++) {
+        cc_buffer_printf(&scenario->out, "> %s\n", words[i]);
+        struct cc_buffer rows = {0};
+        put_rows(scenario, replica_named(scenario, words[i]), &rows);
+        for (const char *line = cc_buffer_text(&rows); *line != '\0';) {
+            size_t n = strcspn(line, "\n") + 1;
+            cc_buffer_printf(&scenario->out, "> %.*s", (int)n, line);
+            line += n;
+        }
+        cc_buffer_finish(&rows);
+    }
+}
+
+// -- The file ------------------------------------------------------------------------------------------------------------
+
+static void set_columns(struct scenario *scenario, char **words, size_t n_words)
+{
+    for (size_t i = 0; i < n_words && i < COLUMNS_MAX; i++) {
+        struct crdt_column *column = &scenario->columns[scenario->n_columns++];
+        size_t n = strcspn(words[i], "!=");
+        column->name = cc_slice_text(cc_arena_text_n(&scenario->arena, words[i], n));
+        column->sticky = words[i][n] == '!';
+        column->cleared = words[i][n] == '=' ? cc_slice_text(cc_arena_text(&scenario->arena, words[i] + n + 1))
+                                             : cc_slice_of(NULL, 0);
+    }
+}
+
+static void run_line(struct scenario *scenario, char *line)
+{
+    char *words[WORDS_MAX];
+    size_t n = 0;
+    for (char *word = strtok(line, " \t"); word != NULL && n < WORDS_MAX; word = strtok(NULL, " \t")) {
+        words[n++] = word;
+    }
+    if (n == 0 || words[0][0] == '#') {
+        return;
+    }
+    if (strcmp(words[0], "replicas") == 0) {
+        for (size_t i = 1; i < n && i <= REPLICAS_MAX; i++) {
+            scenario->replicas[scenario->n_replicas++].name = words[i][0];
+        }
+    } else if (strcmp(words[0], "columns") == 0) {
+        set_columns(scenario, words + 1, n - 1);
+    } else if (strcmp(words[0], "meet") == 0 && n == 3) {
+        tell(scenario, replica_named(scenario, words[1]), replica_named(scenario, words[2]));
+        tell(scenario, replica_named(scenario, words[2]), replica_named(scenario, words[1]));
+    } else if (strcmp(words[0], "show") == 0) {
+        show(scenario, words + 1, n - 1);
+    } else {
+        write_row(scenario, words, n);
+    }
+}
+
+// Whatever the order and however often changes arrive, the rows are the same.
+static bool converges(struct scenario *scenario)
+{
+    struct replica *first = &scenario->replicas[0];
+    for (size_t i = 0; i < scenario->n_changes; i++) {
+        deliver(scenario, first, i);
+    }
+    struct cc_buffer expected = {0}, got = {0};
+    put_rows(scenario, first, &expected);
+    struct cc_prng prng;
+    cc_prng_seed(&prng, 1);
+    bool equal = true;
+    for (size_t round = 0; round < RANDOM_ORDERS && equal; round++) {
+        struct replica fresh = {.name = 'X'};
+        size_t left = scenario->n_changes;
+        while (left > 0) {
+            size_t number = cc_prng_below(&prng, scenario->n_changes);
+            left -= !fresh.holds[number];
+            deliver(scenario, &fresh, number);
+        }
+        cc_buffer_clear(&got);
+        put_rows(scenario, &fresh, &got);
+        equal = cc_slice_equal(cc_buffer_slice(&expected), cc_buffer_slice(&got));
+    }
+    if (!equal) {
+        fprintf(stderr, "%s: the order of arrival matters:\n%s--- or\n%s", scenario->file, cc_buffer_text(&expected),
+                cc_buffer_text(&got));
+    }
+    cc_buffer_finish(&expected);
+    cc_buffer_finish(&got);
+    return equal;
+}
+
+static bool run_file(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        perror(path);
+        return false;
+    }
+    struct scenario scenario = {.file = path};
+    cc_arena_init(&scenario.arena);
+    struct cc_buffer before = {0};
+    char line[1024];
+    while (fgets(line, sizeof(line), file) != NULL) {
+        scenario.line++;
+        cc_buffer_append_text(&before, line);
+        if (line[0] == '>') { // expected output: made anew
+            continue;
+        }
+        cc_buffer_append_text(&scenario.out, line);
+        line[strcspn(line, "\n")] = '\0';
+        run_line(&scenario, line);
+    }
+    fclose(file);
+    bool good = cc_slice_equal(cc_buffer_slice(&before), cc_buffer_slice(&scenario.out));
+    if (!good && getenv("REWRITE") != NULL) {
+        file = fopen(path, "w");
+        good = file != NULL && fwrite(scenario.out.data, 1, scenario.out.n, file) == scenario.out.n;
+        good = file != NULL && fclose(file) == 0 && good;
+    } else if (!good) {
+        fprintf(stderr, "%s: differs, got:\n%s", path, cc_buffer_text(&scenario.out));
+    }
+    good = converges(&scenario) && good;
+    printf("%s %s\n", good ? "ok  " : "FAIL", path);
+    cc_buffer_finish(&before);
+    cc_buffer_finish(&scenario.out);
+    cc_arena_finish(&scenario.arena);
+    return good;
+}
+
+int main(int n_arguments, char **arguments)
+{
+    bool good = n_arguments > 1;
+    for (int i = 1; i < n_arguments; i++) {
+        good = run_file(arguments[i]) && good;
+    }
+    return good ? 0 : 1;
+}
