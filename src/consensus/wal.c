@@ -53,6 +53,15 @@ const struct wal_state *wal_state_of(const struct wal *wal)
     return &wal->state;
 }
 
+uint64_t wal_bytes(const struct wal *wal)
+{
+    uint64_t n_bytes = wal->prepared ? wal->prepared_bytes : 0;
+    for (size_t i = 0; i < wal->n_segments; i++) {
+        n_bytes += wal->segments[i].n_bytes;
+    }
+    return n_bytes;
+}
+
 // -- What a record means --------------------------------------------------------------------------------------------
 
 static enum cc_status refuse(const char *reason, const char **reason_out)

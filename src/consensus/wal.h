@@ -144,6 +144,8 @@ void wal_prepare_begin(const struct wal *wal, char name[WAL_NAME_BYTES], uint64_
 void wal_prepared(struct wal *wal);
 bool wal_would_roll(const struct wal *wal, const struct wal_batch *batch);
 
+uint64_t wal_bytes(const struct wal *wal); // size of all segments
+
 // Entries [first, last], at most n_bytes_max of payload (at least one), perhaps fewer than asked for. CC_NOT_FOUND when the log
 // does not hold `first` durably (any more). Payloads are new blobs: the caller unrefs each.
 enum cc_status wal_load_entries(const struct wal *wal, uint64_t first, uint64_t last, size_t n_bytes_max,

@@ -19,7 +19,8 @@ static const char session_sql[] = "SELECT set_config('search_path', 'pg_catalog'
                                   " set_config('TimeZone', 'UTC', false)";
 // An asynchronous commit is on disk when the flush position has passed the insert position seen after it.
 static const char flush_sql[] = "SELECT (SELECT applied FROM caucus.applied), pg_current_wal_insert_lsn() - '0/0'::pg_lsn,"
-                                " pg_current_wal_flush_lsn() - '0/0'::pg_lsn";
+                                " pg_current_wal_flush_lsn() - '0/0'::pg_lsn,"
+                                " (SELECT coalesce(max(f.sequence), 0) FROM caucus.frontier f JOIN caucus.meta m USING (replica, incarnation))";
 
 static const char session_key_sql[] = "SELECT value FROM caucus.cluster WHERE name = 'session_key'";
 
@@ -29,8 +30,8 @@ struct io_catalog {
     struct cc_buffer schemas; // PostgreSQL array text
     bool loading, again;
     struct event *flush_timer;
-    uint64_t seen_applied, seen_insert; // of an earlier look
-    uint64_t flushed;
+    uint64_t seen_applied, seen_own, seen_insert; // of an earlier look
+    uint64_t flushed, flushed_own;
     pthread_mutex_t lock; // guards what follows
     struct catalog_snapshot *current;
     bool has_session_key;
@@ -144,14 +145,19 @@ static void on_flush(void *context, uint64_t number, PGresult *result)
         uint64_t applied = number_of(result, 0), insert = number_of(result, 1), flush = number_of(result, 2);
         if (catalog->seen_insert > 0 && flush >= catalog->seen_insert) {
             catalog->flushed = catalog->seen_applied;
+            catalog->flushed_own = catalog->seen_own;
             catalog->seen_insert = 0;
         }
         if (catalog->seen_insert == 0 || applied < catalog->seen_applied) {
             catalog->seen_applied = applied;
+            catalog->seen_own = number_of(result, 3);
             catalog->seen_insert = insert;
         }
     }
     PQclear(result);
+    if (catalog->options.on_flushed != NULL && catalog->flushed + catalog->flushed_own > 0) {
+        catalog->options.on_flushed(catalog->options.context, catalog->flushed, catalog->flushed_own);
+    }
 }
 
 static void on_session_key(void *context, uint64_t number, PGresult *result)
@@ -210,7 +216,7 @@ static void on_down(void *context, const char *why)
 {
     struct io_catalog *catalog = context;
     catalog->loading = false;
-    catalog->flushed = 0; // what was flushed is looked up again
+    catalog->flushed = catalog->flushed_own = 0; // what was flushed is looked up again
     cc_log(CC_LOG_DEBUG, "catalog_connection_lost", "why=%s", cc_log_quote(why));
 }
 

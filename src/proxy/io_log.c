@@ -403,12 +403,20 @@ static void want_segment(struct io_log *log)
     give_to_helper(log, task);
 }
 
+// With the mutex held.
+static void note_extent(struct io_log *log)
+{
+    log->stats.n_segment_bytes = wal_bytes(log->wal);
+    log->stats.base_index = wal_state_of(log->wal)->base_index;
+}
+
 static void note_synced(struct io_log *log, const struct work *work, uint64_t n_bytes, uint64_t spent_us)
 {
     lock(log);
     log->synced_number = work->number;
     log->synced_record = wal_state_of(log->wal)->durable_number;
     struct io_log_stats *stats = &log->stats;
+    note_extent(log);
     stats->n_syncs++;
     stats->n_bytes += n_bytes;
     stats->n_queued_bytes -= n_bytes;
@@ -447,6 +455,9 @@ static bool truncate_log(struct io_log *log, const struct task *task)
         return true; // truncation may append, and an append may roll over: the next request will do
     }
     enum cc_status status = wal_truncate(log->wal, task->first, task->last);
+    lock(log);
+    note_extent(log);
+    unlock(log);
     if (status == CC_OK || status == CC_INVALID) {
         return true;
     }
@@ -743,6 +754,7 @@ enum cc_status io_log_open(const struct io_log_options *options, wal_visit visit
     }
     if (status == CC_OK) {
         log->opened_state = *wal_state_of(log->wal);
+        note_extent(log);
         status = start_threads(log);
     }
     if (status != CC_OK) {

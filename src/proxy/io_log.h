@@ -55,6 +55,8 @@ void io_log_drain(struct io_log *log, const struct io_log_handler *handler);
 
 struct io_log_stats {
     uint64_t n_queued_bytes; // not yet durable
+    uint64_t n_segment_bytes; // of all segments on disk
+    uint64_t base_index;     // the log begins after this
     bool space_low;          // the next segment could not be made for want of space: stop taking writes
     uint64_t n_syncs, n_batches, n_bytes;
     uint64_t sync_us_last, sync_us_max, sync_us_total;

@@ -70,6 +70,9 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
         io_peer_send(replica->peers, effects->sends[i].peer, effects->sends[i].frame);
     }
     io_peer_flush(replica->peers);
+    if (effects->truncate_index > 0) {
+        io_log_truncate(replica->log, effects->truncate_index, effects->truncate_record);
+    }
     for (size_t i = 0; i < effects->n_loads; i++) {
         io_log_load(replica->log, effects->loads[i].peer, effects->loads[i].first, effects->loads[i].last);
     }
@@ -186,8 +189,9 @@ static void on_inbox(evutil_socket_t fd, short what, void *context)
 
 static void on_synced(void *context, uint64_t number, uint64_t record_number)
 {
-    (void)record_number;
     struct replica *replica = context;
+    replica->log_number = number;
+    replica->log_record = record_number;
     node_log_synced(replica->node, replica_now(), number);
 }
 
@@ -287,6 +291,20 @@ void replica_on_no_session_key(void *context)
     operation_put(&bytes, &operation);
     node_submit(replica->node, replica_now(), UINT64_MAX, cc_buffer_slice(&bytes)); // nobody waits for the answer
     cc_buffer_finish(&bytes);
+}
+
+void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence)
+{
+    struct replica *replica = context;
+    struct io_log_stats log;
+    io_log_describe(replica->log, &log);
+    struct node_durable durable = {.applied = applied,
+                                   .own_sequence = own_sequence,
+                                   .log_number = replica->log_number,
+                                   .record_number = replica->log_record,
+                                   .log_base = log.base_index,
+                                   .log_bytes = log.n_segment_bytes};
+    node_durable(replica->node, replica_now(), &durable);
 }
 
 void replica_on_supervisor(void *context, enum supervisor_state state, const char *text)

@@ -27,6 +27,7 @@ struct replica {
     struct event *timer, *inbox_readable, *log_readable, *interrupt, *terminate;
     struct node *node;
     struct io_log *log;
+    uint64_t log_number, log_record; // of the last batch that is synced
     struct io_peer *peers;
     struct io_postgres *postgres;
     struct supervisor *supervisor;
@@ -55,6 +56,7 @@ void replica_on_peer_down(void *context, uint32_t peer);
 void replica_on_db_event(void *context, const struct db_event *event);
 void replica_on_catalog(void *context, uint32_t version);
 void replica_on_no_session_key(void *context);
+void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence);
 void replica_on_supervisor(void *context, enum supervisor_state state, const char *text);
 
 #endif

@@ -24,6 +24,8 @@ static struct node *make_node(const struct replica *replica)
         .frontier_interval_us = config->timeouts.frontier_ms * 1000ull,
         .request_window_us = config->timeouts.request_ms * 2000ull,
         .batch_operations_max = config->limits.batch_operations,
+        .log_bytes_max = (uint64_t)config->limits.log_megabytes << 20,
+        .log_keep_us = config->limits.log_hours * 3600ull * 1000 * 1000,
     };
     if (getrandom(&options.raft.seed, sizeof(options.raft.seed), 0) != sizeof(options.raft.seed)) {
         options.raft.seed = replica_now().now_us;
@@ -240,6 +242,7 @@ void replica_open_database(struct replica *replica)
         .schemas = config->postgres.schemas,
         .n_schemas = config->postgres.n_schemas,
         .on_published = replica_on_catalog,
+        .on_flushed = replica_on_flushed,
         .on_no_session_key = replica_on_no_session_key,
         .context = replica,
     };

@@ -15,6 +15,7 @@ static void outbox_clear(struct node_outbox *out)
     cc_arena_init(&out->arena);
     wal_batch_clear(&out->log);
     out->log_number = 0;
+    out->truncate_index = out->truncate_record = 0;
     out->loads.n = 0;
     out->sends.n = 0;
     out->jobs[DB_STRONG].n = 0;
@@ -83,6 +84,7 @@ void node_destroy(struct node *node)
     }
     free(node->strong.executing_ids.at);
     free(node->persists.at);
+    log_finish(node);
     raft_destroy(node->raft);
     cc_buffer_finish(&node->facts_of_database);
     for (size_t i = 0; i < 2; i++) {
@@ -133,6 +135,7 @@ enum cc_status node_restore(struct node *node, const struct wal_record *record)
         status = wal_read_mark(record->body, &index, &hlc);
         if (status == CC_OK) {
             clock_hlc_floor(&node->clock, hlc);
+            raft_restore_commit(node->raft, index);
         }
         return status;
     }
@@ -143,6 +146,7 @@ void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms)
 {
     node->started = true;
     node->time = (struct node_time){now_us, wall_ms};
+    node->upkeep.started_us = now_us;
     raft_set_eligible(node->raft, now_us, false); // until the database is up
     raft_tick(node->raft, now_us);
 }
@@ -245,6 +249,7 @@ void node_tick(struct node *node, struct node_time time)
     if (time.now_us >= node->weak.frontier_told_us + node->options.frontier_interval_us) {
         peer_tell_frontier(node);
     }
+    log_mark(node);
     strong_pump(node);
     weak_pump(node);
 }
@@ -432,6 +437,8 @@ void node_take_effects(struct node *node, struct node_effects *effects_out)
     *effects_out = (struct node_effects){
         .log_number = out->log_number,
         .log = &out->log,
+        .truncate_index = out->truncate_index,
+        .truncate_record = out->truncate_record,
         .loads = out->loads.at,
         .n_loads = out->loads.n,
         .sends = out->sends.at,

@@ -24,6 +24,8 @@ struct node_options {
     struct cc_slice facts_of_database; // version, encoding, collation: compared with the peers' (opaque bytes, equal or refused)
     uint32_t batch_operations_max;    // default CC_BATCH_OPERATIONS_MAX
     size_t own_changes_bytes_max;     // own weak change sets kept in memory; default 64 MB
+    uint64_t log_bytes_max;           // a log that is larger is cut also above what other replicas still need; 0: never
+    uint64_t log_keep_us;             // for so long an unreachable replica's needs count; 0: for ever
 };
 
 struct node;
@@ -46,6 +48,16 @@ struct node_time {
 void node_tick(struct node *node, struct node_time time);
 uint64_t node_next_tick_us(const struct node *node);
 void node_log_synced(struct node *node, struct node_time time, uint64_t number);
+// What is on disk by now; told twice a second or so. The log is cut below it.
+struct node_durable {
+    uint64_t applied;       // index, in PostgreSQL
+    uint64_t own_sequence;  // of this replica's weak changes, in PostgreSQL
+    uint64_t log_number;    // as in node_log_synced, of which
+    uint64_t record_number; // was the last record
+    uint64_t log_base;      // the log on disk begins after this index
+    uint64_t log_bytes;
+};
+void node_durable(struct node *node, struct node_time time, const struct node_durable *durable);
 void node_log_loaded(struct node *node, struct node_time time, uint32_t peer, const struct raft_entry *entries, size_t n_entries);
 void node_peer_up(struct node *node, struct node_time time, uint32_t peer, uint32_t incarnation);
 void node_peer_down(struct node *node, struct node_time time, uint32_t peer);
@@ -112,6 +124,8 @@ struct node_fact {
 struct node_effects { // borrowed until the next node_take_effects
     uint64_t log_number; // > 0: append the batch durably, then node_log_synced(log_number)
     const struct wal_batch *log;
+    uint64_t truncate_index;  // > 0: behind the batch, entries below this and
+    uint64_t truncate_record; // weak changes in records below this are not needed any more (wal_truncate)
     const struct node_load *loads;
     size_t n_loads;
     const struct node_send *sends;

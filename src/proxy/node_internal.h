@@ -36,6 +36,7 @@ struct node_outbox {
     struct cc_arena arena; // frames and outcomes
     struct wal_batch log;
     uint64_t log_number;
+    uint64_t truncate_index, truncate_record;
     NODE_ARRAY(struct node_load) loads;
     NODE_ARRAY(struct node_send) sends;
     NODE_ARRAY(struct db_job *) jobs[DB_LANES];
@@ -213,6 +214,21 @@ struct peer {
     uint64_t asked_us;     // when we last told it our frontier out of turn
 };
 
+// -- The log's upkeep (node_log.c) -----------------------------------------------------------------------------------
+
+struct log_checkpoint { // records up to `record` hold own weak changes up to `sequence` only
+    uint64_t sequence;
+    uint64_t record;
+};
+
+struct upkeep {
+    struct node_durable durable;
+    uint64_t started_us;
+    uint64_t marked_us, marked_commit;
+    NODE_ARRAY(struct log_checkpoint) checkpoints; // not yet durable in PostgreSQL
+    uint64_t record_cut; // weak changes in records below this are
+};
+
 struct persist { // what becomes durable with one log batch
     uint64_t log_number;
     uint64_t raft_number;
@@ -247,6 +263,7 @@ struct node {
     uint32_t n_reads;
     uint64_t next_context;
     struct weak weak;
+    struct upkeep upkeep;
     struct peer peers[CC_REPLICAS_MAX];
     uint32_t n_peers;
     uint64_t housekeeping_us;
@@ -264,6 +281,10 @@ void node_answer_error(struct node *node, uint64_t token, const struct rest_outc
 struct cc_slice node_refusal(struct node *node, enum cc_status status, const char *code, const char *message, const char *hint);
 struct cc_slice node_unknown(struct node *node);
 struct cc_slice node_copy(struct node *node, struct cc_slice bytes);
+
+// node_log.c
+void log_mark(struct node *node); // now and then
+void log_finish(struct node *node);
 
 // node_job.c
 struct job *node_job_create(struct node *node, enum db_job_kind kind, uint32_t n_items_max);

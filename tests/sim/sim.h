@@ -126,6 +126,7 @@ struct sim_replica {
     struct wal *wal;
     struct wal_batch log_queue, log_writing;
     uint64_t log_queued, log_number;
+    uint64_t log_synced, log_record; // the last batch that is durable, and its last record
     bool log_busy;
     struct sim_database *database;
 };
@@ -133,7 +134,7 @@ struct sim_replica {
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads;
+    uint64_t events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, migrations, key_hits;
 };
 
@@ -171,6 +172,8 @@ void sim_replica_crash(struct sim *sim, struct sim_replica *replica, enum sim_re
 void sim_replica_finish(struct sim_replica *replica);
 struct node_time sim_replica_time(const struct sim *sim, const struct sim_replica *replica);
 // Takes and carries out the node's effects, after every call on it.
+// Told after the database has flushed: what it has on disk.
+void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t applied, uint64_t own_sequence);
 void sim_replica_settle(struct sim *sim, struct sim_replica *replica);
 
 // sim_network.c

@@ -369,12 +369,24 @@ void sim_database_drop_lane(struct sim *sim, struct sim_database *database, enum
 
 // -- Life -----------------------------------------------------------------------------------------------------------
 
+static void tell_flushed(struct sim *sim, const struct sim_database *database)
+{
+    struct sim_replica *replica = sim_replica_of(sim, database->replica);
+    if (replica->alive && database->lanes[DB_STRONG].told_up && sim->now_us >= replica->paused_until_us) {
+        struct crdt_frontier frontier;
+        sim_rows_frontier(&database->rows, &frontier);
+        struct crdt_origin self = {.replica = replica->id, .incarnation = 1};
+        sim_replica_flushed(sim, replica, sim_rows_applied(&database->rows), crdt_frontier_get(&frontier, self));
+    }
+}
+
 static void flush(struct sim *sim, struct sim_event *event)
 {
     struct sim_database *database = database_of(sim, event->a);
     if (database->up) {
         sim_store_flush(database->rows.store);
         database->rows.sequence_flushed = database->rows.sequence;
+        tell_flushed(sim, database);
     }
     sim_after(sim, sim_spread(sim, sim->knobs.flush_us), flush, 0)->a = event->a;
 }

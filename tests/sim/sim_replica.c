@@ -63,6 +63,8 @@ static void log_done(struct sim *sim, struct sim_event *event)
     }
     sim_trace(sim, "r%u log synced %" PRIu64, replica->id, replica->log_number);
     uint64_t number = replica->log_number;
+    replica->log_synced = number;
+    replica->log_record = wal_state_of(replica->wal)->durable_number;
     log_start(sim, replica);
     node_log_synced(replica->node, sim_replica_time(sim, replica), number);
     sim_replica_settle(sim, replica);
@@ -142,6 +144,12 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
         replica->log_queued = effects->log_number;
         log_start(sim, replica);
     }
+    if (effects->truncate_index > 0) {
+        uint64_t base = wal_state_of(replica->wal)->base_index;
+        enum cc_status status = wal_truncate(replica->wal, effects->truncate_index, effects->truncate_record);
+        SIM_CHECK(sim, "log", status == CC_OK || status == CC_INVALID, "r%u: truncate: %s", replica->id, cc_status_text(status));
+        sim->counters.truncations += wal_state_of(replica->wal)->base_index > base ? 1 : 0;
+    }
     for (size_t i = 0; i < effects->n_loads; i++) {
         struct sim_event *event = sim_after(sim, sim_spread(sim, sim->knobs.sync_us), load_done, replica->id);
         event->a = effects->loads[i].peer;
@@ -169,6 +177,18 @@ void sim_replica_settle(struct sim *sim, struct sim_replica *replica)
     sim_check_node(sim, replica);
     carry_out(sim, replica, &effects);
     plan_tick(sim, replica);
+}
+
+void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t applied, uint64_t own_sequence)
+{
+    struct node_durable durable = {.applied = applied,
+                                   .own_sequence = own_sequence,
+                                   .log_number = replica->log_synced,
+                                   .record_number = replica->log_record,
+                                   .log_base = wal_state_of(replica->wal)->base_index,
+                                   .log_bytes = wal_bytes(replica->wal)};
+    node_durable(replica->node, sim_replica_time(sim, replica), &durable);
+    sim_replica_settle(sim, replica);
 }
 
 // -- Life -----------------------------------------------------------------------------------------------------------
@@ -279,7 +299,8 @@ void sim_replica_start(struct sim *sim, struct sim_replica *replica)
               wal_state_of(replica->wal)->hard_state.term);
     replica->alive = true;
     replica->tick_at_us = 0;
-    replica->log_queued = 0;
+    replica->log_queued = replica->log_synced = 0;
+    replica->log_record = 0;
     struct node_time time = sim_replica_time(sim, replica);
     node_start(replica->node, time.now_us, time.wall_ms);
     sim_check_replica_started(sim, replica);
