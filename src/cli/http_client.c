@@ -29,6 +29,15 @@ static size_t on_body(char *data, size_t size, size_t n, void *context)
     return size * n;
 }
 
+// start is all up to the value: "Content-Type: ".
+static void add_header(struct transfer *transfer, const char *start, const char *value)
+{
+    struct cc_buffer line = {0};
+    cc_buffer_printf(&line, "%s%s", start, value);
+    transfer->headers = curl_slist_append(transfer->headers, cc_buffer_text(&line));
+    cc_buffer_finish(&line);
+}
+
 static void start(struct transfer *transfer, const struct http_request *request, CURLM *multi)
 {
     CURL *handle = curl_easy_init();
@@ -46,15 +55,16 @@ static void start(struct transfer *transfer, const struct http_request *request,
         curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, request->method);
     }
     if (request->body.data != NULL) {
-        struct cc_buffer type = {0};
-        cc_buffer_printf(&type, "Content-Type: %s", request->content_type);
-        transfer->headers = curl_slist_append(NULL, cc_buffer_text(&type));
+        add_header(transfer, "Content-Type: ", request->content_type);
         transfer->headers = curl_slist_append(transfer->headers, "Expect:"); // the body follows at once
-        cc_buffer_finish(&type);
-        curl_easy_setopt(handle, CURLOPT_HTTPHEADER, transfer->headers);
         curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.n);
         curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request->body.data);
     }
+    const char *token = getenv("CAUCUS_TOKEN"); // see docs/CONFIG.md
+    if (token != NULL && token[0] != '\0') {
+        add_header(transfer, "Authorization: Bearer ", token);
+    }
+    curl_easy_setopt(handle, CURLOPT_HTTPHEADER, transfer->headers);
     curl_multi_add_handle(multi, handle);
 }
 

@@ -2,6 +2,7 @@
 #include "proxy/config.h"
 
 #include "proxy/config_keys.h"
+#include "rest/jwt.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -78,6 +79,15 @@ static enum cc_status load_text(struct loader *loader, const json_t *value, cons
         return refuse(loader, path, "must be at most %zu bytes long, is %zu", max, n);
     }
     *text_out = cc_arena_text_n(&loader->config->arena, json_string_value(value), n);
+    return CC_OK;
+}
+
+static enum cc_status load_flag(struct loader *loader, const json_t *value, const char *path, bool *flag_out)
+{
+    if (!json_is_boolean(value)) {
+        return refuse(loader, path, "must be true or false");
+    }
+    *flag_out = json_is_true(value);
     return CC_OK;
 }
 
@@ -302,6 +312,8 @@ static enum cc_status load_value(struct loader *loader, const struct config_key 
         return load_number(loader, key, value, path, (uint32_t *)(void *)place);
     case CONFIG_TEXT:
         return load_text(loader, value, path, key->min, key->max, (const char **)(void *)place);
+    case CONFIG_FLAG:
+        return load_flag(loader, value, path, (bool *)(void *)place);
     case CONFIG_NAME:
         return load_name(loader, key, value, path, (const char **)(void *)place);
     case CONFIG_LOG_LEVEL:
@@ -483,6 +495,18 @@ static enum cc_status check_timeouts(const struct loader *loader)
     return CC_OK;
 }
 
+static enum cc_status check_auth(const struct loader *loader)
+{
+    const struct config_auth *auth = &loader->config->auth;
+    if (auth->jwt_secret[0] != '\0' && auth->jwt_secret_file[0] != '\0') {
+        return refuse(loader, "auth.jwt_secret", "cannot be used together with auth.jwt_secret_file");
+    }
+    if (!jwt_is_claim_path(auth->role_claim)) {
+        return refuse(loader, "auth.role_claim", "must be a path such as .role, .app_metadata.roles[0] or .\"https://example.org/role\"");
+    }
+    return CC_OK;
+}
+
 // -- The whole -------------------------------------------------------------------------------------------------------
 
 // A default is read as if it stood in the file.
@@ -544,7 +568,8 @@ static enum cc_status load_root(struct loader *loader, json_t *root)
     if (status != CC_OK) {
         return status;
     }
-    return check_timeouts(loader);
+    status = check_timeouts(loader);
+    return status == CC_OK ? check_auth(loader) : status;
 }
 
 static enum cc_status refuse_syntax(const char *name, const json_error_t *cause, struct config_error *error_out)
@@ -642,6 +667,11 @@ static const char *resolve(struct cc_arena *arena, const char *from, const char 
     return cc_arena_printf(arena, "%.*s/%s", (int)(slash - from), from, path);
 }
 
+static const char *resolve_if_any(struct cc_arena *arena, const char *from, const char *path)
+{
+    return path[0] == '\0' ? path : resolve(arena, from, path);
+}
+
 enum cc_status config_load_file(const char *path, struct config *config_out, struct config_error *error_out)
 {
     struct cc_buffer text = {0};
@@ -658,5 +688,8 @@ enum cc_status config_load_file(const char *path, struct config *config_out, str
         replica->data_directory = resolve(&config_out->arena, path, replica->data_directory);
         replica->key_file = resolve(&config_out->arena, path, replica->key_file);
     }
+    struct config_auth *auth = &config_out->auth;
+    auth->jwt_secret_file = resolve_if_any(&config_out->arena, path, auth->jwt_secret_file);
+    auth->jwks_file = resolve_if_any(&config_out->arena, path, auth->jwks_file);
     return CC_OK;
 }

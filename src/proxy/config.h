@@ -82,6 +82,24 @@ struct config_postgres {
     size_t n_settings;
 };
 
+struct config_rest {
+    bool aggregates; // sum(), avg(), ... in select
+    bool rollback;   // Prefer: tx=rollback
+};
+
+struct config_auth { // "": none
+    const char *jwt_secret;
+    const char *jwt_secret_file;
+    const char *jwks_file;
+    const char *jwt_audience;
+    const char *jwt_issuer;
+    bool require_expiry;
+    const char *role_claim;
+    const char *anonymous_role;
+    const char *operator_role;
+    bool allow_open;
+};
+
 struct config_log {
     enum cc_log_level level;
 };
@@ -94,6 +112,8 @@ struct config {
     struct config_limits limits;
     struct config_http http;
     struct config_postgres postgres;
+    struct config_rest rest;
+    struct config_auth auth;
     struct config_log log;
     struct cc_arena arena; // owns all of the above
 };
@@ -108,7 +128,7 @@ struct config_error {
 // CC_MALFORMED: not JSON. CC_INVALID: anything else that is refused.
 enum cc_status config_load_text(struct cc_slice text, const char *name, struct config *config_out,
                                 struct config_error *error_out) CC_CHECKED;
-// The same from a file; relative data_directory and key_file become relative to the file's directory.
+// The same from a file; relative paths of keys and data become relative to the file's directory.
 // Also CC_IO, CC_NOT_FOUND and CC_TOO_LARGE, with the same kind of message.
 enum cc_status config_load_file(const char *path, struct config *config_out, struct config_error *error_out) CC_CHECKED;
 void config_finish(struct config *config);

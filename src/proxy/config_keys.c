@@ -16,6 +16,10 @@ enum { KIB = 1 << 10, MIB = 1 << 20, EDIT_NAME_BYTES_MAX = 48, EDIT_DISTANCE_MAX
         .path = #name, .kind = (kind_), .offset = offsetof(struct config, name), .max = (greatest), .text = (value), \
         .help = (help_)                                                                                              \
     }
+#define FLAG(name, value, help_)                                                                                  \
+    {                                                                                                             \
+        .path = #name, .kind = CONFIG_FLAG, .offset = offsetof(struct config, name), .text = (value), .help = (help_) \
+    }
 #define REPLICA(name, kind_, required_, least, greatest, value, help_)                                         \
     {                                                                                                          \
         .path = CONFIG_REPLICA_PREFIX #name, .kind = (kind_), .offset = offsetof(struct config_replica, name), \
@@ -123,6 +127,28 @@ const struct config_key config_keys[] = {
      .max = 256,
      .text = "{}",
      .help = "Settings of a managed PostgreSQL, such as {\"shared_buffers\": \"1GB\"}."},
+
+    FLAG(rest.aggregates, "false", "Clients may use sum(), avg(), count(), max() and min() in `select`; they can make reads expensive."),
+    FLAG(rest.rollback, "false", "Clients may send `Prefer: tx=rollback`: a write is tried and undone."),
+
+    TEXT(auth.jwt_secret, CONFIG_TEXT, 4096, "\"\"",
+         "Secret of tokens signed with HS256, at least 32 bytes. This file is then a secret, too; better jwt_secret_file."),
+    TEXT(auth.jwt_secret_file, CONFIG_TEXT, 4096, "\"\"", "File with that secret; a line feed at its end does not count."),
+    TEXT(auth.jwks_file, CONFIG_TEXT, 4096, "\"\"",
+         "JSON Web Key Set (RFC 7517) with the keys of tokens signed with EdDSA, RS256, ES256 or HS256."),
+    TEXT(auth.jwt_audience, CONFIG_TEXT, 4096, "\"\"", "Tokens must name this audience (`aud`); \"\": any or none."),
+    TEXT(auth.jwt_issuer, CONFIG_TEXT, 4096, "\"\"", "Tokens must be of this issuer (`iss`); \"\": any or none."),
+    FLAG(auth.require_expiry, "false", "Tokens without `exp` are refused."),
+    TEXT(auth.role_claim, CONFIG_TEXT, 256, "\".role\"",
+         "Where a token names the PostgreSQL role, such as .app_metadata.roles[0] or .\\\"https://example.org/role\\\"."),
+    TEXT(auth.anonymous_role, CONFIG_TEXT, CC_NAME_BYTES_MAX, "\"\"",
+         "PostgreSQL role of requests without a token; \"\": a token is needed."),
+    TEXT(auth.operator_role, CONFIG_TEXT, CC_NAME_BYTES_MAX, "\"caucus_operator\"",
+         "Once tokens or an anonymous role are configured: the role that a token must name for /_caucus/status, metrics, "
+         "migrations and digest. It needs not exist in PostgreSQL."),
+    FLAG(auth.allow_open, "false",
+         "Serve everybody on an address that is not a loopback one, although neither tokens nor an anonymous role are "
+         "configured."),
 
     {.path = "log.level",
      .kind = CONFIG_LOG_LEVEL,
@@ -247,6 +273,9 @@ static void put_type(struct cc_buffer *out, const struct config_key *key)
         break;
     case CONFIG_TEXT:
         cc_buffer_append_text(out, "text");
+        break;
+    case CONFIG_FLAG:
+        cc_buffer_append_text(out, "true, false");
         break;
     case CONFIG_NAME:
         cc_buffer_append_text(out, "name");

@@ -7,6 +7,7 @@
 enum config_kind {
     CONFIG_NUMBER,     // uint32_t; min..max are values
     CONFIG_TEXT,       // const char *; min..max are lengths
+    CONFIG_FLAG,       // bool
     CONFIG_NAME,       // as text; letters, digits, '-', '_' and '.'
     CONFIG_LOG_LEVEL,  // enum cc_log_level
     CONFIG_ADDRESS,    // struct config_address

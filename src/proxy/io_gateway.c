@@ -78,7 +78,7 @@ static void copy_request(struct exchange *exchange, const struct http_request *r
         .n_headers = (uint32_t)request->n_headers,
         .headers = headers,
         .body = keep(exchange, request->body),
-        .options = {.rows_max = config->limits.rows},
+        .options = {.rows_max = config->limits.rows, .aggregates = config->rest.aggregates, .roll_back_allowed = config->rest.rollback},
     };
 }
 
@@ -236,7 +236,10 @@ static void handle(void *context, struct http_worker *http, uint64_t token, cons
 {
     (void)context;
     struct worker *worker = http_worker_state(http);
-    begin(exchange_create(worker, token, request));
+    struct exchange *exchange = exchange_create(worker, token, request);
+    if (exchange_identify(exchange)) {
+        begin(exchange);
+    }
 }
 
 static struct exchange *find(struct worker *worker, uint64_t number)
@@ -454,6 +457,7 @@ static void worker_began(void *context, struct http_worker *http)
                                              .n_connections = config->http.read_connections,
                                              .statement_timeout_ms = config->timeouts.statement_ms};
     worker->reads = io_postgres_read_create(&reads);
+    worker->auth = io_auth_cache_create(gateway->options.auth);
     worker->timer = event_new(http_worker_event_base(http), -1, EV_PERSIST, on_timer, worker);
     struct timeval interval = {0, TIMER_MS * 1000};
     event_add(worker->timer, &interval);
@@ -465,6 +469,7 @@ static void worker_ends(void *context, struct http_worker *http)
     (void)context;
     struct worker *worker = http_worker_state(http);
     io_postgres_read_destroy(worker->reads);
+    io_auth_cache_destroy(worker->auth);
     event_free(worker->timer);
     struct exchange *exchange, *next;
     for (exchange = worker->exchanges; exchange != NULL; exchange = next) {

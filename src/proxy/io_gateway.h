@@ -4,6 +4,7 @@
 #define PROXY_IO_GATEWAY_H
 
 #include "proxy/config.h"
+#include "proxy/io_auth.h"
 #include "proxy/io_catalog.h"
 #include "proxy/io_inbox.h"
 #include "proxy/node.h"
@@ -15,6 +16,7 @@ struct io_gateway_options { // borrowed, outlive the gateway
     const struct config *config;
     const struct config_replica *replica;
     const char *conninfo;
+    const struct io_auth *auth;
     struct io_catalog *catalog;
     struct io_inbox *inbox;
 };

@@ -38,6 +38,7 @@ struct exchange {
     uint64_t deadline_us;
     struct cc_arena arena;
     struct rest_request request; // copied
+    struct cc_slice principal;   // who sent it, for Idempotency-Key
     struct rest_plan plan;
     struct catalog_snapshot *snapshot;
     uint32_t n_plans, n_queries;
@@ -60,6 +61,7 @@ struct worker { // per HTTP thread
     struct io_gateway *gateway;
     struct http_worker *http;
     struct io_postgres_read *reads;
+    struct io_auth_cache *auth;
     struct exchange *exchanges; // by number
     struct exchange *waiting;   // for a catalog
     uint64_t next_number;
@@ -91,6 +93,9 @@ void exchange_make_current(struct exchange *exchange);
 // Runs a statement on a read connection; on_rows gets the result.
 void exchange_query(struct exchange *exchange, const struct rest_statement *statement);
 
+// io_gateway_identity.c: who asks, and whether they may. False: answered.
+bool exchange_identify(struct exchange *exchange);
+
 // io_gateway_rows.c: the row protocol.
 void rows_begin(struct exchange *exchange); // plans, with the snapshot that it holds
 void rows_core_read(struct exchange *exchange, const struct node_answer *answer);
@@ -98,6 +103,8 @@ void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *out
 
 // io_gateway_operator.c: everything under /_caucus/.
 bool operator_owns(struct cc_slice path);
+enum access { ACCESS_OPEN, ACCESS_CLIENT, ACCESS_OPERATOR }; // everybody, who may use the row protocol, operators
+enum access operator_access(struct cc_slice path);
 void operator_begin(struct exchange *exchange);
 
 #endif

@@ -297,11 +297,28 @@ static void post_migration(struct exchange *exchange)
 static const struct route {
     const char *method, *name;
     void (*begin)(struct exchange *exchange);
+    enum access access;
 } routes[] = {
-    {"GET", "status", get_status},   {"GET", "metrics", get_metrics}, {"GET", "live", get_live},
-    {"GET", "ready", get_ready},     {"GET", "tables", get_tables},   {"GET", "digest", get_digest},
-    {"GET", "migrations", get_migrations}, {"POST", "migrations", post_migration},
+    {"GET", "live", get_live, ACCESS_OPEN},
+    {"GET", "ready", get_ready, ACCESS_OPEN},
+    {"GET", "tables", get_tables, ACCESS_CLIENT},
+    {"GET", "status", get_status, ACCESS_OPERATOR},
+    {"GET", "metrics", get_metrics, ACCESS_OPERATOR},
+    {"GET", "digest", get_digest, ACCESS_OPERATOR},
+    {"GET", "migrations", get_migrations, ACCESS_OPERATOR},
+    {"POST", "migrations", post_migration, ACCESS_OPERATOR},
 };
+
+enum access operator_access(struct cc_slice path)
+{
+    struct cc_slice name = cc_slice_of(path.data + sizeof(prefix) - 1, path.n - (sizeof(prefix) - 1));
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        if (cc_slice_equal_text(name, routes[i].name)) {
+            return routes[i].access;
+        }
+    }
+    return ACCESS_OPERATOR;
+}
 
 void operator_begin(struct exchange *exchange)
 {

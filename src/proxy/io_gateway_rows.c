@@ -43,8 +43,7 @@ static void submit(struct exchange *exchange)
         return;
     }
     if (key.n > 0) {
-        struct cc_slice role = exchange->request.identity.role;
-        operation.principal = role.data == NULL ? cc_slice_text("") : role;
+        operation.principal = exchange->principal;
         operation.key = key;
         operation.fingerprint = fingerprint_create(exchange);
     }

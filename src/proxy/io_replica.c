@@ -377,7 +377,7 @@ static bool start(struct replica *replica)
         replica_fail(replica, EX_OSERR, "starting", "no descriptors left");
         return false;
     }
-    if (!replica_open_log(replica) || !replica_open_supervisor(replica) || !replica_open_peers(replica)) {
+    if (!replica_open_auth(replica) || !replica_open_log(replica) || !replica_open_supervisor(replica) || !replica_open_peers(replica)) {
         return false;
     }
     replica_open_database(replica);
@@ -399,6 +399,7 @@ static bool start(struct replica *replica)
 static void finish(struct replica *replica)
 {
     io_gateway_destroy(replica->gateway, 0);
+    io_auth_destroy(replica->auth);
     io_catalog_destroy(replica->catalog);
     io_postgres_destroy(replica->postgres);
     io_peer_destroy(replica->peers);

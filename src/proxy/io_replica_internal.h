@@ -33,6 +33,7 @@ struct replica {
     struct supervisor *supervisor;
     struct io_catalog *catalog;
     struct io_inbox *inbox;
+    struct io_auth *auth;
     struct io_gateway *gateway;
     const char *conninfo;
     uint64_t started_ms;
@@ -43,6 +44,7 @@ struct node_time replica_now(void);
 void replica_fail(struct replica *replica, int exit_code, const char *what, const char *why);
 
 // io_replica_start.c, in the order in which replica_run needs them. False: replica_fail was called.
+bool replica_open_auth(struct replica *replica);
 bool replica_open_log(struct replica *replica);
 bool replica_open_supervisor(struct replica *replica);
 bool replica_open_peers(struct replica *replica);

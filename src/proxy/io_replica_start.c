@@ -223,6 +223,16 @@ bool replica_open_peers(struct replica *replica)
     return status == CC_OK;
 }
 
+bool replica_open_auth(struct replica *replica)
+{
+    struct io_auth_problem problem;
+    if (io_auth_create(replica->config, replica->self, &replica->auth, &problem) != CC_OK) {
+        replica_fail(replica, EX_CONFIG, "auth", problem.text);
+        return false;
+    }
+    return true;
+}
+
 void replica_open_database(struct replica *replica)
 {
     const struct config *config = replica->config;
@@ -254,6 +264,7 @@ bool replica_open_gateway(struct replica *replica)
     struct io_gateway_options options = {.config = replica->config,
                                          .replica = replica->self,
                                          .conninfo = replica->conninfo,
+                                         .auth = replica->auth,
                                          .catalog = replica->catalog,
                                          .inbox = replica->inbox};
     enum cc_status status = io_gateway_create(&options, &replica->gateway);

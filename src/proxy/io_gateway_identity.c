@@ -1,0 +1,58 @@
+// Gateway: who sends a request, and whether they may use what they ask for.
+#include "proxy/io_gateway_internal.h"
+
+#include "rest/reply.h"
+
+#include <time.h>
+
+// A browser asks before it sends the token.
+static bool is_preflight(const struct rest_request *request)
+{
+    return cc_slice_equal_text(request->method, "OPTIONS") &&
+           rest_request_header(request, "Access-Control-Request-Method").data != NULL;
+}
+
+static void refuse(struct exchange *exchange, const struct io_auth_answer *answer)
+{
+    struct rest_error error = {.code = cc_slice_text(answer->code), .message = cc_slice_text(answer->message)};
+    struct rest_reply reply;
+    rest_reply_refuse(&error, answer->status, &exchange->arena, &reply);
+    for (uint32_t i = 0; answer->challenge != NULL && i < reply.n_headers; i++) {
+        if (cc_slice_equal_text(reply.headers[i].name, "WWW-Authenticate")) {
+            reply.headers[i].value = cc_slice_text(answer->challenge);
+        }
+    }
+    exchange_reply(exchange, &reply);
+}
+
+static void refuse_operator(struct exchange *exchange, bool anonymous)
+{
+    struct rest_reply reply;
+    rest_reply_error(anonymous ? 401 : 403, "CC230", "This endpoint is for operators", NULL,
+                     "Send a token whose role is what auth.operator_role names in config.json", &exchange->arena,
+                     &reply);
+    exchange_reply(exchange, &reply);
+}
+
+bool exchange_identify(struct exchange *exchange)
+{
+    struct rest_request *request = &exchange->request;
+    enum access access = operator_owns(request->path) ? operator_access(request->path) : ACCESS_CLIENT;
+    exchange->principal = cc_slice_text("");
+    if (access == ACCESS_OPEN || is_preflight(request)) {
+        return true;
+    }
+    struct io_auth_answer answer;
+    io_auth_identify(exchange->worker->auth, request, (int64_t)time(NULL), &exchange->arena, &answer);
+    if (answer.status != 0) {
+        refuse(exchange, &answer);
+        return false;
+    }
+    if (access == ACCESS_OPERATOR && !answer.is_operator) {
+        refuse_operator(exchange, answer.identity.anonymous);
+        return false;
+    }
+    request->identity = answer.identity;
+    exchange->principal = answer.principal;
+    return true;
+}
