@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 // Advisory locks, one per lane: a backend of an earlier connection may still be committing.
 enum { LOCK_CLASS = 0x43415543, N_FUNCTIONS = sizeof(bootstrap_functions) / sizeof(bootstrap_functions[0]) };
@@ -154,6 +155,7 @@ static const char *const session_settings[][2] = {
     {"lock_timeout", "0"},
     {"idle_in_transaction_session_timeout", "0"},
     {"idle_session_timeout", "0"},
+    {"client_connection_check_interval", "1000"}, // a backend that was left behind ends, and frees our lock
     {"default_transaction_isolation", "read committed"},
     {"default_transaction_read_only", "off"},
     {"default_transaction_deferrable", "off"},
@@ -335,6 +337,57 @@ void pg_schema_changed(struct io_postgres *postgres)
     }
 }
 
+// -- Patience --------------------------------------------------------------------------------------------------------------
+
+enum { WATCH_MS = 250, COMPLAIN_MS = 5000, COMMIT_MS_MAX = 10000, CANCEL_MS_MAX = 5000 };
+
+static uint64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+void pg_job_progress(struct pg_job *job, uint32_t limit_ms, bool cancellable)
+{
+    job->progress_us = now_us();
+    job->limit_ms = limit_ms;
+    job->cancellable = cancellable;
+    job->cancelled = false;
+}
+
+static void on_watch(evutil_socket_t socket, short what, void *context)
+{
+    (void)socket;
+    (void)what;
+    struct pg_lane *lane = context;
+    struct pg_job *job = lane->first;
+    if (lane->state != PG_LANE_UP || job == NULL || !job->started) {
+        return;
+    }
+    uint64_t ms = (now_us() - job->progress_us) / 1000;
+    if (ms >= COMPLAIN_MS && !job->complained) {
+        job->complained = true;
+        cc_log(CC_LOG_WARN, "database_slow", "lane=%s job=%d ms=%" PRIu64, lane_names[lane->lane], (int)job->job.kind, ms);
+    }
+    if (job->limit_ms == 0 || ms < job->limit_ms) {
+        return;
+    }
+    if (job->cancellable && !job->cancelled) {
+        job->cancelled = true;
+        io_postgres_link_cancel(lane->link);
+    } else if (!job->cancellable || ms >= job->limit_ms + CANCEL_MS_MAX) {
+        pg_lane_drop(lane, "no answer in time", NULL);
+    }
+}
+
+static void watch_create(struct pg_lane *lane)
+{
+    struct timeval interval = {.tv_usec = WATCH_MS * 1000};
+    lane->watch = event_new(lane->postgres->options.base, -1, EV_PERSIST, on_watch, lane);
+    event_add(lane->watch, &interval);
+}
+
 // -- Commit and rollback -------------------------------------------------------------------------------------------------
 
 static void on_commit(void *context, uint64_t number, PGresult *result)
@@ -380,6 +433,7 @@ static void commit_start(struct pg_job *job)
     lane->migrated = false;
     pg_lane_settings_forget(lane);
     job->followed = job->state == NULL;
+    pg_job_progress(job, job->state == NULL ? COMMIT_MS_MAX : 0, false);
 }
 
 static void rollback_start(struct pg_job *job)
@@ -404,6 +458,7 @@ static void rollback_start(struct pg_job *job)
 static void start(struct pg_job *job)
 {
     job->started = true;
+    pg_job_progress(job, 0, false);
     switch (job->job.kind) {
     case DB_EXECUTE:
     case DB_WEAK_EXECUTE:
@@ -477,6 +532,9 @@ void pg_job_finish(struct pg_job *job)
     *at = job->next;
     if (lane->last == job) {
         lane->last = before;
+    }
+    if (lane->first != NULL && lane->first->started) { // it had to wait for this one
+        lane->first->progress_us = now_us();
     }
     if (job->dispose != NULL) {
         job->dispose(job);
@@ -755,6 +813,7 @@ static void lane_init(struct io_postgres *postgres, enum db_lane which)
         .context = lane,
     };
     lane->link = io_postgres_link_create(&options);
+    watch_create(lane);
     io_postgres_link_connect(lane->link);
 }
 
@@ -779,6 +838,7 @@ void io_postgres_destroy(struct io_postgres *postgres)
     for (size_t i = 0; i < DB_LANES; i++) {
         struct pg_lane *lane = &postgres->lanes[i];
         io_postgres_link_destroy(lane->link);
+        event_free(lane->watch);
         free_jobs(lane);
         pg_lane_settings_forget(lane);
         pg_lane_sequences_forget(lane);

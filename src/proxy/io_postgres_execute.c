@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CHUNK_AFTER_FAILURE = 16, SETTINGS_MAX = 66 };
+enum { CHUNK_AFTER_FAILURE = 16, SETTINGS_MAX = 66, LIMIT_MS_MIN = 500, LIMIT_MS_DEFAULT = 30000 };
 
 struct execute_item {
     struct operation operation;
@@ -657,6 +657,18 @@ static void on_chunk(void *context, uint64_t number)
     accept_chunk(execute);
 }
 
+// As long as anybody waits for one of its operations.
+static uint32_t chunk_limit_ms(const struct execute *execute)
+{
+    uint32_t limit = LIMIT_MS_MIN;
+    for (uint32_t i = execute->first; i < execute->end; i++) {
+        const struct execute_item *item = &execute->items[i];
+        uint32_t timeout = item->operation.timeout_ms == 0 ? LIMIT_MS_DEFAULT : item->operation.timeout_ms;
+        limit = !item->settled && timeout > limit ? timeout : limit;
+    }
+    return limit;
+}
+
 static bool chunk_is_empty(const struct execute *execute)
 {
     for (uint32_t i = execute->first; i < execute->end; i++) {
@@ -696,6 +708,7 @@ static void send_chunk(struct execute *execute)
         io_postgres_link_send(lane->link, &query, on_result, execute, answer_number(0, 0, ANSWER_SEQUENCES));
     }
     io_postgres_link_sync(lane->link, on_chunk, execute, 0);
+    pg_job_progress(execute->job, chunk_limit_ms(execute), true);
 }
 
 // -- The end -----------------------------------------------------------------------------------------------------------

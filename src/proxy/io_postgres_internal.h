@@ -18,6 +18,10 @@ struct pg_job {
     struct cc_arena arena;
     bool started;
     bool followed; // the next job's messages may be sent behind its own: should it fail, the lane drops the connection
+    // Patience: 0 is for ever. When the limit passes without progress: what runs is cancelled, if it may be, then the lane is dropped.
+    uint64_t progress_us;
+    uint32_t limit_ms;
+    bool cancellable, cancelled, complained;
     void *state;   // of the job's kind, in the arena
     void (*dispose)(struct pg_job *job); // frees what the state owns outside of the arena; may be NULL
     struct pg_job *next;
@@ -63,6 +67,7 @@ struct pg_lane {
     enum pg_lane_state state;
     struct io_postgres_link *link;
     struct pg_job *first, *last; // started ones in front
+    struct event *watch;
     bool pumping;
     bool in_transaction;
     bool as_replica; // session_replication_role, see pg_lane_as_replica
@@ -108,6 +113,8 @@ void pg_lane_drop(struct pg_lane *lane, const char *why, const PGresult *result)
 void pg_lane_halt(struct pg_lane *lane, const char *text);
 // The job has been answered: frees it and starts the next one.
 void pg_job_finish(struct pg_job *job);
+// The job goes on: its patience starts anew.
+void pg_job_progress(struct pg_job *job, uint32_t limit_ms, bool cancellable);
 // Commands whose failure drops the lane. Context of the callback is the lane only: they may outlive their job.
 void pg_lane_must_text(struct pg_lane *lane, const char *sql);
 void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary);

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -549,15 +550,29 @@ void io_postgres_link_forget_statements(struct io_postgres_link *link)
     io_postgres_link_send_text(link, "DEALLOCATE ALL", drop_result, NULL, 0);
 }
 
+static void *cancel(void *context)
+{
+    PGcancel *request = context;
+    char text[256];
+    (void)PQcancel(request, text, sizeof(text)); // too late is no harm, and nothing else can be done
+    PQfreeCancel(request);
+    return NULL;
+}
+
 void io_postgres_link_cancel(struct io_postgres_link *link)
 {
     if (link->state != LINK_OPEN) {
         return;
     }
-    PGcancel *cancel = PQgetCancel(link->connection);
-    char text[256];
-    PQcancel(cancel, text, sizeof(text));
-    PQfreeCancel(cancel);
+    PGcancel *request = PQgetCancel(link->connection);
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (pthread_create(&thread, &attributes, cancel, request) != 0) {
+        PQfreeCancel(request);
+    }
+    pthread_attr_destroy(&attributes);
 }
 
 // -- Life ------------------------------------------------------------------------------------------------------------------

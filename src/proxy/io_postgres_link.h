@@ -62,7 +62,7 @@ void io_postgres_link_send_text(struct io_postgres_link *link, const char *sql, 
 void io_postgres_link_sync(struct io_postgres_link *link, io_postgres_on_sync *on_sync, void *context, uint64_t number);
 // Forgets all prepared statements (after a change of the schema).
 void io_postgres_link_forget_statements(struct io_postgres_link *link);
-// Asks the server to cancel what runs now, from a connection of its own. Blocks for a moment (a unix socket or loopback).
+// Asks the server to cancel what runs now, in a thread and over a connection of its own (libpq 15 can do so only by waiting).
 void io_postgres_link_cancel(struct io_postgres_link *link);
 PGconn *io_postgres_link_connection(struct io_postgres_link *link); // NULL when down
 

@@ -451,6 +451,7 @@ static void send_all(struct migrate *migrate)
         .parameters = parameters};
     io_postgres_link_send(lane->link, &query, on_result, migrate, answer_number(0, 0, ANSWER_OTHER));
     io_postgres_link_sync(lane->link, on_ran, migrate, 0);
+    pg_job_progress(migrate->job, migrate->operation.timeout_ms, true); // by default as long as it takes
 }
 
 // -- The beginning -----------------------------------------------------------------------------------------------------

@@ -25,6 +25,9 @@ struct cc_slice pg_outcome_failed(struct cc_arena *arena, const char *code, cons
 static bool is_passing(const char *sqlstate)
 {
     static const char *const classes[] = {"08", "40", "53", "57", "58"};
+    if (strcmp(sqlstate, "57014") == 0) { // cancelled: it would take too long another time, too
+        return false;
+    }
     for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
         if (strncmp(sqlstate, classes[i], 2) == 0) {
             return true;
@@ -38,6 +41,9 @@ struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *resu
     const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     code = code == NULL ? "XX000" : code;
+    if (strcmp(code, "57014") == 0) {
+        message = "The write took longer than its time limit: it was cancelled and changed nothing";
+    }
     struct rest_outcome outcome = {.kind = is_passing(code) ? REST_REFUSED : REST_FAILED,
                                    .code = cc_slice_text(code),
                                    .message = cc_slice_text(message == NULL ? "unknown error" : message),

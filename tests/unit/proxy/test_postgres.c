@@ -471,6 +471,48 @@ static void a_statement_under_way_at_a_crash_is_not_answered(void **state)
     site_wait_up(one);
 }
 
+static void a_write_that_takes_too_long_is_cancelled(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct rest_statement statement = {.kind = REST_CALL, .sql = TEXT("SELECT NULL::text, pg_sleep(60)::text"), .rows_max = UINT64_MAX};
+    struct operation operation = {.kind = OPERATION_STATEMENTS, .n_statements = 1, .statements = &statement, .timeout_ms = 600};
+    struct operation quick;
+    struct cc_slice operations[] = {insert_item(fixture, "1", "a", "1", NULL), operation_of(fixture, &operation), insert_item(fixture, "2", "b", "1", NULL)};
+    for (size_t i = 0; i < 3; i += 2) {
+        assert_int_equal(operation_read(operations[i], &fixture->arena, &quick), CC_OK);
+        quick.timeout_ms = 600;
+        operations[i] = operation_of(fixture, &quick);
+    }
+    struct rest_outcome outcomes[3];
+    replicate(fixture, operations, 3, outcomes);
+    assert_done(&outcomes[0]);
+    assert_code(&outcomes[1], "57014");
+    assert_done(&outcomes[2]);
+    assert_same(fixture, all_items);
+}
+
+static void a_commit_that_hangs_drops_the_connection(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one;
+    migrate_ok(fixture, "0001", items_sql);
+    struct cc_slice operation = insert_item(fixture, "1", "a", "1", NULL);
+    struct db_job execute = {.kind = DB_EXECUTE, .n_items = 1, .items = &operation};
+    (void)site_run(one, DB_STRONG, &execute, DB_EXECUTED);
+    (void)site_query(one, "BEGIN; LOCK TABLE caucus.applied IN SHARE MODE");
+    uint32_t n_down = one->n_events[DB_DOWN];
+    struct db_job commit = {.kind = DB_COMMIT, .last = 2};
+    site_submit(one, DB_STRONG, &commit);
+    site_wait_event(one, DB_DOWN, n_down + 1);
+    assert_int_equal(one->n_events[DB_COMMITTED], 1);
+    (void)site_query(one, "ROLLBACK");
+    site_wait_up(one);
+    // The backend that was left behind may have committed once the lock was gone; the new connection waited for its end.
+    assert_int_equal(one->applied, strtoull(site_query(one, "SELECT applied FROM caucus.applied"), NULL, 10));
+    assert_string_equal(site_query(one, "SELECT count(*) FROM items"), one->applied == 2 ? "1" : "0");
+}
+
 static void a_database_of_another_replica_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -813,6 +855,8 @@ int main(void)
         TEST(many_batches_share_one_transaction),
         TEST(a_killed_backend_loses_the_open_transaction_and_comes_back),
         TEST(a_statement_under_way_at_a_crash_is_not_answered),
+        TEST(a_write_that_takes_too_long_is_cancelled),
+        TEST(a_commit_that_hangs_drops_the_connection),
         TEST(a_database_of_another_replica_is_refused),
         TEST(a_migration_is_all_or_nothing_and_once),
         TEST(what_a_weak_table_cannot_have_is_refused),
