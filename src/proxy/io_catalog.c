@@ -16,7 +16,7 @@ enum { FLUSH_CHECK_MS = 500 };
 
 static const char session_sql[] = "SELECT set_config('search_path', 'pg_catalog', false), set_config('client_encoding', 'UTF8', false),"
                                   " set_config('default_transaction_read_only', 'on', false), set_config('statement_timeout', '0', false),"
-                                  " set_config('TimeZone', 'UTC', false)";
+                                  " set_config('TimeZone', 'UTC', false), set_config('jit', 'off', false)";
 // An asynchronous commit is on disk when the flush position has passed the insert position seen after it.
 static const char flush_sql[] = "SELECT (SELECT applied FROM caucus.applied), pg_current_wal_insert_lsn() - '0/0'::pg_lsn,"
                                 " pg_current_wal_flush_lsn() - '0/0'::pg_lsn,"
