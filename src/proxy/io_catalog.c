@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLUSH_CHECK_MS = 500 };
+enum { FLUSH_CHECK_MS = 500, SICK_CHECKS = 4 }; // sick: so many checks without an answer
 
 static const char session_sql[] = "SELECT set_config('search_path', 'pg_catalog', false), set_config('client_encoding', 'UTF8', false),"
                                   " set_config('default_transaction_read_only', 'on', false), set_config('statement_timeout', '0', false),"
@@ -30,6 +30,8 @@ struct io_catalog {
     struct cc_buffer schemas; // PostgreSQL array text
     bool loading, again;
     struct event *flush_timer;
+    uint32_t n_unanswered; // checks since the one that is under way was sent; 0: none is
+    bool sick;
     uint64_t seen_applied, seen_own, seen_insert; // of an earlier look
     uint64_t flushed, flushed_own;
     pthread_mutex_t lock; // guards what follows
@@ -137,10 +139,20 @@ static uint64_t number_of(const PGresult *result, int column)
     return strtoull(PQgetvalue(result, 0, column), NULL, 10);
 }
 
+static void set_sick(struct io_catalog *catalog, bool sick)
+{
+    if (catalog->sick != sick) {
+        catalog->sick = sick;
+        catalog->options.on_sick(catalog->options.context, sick);
+    }
+}
+
 static void on_flush(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
     struct io_catalog *catalog = context;
+    catalog->n_unanswered = 0;
+    set_sick(catalog, false);
     if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
         uint64_t applied = number_of(result, 0), insert = number_of(result, 1), flush = number_of(result, 2);
         if (catalog->seen_insert > 0 && flush >= catalog->seen_insert) {
@@ -191,7 +203,12 @@ static void on_flush_timer(evutil_socket_t fd, short what, void *context)
     (void)fd;
     (void)what;
     struct io_catalog *catalog = context;
+    if (catalog->n_unanswered > 0) { // one at a time; reading a large catalog may take longer
+        set_sick(catalog, ++catalog->n_unanswered > SICK_CHECKS && !catalog->loading);
+        return;
+    }
     if (io_postgres_link_connection(catalog->link) != NULL) {
+        catalog->n_unanswered = 1;
         struct io_postgres_query query = {.sql = flush_sql};
         io_postgres_link_send(catalog->link, &query, on_flush, catalog, 0);
         if (!catalog->has_session_key) { // only this thread writes it
@@ -216,6 +233,8 @@ static void on_down(void *context, const char *why)
 {
     struct io_catalog *catalog = context;
     catalog->loading = false;
+    catalog->n_unanswered = 0;
+    set_sick(catalog, false); // the lanes are down, too, and say so
     catalog->flushed = catalog->flushed_own = 0; // what was flushed is looked up again
     cc_log(CC_LOG_DEBUG, "catalog_connection_lost", "why=%s", cc_log_quote(why));
 }

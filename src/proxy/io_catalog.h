@@ -24,6 +24,8 @@ struct io_catalog_options { // texts are copied, arrays too
     const char *const *schemas;
     size_t n_schemas;
     void (*on_published)(void *context, uint32_t version); // on the core thread
+    // The same: PostgreSQL is connected and has not answered for some seconds; or it does again.
+    void (*on_sick)(void *context, bool sick);
     void (*on_no_session_key)(void *context);              // the same, now and then: the cluster has none yet
     // On the core thread, twice a second: what PostgreSQL has on disk, the log index applied and the frontier of its own replica.
     void (*on_flushed)(void *context, uint64_t applied, uint64_t own_sequence);

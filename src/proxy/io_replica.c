@@ -281,7 +281,6 @@ void replica_on_no_session_key(void *context)
     struct node_status status;
     node_describe(replica->node, replica_now().now_us, &status);
     struct operation operation = {.kind = OPERATION_STATEMENTS,
-                                  .hlc = clock_hlc_of_ms(replica_now().wall_ms),
                                   .timeout_ms = replica->config->timeouts.request_ms,
                                   .schema_version = status.schema_version,
                                   .n_statements = 1,
@@ -291,6 +290,13 @@ void replica_on_no_session_key(void *context)
     operation_put(&bytes, &operation);
     node_submit(replica->node, replica_now(), UINT64_MAX, cc_buffer_slice(&bytes)); // nobody waits for the answer
     cc_buffer_finish(&bytes);
+}
+
+void replica_on_sick(void *context, bool sick)
+{
+    struct replica *replica = context;
+    cc_log(CC_LOG_WARN, sick ? "postgres_silent" : "postgres_answers", "leader=%d", raft_role(node_raft(replica->node)) == RAFT_LEADER);
+    node_set_sick(replica->node, replica_now(), sick);
 }
 
 void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence)

@@ -57,6 +57,7 @@ void replica_on_peer_up(void *context, uint32_t peer, uint32_t incarnation);
 void replica_on_peer_down(void *context, uint32_t peer);
 void replica_on_db_event(void *context, const struct db_event *event);
 void replica_on_catalog(void *context, uint32_t version);
+void replica_on_sick(void *context, bool sick);
 void replica_on_no_session_key(void *context);
 void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence);
 void replica_on_supervisor(void *context, enum supervisor_state state, const char *text);

@@ -253,6 +253,7 @@ void replica_open_database(struct replica *replica)
         .n_schemas = config->postgres.n_schemas,
         .on_published = replica_on_catalog,
         .on_flushed = replica_on_flushed,
+        .on_sick = replica_on_sick,
         .on_no_session_key = replica_on_no_session_key,
         .context = replica,
     };

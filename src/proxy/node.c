@@ -347,11 +347,24 @@ void node_db_event(struct node *node, struct node_time time, const struct db_eve
     weak_pump(node);
 }
 
+void node_update_eligible(struct node *node)
+{
+    bool has_database = node->strong.state == STRONG_FOLLOW || node->strong.state == STRONG_LEAD;
+    raft_set_eligible(node->raft, node->time.now_us, has_database && !node->sick && !node->stopping);
+}
+
+void node_set_sick(struct node *node, struct node_time time, bool sick)
+{
+    set_time(node, time);
+    node->sick = sick;
+    node_update_eligible(node);
+}
+
 void node_stop(struct node *node, struct node_time time)
 {
     set_time(node, time);
     node->stopping = true;
-    raft_set_eligible(node->raft, time.now_us, false);
+    node_update_eligible(node);
     peer_tell_frontier(node);
 }
 

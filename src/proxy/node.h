@@ -75,6 +75,8 @@ void node_read_at(struct node *node, struct node_time time, uint64_t token, uint
 // the frontier of weak changes (copied). Answered as node_read.
 void node_read_session(struct node *node, struct node_time time, uint64_t token, uint64_t index,
                        const struct crdt_frontier *frontier, uint32_t timeout_ms);
+// PostgreSQL is connected but does not answer, or does again: a leader hands its office over meanwhile.
+void node_set_sick(struct node *node, struct node_time time, bool sick);
 // Orderly shutdown: hands over leadership, refuses new work. Done when node_is_idle.
 void node_stop(struct node *node, struct node_time time);
 bool node_is_idle(const struct node *node);

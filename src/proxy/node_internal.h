@@ -66,7 +66,7 @@ struct pending {
     uint64_t token;     // of the local asker, if peer == 0
     uint32_t peer;      // who forwarded it here
     uint32_t sent_to;
-    uint64_t hlc;
+    uint64_t after;     // its entry can only come after this index
     uint32_t schema_version;
     bool migration;
     bool alone;            // its batch was too large: runs by itself
@@ -238,7 +238,7 @@ struct node {
     struct node_options options;
     struct node_time time;
     struct raft *raft;
-    bool started, stopping;
+    bool started, stopping, sick;
     struct clock_hlc clock;
     struct cc_buffer facts_of_database;
     struct node_outbox outboxes[2];
@@ -254,7 +254,7 @@ struct node {
     size_t queued_bytes;
     struct executed *executed_by_id, *executed;
     uint32_t n_executed;
-    uint64_t forgotten_hlc;    // executed operations up to here may have been forgotten
+    uint64_t forgotten;        // operations executed up to this index may have been forgotten
 
     struct strong strong;
     struct read_group *asking; // index not known
@@ -272,6 +272,7 @@ struct node {
 };
 
 // node.c
+void node_update_eligible(struct node *node); // to lead: its database is up and answers, and it is not stopping
 void node_fact(struct node *node, enum node_fact_kind kind, uint64_t a, uint64_t b, uint64_t c, const char *text);
 void node_send(struct node *node, uint32_t peer, struct cc_slice frame);
 // Answers a local asker; `outcome` is copied.

@@ -25,7 +25,7 @@ static void halt(struct node *node, const char *text)
     }
     snprintf(strong->halted, sizeof(strong->halted), "%s", text);
     move(node, STRONG_HALTED);
-    raft_set_eligible(node->raft, node->time.now_us, false);
+    node_update_eligible(node);
     node_fact(node, NODE_FACT_DIVERGED, strong->applied, 0, 0, strong->halted);
 }
 
@@ -180,7 +180,7 @@ static bool settle_without_executing(struct node *node, struct pending *pending)
         return true;
     }
     if (pending->uncertain) {
-        if (pending->hlc <= node->forgotten_hlc) {
+        if (pending->after < node->forgotten) {
             forward_finish(node, pending, node_unknown(node), 0);
             return true;
         }
@@ -389,7 +389,7 @@ static void database_up(struct node *node, const struct db_event *event)
     if (event->applied < strong->told) {
         node_fact(node, NODE_FACT_REPLAY, event->applied + 1, strong->told, 0, "strong");
     }
-    raft_set_eligible(node->raft, node->time.now_us, !node->stopping);
+    node_update_eligible(node);
     read_applied(node);
 }
 
@@ -407,7 +407,7 @@ static void database_down(struct node *node)
     move(node, STRONG_DOWN);
     forward_requeue(node, strong->executing_ids.at, strong->executing_ids.n / OPERATION_ID_BYTES, false);
     strong->executing_ids.n = 0;
-    raft_set_eligible(node->raft, node->time.now_us, false);
+    node_update_eligible(node);
 }
 
 static void database_advanced(struct node *node, const struct db_event *event)
@@ -496,7 +496,7 @@ void strong_committed(struct node *node)
     while (strong->told < commit) {
         const struct raft_entry *entry = raft_entry_at(node->raft, strong->told + 1);
         if (entry == NULL) { // older than what is kept in memory (after a restart)
-            node->forgotten_hlc = node->clock.last;
+            node->forgotten = strong->told + 1;
         } else if (entry->kind == RAFT_ENTRY_DATA && !tell_entry(node, entry)) {
             halt(node, "a committed entry cannot be read: this replica runs an older version or its memory is damaged");
             return;

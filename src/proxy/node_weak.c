@@ -602,6 +602,9 @@ static void database_up(struct node *node, const struct db_event *event)
     struct weak *weak = &node->weak;
     clock_hlc_floor(&node->clock, event->hlc_floor);
     weak->up = true;
+    if (node->strong.state == STRONG_DOWN) { // after a crash the database may have lost a migration, too
+        node->strong.schema_version = event->schema_version;
+    }
     uint64_t held = crdt_frontier_get(event->frontier, weak->self);
     if (held >= weak->next_sequence) {
         weak->next_sequence = held + 1;
