@@ -2,6 +2,7 @@
 #include "proxy/io_gateway_internal.h"
 
 #include "base/memory.h"
+#include "rest/cors.h"
 #include "rest/error.h"
 #include "rest/reply.h"
 
@@ -109,10 +110,14 @@ static void exchange_free(struct exchange *exchange)
 
 void exchange_reply(struct exchange *exchange, const struct rest_reply *reply)
 {
-    struct http_response response = {.status = (unsigned)reply->status,
-                                     .headers = reply->headers,
-                                     .n_headers = reply->n_headers,
-                                     .body = reply->body};
+    struct rest_reply whole = *reply;
+    if (exchange_is_for_pages(exchange) && !rest_cors_is_preflight(&exchange->request)) {
+        rest_cors_add(&exchange->request, exchange->worker->gateway->options.config->rest.cors_origins, &exchange->arena, &whole);
+    }
+    struct http_response response = {.status = (unsigned)whole.status,
+                                     .headers = whole.headers,
+                                     .n_headers = whole.n_headers,
+                                     .body = whole.body};
     http_worker_reply(exchange->worker->http, exchange->token, &response);
     exchange_free(exchange);
 }
@@ -175,19 +180,11 @@ void exchange_ask_core(struct exchange *exchange, enum inbox_kind kind, uint64_t
     }
 }
 
-static uint64_t wall_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 void exchange_submit(struct exchange *exchange, struct operation *operation)
 {
     uint64_t seed = exchange->worker->gateway->id_seed, number = exchange->number << 4 | (exchange->n_plans & 15);
     memcpy(operation->id, &seed, sizeof(seed));
     memcpy(operation->id + sizeof(seed), &number, sizeof(number));
-    operation->hlc = clock_hlc_of_ms(wall_ms());
     operation->timeout_ms = exchange_left_ms(exchange);
     struct cc_buffer bytes = {0};
     operation_put(&bytes, operation);
@@ -223,7 +220,12 @@ void exchange_query(struct exchange *exchange, const struct rest_statement *stat
 // With the snapshot that it holds; again when it holds a newer one.
 static void begin(struct exchange *exchange)
 {
-    if (operator_owns(exchange->request.path)) {
+    if (rest_cors_is_preflight(&exchange->request) && exchange_is_for_pages(exchange)) {
+        const char *origins = exchange->worker->gateway->options.config->rest.cors_origins;
+        struct rest_reply reply;
+        rest_cors_preflight(&exchange->request, origins, &exchange->arena, &reply);
+        exchange_reply(exchange, &reply);
+    } else if (operator_owns(exchange->request.path)) {
         operator_begin(exchange);
     } else if (exchange->snapshot == NULL) {
         exchange_fail(exchange, 503, "CC213", "This replica has not read its catalog yet", "Try again in a moment, or use another replica");

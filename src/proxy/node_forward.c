@@ -112,7 +112,11 @@ void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t at
     pending->deadline_us = node->time.now_us + operation->timeout_ms * 1000ull;
     pending->token = token;
     pending->peer = peer;
-    pending->hlc = operation->hlc;
+    pending->after = operation->after;
+    if (peer == 0) {
+        pending->after = raft_commit(node->raft);
+        operation_set_after(pending->operation->data, pending->operation->n, pending->after);
+    }
     pending->schema_version = operation->schema_version;
     pending->migration = operation->kind == OPERATION_MIGRATION;
     pending->uncertain = attempt > 0;
@@ -256,7 +260,7 @@ void forward_deadlines(struct node *node)
 static void forget_oldest(struct node *node)
 {
     struct executed *oldest = node->executed;
-    node->forgotten_hlc = oldest->hlc > node->forgotten_hlc ? oldest->hlc : node->forgotten_hlc;
+    node->forgotten = oldest->index > node->forgotten ? oldest->index : node->forgotten;
     HASH_DEL(node->executed_by_id, oldest);
     DL_DELETE(node->executed, oldest);
     cc_blob_unref(oldest->outcome);

@@ -57,7 +57,6 @@ void read_submit(struct node *node, uint64_t token, uint64_t index, const struct
 
 static void ask(struct node *node, struct read_group *group)
 {
-    group->context = ++node->next_context; // a late answer to an earlier question must not count
     group->asked_us = node->time.now_us;
     raft_read(node->raft, node->time.now_us, group->context);
 }
@@ -165,7 +164,7 @@ void read_deadlines(struct node *node)
         if (group->waiters.n == 0) {
             DL_DELETE(node->asking, group);
             group_free(group);
-        } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us / 2) {
+        } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us * 2) {
             ask(node, group); // the question or its answer was lost, or there was no leader
         }
     }

@@ -1,20 +1,21 @@
 // Operation codec: a head of everything that routing needs, then the statements or the migration.
 //
-// Bytes: u8 version, id, u64 hlc, u32 timeout_ms, u8 kind, u8 weak, u32 schema_version, nullable principal, key, fingerprint;
+// Bytes: u8 version, id, u64 after, u32 timeout_ms, u8 kind, u8 weak, u32 schema_version, nullable principal, key, fingerprint;
 // then varint n_statements and statements, or string migration name and SQL.
 #include "proxy/operation.h"
 
 #include "base/limits.h"
 
+#include <assert.h>
 #include <string.h>
 
-enum { VERSION = 1, STATEMENT_BYTES_MIN = 10 };
+enum { VERSION = 1, AFTER_OFFSET = 1 + OPERATION_ID_BYTES, HEAD_BYTES_MIN = AFTER_OFFSET + 8, STATEMENT_BYTES_MIN = 10 };
 
 void operation_put(struct cc_buffer *out, const struct operation *operation)
 {
     cc_put_u8(out, VERSION);
     cc_put_bytes(out, cc_slice_of(operation->id, OPERATION_ID_BYTES));
-    cc_put_u64(out, operation->hlc);
+    cc_put_u64(out, operation->after);
     cc_put_u32(out, operation->timeout_ms);
     cc_put_u8(out, (uint8_t)operation->kind);
     cc_put_u8(out, operation->weak ? 1 : 0);
@@ -36,6 +37,14 @@ void operation_put(struct cc_buffer *out, const struct operation *operation)
     }
 }
 
+void operation_set_after(uint8_t *bytes, size_t n, uint64_t index)
+{
+    assert(n >= HEAD_BYTES_MIN && bytes[0] == VERSION);
+    for (size_t i = 0; i < 8; i++) {
+        bytes[AFTER_OFFSET + i] = (uint8_t)(index >> (8 * i));
+    }
+}
+
 static void read_id(struct cc_reader *reader, uint8_t id_out[OPERATION_ID_BYTES])
 {
     struct cc_slice bytes = cc_read_bytes(reader, OPERATION_ID_BYTES);
@@ -48,7 +57,7 @@ static void read_head(struct cc_reader *reader, struct operation *operation)
 {
     uint8_t version = cc_read_u8(reader);
     read_id(reader, operation->id);
-    operation->hlc = cc_read_u64(reader);
+    operation->after = cc_read_u64(reader);
     operation->timeout_ms = cc_read_u32(reader);
     uint8_t kind = cc_read_u8(reader);
     uint8_t weak = cc_read_u8(reader);

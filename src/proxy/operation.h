@@ -14,7 +14,7 @@ enum operation_kind {
 
 struct operation {
     uint8_t id[OPERATION_ID_BYTES]; // drawn by the replica that took the request; internal retries keep it
-    uint64_t hlc;                   // when it was taken: the memory of executed ids must reach back to here
+    uint64_t after;                 // its entry can only come after this index of the log; the node that takes it sets it
     uint32_t timeout_ms;            // how long the asker waits
     enum operation_kind kind;
     uint32_t schema_version;        // of the catalog it was planned over
@@ -27,9 +27,10 @@ struct operation {
 };
 
 void operation_put(struct cc_buffer *out, const struct operation *operation);
+void operation_set_after(uint8_t *bytes, size_t n, uint64_t index); // in encoded bytes
 // Arrays live in the arena, slices borrow from bytes. CC_MALFORMED, CC_TOO_LARGE.
 enum cc_status operation_read(struct cc_slice bytes, struct cc_arena *arena, struct operation *operation_out) CC_CHECKED;
-// Only what the node needs to route it (no statements): id, hlc, timeout, kind, schema_version, weak, principal, key.
+// Only what the node needs to route it (no statements): id, after, timeout, kind, schema_version, weak, principal, key.
 enum cc_status operation_peek(struct cc_slice bytes, struct operation *operation_out) CC_CHECKED;
 
 #endif

@@ -36,6 +36,7 @@ struct sim_replica;
     X(duplicate_ppm) /* come twice, */                                                                                 \
     X(delay_us)                                                                                                        \
     X(jitter_us)     /* and overtake each other */                                                                     \
+    X(aim_percent) /* of faults hit the leader, if there is one */                                                     \
     X(cut_mean_us)                                                                                                     \
     X(cut_length_us)                                                                                                   \
     X(reset_mean_us)                                                                                                   \

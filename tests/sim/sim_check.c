@@ -1,4 +1,4 @@
-// The invariants. Strong: I1 one leader per term, I2 terms and commit indexes never fall, I3/I4 the committed log is one and every
+// The invariants. Strong: A1 a leader commits by counting only entries of its own term, I1 one leader per term, I2 terms and commit indexes never fall, I3/I4 the committed log is one and every
 // later leader has it, I6 what a message claims is durable, I7 equal states at equal indexes, I8 effects were computed on the
 // entry before, I12 an operation is committed once. Weak: W1 one content per (origin, sequence), stamps rise with the sequence,
 // W2 equal frontiers have equal rows, W3 rows are the merge of the changes covered.
@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "consensus/raft_internal.h"
 #include "sim/sim_rows.h"
 
 #include <inttypes.h>
@@ -58,7 +59,7 @@ struct value {
 };
 
 struct seen { // of one life of a replica
-    uint64_t term, commit;
+    uint64_t term, commit, counted;
     enum raft_role role;
 };
 
@@ -213,10 +214,14 @@ void sim_check_node(struct sim *sim, struct sim_replica *replica)
             check_completeness(sim, replica, raft);
         }
     }
+    bool led = seen->role == RAFT_LEADER && raft_role(raft) == RAFT_LEADER && seen->term == raft_term(raft);
+    bool advanced = raft->commit > seen->counted; // before it is capped by what is durable here
+    SIM_CHECK(sim, "A1", !led || !advanced || raft_term_at(raft, raft->commit) == raft_term(raft),
+              "leader r%u of term %" PRIu64 " commits an entry of an older term by counting", replica->id, raft_term(raft));
     for (uint64_t index = seen->commit + 1; index <= raft_commit(raft); index++) {
         check_committed(sim, replica, raft, index);
     }
-    *seen = (struct seen){raft_term(raft), raft_commit(raft), raft_role(raft)};
+    *seen = (struct seen){raft_term(raft), raft_commit(raft), raft->commit, raft_role(raft)};
 }
 
 void sim_check_replica_started(struct sim *sim, struct sim_replica *replica)

@@ -21,6 +21,7 @@ enum {
     LATE_US = 120 * 1000, // answers come at the latest so long after the deadline
     SELECT_US_MAX = 500,
     HIT_PERCENT = 100,
+    PROBE_MS = 10 * 1000, // a probe must not fail because the seed is an impatient one
 };
 
 enum verdict { RUNNING, DONE, FAILED, REFUSED, UNKNOWN };
@@ -208,6 +209,11 @@ static void put_id(uint64_t token, uint8_t id_out[OPERATION_ID_BYTES])
     memcpy(id_out, &token, sizeof(token));
 }
 
+static uint32_t timeout_ms(const struct sim *sim, const struct request *request)
+{
+    return request->is_probe ? PROBE_MS : (uint32_t)sim->knobs.timeout_ms;
+}
+
 static void encode(struct sim *sim, const struct request *request, const struct sim_replica *replica, uint64_t token, struct cc_buffer *out)
 {
     struct node_status status;
@@ -220,8 +226,7 @@ static void encode(struct sim *sim, const struct request *request, const struct 
         statements[i].rows_max = UINT64_MAX;
     }
     struct operation operation = {
-        .hlc = clock_hlc_of_ms(sim_replica_time(sim, replica).wall_ms),
-        .timeout_ms = (uint32_t)sim->knobs.timeout_ms,
+        .timeout_ms = timeout_ms(sim, request),
         .kind = request->is_migration ? OPERATION_MIGRATION : OPERATION_STATEMENTS,
         .schema_version = status.schema_version,
         .weak = request->is_weak,
@@ -251,7 +256,7 @@ static void submit(struct sim *sim, struct sim_event *event)
               request->is_read ? "read" : request->is_migration ? "migrate" : "", request->is_read || request->is_migration ? request->keys[0] : request->statements[0],
               request->statements[1]);
     if (request->is_read) {
-        node_read(replica->node, sim_replica_time(sim, replica), token, (uint32_t)sim->knobs.timeout_ms);
+        node_read(replica->node, sim_replica_time(sim, replica), token, timeout_ms(sim, request));
     } else {
         struct cc_buffer bytes = {0};
         encode(sim, request, replica, token, &bytes);
@@ -309,7 +314,7 @@ void sim_clients_replica_died(struct sim *sim, struct sim_replica *replica)
 
 static void check_in_time(struct sim *sim, const struct sim_replica *replica, const struct attempt *attempt)
 {
-    uint64_t deadline_us = attempt->submitted_us + sim->knobs.timeout_ms * 1000 + LATE_US;
+    uint64_t deadline_us = attempt->submitted_us + timeout_ms(sim, attempt->request) * UINT64_C(1000) + LATE_US;
     bool was_paused = replica->paused_until_us >= attempt->submitted_us;
     SIM_CHECK(sim, "deadline", was_paused || sim->now_us <= deadline_us, "r%u answers request %u only now", replica->id,
               attempt->request->number);
@@ -326,7 +331,7 @@ static void select_row(struct sim *sim, struct sim_event *event)
     if (!up || applied < event->b) { // this database lost what it had: wait until it has it again
         cc_buffer_finish(&value);
         attempt->submitted_us = sim->now_us;
-        node_read_at(replica->node, sim_replica_time(sim, replica), event->a, event->b, (uint32_t)sim->knobs.timeout_ms);
+        node_read_at(replica->node, sim_replica_time(sim, replica), event->a, event->b, timeout_ms(sim, request));
         sim_replica_settle(sim, replica);
         return;
     }

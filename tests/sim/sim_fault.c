@@ -10,6 +10,13 @@ static bool is_over(const struct sim *sim)
 
 static struct sim_replica *any_replica(struct sim *sim)
 {
+    bool aims = sim_draw(sim, 0, 99) < sim->knobs.aim_percent;
+    for (uint32_t i = 0; aims && i < sim->n_replicas; i++) {
+        struct sim_replica *replica = &sim->replicas[i];
+        if (replica->alive && raft_role(node_raft(replica->node)) == RAFT_LEADER) {
+            return replica;
+        }
+    }
     return &sim->replicas[sim_draw(sim, 0, sim->n_replicas - 1)];
 }
 
@@ -109,7 +116,7 @@ static void drop_lane(struct sim *sim, struct sim_event *event)
 
 // -- Network --------------------------------------------------------------------------------------------------------
 
-enum { CUT_HALVES, CUT_ISOLATE, CUT_ONE_WAY, CUT_BRIDGE, CUT_RING, CUT_KINDS };
+enum { CUT_HALVES, CUT_ISOLATE, CUT_ONE_WAY, CUT_BRIDGE, CUT_RING, CUT_RANDOM, CUT_KINDS };
 
 static bool is_cut(uint64_t kind, uint32_t n, uint32_t chosen, uint64_t sides, uint32_t from, uint32_t to)
 {
@@ -124,6 +131,8 @@ static bool is_cut(uint64_t kind, uint32_t n, uint32_t chosen, uint64_t sides, u
         return from != chosen && to != chosen && (sides >> from & 1) != (sides >> to & 1);
     case CUT_RING: // everybody reaches only the neighbours
         return (from % n) + 1 != to && (to % n) + 1 != from;
+    case CUT_RANDOM: // every direction for itself
+        return (sides >> (from * (n + 1) + to) & 1) != 0;
     default: // drawn below CUT_KINDS
         return false;
     }

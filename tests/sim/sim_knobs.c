@@ -6,10 +6,21 @@ static bool coin(struct cc_prng *prng)
     return cc_prng_below(prng, 2) == 0;
 }
 
+// As often between 10 and 100 as between 100 and 1000.
+static uint64_t scaled(struct cc_prng *prng, uint64_t low, uint64_t high)
+{
+    uint64_t top = low;
+    while (top * 2 < high && cc_prng_below(prng, 4) != 0) {
+        top *= 2;
+    }
+    uint64_t above = top * 2 < high ? top * 2 : high;
+    return cc_prng_between(prng, top, above);
+}
+
 // 0 in half of the seeds.
 static uint64_t maybe(struct cc_prng *prng, uint64_t low, uint64_t high)
 {
-    uint64_t value = cc_prng_between(prng, low, high);
+    uint64_t value = scaled(prng, low, high);
     return coin(prng) ? value : 0;
 }
 
@@ -20,35 +31,36 @@ static void draw_network(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->stream = coin(prng);
     knobs->loss_ppm = maybe(prng, 1000, 100000);
     knobs->duplicate_ppm = maybe(prng, 1000, 200000);
-    knobs->delay_us = cc_prng_between(prng, 50, 2 * MS);
+    knobs->delay_us = scaled(prng, 50, 20 * MS);
     knobs->jitter_us = maybe(prng, 100, knobs->election_us);
-    knobs->cut_mean_us = maybe(prng, 500 * MS, 4 * S);
-    knobs->cut_length_us = cc_prng_between(prng, 100 * MS, 3 * S);
-    knobs->reset_mean_us = maybe(prng, 300 * MS, 4 * S);
+    knobs->aim_percent = maybe(prng, 10, 90);
+    knobs->cut_mean_us = maybe(prng, 100 * MS, 4 * S);
+    knobs->cut_length_us = scaled(prng, 20 * MS, 3 * S);
+    knobs->reset_mean_us = maybe(prng, 100 * MS, 4 * S);
 }
 
 static void draw_machines(struct sim_knobs *knobs, struct cc_prng *prng)
 {
-    knobs->crash_mean_us = maybe(prng, 500 * MS, 6 * S);
-    knobs->crash_length_us = cc_prng_between(prng, 20 * MS, 3 * S);
+    knobs->crash_mean_us = maybe(prng, 150 * MS, 6 * S);
+    knobs->crash_length_us = scaled(prng, 10 * MS, 3 * S);
     knobs->crash_machine = coin(prng);
-    knobs->pause_mean_us = maybe(prng, 500 * MS, 4 * S);
-    knobs->pause_length_us = cc_prng_between(prng, 10 * MS, 4 * knobs->election_us);
-    knobs->sync_us = cc_prng_between(prng, 50, 3 * MS);
+    knobs->pause_mean_us = maybe(prng, 200 * MS, 4 * S);
+    knobs->pause_length_us = scaled(prng, 10 * MS, 4 * knobs->election_us);
+    knobs->sync_us = scaled(prng, 50, 20 * MS);
     knobs->sync_slow_ppm = maybe(prng, 1000, 20000);
     knobs->segment_bytes = cc_prng_between(prng, 8, 256) << 10;
     knobs->disk_fail_ppm = maybe(prng, 100, 3000);
     knobs->cache_bytes = maybe(prng, 1, 64) << 10;
-    knobs->own_changes_bytes = maybe(prng, 256, 16 << 10);
+    knobs->own_changes_bytes = maybe(prng, 128 << 10, 512 << 10);
     knobs->clock_offset_ms = maybe(prng, 1, 120);
-    knobs->clock_jump_mean_us = maybe(prng, 500 * MS, 4 * S);
+    knobs->clock_jump_mean_us = maybe(prng, 300 * MS, 4 * S);
 }
 
 static void draw_databases(struct sim_knobs *knobs, struct cc_prng *prng)
 {
-    knobs->database_crash_mean_us = maybe(prng, 500 * MS, 5 * S);
-    knobs->lane_drop_mean_us = maybe(prng, 300 * MS, 4 * S);
-    knobs->job_us = cc_prng_between(prng, 20, 3 * MS);
+    knobs->database_crash_mean_us = maybe(prng, 300 * MS, 5 * S);
+    knobs->lane_drop_mean_us = maybe(prng, 150 * MS, 4 * S);
+    knobs->job_us = scaled(prng, 20, 5 * MS);
     knobs->job_slow_ppm = maybe(prng, 500, 10000);
     knobs->flush_us = cc_prng_between(prng, 1 * MS, 600 * MS);
 }
@@ -58,8 +70,8 @@ static void draw_workload(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->batch_operations_max = coin(prng) ? cc_prng_between(prng, 1, 3) : 1000;
     knobs->n_clients = cc_prng_between(prng, 2, 10);
     knobs->n_keys = cc_prng_between(prng, 1, 6);
-    knobs->think_us = cc_prng_between(prng, 1 * MS, 60 * MS);
-    knobs->timeout_ms = cc_prng_between(prng, 300, 4000);
+    knobs->think_us = scaled(prng, 500, 100 * MS);
+    knobs->timeout_ms = scaled(prng, 200, 5000);
     knobs->weak_percent = cc_prng_between(prng, 0, 60);
     knobs->read_percent = cc_prng_between(prng, 5, 50);
     knobs->keyed_percent = maybe(prng, 10, 90);

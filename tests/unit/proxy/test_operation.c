@@ -54,7 +54,7 @@ static struct operation example(struct rest_statement *statements, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         statements[i] = example_statement();
     }
-    struct operation operation = {.hlc = 77,
+    struct operation operation = {.after = 77,
                                   .timeout_ms = 500,
                                   .kind = OPERATION_STATEMENTS,
                                   .schema_version = 3,
@@ -104,7 +104,7 @@ static void an_operation_is_read_as_it_was_put(void **state)
     struct operation again;
     assert_int_equal(operation_read(cc_buffer_slice(&bytes), &arena, &again), CC_OK);
     assert_memory_equal(again.id, operation.id, OPERATION_ID_BYTES);
-    assert_int_equal(again.hlc, 77);
+    assert_int_equal(again.after, 77);
     assert_int_equal(again.timeout_ms, 500);
     assert_int_equal(again.schema_version, 3);
     assert_true(again.weak);
@@ -128,7 +128,11 @@ static void peeking_gives_what_routing_needs(void **state)
     struct operation peeked;
     assert_int_equal(operation_peek(cc_buffer_slice(&bytes), &peeked), CC_OK);
     assert_memory_equal(peeked.id, operation.id, OPERATION_ID_BYTES);
-    assert_int_equal(peeked.hlc, 77);
+    assert_int_equal(peeked.after, 77);
+    operation_set_after(bytes.data, bytes.n, UINT64_C(0x0102030405060708));
+    assert_int_equal(operation_peek(cc_buffer_slice(&bytes), &peeked), CC_OK);
+    assert_true(peeked.after == UINT64_C(0x0102030405060708));
+    assert_true(peeked.weak);
     assert_true(peeked.weak);
     assert_true(same(peeked.key, operation.key));
     assert_int_equal(peeked.n_statements, 0);
