@@ -301,10 +301,8 @@ static void take_outcome(struct exchange *exchange, const struct node_answer *an
         try_catalog(exchange);
         return;
     }
-    if (exchange->state == EXCHANGE_BARRIER) { // no majority to ask: answer by what this replica knows
-        exchange->barrier_passed = true;
-        exchange_move(exchange, EXCHANGE_PLAN);
-        begin(exchange);
+    if (exchange->state == EXCHANGE_BARRIER) { // nobody to ask: the name may exist where the schema is newer
+        exchange_fail_outcome(exchange, &outcome);
         return;
     }
     if (exchange->on_outcome != NULL) {

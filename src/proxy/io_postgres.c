@@ -740,6 +740,9 @@ static void on_ready(void *context, uint64_t number)
     cc_log(CC_LOG_INFO, "database_up", "lane=%s applied=%" PRIu64 " schema=%u", lane_names[lane->lane], lane->applied,
            lane->schema_version);
     pg_lane_emit(lane, &(struct db_event){.kind = DB_UP, .hlc_floor = lane->hlc_floor});
+    if (lane->lane == DB_STRONG) { // the weak lane may be waiting for the schema to be there
+        io_postgres_link_connect(lane->postgres->lanes[DB_WEAK].link);
+    }
     pump(lane);
 }
 
