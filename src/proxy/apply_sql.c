@@ -92,7 +92,9 @@ static void run_free(struct apply_run *run)
 
 static bool run_takes(const struct apply_run *run, const struct rest_shape *shape, enum effect_tag tag)
 {
-    if (run->tag != tag || run->shape.row_by_row || shape->row_by_row || run->rekeyed || run->shape.n_columns != shape->n_columns) {
+    // Where values are unique, updates must come one by one: each was allowed on the state that the one before it left.
+    bool row_by_row = tag == EFFECT_UPDATE && (run->shape.row_by_row || shape->row_by_row);
+    if (run->tag != tag || row_by_row || run->rekeyed || run->shape.n_columns != shape->n_columns) {
         return false;
     }
     for (uint32_t i = 0; i < shape->n_columns; i++) {

@@ -103,12 +103,14 @@ static void kinds_of_one_table_keep_their_order(void **state)
     assert_string_equal(apply(fixture, false), "INSERT INTO \"a\" 1\nDELETE FROM \"a\" 1\nINSERT INTO \"a\" 1\n");
 }
 
-static void tables_with_unique_values_go_row_by_row(void **state)
+static void updates_of_tables_with_unique_values_go_row_by_row(void **state)
 {
     struct fixture *fixture = *state;
+    put(fixture, &unique_a, EFFECT_INSERT, "1", NULL);
+    put(fixture, &unique_a, EFFECT_INSERT, "2", NULL);
     put(fixture, &unique_a, EFFECT_UPDATE, "1", NULL);
     put(fixture, &unique_a, EFFECT_UPDATE, "2", NULL);
-    assert_string_equal(apply(fixture, false), "UPDATE \"a\" AS t 1\nUPDATE \"a\" AS t 1\n");
+    assert_string_equal(apply(fixture, false), "INSERT INTO \"a\" 2\nUPDATE \"a\" AS t 1\nUPDATE \"a\" AS t 1\n");
 }
 
 static void a_row_whose_key_changes_goes_alone(void **state)
@@ -179,7 +181,7 @@ int main(void)
         TEST(inserts_are_joined_over_entries_and_past_other_tables),
         TEST(an_update_does_not_meet_a_row_twice),
         TEST(kinds_of_one_table_keep_their_order),
-        TEST(tables_with_unique_values_go_row_by_row),
+        TEST(updates_of_tables_with_unique_values_go_row_by_row),
         TEST(a_row_whose_key_changes_goes_alone),
         TEST(a_change_of_schema_ends_all_runs),
         TEST(generated_columns_are_not_written_and_names_are_quoted),
