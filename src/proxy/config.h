@@ -85,6 +85,8 @@ struct config_postgres {
 struct config_rest {
     bool aggregates; // sum(), avg(), ... in select
     bool rollback;   // Prefer: tx=rollback
+    bool plans;      // Accept: application/vnd.pgrst.plan
+    const char *cors_origins;
 };
 
 struct config_auth { // "": none

@@ -130,6 +130,10 @@ const struct config_key config_keys[] = {
 
     FLAG(rest.aggregates, "false", "Clients may use sum(), avg(), count(), max() and min() in `select`; they can make reads expensive."),
     FLAG(rest.rollback, "false", "Clients may send `Prefer: tx=rollback`: a write is tried and undone."),
+    FLAG(rest.plans, "false",
+         "Clients may ask for PostgreSQL's plan of a request with `Accept: application/vnd.pgrst.plan`."),
+    TEXT(rest.cors_origins, CONFIG_TEXT, 4096, "\"*\"",
+         "Web pages of these origins may use the row protocol: `*` is all, else origins with blanks between; \"\" is none."),
 
     TEXT(auth.jwt_secret, CONFIG_TEXT, 4096, "\"\"",
          "Secret of tokens signed with HS256, at least 32 bytes. This file is then a secret, too; better jwt_secret_file."),

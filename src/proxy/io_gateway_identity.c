@@ -1,15 +1,15 @@
 // Gateway: who sends a request, and whether they may use what they ask for.
 #include "proxy/io_gateway_internal.h"
 
+#include "rest/cors.h"
 #include "rest/reply.h"
 
 #include <time.h>
 
-// A browser asks before it sends the token.
-static bool is_preflight(const struct rest_request *request)
+bool exchange_is_for_pages(const struct exchange *exchange)
 {
-    return cc_slice_equal_text(request->method, "OPTIONS") &&
-           rest_request_header(request, "Access-Control-Request-Method").data != NULL;
+    struct cc_slice path = exchange->request.path;
+    return !operator_owns(path) || operator_access(path) != ACCESS_OPERATOR;
 }
 
 static void refuse(struct exchange *exchange, const struct io_auth_answer *answer)
@@ -39,7 +39,7 @@ bool exchange_identify(struct exchange *exchange)
     struct rest_request *request = &exchange->request;
     enum access access = operator_owns(request->path) ? operator_access(request->path) : ACCESS_CLIENT;
     exchange->principal = cc_slice_text("");
-    if (access == ACCESS_OPEN || is_preflight(request)) {
+    if (access == ACCESS_OPEN || rest_cors_is_preflight(request)) {
         return true;
     }
     struct io_auth_answer answer;

@@ -95,6 +95,7 @@ void exchange_query(struct exchange *exchange, const struct rest_statement *stat
 
 // io_gateway_identity.c: who asks, and whether they may. False: answered.
 bool exchange_identify(struct exchange *exchange);
+bool exchange_is_for_pages(const struct exchange *exchange); // of other origins: CORS
 
 // io_gateway_rows.c: the row protocol.
 void rows_begin(struct exchange *exchange); // plans, with the snapshot that it holds

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "proxy/io_postgres_weak.h"
+#include "rest/reply.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -447,20 +448,31 @@ static bool take_lookup(struct execute *execute)
     return any;
 }
 
+static uint64_t affected_rows(const struct rest_statement *statement, const PGresult *result)
+{
+    return statement->kind == REST_CALL ? rest_call_rows(pg_result_value(result, 0, PQnfields(result) - 1))
+                                        : (uint64_t)PQntuples(result);
+}
+
+static uint64_t inserted_rows(const PGresult *result)
+{
+    uint64_t n = 0;
+    for (int row = 0; row < PQntuples(result); row++) {
+        n += cc_slice_equal_text(pg_result_value(result, row, 0), "I");
+    }
+    return n;
+}
+
 // Outcome when the number of affected rows is not what the request allows; the empty slice when all is well.
 static struct cc_slice check_rows(struct execute *execute, const struct execute_item *item)
 {
     struct cc_arena *arena = &execute->job->arena;
     for (uint32_t i = 0; i < item->operation.n_statements; i++) {
         const struct rest_statement *statement = &item->operation.statements[i];
-        int n = PQntuples(item->results[i]);
-        if (statement->single && n != 1) {
-            const char *details = cc_arena_printf(arena, "The result contains %d rows", n);
-            return pg_outcome_failed(arena, "PGRST116", "Cannot coerce the result to a single JSON object", details, NULL);
-        }
-        if ((uint64_t)n > statement->rows_max) {
-            const char *details = cc_arena_printf(arena, "The query affects %d rows", n);
-            return pg_outcome_failed(arena, "PGRST124", "Query result exceeds max-affected preference constraint", details, NULL);
+        const PGresult *result = item->results[i];
+        struct rest_outcome refused;
+        if (!rest_outcome_check(statement, affected_rows(statement, result), inserted_rows(result), arena, &refused)) {
+            return pg_outcome_encode(arena, &refused);
         }
     }
     return (struct cc_slice){0};

@@ -182,6 +182,7 @@ const struct pg_table *pg_capture_table(struct io_postgres *postgres, const PGre
 
 // Outcomes, in the arena, encoded.
 struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *result);
+struct cc_slice pg_outcome_encode(struct cc_arena *arena, const struct rest_outcome *outcome);
 struct cc_slice pg_outcome_failed(struct cc_arena *arena, const char *code, const char *message, const char *details, const char *hint);
 struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statement *statements, PGresult *const *results, uint32_t n);
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static struct cc_slice encode(struct cc_arena *arena, const struct rest_outcome *outcome)
+struct cc_slice pg_outcome_encode(struct cc_arena *arena, const struct rest_outcome *outcome)
 {
     struct cc_buffer bytes = {0};
     rest_outcome_put(&bytes, outcome);
@@ -14,7 +14,7 @@ static struct cc_slice encode(struct cc_arena *arena, const struct rest_outcome 
 
 struct cc_slice pg_outcome_failed(struct cc_arena *arena, const char *code, const char *message, const char *details, const char *hint)
 {
-    return encode(arena, &(struct rest_outcome){.kind = REST_FAILED,
+    return pg_outcome_encode(arena, &(struct rest_outcome){.kind = REST_FAILED,
                                                 .code = cc_slice_text(code),
                                                 .message = cc_slice_text(message),
                                                 .details = cc_slice_text(details),
@@ -52,7 +52,7 @@ struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *resu
     if (outcome.kind == REST_REFUSED) {
         outcome.status = CC_UNAVAILABLE;
     }
-    return encode(arena, &outcome);
+    return pg_outcome_encode(arena, &outcome);
 }
 
 static void join_bodies(const struct rest_statement *statement, const PGresult *result, struct cc_buffer *body_out, bool *has_body_out)
@@ -115,7 +115,7 @@ struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statem
         outcome = cc_arena_slice(arena, cc_buffer_slice(&one));
     } else {
         all.body = cc_buffer_slice(&body);
-        outcome = encode(arena, &all);
+        outcome = pg_outcome_encode(arena, &all);
     }
     cc_buffer_finish(&one);
     cc_buffer_finish(&body);

@@ -65,6 +65,7 @@ static const struct known sqlstates[] = {
     {"CC304", 500},
     {"CC305", 500},
     {"CC306", 409},
+    {"CC308", 412},
     {"CC3", 400},
 };
 

@@ -41,7 +41,8 @@
     X(REST_NO_WHERE, "21000", 400)              \
     X(REST_NO_KEY, "55000", 400)                \
     X(REST_READ_ONLY, "25006", 405)             \
-    X(REST_TOO_MANY_PARAMETERS, "54000", 413)
+    X(REST_TOO_MANY_PARAMETERS, "54000", 413)   \
+    X(REST_PRECONDITION, "CC308", 412)
 
 enum rest_error_code {
 #define REST_ERROR_ENUM(name, code, status) name,

@@ -264,6 +264,13 @@ static void apply_preferences(struct planner *planner)
     plan->statement.roll_back = applied.tx == REST_TX_ROLLBACK;
 }
 
+static void read_preconditions(struct planner *planner)
+{
+    struct rest_reply_facts *facts = &planner->plan->facts;
+    facts->if_match = cc_arena_slice(planner->arena, rest_request_header(planner->request, "If-Match"));
+    facts->if_none_match = cc_arena_slice(planner->arena, rest_request_header(planner->request, "If-None-Match"));
+}
+
 static void choose_level(struct planner *planner)
 {
     struct rest_plan *plan = planner->plan;
@@ -400,15 +407,20 @@ static bool read_method(struct planner *planner, enum method *out)
                        NULL, NULL);
 }
 
-static bool answer_options(struct planner *planner, const struct rest_table *table)
+bool plan_answer_options(struct planner *planner, const char *allow)
 {
-    const char *allow = plan_text(planner, "OPTIONS,GET,HEAD%s%s%s%s", table->insertable ? ",POST" : "",
-                                  table->insertable && table->updatable && table->n_key > 0 ? ",PUT" : "",
-                                  table->updatable ? ",PATCH" : "", table->deletable ? ",DELETE" : "");
     planner->plan->kind = REST_PLAN_ANSWER;
-    planner->plan->answer = (struct rest_reply){.status = 200};
+    planner->plan->answer = (struct rest_reply){.status = 200, .body = cc_slice_of("", 0)};
     rest_reply_add_header(&planner->plan->answer, planner->arena, "Allow", allow);
     return false;
+}
+
+static bool answer_table_options(struct planner *planner, const struct rest_table *table)
+{
+    return plan_answer_options(
+        planner, plan_text(planner, "OPTIONS,GET,HEAD%s%s%s%s", table->insertable ? ",POST" : "",
+                           table->insertable && table->updatable && table->n_key > 0 ? ",PUT" : "",
+                           table->updatable ? ",PATCH" : "", table->deletable ? ",DELETE" : ""));
 }
 
 static enum rest_action action_of(enum method method, bool is_call)
@@ -454,7 +466,7 @@ static bool plan_relation(struct planner *planner, enum method method)
     case METHOD_DELETE:
         return plan_delete(planner);
     case METHOD_OPTIONS:
-        return answer_options(planner, table);
+        return answer_table_options(planner, table);
     }
     return false;
 }
@@ -470,6 +482,9 @@ static bool parse_query(struct planner *planner, bool with_arguments)
 
 static bool plan_root(struct planner *planner, enum method method)
 {
+    if (method == METHOD_OPTIONS) {
+        return plan_answer_options(planner, "OPTIONS,GET,HEAD");
+    }
     if (method != METHOD_GET && method != METHOD_HEAD) {
         return plan_refuse(planner, REST_VERB, "Only GET and HEAD are possible here", NULL, NULL);
     }
@@ -494,6 +509,7 @@ static bool plan_request(struct planner *planner)
         return false;
     }
     apply_preferences(planner);
+    read_preconditions(planner);
     if (planner->relation.data == NULL) {
         return plan_root(planner, method);
     }

@@ -53,6 +53,7 @@ struct rest_reply_facts {
     const char *relation;            // percent-encoded name, for Location
     uint32_t n_location_keys;        // percent-encoded names of the key columns, for Location
     const char **location_keys;
+    struct cc_slice if_match, if_none_match; // NULL slices: none
     bool wants_body;
     bool is_scalar; // of a function: a bare value
     bool returns_void;

@@ -194,6 +194,25 @@ static bool refuse_ambiguous(struct call *call, bool (*matches)(const struct cal
         "Try renaming the parameters or the function itself in the database so function overloading can be resolved");
 }
 
+// Without arguments nothing tells overloads apart: GET is possible when it is for any of them.
+static bool answer_options(struct planner *planner)
+{
+    struct call call = {.planner = planner};
+    bool found = false;
+    bool only_volatile = true;
+    for (uint32_t i = 0; i < planner->catalog->n_functions; i++) {
+        const struct rest_function *function = &planner->catalog->functions[i];
+        if (is_named(&call, function)) {
+            found = true;
+            only_volatile = only_volatile && function->volatility == REST_VOLATILE;
+        }
+    }
+    if (!found) {
+        return refuse_unknown(&call);
+    }
+    return plan_answer_options(planner, only_volatile ? "OPTIONS,POST" : "OPTIONS,GET,HEAD,POST");
+}
+
 static bool choose_function(struct call *call)
 {
     const struct rest_catalog *catalog = call->planner->catalog;
@@ -459,6 +478,9 @@ bool plan_call(struct planner *planner)
 {
     struct cc_slice method = planner->request->method;
     bool by_query = cc_slice_equal_text(method, "GET") || cc_slice_equal_text(method, "HEAD");
+    if (cc_slice_equal_text(method, "OPTIONS")) {
+        return answer_options(planner);
+    }
     if (!by_query && !cc_slice_equal_text(method, "POST")) {
         return plan_refuse(
             planner, REST_VERB_OF_FUNCTION,

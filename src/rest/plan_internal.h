@@ -73,6 +73,7 @@ void plan_add_setting(struct planner *planner, const char *name, struct cc_slice
 void plan_take_sql(struct planner *planner);  // moves the written SQL and parameters to the statement
 void plan_put_stamp(struct planner *planner); // the parameter behind all others that the executor adds to weak writes
 void plan_add_request_settings(struct planner *planner); // request.method, .path, .headers, .cookies: for functions
+bool plan_answer_options(struct planner *planner, const char *allow); // false
 bool plan_is_singular(const struct planner *planner);
 
 // plan_tree.c: the select list and everything placed on it, over the catalog.
@@ -101,6 +102,8 @@ bool plan_put_count(struct planner *planner,
 void plan_put_aggregate(struct planner *planner);  // the body over rows r
 bool plan_put_row_body(struct planner *planner,
                        const struct plan_node *node); // the row t<number> as JSON text (or CSV)
+// The hash that the row's entity tag has, see etag.h.
+bool plan_put_row_hash(struct planner *planner, const struct plan_node *node);
 const char *plan_csv_header(struct planner *planner, const struct plan_node *node);
 
 // payload.c: the rows of a write.

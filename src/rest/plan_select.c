@@ -618,6 +618,17 @@ static void put_row_of_format(struct planner *planner)
     }
 }
 
+bool plan_put_row_hash(struct planner *planner, const struct plan_node *node)
+{
+    enum rest_format format = planner->plan->facts.format;
+    put_text(planner, "left(encode(sha256(convert_to(");
+    planner->plan->facts.format = REST_FORMAT_OBJECT;
+    bool ok = plan_put_row_body(planner, node);
+    planner->plan->facts.format = format;
+    put_text(planner, ", 'UTF8')), 'hex'), 32)");
+    return ok;
+}
+
 bool plan_put_row_body(struct planner *planner, const struct plan_node *node)
 {
     if (has_aggregate(node)) {

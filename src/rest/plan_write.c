@@ -5,6 +5,7 @@
 // the table as it was): WITH s AS (INSERT ... RETURNING tag, new, body, order keys) SELECT ... FROM s [LEFT JOIN t o] ORDER BY ...
 #include "rest/plan_internal.h"
 
+#include "rest/etag.h"
 #include "rest/reply.h"
 #include "rest/vector.h"
 
@@ -321,9 +322,9 @@ static bool answer_nothing(struct planner *planner)
     bool is_array = format == REST_FORMAT_ARRAY || format == REST_FORMAT_ARRAY_STRIPPED;
     struct rest_outcome outcome = {.kind = REST_DONE};
     outcome.body = planner->plan->facts.wants_body && is_array ? cc_slice_text("[]") : (struct cc_slice){0};
-    if (plan_is_singular(planner)) {
-        rest_outcome_not_single(0, planner->arena, &outcome);
-    }
+    struct rest_statement *statement = &planner->plan->statement;
+    statement->single = plan_is_singular(planner);
+    (void)rest_outcome_check(statement, 0, 0, planner->arena, &outcome); // else the outcome is the refusal
     rest_reply_write(planner->plan, &outcome, planner->arena, &planner->plan->answer);
     planner->plan->kind = REST_PLAN_ANSWER;
     return false;
@@ -338,6 +339,26 @@ static bool start(struct planner *planner, struct write *write)
         return false;
     }
     planner->plan->facts.wants_body = planner->preferences.representation == REST_RETURN_REPRESENTATION;
+    return true;
+}
+
+// ---- If-Match: the row must still be what the client read, with the same select
+
+static bool put_precondition(struct write *write, const char *before)
+{
+    struct planner *planner = write->planner;
+    struct cc_slice if_match = planner->plan->facts.if_match;
+    planner->plan->statement.precondition = planner->plan->statement.precondition || if_match.data != NULL;
+    if (if_match.data == NULL || rest_etag_is_star(if_match)) {
+        return true;
+    }
+    put_text(write, before);
+    if (!plan_put_row_hash(planner, planner->root)) {
+        return false;
+    }
+    put_text(write, " = ANY(");
+    rest_sql_parameter(&planner->sql, rest_etag_hashes(if_match, planner->arena));
+    put_text(write, "::text[])");
     return true;
 }
 
@@ -505,10 +526,10 @@ static void put_merge(struct write *write)
     }
 }
 
-static void put_conflict(struct write *write)
+static bool put_conflict(struct write *write)
 {
     if (write->resolution == REST_RESOLUTION_NONE) {
-        return;
+        return true;
     }
     put_text(write, " ON CONFLICT (");
     for (uint32_t i = 0; i < write->n_target; i++) {
@@ -518,9 +539,10 @@ static void put_conflict(struct write *write)
     put_text(write, ")");
     if (write->resolution == REST_RESOLUTION_MERGE) {
         put_merge(write);
-    } else {
-        put_text(write, " DO NOTHING");
+        return put_precondition(write, " WHERE ");
     }
+    put_text(write, " DO NOTHING");
+    return true;
 }
 
 // on_conflict=, else the primary key. A table without gets no conflict clause, and the preference is not echoed.
@@ -603,7 +625,9 @@ static bool insert_rows(struct write *write)
     choose_shape(write, true, false);
     begin(write);
     put_insert(write);
-    put_conflict(write);
+    if (!put_conflict(write)) {
+        return false;
+    }
     give_sequences(write);
     return finish(write, merge ? REST_UPSERT : REST_INSERT, merge);
 }
@@ -611,6 +635,7 @@ static bool insert_rows(struct write *write)
 bool plan_insert(struct planner *planner)
 {
     struct write write;
+    planner->plan->facts.if_match = (struct cc_slice){0}; // there is no row yet
     if (!start(planner, &write) || !plan_payload_read(planner, write.table, &write.payload)) {
         return false;
     }
@@ -678,7 +703,9 @@ bool plan_put(struct planner *planner)
     if (!check_put_keys(&write)) {
         return false;
     }
-    planner->preferences.resolution = REST_RESOLUTION_MERGE;
+    bool only_new = rest_etag_is_star(planner->plan->facts.if_none_match);
+    planner->plan->statement.precondition = only_new;
+    planner->preferences.resolution = only_new ? REST_RESOLUTION_IGNORE : REST_RESOLUTION_MERGE;
     planner->query.has_on_conflict = false;
     bool ok = insert_rows(&write);
     planner->plan->facts.applied.resolution = REST_RESOLUTION_NONE;
@@ -778,7 +805,9 @@ static bool update_rows(struct write *write)
     if (needs_old) {
         put_old_join(write, " FROM ");
     }
-    if (!plan_put_conditions(planner, planner->root, needs_old ? " AND " : " WHERE ")) {
+    bool has_where = needs_old || planner->root->n_conditions > 0;
+    if (!plan_put_conditions(planner, planner->root, needs_old ? " AND " : " WHERE ") ||
+        !put_precondition(write, has_where ? " AND " : " WHERE ")) {
         return false;
     }
     return finish(write, REST_UPDATE, true);
@@ -822,13 +851,15 @@ bool plan_delete(struct planner *planner)
     put_text(&write, "DELETE FROM ");
     put_text(&write, write.table->qualified);
     put_text(&write, " AS t0");
-    if (!plan_put_conditions(planner, planner->root, " WHERE ")) {
-        return false;
-    }
     if (is_weak(&write)) { // the executor binds the stamp to every weak write
-        put_text(&write, planner->root->n_conditions > 0 ? " AND " : " WHERE ");
+        put_text(&write, " WHERE ");
         plan_put_stamp(planner);
         put_text(&write, " IS NOT NULL");
+    }
+    bool has_where = is_weak(&write) || planner->root->n_conditions > 0;
+    if (!plan_put_conditions(planner, planner->root, is_weak(&write) ? " AND " : " WHERE ") ||
+        !put_precondition(&write, has_where ? " AND " : " WHERE ")) {
+        return false;
     }
     return finish(&write, REST_DELETE, false);
 }

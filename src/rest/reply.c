@@ -1,6 +1,7 @@
 // Reply: status, headers and body of an answer.
 #include "rest/reply.h"
 
+#include "rest/etag.h"
 #include "rest/json_body.h"
 #include "rest/syntax.h"
 #include "rest/vector.h"
@@ -263,6 +264,7 @@ static bool is_object(enum rest_format format)
 
 static void add_common_headers(const struct rest_plan *plan, struct rest_reply *reply, struct cc_arena *arena)
 {
+    rest_reply_add_header(reply, arena, "Vary", "Accept, Prefer, Range");
     if (plan->facts.content_profile != NULL) {
         rest_reply_add_header(reply, arena, "Content-Profile", plan->facts.content_profile);
     }
@@ -358,6 +360,38 @@ static bool is_refused_by_count(const struct rest_plan *plan, int64_t page, stru
     return false;
 }
 
+// ---- entity tags
+
+static const char *etag_of(const struct rest_plan *plan, int64_t n_rows, struct cc_slice body, struct cc_arena *arena)
+{
+    bool is_array = plan->facts.format == REST_FORMAT_ARRAY;
+    bool has_tag = n_rows == 1 && (is_array || plan->facts.format == REST_FORMAT_OBJECT) && body.data != NULL;
+    return has_tag ? rest_etag_of_body(body, is_array, arena) : NULL;
+}
+
+// RFC 9110, 13.2.2: If-Match before If-None-Match.
+static void apply_preconditions(const struct rest_plan *plan, int64_t n_rows, struct cc_arena *arena,
+                                struct rest_reply *reply)
+{
+    if (plan->facts.action != REST_ACTION_READ || !plan->facts.wants_body || reply->status >= 300) {
+        return;
+    }
+    const char *tag = etag_of(plan, n_rows, reply->body, arena);
+    bool exists = n_rows > 0;
+    struct cc_slice if_match = plan->facts.if_match;
+    if (if_match.data != NULL && !(rest_etag_is_star(if_match) ? exists : rest_etag_listed(if_match, tag, false))) {
+        refuse_with(REST_PRECONDITION, "The row is not as the request expects it to be", NULL, arena, reply);
+        return;
+    }
+    if (tag != NULL) {
+        rest_reply_add_header(reply, arena, "ETag", tag);
+    }
+    if (plan->facts.if_none_match.data != NULL && exists && rest_etag_listed(plan->facts.if_none_match, tag, true)) {
+        reply->status = 304;
+        reply->body = (struct cc_slice){0};
+    }
+}
+
 void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result *result, struct cc_arena *arena,
                      struct rest_reply *reply_out)
 {
@@ -387,6 +421,7 @@ void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result
                          ? csv_body(plan, result->body, arena)
                          : result->body;
     }
+    apply_preconditions(plan, page, arena, &reply);
     apply_function_settings(result, arena, &reply);
     *reply_out = reply;
 }
@@ -494,6 +529,12 @@ static void add_write_body(const struct rest_plan *plan, const struct rest_outco
     } else {
         reply->body = outcome->body;
     }
+    const char *tag = plan->facts.action == REST_ACTION_DELETE
+                          ? NULL
+                          : etag_of(plan, (int64_t)outcome->n_rows, reply->body, arena);
+    if (tag != NULL) {
+        rest_reply_add_header(reply, arena, "ETag", tag);
+    }
 }
 
 static void reply_done(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
@@ -599,14 +640,26 @@ static void make_failed(enum rest_error_code code, const char *message, const ch
     };
 }
 
-void rest_outcome_not_single(uint64_t n_rows, struct cc_arena *arena, struct rest_outcome *outcome_out)
+bool rest_outcome_check(const struct rest_statement *statement, uint64_t n_rows, uint64_t n_inserted,
+                        struct cc_arena *arena, struct rest_outcome *outcome_out)
 {
-    make_failed(REST_SINGULAR, "Cannot coerce the result to a single JSON object",
-                cc_arena_printf(arena, "The result contains %llu rows", (unsigned long long)n_rows), outcome_out);
-}
-
-void rest_outcome_too_many(uint64_t n_rows, struct cc_arena *arena, struct rest_outcome *outcome_out)
-{
-    make_failed(REST_MAX_AFFECTED, "Query result exceeds max-affected preference constraint",
-                cc_arena_printf(arena, "The query affects %llu rows", (unsigned long long)n_rows), outcome_out);
+    bool inserts = statement->kind == REST_UPSERT && n_inserted > 0;
+    if (statement->precondition && (n_rows != 1 || inserts)) {
+        make_failed(REST_PRECONDITION, "The row is not as the request expects it to be",
+                    "Its representation differs from the If-Match header, or whether it exists from If-None-Match.",
+                    outcome_out);
+        outcome_out->hint = cc_slice_text("Read the row again, with the same select, and decide anew");
+        return false;
+    }
+    if (statement->single && n_rows != 1) {
+        make_failed(REST_SINGULAR, "Cannot coerce the result to a single JSON object",
+                    cc_arena_printf(arena, "The result contains %llu rows", (unsigned long long)n_rows), outcome_out);
+        return false;
+    }
+    if (n_rows > statement->rows_max) {
+        make_failed(REST_MAX_AFFECTED, "Query result exceeds max-affected preference constraint",
+                    cc_arena_printf(arena, "The query affects %llu rows", (unsigned long long)n_rows), outcome_out);
+        return false;
+    }
+    return true;
 }

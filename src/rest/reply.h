@@ -38,10 +38,9 @@ void rest_reply_add_header(struct rest_reply *reply, struct cc_arena *arena, con
 // Affected rows of a REST_CALL: its one result row (tag 'C') has them in the first line of the body. For single and rows_max.
 uint64_t rest_call_rows(struct cc_slice body);
 
-// Outcomes that the executor makes after it has run a statement and before it lets it stand: nothing changed.
-void rest_outcome_not_single(uint64_t n_rows, struct cc_arena *arena,
-                             struct rest_outcome *outcome_out); // statement.single
-void rest_outcome_too_many(uint64_t n_rows, struct cc_arena *arena,
-                           struct rest_outcome *outcome_out); // statement.rows_max
+// What the executor asks after it has run a statement and before it lets it stand: whether the numbers of rows, and of these
+// with tag 'I', are what the request allows (single, rows_max, precondition). False: the outcome says why, nothing may change.
+bool rest_outcome_check(const struct rest_statement *statement, uint64_t n_rows, uint64_t n_inserted,
+                        struct cc_arena *arena, struct rest_outcome *outcome_out);
 
 #endif

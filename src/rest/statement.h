@@ -57,6 +57,7 @@ struct rest_statement {
     struct cc_slice *parameters; // text form, NULL slice is SQL NULL; types are inferred or cast in the text
     struct rest_shape shape;
     uint64_t rows_max;  // more affected rows: refused, rolled back (Prefer: max-affected); UINT64_MAX: no limit
+    bool precondition;  // If-Match, If-None-Match: other than exactly one row is refused, and so is an upsert that inserts
     bool single;        // other than exactly one row: refused, rolled back (object+json)
     bool body_is_array; // bodies of the rows are joined to a JSON array, else they are concatenated with '\n' (or single: the one)
     bool roll_back;     // Prefer: tx=rollback

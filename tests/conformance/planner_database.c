@@ -127,22 +127,23 @@ void database_outcome(const struct rest_statement *statement, const PGresult *re
     *out = (struct rest_outcome){
         .kind = REST_DONE, .n_inserted = n_inserted, .body = join_bodies(statement, result, arena)};
     out->n_rows = statement->kind == REST_CALL ? rest_call_rows(out->body) : n_rows;
-    if (statement->single && out->n_rows != 1) {
-        rest_outcome_not_single(out->n_rows, arena, out);
-    } else if (out->n_rows > statement->rows_max) {
-        rest_outcome_too_many(out->n_rows, arena, out);
-    }
+    (void)rest_outcome_check(statement, out->n_rows, n_inserted, arena, out); // else it is the refusal
+}
+
+void database_add(PGconn *connection, const char *directory, const char *name)
+{
+    char *schema = database_read_file(directory, name);
+    database_must(connection, schema);
+    free(schema);
 }
 
 void database_load(PGconn *connection, const char *directory, const char *name)
 {
-    char *schema = database_read_file(directory, name);
-    database_must(connection, schema);
+    database_add(connection, directory, name);
     database_must(
         connection,
         "CREATE SCHEMA caucus; CREATE TABLE caucus.applied (applied bigint); INSERT INTO caucus.applied VALUES (7);"
         "CREATE TABLE caucus.frontier (replica bigint, incarnation bigint, sequence bigint); GRANT SELECT ON caucus.frontier TO PUBLIC;"
         "CREATE TABLE caucus.migrations (name text); GRANT USAGE ON SCHEMA caucus TO PUBLIC; GRANT SELECT ON "
         "caucus.applied TO PUBLIC");
-    free(schema);
 }

@@ -10,6 +10,7 @@
 void database_must(PGconn *connection, const char *sql); // exits when it fails
 char *database_read_file(const char *directory, const char *name);
 // Runs a file of SQL and makes what every Caucus database has.
+void database_add(PGconn *connection, const char *directory, const char *name); // runs a file
 void database_load(PGconn *connection, const char *directory, const char *name);
 struct rest_catalog *database_catalog(PGconn *connection, const char *schemas);
 struct cc_slice database_value(const PGresult *result, int row, int column); // NULL slice: SQL NULL
