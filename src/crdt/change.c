@@ -1,7 +1,7 @@
 // Change sets: codec, numbering, and the joining of several writes to one row.
 //
-// Bytes: head {u8 version, u32 replica, u32 incarnation, u64 sequence, u64 hlc, u32 schema_version}, four nullable strings of
-// the request, varint n_rows, rows. Row: u8 operation, with SAME_SHAPE set when table and columns are the row before's;
+// Bytes: head {u8 version, u32 replica, u32 incarnation, u64 sequence, u64 hlc, u32 schema_version}, nullable frontier
+// seen (from version 2 on), four nullable strings of the request, varint n_rows, rows. Row: u8 operation, with SAME_SHAPE set when table and columns are the row before's;
 // else table, varint n_fields, column names; then key, then (value, old value) of each field.
 #include "crdt/change.h"
 
@@ -13,7 +13,8 @@
 #include <string.h>
 
 enum {
-    VERSION = 1,
+    VERSION = 2,
+    VERSION_WITHOUT_SEEN = 1,
     SEQUENCE_OFFSET = 1 + 4 + 4,
     HEAD_BYTES = SEQUENCE_OFFSET + 8 + 8 + 4,
     SAME_SHAPE = 0x80,
@@ -92,6 +93,7 @@ void crdt_change_set_put(struct cc_buffer *out, const struct crdt_change_set *se
     cc_put_u64(out, set->sequence);
     cc_put_u64(out, set->stamp.hlc);
     cc_put_u32(out, set->schema_version);
+    cc_put_nullable(out, set->seen);
     cc_put_nullable(out, set->principal);
     cc_put_nullable(out, set->request_key);
     cc_put_nullable(out, set->fingerprint);
@@ -104,7 +106,7 @@ void crdt_change_set_put(struct cc_buffer *out, const struct crdt_change_set *se
 
 void crdt_change_set_number(uint8_t *bytes, size_t n, uint64_t sequence)
 {
-    assert(n >= HEAD_BYTES && bytes[0] == VERSION);
+    assert(n >= HEAD_BYTES && bytes[0] == VERSION); // only sets that were made just now are numbered
     for (size_t i = 0; i < 8; i++) {
         bytes[SEQUENCE_OFFSET + i] = (uint8_t)(sequence >> (8 * i));
     }
@@ -122,7 +124,17 @@ static void read_head(struct cc_reader *reader, struct crdt_change_set *set)
     set->stamp.replica = set->origin.replica;
     set->stamp.incarnation = set->origin.incarnation;
     set->schema_version = cc_read_u32(reader);
-    if (version != VERSION || set->stamp.hlc == 0) {
+    if ((version != VERSION && version != VERSION_WITHOUT_SEEN) || set->stamp.hlc == 0) {
+        cc_reader_fail(reader);
+    }
+}
+
+static void read_seen(struct cc_reader *reader, struct crdt_change_set *set)
+{
+    set->seen = cc_read_nullable(reader);
+    struct crdt_frontier frontier;
+    struct cc_reader seen = cc_reader_of(set->seen);
+    if (set->seen.data != NULL && (crdt_frontier_read(&seen, &frontier) != CC_OK || cc_reader_end(&seen) != CC_OK)) {
         cc_reader_fail(reader);
     }
 }
@@ -201,6 +213,9 @@ enum cc_status crdt_change_set_read(struct cc_slice bytes, struct cc_arena *aren
     struct cc_reader reader = cc_reader_of(bytes);
     struct crdt_change_set set = {0};
     read_head(&reader, &set);
+    if (bytes.n > 0 && bytes.data[0] != VERSION_WITHOUT_SEEN) {
+        read_seen(&reader, &set);
+    }
     set.principal = cc_read_nullable(&reader);
     set.request_key = cc_read_nullable(&reader);
     set.fingerprint = cc_read_nullable(&reader);
@@ -227,6 +242,55 @@ enum cc_status crdt_change_set_peek(struct cc_slice bytes, struct crdt_change_se
     }
     *set_out = set;
     return CC_OK;
+}
+
+// -- Names and causes ------------------------------------------------------------------------------------------------
+
+bool crdt_table_equal(struct cc_slice a, struct cc_slice b)
+{
+    size_t i = 0, j = 0;
+    for (;;) {
+        while (i < a.n && a.data[i] == '"') {
+            i++;
+        }
+        while (j < b.n && b.data[j] == '"') {
+            j++;
+        }
+        if (i == a.n || j == b.n) {
+            return i == a.n && j == b.n;
+        }
+        if (a.data[i++] != b.data[j++]) {
+            return false;
+        }
+    }
+}
+
+int64_t crdt_row_hash(struct cc_slice table, struct cc_slice key)
+{
+    static const uint8_t hash_key[16] = "caucus row hash"; // fixed for good: the hashes are in PostgreSQL
+    struct cc_buffer bytes = {0};
+    for (size_t i = 0; i < table.n; i++) {
+        if (table.data[i] != '"') {
+            cc_put_u8(&bytes, table.data[i]);
+        }
+    }
+    cc_put_u8(&bytes, 0);
+    cc_put_bytes(&bytes, key);
+    uint64_t hash = cc_siphash(hash_key, bytes.data, bytes.n);
+    cc_buffer_finish(&bytes);
+    int64_t signed_hash;
+    memcpy(&signed_hash, &hash, sizeof(hash));
+    return signed_hash;
+}
+
+bool crdt_change_set_saw(const struct crdt_change_set *later, struct crdt_origin origin, uint64_t sequence)
+{
+    if (crdt_origin_compare(later->origin, origin) == 0) {
+        return sequence < later->sequence;
+    }
+    struct crdt_frontier seen;
+    struct cc_reader reader = cc_reader_of(later->seen);
+    return later->seen.data != NULL && crdt_frontier_read(&reader, &seen) == CC_OK && crdt_frontier_get(&seen, origin) >= sequence;
 }
 
 // -- Joining --------------------------------------------------------------------------------------------------------

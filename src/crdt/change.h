@@ -32,6 +32,7 @@ struct crdt_change_set {
     uint64_t sequence;        // 0 until numbered
     struct clock_stamp stamp; // one for all rows of the set, hlc > 0; its replica and incarnation are the origin's
     uint32_t schema_version;  // made under
+    struct cc_slice seen;     // crdt_frontier_put form: what the writer held of other origins; NULL slice: not told
     // Optional (NULL slices when absent): a client's idempotency key, so that a retry at any replica finds it.
     struct cc_slice principal, request_key, fingerprint, outcome;
     struct crdt_row_change *rows;
@@ -42,6 +43,14 @@ struct crdt_change_set {
 void crdt_key_put(struct cc_buffer *out, const struct cc_slice *values, size_t n);
 // Borrows from the key. CC_MALFORMED, CC_TOO_LARGE (more than n_max columns).
 enum cc_status crdt_key_read(struct cc_slice key, struct cc_slice *values_out, size_t n_max, size_t *n_out) CC_CHECKED;
+
+// Names a row in indexes: the same for every spelling of the table's name (with or without quotes).
+int64_t crdt_row_hash(struct cc_slice table, struct cc_slice key);
+// The same table, however its name is quoted.
+bool crdt_table_equal(struct cc_slice a, struct cc_slice b);
+
+// Whether the writer of `later` held the change set (origin, sequence) when it wrote. False also when it did not tell.
+bool crdt_change_set_saw(const struct crdt_change_set *later, struct crdt_origin origin, uint64_t sequence);
 
 // Joins rows of the same table and key, so that each row is in the set once: all rows of a set have one stamp, and between
 // equal stamps there is no "later". To be called by whoever builds a set from several statements. A row that an upsert

@@ -97,10 +97,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         check_stamps(rest);
         break;
     case 1:
-        check_set(cc_slice_of(data, n)); // a set's first byte is its version, 1
+        check_set(cc_slice_of(data, n)); // a set's first byte is its version: 1 here, 2 below
         break;
     case 2:
         check_remains(rest);
+        check_set(cc_slice_of(data, n));
         break;
     case 3:
         check_frontier(rest);

@@ -72,12 +72,47 @@ static void a_set_is_read_as_it_was_put(void **state)
     assert_true(same_value(again.request_key, text("key")));
     assert_null(again.fingerprint.data);
     assert_null(again.outcome.data);
+    assert_false(crdt_change_set_saw(&again, (struct crdt_origin){7, 1}, 1)); // did not tell
+    assert_true(crdt_change_set_saw(&again, again.origin, 16));
     assert_int_equal(again.n_rows, 3);
     for (uint32_t i = 0; i < 3; i++) {
         assert_same_row(&again.rows[i], &set.rows[i]);
     }
     cc_arena_finish(&arena);
     cc_buffer_finish(&bytes);
+}
+
+static void a_set_tells_what_its_writer_had_seen(void **state)
+{
+    (void)state;
+    struct crdt_frontier seen = {0};
+    assert_int_equal(crdt_frontier_raise(&seen, (struct crdt_origin){7, 1}, 5), CC_OK);
+    struct cc_buffer frontier = {0};
+    crdt_frontier_put(&frontier, &seen);
+    struct crdt_change_set set = example();
+    set.seen = cc_buffer_slice(&frontier);
+    struct cc_buffer bytes = {0};
+    crdt_change_set_put(&bytes, &set);
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct crdt_change_set again;
+    assert_int_equal(crdt_change_set_read(cc_buffer_slice(&bytes), &arena, &again), CC_OK);
+    assert_true(crdt_change_set_saw(&again, (struct crdt_origin){7, 1}, 5));
+    assert_false(crdt_change_set_saw(&again, (struct crdt_origin){7, 1}, 6));
+    assert_false(crdt_change_set_saw(&again, (struct crdt_origin){7, 2}, 1));
+    // Without the frontier and with version 1 it is a set as they were made before.
+    cc_buffer_clear(&bytes);
+    set.seen = (struct cc_slice){0};
+    crdt_change_set_put(&bytes, &set);
+    enum { SEEN_OFFSET = 1 + 4 + 4 + 8 + 8 + 4 };
+    memmove(bytes.data + SEEN_OFFSET, bytes.data + SEEN_OFFSET + 1, bytes.n - SEEN_OFFSET - 1);
+    bytes.data[0] = 1;
+    bytes.n--;
+    assert_int_equal(crdt_change_set_read(cc_buffer_slice(&bytes), &arena, &again), CC_OK);
+    assert_int_equal(again.n_rows, 3);
+    cc_arena_finish(&arena);
+    cc_buffer_finish(&bytes);
+    cc_buffer_finish(&frontier);
 }
 
 static void rows_of_one_shape_name_their_columns_once(void **state)
@@ -242,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_set_is_read_as_it_was_put),
+        cmocka_unit_test(a_set_tells_what_its_writer_had_seen),
         cmocka_unit_test(rows_of_one_shape_name_their_columns_once),
         cmocka_unit_test(an_encoded_set_can_be_numbered_and_peeked),
         cmocka_unit_test(a_set_cut_anywhere_is_malformed),
