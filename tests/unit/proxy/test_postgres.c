@@ -1,6 +1,7 @@
 // The database lanes with a real PostgreSQL: what one executes, two applies, and both hold the same rows.
 #include "postgres_fixture.h"
 
+#include "base/prng.h"
 #include "crdt/change.h"
 
 #include <stdarg.h>
@@ -314,6 +315,60 @@ static void unique_values_can_move_between_rows(void **state)
     replicate(fixture, &operation, 1, &outcome);
     assert_int_equal(outcome.kind, REST_DONE);
     assert_same(fixture, "SELECT json_agg(u ORDER BY id)::text FROM u");
+}
+
+static uint64_t seed_of_run(void)
+{
+    const char *text = getenv("CAUCUS_TEST_SEED");
+    return text == NULL ? 1 : strtoull(text, NULL, 10);
+}
+
+// Random writes: unique values that wander, cascades, triggers, failures, keys that change.
+static void random_batches_give_the_same_rows(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cc_prng prng;
+    cc_prng_seed(&prng, seed_of_run());
+    migrate_ok(fixture, "0001",
+               "CREATE TABLE item (id integer PRIMARY KEY, rank integer UNIQUE DEFERRABLE INITIALLY IMMEDIATE, v integer CHECK (v < 90), code text UNIQUE);\n"
+               "CREATE TABLE part (item integer REFERENCES item ON UPDATE CASCADE ON DELETE CASCADE, n integer, PRIMARY KEY (item, n));\n"
+               "CREATE TABLE tally (item integer PRIMARY KEY, n integer NOT NULL, at timestamptz NOT NULL);\n"
+               "CREATE FUNCTION count_parts() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN\n"
+               "  INSERT INTO tally VALUES (coalesce(NEW.item, OLD.item), 1, clock_timestamp()) ON CONFLICT (item) DO UPDATE SET n = tally.n + 1, at = clock_timestamp();\n"
+               "  DELETE FROM tally WHERE n > 5; RETURN NULL; END $$;\n"
+               "CREATE TRIGGER count_parts AFTER INSERT OR UPDATE OR DELETE ON part FOR EACH ROW EXECUTE FUNCTION count_parts();\n");
+    for (int batch = 0; batch < 40; batch++) {
+        struct cc_slice operations[24];
+        struct rest_outcome outcomes[24];
+        uint32_t n = 1 + (uint32_t)cc_prng_below(&prng, 24);
+        for (uint32_t i = 0; i < n; i++) {
+            unsigned a = (unsigned)cc_prng_below(&prng, 12), b = (unsigned)cc_prng_below(&prng, 12), c = (unsigned)cc_prng_below(&prng, 100);
+            static const char *const forms[] = {
+                "INSERT INTO item (id, rank, v, code) VALUES (%u, %u, %u, 'c' || random())",
+                "UPDATE item SET rank = rank + 1 WHERE rank >= %u AND id <> %u AND v <> %u",
+                "UPDATE item SET id = id + 1 WHERE id > %u AND id < %u + %u",
+                "UPDATE item SET v = %u + %u + %u",
+                "DELETE FROM item WHERE id = %u OR id = %u OR v = %u",
+                "INSERT INTO part SELECT id, %u %% 3 FROM item WHERE id %% 3 = %u %% 3 OR id = %u ON CONFLICT DO NOTHING",
+                "UPDATE part SET n = n + %u WHERE item = %u AND n < %u",
+                "DELETE FROM part WHERE item = %u AND n <> %u AND n <> %u",
+                "INSERT INTO item (id, rank, v, code) SELECT g, g + %u, %u, 'm' || g || random() FROM generate_series(20, 20 + %u %% 5) g",
+                "DELETE FROM item WHERE id >= 20 AND %u + %u + %u > 0",
+            };
+            size_t form = (size_t)cc_prng_below(&prng, sizeof(forms) / sizeof(forms[0]));
+            char sql[400];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+            (void)snprintf(sql, sizeof(sql), forms[form], a, b, c);
+#pragma GCC diagnostic pop
+            operations[i] = captured(fixture, sql, NULL);
+        }
+        replicate(fixture, operations, n, outcomes);
+        assert_same(fixture, "SELECT coalesce(json_agg(i ORDER BY id)::text, '') FROM item i");
+        assert_same(fixture, "SELECT coalesce(json_agg(p ORDER BY item, n)::text, '') FROM part p");
+        assert_same(fixture, "SELECT coalesce(json_agg(t ORDER BY item)::text, '') FROM tally t");
+    }
+    assert_int_not_equal(atoi(site_query(&fixture->one, "SELECT count(*) FROM item")), 0);
 }
 
 static void every_type_survives_as_text(void **state)
@@ -732,6 +787,47 @@ static void a_delete_and_a_later_insert_meet_in_any_order(void **state)
     assert_same(fixture, all_presence);
 }
 
+// Random writes at both, merged in batches of random length.
+static void random_weak_writes_converge(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cc_prng prng;
+    cc_prng_seed(&prng, seed_of_run());
+    migrate_ok(fixture, "0001", presence_sql);
+    struct site *sites[2] = {&fixture->one, &fixture->two};
+    struct cc_slice changes[2][400];
+    uint32_t n_changes[2] = {0}, n_merged[2] = {0}; // merged at the other one
+    uint64_t hlc = 1000;
+    for (int round = 0; round < 300; round++) {
+        size_t at = (size_t)cc_prng_below(&prng, 2);
+        hlc += cc_prng_below(&prng, 3) + 1;
+        const char *id = cc_arena_printf(&fixture->arena, "k%u", (unsigned)cc_prng_below(&prng, 4));
+        const char *value = cc_arena_printf(&fixture->arena, "v%d", round);
+        const char *exists = site_query(sites[at], cc_arena_printf(&fixture->arena, "SELECT count(*) FROM presence WHERE id = '%s'", id));
+        struct cc_slice operation;
+        if (strcmp(exists, "0") == 0) {
+            operation = weak_insert(fixture, id, value);
+        } else if (cc_prng_below(&prng, 4) == 0) {
+            operation = weak_delete(fixture, id);
+        } else {
+            operation = weak_update(fixture, id, cc_prng_below(&prng, 2) == 0, value);
+        }
+        changes[at][n_changes[at]++] = weak_write(sites[at], operation, hlc);
+        size_t from = (size_t)cc_prng_below(&prng, 2);
+        uint32_t waiting = n_changes[from] - n_merged[from];
+        if (waiting > 0 && cc_prng_below(&prng, 4) == 0) {
+            uint32_t n = 1 + (uint32_t)cc_prng_below(&prng, waiting);
+            merge(sites[1 - from], &changes[from][n_merged[from]], n);
+            n_merged[from] += n;
+        }
+    }
+    for (size_t from = 0; from < 2; from++) {
+        merge(sites[1 - from], &changes[from][n_merged[from]], n_changes[from] - n_merged[from]);
+    }
+    assert_true(crdt_frontier_equal(&fixture->one.frontier, &fixture->two.frontier));
+    assert_same(fixture, "SELECT coalesce(json_agg(json_build_array(id, status, place, who) ORDER BY id)::text, 'none') FROM presence");
+}
+
 static void history_can_be_fetched_from_a_sequence_on(void **state)
 {
     struct fixture *fixture = *state;
@@ -847,6 +943,7 @@ int main(void)
         TEST(deferred_triggers_act_before_the_effects_are_taken),
         TEST(triggers_that_touch_other_rows_of_their_statement_keep_the_order),
         TEST(unique_values_can_move_between_rows),
+        TEST(random_batches_give_the_same_rows),
         TEST(every_type_survives_as_text),
         TEST(a_change_of_schema_is_seen_by_prepared_statements_and_captures),
         TEST(rows_that_are_missing_stop_the_follower),
@@ -862,6 +959,7 @@ int main(void)
         TEST(what_a_weak_table_cannot_have_is_refused),
         TEST(replicas_that_were_apart_end_with_equal_rows),
         TEST(a_delete_and_a_later_insert_meet_in_any_order),
+        TEST(random_weak_writes_converge),
         TEST(history_can_be_fetched_from_a_sequence_on),
         TEST(a_poisoned_change_holds_up_its_origin_only),
         TEST(a_weak_write_must_not_change_strong_tables),
