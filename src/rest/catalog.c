@@ -276,6 +276,7 @@ static void load_table(struct load *load, const json_t *json, struct rest_table 
     table->capture_key_update = bool_of(load, json, "capture_key_update");
     table->capture_delete = bool_of(load, json, "capture_delete");
     table->row_by_row = bool_of(load, json, "row_by_row");
+    table->reads_request = json_is_true(json_object_get(json, "reads_request"));
 
     const json_t *list = list_of(load, json, "columns", &table->n_columns);
     struct rest_column *columns = cc_arena_array(&load->catalog->arena, table->n_columns, sizeof(*columns));
@@ -441,6 +442,22 @@ static void load_schemas(struct load *load, const json_t *json)
     }
 }
 
+static void load_superusers(struct load *load, const json_t *json)
+{
+    struct rest_catalog *catalog = load->catalog;
+    const json_t *list = json_object_get(json, "superusers");
+    size_t n = json_array_size(list);
+    catalog->superusers = cc_arena_array(&catalog->arena, n, sizeof(*catalog->superusers));
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        if (name == NULL) {
+            fail(load, "superusers");
+            return;
+        }
+        catalog->superusers[catalog->n_superusers++] = cc_arena_text(&catalog->arena, name);
+    }
+}
+
 static void load_catalog(struct load *load, const json_t *json)
 {
     const json_t *version = json_object_get(json, "version");
@@ -451,6 +468,8 @@ static void load_catalog(struct load *load, const json_t *json)
     load->catalog->version = (uint32_t)json_integer_value(version);
     load->catalog->has_deferrable = bool_of(load, json, "has_deferrable");
     load->catalog->has_sequences = bool_of(load, json, "has_sequences");
+    load->catalog->reads_request = json_is_true(json_object_get(json, "reads_request"));
+    load_superusers(load, json);
     load_schemas(load, json);
     load_tables(load, json);
     if (!load->failed) {

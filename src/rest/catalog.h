@@ -42,6 +42,7 @@ struct rest_table {
     bool capture_insert, capture_update, capture_delete;
     bool
         capture_key_update; // so does an update that sets columns of a unique index (foreign keys with ON UPDATE CASCADE, ...)
+    bool reads_request;     // using it may run code that looks at request.method, .path, .headers or .cookies
     bool row_by_row;        // has unique or exclusion constraints besides the key: effects are applied one by one
     uint32_t n_columns;
     const struct rest_column *columns; // without dropped ones and without _caucus
@@ -94,6 +95,9 @@ struct rest_catalog {
     bool
         has_deferrable; // any deferrable constraint or constraint trigger: SET CONSTRAINTS ALL IMMEDIATE before effects are collected
     bool has_sequences;
+    bool reads_request;    // something in the database does, see rest_table
+    uint32_t n_superusers; // and PostgreSQL's own roles: no request runs as one of them
+    const char **superusers;
 };
 
 enum { REST_CATALOG_ERROR_BYTES = 200 };

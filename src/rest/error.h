@@ -40,6 +40,7 @@
     X(REST_GENERATED_ALWAYS, "428C9", 400)      \
     X(REST_NO_WHERE, "21000", 400)              \
     X(REST_NO_KEY, "55000", 400)                \
+    X(REST_ROLE_REFUSED, "42501", 403)          \
     X(REST_READ_ONLY, "25006", 405)             \
     X(REST_TOO_MANY_PARAMETERS, "54000", 413)   \
     X(REST_PRECONDITION, "CC308", 412)

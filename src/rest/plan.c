@@ -114,9 +114,25 @@ void plan_add_setting(struct planner *planner, const char *name, struct cc_slice
     };
 }
 
-static void add_identity(struct planner *planner)
+static bool is_superuser(const struct rest_catalog *catalog, struct cc_slice role)
+{
+    for (uint32_t i = 0; i < catalog->n_superusers; i++) {
+        if (cc_slice_equal_text(role, catalog->superusers[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool add_identity(struct planner *planner)
 {
     const struct rest_identity *identity = &planner->request->identity;
+    if (identity->role.data != NULL && is_superuser(planner->catalog, identity->role)) {
+        return plan_refuse(planner, REST_ROLE_REFUSED,
+                           plan_text(planner, "permission denied to set role \"%.*s\"", (int)identity->role.n,
+                                     (const char *)identity->role.data),
+                           NULL, NULL);
+    }
     if (identity->role.data != NULL) {
         plan_add_setting(planner, "role", identity->role);
     }
@@ -126,6 +142,7 @@ static void add_identity(struct planner *planner)
     if (planner->preferences.timezone.data != NULL) {
         plan_add_setting(planner, "timezone", planner->preferences.timezone);
     }
+    return true;
 }
 
 static void put_lower(struct cc_buffer *out, struct cc_slice name)
@@ -140,12 +157,16 @@ static void put_lower(struct cc_buffer *out, struct cc_slice name)
     cc_buffer_finish(&lower);
 }
 
+// All headers but Cookie, which has a setting of its own.
 static void add_header_setting(struct planner *planner)
 {
     struct cc_buffer json = {0};
     cc_buffer_append_text(&json, "{");
     for (uint32_t i = 0; i < planner->request->n_headers; i++) {
         const struct rest_header *header = &planner->request->headers[i];
+        if (rest_text_equal_fold(header->name, "cookie")) {
+            continue;
+        }
         cc_buffer_append_text(&json, json.n == 1 ? "" : ",");
         put_lower(&json, header->name);
         cc_buffer_append_text(&json, ":");
@@ -156,11 +177,44 @@ static void add_header_setting(struct planner *planner)
     cc_buffer_finish(&json);
 }
 
+// "a=1; b=2" (RFC 6265) as {"a":"1","b":"2"}.
+static void put_cookies(struct cc_buffer *json, struct cc_slice text)
+{
+    size_t at = 0;
+    while (at < text.n) {
+        size_t end = at;
+        while (end < text.n && text.data[end] != ';') {
+            end++;
+        }
+        struct cc_slice pair = rest_text_trim(cc_slice_of(text.data + at, end - at));
+        const uint8_t *sign = pair.n == 0 ? NULL : memchr(pair.data, '=', pair.n);
+        if (sign != NULL) {
+            size_t n_name = (size_t)(sign - pair.data);
+            cc_buffer_append_text(json, json->n == 1 ? "" : ",");
+            rest_json_put_string(json, cc_slice_of(pair.data, n_name));
+            cc_buffer_append_text(json, ":");
+            rest_json_put_string(json, cc_slice_of(sign + 1, pair.n - n_name - 1));
+        }
+        at = end + 1;
+    }
+}
+
+static void add_cookie_setting(struct planner *planner)
+{
+    struct cc_buffer json = {0};
+    cc_buffer_append_text(&json, "{");
+    put_cookies(&json, rest_request_header(planner->request, "Cookie"));
+    cc_buffer_append_text(&json, "}");
+    plan_add_setting(planner, "request.cookies", cc_buffer_slice(&json));
+    cc_buffer_finish(&json);
+}
+
 void plan_add_request_settings(struct planner *planner)
 {
     plan_add_setting(planner, "request.method", planner->request->method);
     plan_add_setting(planner, "request.path", planner->request->path);
     add_header_setting(planner);
+    add_cookie_setting(planner);
 }
 
 // ---- the path
@@ -513,8 +567,11 @@ static bool plan_request(struct planner *planner)
     if (planner->relation.data == NULL) {
         return plan_root(planner, method);
     }
-    add_identity(planner);
-    return is_call ? plan_call(planner) : plan_relation(planner, method);
+    bool planned = add_identity(planner) && (is_call ? plan_call(planner) : plan_relation(planner, method));
+    if (planned && planner->reads_request) {
+        plan_add_request_settings(planner);
+    }
+    return planned;
 }
 
 void rest_plan_create(const struct rest_catalog *catalog, const struct rest_request *request, struct cc_arena *arena,

@@ -498,7 +498,7 @@ bool plan_call(struct planner *planner)
             NULL);
     }
     give_facts(&call);
-    plan_add_request_settings(planner);
+    planner->reads_request = true;
     if (!build(&call)) {
         return false;
     }

@@ -60,6 +60,7 @@ struct planner {
     struct cc_slice source;         // SQL of a function call in the place of the root's table; NULL slice: the table
     uint32_t n_stamps;              // places in the SQL text where the number of the stamp's parameter belongs
     size_t *stamps;
+    bool reads_request; // the statement may run code that looks at the request
 };
 
 // Both always give false, for `return plan_refuse(...)`. Texts may be NULL where the answer has null.
@@ -72,7 +73,7 @@ const char *plan_text(struct planner *planner, const char *format, ...) __attrib
 void plan_add_setting(struct planner *planner, const char *name, struct cc_slice value);
 void plan_take_sql(struct planner *planner);  // moves the written SQL and parameters to the statement
 void plan_put_stamp(struct planner *planner); // the parameter behind all others that the executor adds to weak writes
-void plan_add_request_settings(struct planner *planner); // request.method, .path, .headers, .cookies: for functions
+void plan_add_request_settings(struct planner *planner); // request.method, .path, .headers, .cookies
 bool plan_answer_options(struct planner *planner, const char *allow); // false
 bool plan_is_singular(const struct planner *planner);
 

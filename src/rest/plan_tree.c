@@ -31,6 +31,7 @@ static void note_class(struct planner *planner, const struct rest_table *table)
 {
     planner->plan->touches_weak = planner->plan->touches_weak || table->consistency == REST_WEAK;
     planner->plan->touches_strong = planner->plan->touches_strong || table->consistency == REST_STRONG;
+    planner->reads_request = planner->reads_request || table->reads_request;
 }
 
 static struct plan_node *new_node(struct planner *planner, const struct rest_table *table)
