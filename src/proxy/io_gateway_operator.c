@@ -4,6 +4,7 @@
 #include "proxy/io_postgres.h"
 #include "rest/error.h"
 #include "rest/syntax.h"
+#include "rest/types.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -250,6 +251,28 @@ static void get_digest(struct exchange *exchange)
     exchange_query(exchange, &exchange->statement);
 }
 
+// -- Types -----------------------------------------------------------------------------------------------------------
+
+static void get_types(struct exchange *exchange, enum rest_types_language language, const char *type)
+{
+    if (has_catalog(exchange)) {
+        struct cc_buffer text = {0};
+        rest_types_put(&text, exchange->snapshot->catalog, language);
+        reply_text(exchange, 200, type, cc_buffer_slice(&text));
+        cc_buffer_finish(&text);
+    }
+}
+
+static void get_types_ts(struct exchange *exchange)
+{
+    get_types(exchange, REST_TYPES_TYPESCRIPT, "application/typescript; charset=utf-8");
+}
+
+static void get_types_js(struct exchange *exchange)
+{
+    get_types(exchange, REST_TYPES_JSDOC, "text/javascript; charset=utf-8");
+}
+
 // -- Migrations ------------------------------------------------------------------------------------------------------
 
 static void get_migrations(struct exchange *exchange)
@@ -302,6 +325,8 @@ static const struct route {
     {"GET", "live", get_live, ACCESS_OPEN},
     {"GET", "ready", get_ready, ACCESS_OPEN},
     {"GET", "tables", get_tables, ACCESS_CLIENT},
+    {"GET", "types.ts", get_types_ts, ACCESS_CLIENT},
+    {"GET", "types.js", get_types_js, ACCESS_CLIENT},
     {"GET", "status", get_status, ACCESS_OPERATOR},
     {"GET", "metrics", get_metrics, ACCESS_OPERATOR},
     {"GET", "digest", get_digest, ACCESS_OPERATOR},
@@ -339,6 +364,6 @@ void operator_begin(struct exchange *exchange)
         exchange_fail(exchange, 405, "PGRST117", "This endpoint does not take this method", NULL);
     } else {
         exchange_fail(exchange, 404, "PGRST125", "There is no such operator endpoint",
-                      "See /_caucus/status, metrics, live, ready, tables, digest, migrations");
+                      "See /_caucus/status, metrics, live, ready, tables, types.ts, types.js, digest, migrations");
     }
 }
