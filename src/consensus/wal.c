@@ -125,8 +125,8 @@ static enum cc_status apply_entry(struct wal *wal, const struct wal_frame *frame
     if (head.index <= state->base_index) {
         return refuse("an entry lies below the base of the log", reason_out);
     }
-    // A log whose beginning was removed says only later, in its base record, where it starts.
-    bool may_start_here = wal_index_is_empty(&wal->index) && state->base_index == 0;
+    // A log whose beginning was removed says only later, in its last base record, where it starts.
+    bool may_start_here = wal_index_is_empty(&wal->index);
     if (!may_start_here && head.index > state->last_index + 1) {
         return refuse("entries are missing", reason_out);
     }
@@ -288,6 +288,9 @@ static void put_preamble(const struct wal *wal, struct wal_batch *batch)
     }
     wal_put_identity(batch, &wal->state.identity);
     wal_put_hard_state(batch, wal->state.hard_state);
+    if (wal->state.base_index > 0) {
+        wal_put_base(batch, wal->state.base_index, wal->state.base_term);
+    }
     wal_put_mark(batch, wal->state.commit, wal->state.hlc);
 }
 

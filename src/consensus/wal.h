@@ -5,7 +5,7 @@
 // {crc32c u32 over everything after it, length u32 of the body, number u64, position u32, kind u8, version u8, 0 u16} + body + zero
 // padding to 8 bytes. Records are numbered without gaps over all segments. Position says how many records before this one were
 // written together with it: everything before those had been synced when this record was written.
-// Every segment begins with the identity, the hard state and the mark again, so that old segments can be removed.
+// Every segment begins with the identity, the hard state, the base and the mark again, so that old segments can be removed.
 // A later ENTRY record for an index replaces the earlier one and everything above it.
 //
 // Opening: the log ends at the first invalid record. When what follows proves that it had been synced (a valid record of a later
