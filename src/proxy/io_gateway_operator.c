@@ -36,15 +36,15 @@ static void reply_json(struct exchange *exchange, int status, json_t *json)
     json_decref(json);
 }
 
-// The decoded value of a query parameter, or the NULL slice.
-static struct cc_slice parameter(struct exchange *exchange, const char *name)
+struct cc_slice operator_parameter(struct exchange *exchange, const char *name, uint32_t number)
 {
     struct cc_slice query = exchange->request.query;
     size_t at = 0, n_name = strlen(name);
     while (query.data != NULL && at < query.n) {
         const uint8_t *end = memchr(query.data + at, '&', query.n - at);
         size_t n = end == NULL ? query.n - at : (size_t)(end - query.data) - at;
-        if (n > n_name && memcmp(query.data + at, name, n_name) == 0 && query.data[at + n_name] == '=') {
+        bool found = n > n_name && memcmp(query.data + at, name, n_name) == 0 && query.data[at + n_name] == '=';
+        if (found && number-- == 0) {
             struct cc_slice raw = cc_slice_of(query.data + at + n_name + 1, n - n_name - 1), decoded;
             bool good = rest_percent_decode(raw, true, &exchange->arena, &decoded) == CC_OK;
             return good ? decoded : cc_slice_of(NULL, 0);
@@ -77,6 +77,7 @@ static void on_ready(struct exchange *exchange, const struct node_status *status
     (void)shell;
     const char *why = status->halted != NULL                                                  ? status->halted
                       : !(status->database_up[DB_STRONG] && status->database_up[DB_WEAK]) ? "PostgreSQL is not up"
+                      : status->replaying                                                 ? "changes that PostgreSQL lost in a crash are being applied again"
                       : exchange->snapshot == NULL                                        ? "the catalog is not read yet"
                       : status->leader == 0                                               ? "there is no leader"
                                                                                           : NULL;
@@ -114,7 +115,7 @@ static void get_live(struct exchange *exchange)
 
 // -- Tables and digests ----------------------------------------------------------------------------------------------
 
-static bool has_catalog(struct exchange *exchange)
+bool operator_has_catalog(struct exchange *exchange)
 {
     if (exchange->snapshot != NULL) {
         return true;
@@ -145,7 +146,7 @@ static bool is_stored(const struct rest_table *table)
 
 static void get_tables(struct exchange *exchange)
 {
-    if (!has_catalog(exchange)) {
+    if (!operator_has_catalog(exchange)) {
         return;
     }
     const struct rest_catalog *catalog = exchange->snapshot->catalog;
@@ -158,8 +159,7 @@ static void get_tables(struct exchange *exchange)
     reply_json(exchange, 200, tables);
 }
 
-// "name" in the first exposed schema, or "schema.name".
-static const struct rest_table *find_table(struct exchange *exchange, struct cc_slice name)
+const struct rest_table *operator_table(struct exchange *exchange, struct cc_slice name)
 {
     const struct rest_catalog *catalog = exchange->snapshot->catalog;
     const struct rest_table *table = rest_catalog_table(catalog, catalog->schemas[0], name);
@@ -225,11 +225,11 @@ static void digest_sql(struct exchange *exchange, const struct rest_table *table
 
 static void get_digest(struct exchange *exchange)
 {
-    if (!has_catalog(exchange)) {
+    if (!operator_has_catalog(exchange)) {
         return;
     }
-    struct cc_slice name = parameter(exchange, "table");
-    const struct rest_table *table = find_table(exchange, name);
+    struct cc_slice name = operator_parameter(exchange, "table", 0);
+    const struct rest_table *table = operator_table(exchange, name);
     if (table == NULL && !exchange->barrier_passed) {
         exchange_make_current(exchange);
         return;
@@ -255,7 +255,7 @@ static void get_digest(struct exchange *exchange)
 
 static void get_types(struct exchange *exchange, enum rest_types_language language, const char *type)
 {
-    if (has_catalog(exchange)) {
+    if (operator_has_catalog(exchange)) {
         struct cc_buffer text = {0};
         rest_types_put(&text, exchange->snapshot->catalog, language);
         reply_text(exchange, 200, type, cc_buffer_slice(&text));
@@ -299,7 +299,7 @@ static void on_migrated(struct exchange *exchange, const struct rest_outcome *ou
 
 static void post_migration(struct exchange *exchange)
 {
-    struct cc_slice name = parameter(exchange, "name");
+    struct cc_slice name = operator_parameter(exchange, "name", 0);
     if (name.n == 0 || name.n > CC_NAME_BYTES_MAX * 4) {
         exchange_fail(exchange, 400, "CC216", "A migration needs a name", "POST /_caucus/migrations?name=0001_init with the SQL as the body");
         return;
@@ -330,6 +330,9 @@ static const struct route {
     {"GET", "status", get_status, ACCESS_OPERATOR},
     {"GET", "metrics", get_metrics, ACCESS_OPERATOR},
     {"GET", "digest", get_digest, ACCESS_OPERATOR},
+    {"GET", "history", history_get, ACCESS_OPERATOR},
+    {"GET", "conflicts", history_get_conflicts, ACCESS_OPERATOR},
+    {"POST", "history/restore", history_post_restore, ACCESS_OPERATOR},
     {"GET", "migrations", get_migrations, ACCESS_OPERATOR},
     {"POST", "migrations", post_migration, ACCESS_OPERATOR},
 };
@@ -364,6 +367,6 @@ void operator_begin(struct exchange *exchange)
         exchange_fail(exchange, 405, "PGRST117", "This endpoint does not take this method", NULL);
     } else {
         exchange_fail(exchange, 404, "PGRST125", "There is no such operator endpoint",
-                      "See /_caucus/status, metrics, live, ready, tables, types.ts, types.js, digest, migrations");
+                      "See /_caucus/status, metrics, live, ready, tables, types.ts, types.js, digest, history, conflicts, migrations");
     }
 }

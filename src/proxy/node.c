@@ -488,6 +488,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         .frontier = node->weak.frontier,
         .hlc = node->clock.last,
         .database_up = {node->strong.state != STRONG_DOWN, node->weak.up},
+        .replaying = node->strong.applied < node->strong.replay_until || weak_is_replaying(node),
         .halted = node->strong.state == STRONG_HALTED ? node->strong.halted : NULL,
         .n_queued = node->n_queued + node->weak.n_queued,
         .n_waiting_reads = node->n_reads,

@@ -166,6 +166,7 @@ struct node_status {
     struct crdt_frontier frontier;
     uint64_t hlc;
     bool database_up[DB_LANES];
+    bool replaying;     // what PostgreSQL lost in a crash is being applied again
     const char *halted; // why this replica refuses service, or NULL
     uint32_t n_queued, n_waiting_reads;
     uint32_t n_peers;

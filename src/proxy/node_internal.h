@@ -72,6 +72,7 @@ struct pending {
     bool alone;            // its batch was too large: runs by itself
     bool uncertain;        // may have been executed by somebody
     bool uncertain_before; // the same, before the present attempt
+    bool answered;         // as unknown: it stays only to be known again until its entry is committed or lost
     struct pending *prev, *next; // in node->queue while QUEUED
     UT_hash_handle hh;
 };
@@ -119,6 +120,7 @@ struct strong {
     bool migrating;           // LEAD: the open transaction holds a migration: nothing more goes in
     struct job *executing;    // LEAD: at most one
     NODE_ARRAY(uint8_t) executing_ids;
+    uint64_t replay_until;    // what was committed here before a crash of PostgreSQL: applied again up to here
     uint64_t told;            // commit index up to which operations were answered and remembered
     char halted[256];
 };
@@ -338,6 +340,7 @@ void weak_pump(struct node *node);
 void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader);
 void weak_peer_frontier(struct node *node, struct peer *peer);
 void weak_deadlines(struct node *node);
+bool weak_is_replaying(const struct node *node);
 bool weak_is_idle(const struct node *node);
 void weak_finish_all(struct node *node);
 

@@ -386,6 +386,7 @@ static void database_up(struct node *node, const struct db_event *event)
         return;
     }
     move(node, STRONG_FOLLOW);
+    strong->replay_until = strong->told;
     if (event->applied < strong->told) {
         node_fact(node, NODE_FACT_REPLAY, event->applied + 1, strong->told, 0, "strong");
     }

@@ -725,6 +725,11 @@ void weak_deadlines(struct node *node)
     }
 }
 
+bool weak_is_replaying(const struct node *node)
+{
+    return own_committed(node) < node->weak.replay_until;
+}
+
 bool weak_is_idle(const struct node *node)
 {
     const struct weak *weak = &node->weak;
