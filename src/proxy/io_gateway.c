@@ -23,7 +23,7 @@ static const unsigned exchange_next[EXCHANGE_STATES] = {
     [EXCHANGE_BARRIER] = 1u << EXCHANGE_CATALOG | 1u << EXCHANGE_PLAN,
     [EXCHANGE_CATALOG] = 1u << EXCHANGE_PLAN,
     [EXCHANGE_ASK_INDEX] = 1u << EXCHANGE_QUERY | 1u << EXCHANGE_CATALOG | 1u << EXCHANGE_CORE,
-    [EXCHANGE_QUERY] = 1u << EXCHANGE_ASK_INDEX,
+    [EXCHANGE_QUERY] = 1u << EXCHANGE_ASK_INDEX | 1u << EXCHANGE_QUERY | 1u << EXCHANGE_PLAN,
     [EXCHANGE_CORE] = 1u << EXCHANGE_CATALOG,
     [EXCHANGE_STATUS] = 0,
 };
@@ -79,7 +79,7 @@ static void copy_request(struct exchange *exchange, const struct http_request *r
         .n_headers = (uint32_t)request->n_headers,
         .headers = headers,
         .body = keep(exchange, request->body),
-        .options = {.rows_max = config->limits.rows, .aggregates = config->rest.aggregates, .roll_back_allowed = config->rest.rollback},
+        .options = {.rows_max = config->limits.rows, .aggregates = config->rest.aggregates, .roll_back_allowed = config->rest.rollback, .plans_allowed = config->rest.plans},
     };
 }
 

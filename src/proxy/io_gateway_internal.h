@@ -45,6 +45,7 @@ struct exchange {
     bool barrier_passed;     // the catalog is known to be current
     uint32_t catalog_wanted; // CATALOG: at least this version
     uint64_t read_index;
+    struct cc_slice estimate; // the planner's, of the number of rows
     struct session *session; // the client's token; NULL: none
     bool session_asked;      // the core was asked to wait for it
     // An operator's request: what becomes of rows, an outcome or a status.

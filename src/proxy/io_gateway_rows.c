@@ -14,7 +14,8 @@ static struct cc_slice fingerprint_create(struct exchange *exchange)
 {
     const struct rest_request *request = &exchange->request;
     struct cc_buffer all = {0};
-    struct cc_slice parts[] = {request->method, request->path, request->query, request->body, rest_request_header(request, "Prefer")};
+    struct cc_slice parts[] = {request->method, request->path, request->query, request->body, rest_request_header(request, "Prefer"),
+                               rest_request_header(request, "If-Match"), rest_request_header(request, "If-None-Match")};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         cc_put_nullable(&all, parts[i]);
     }
@@ -42,8 +43,10 @@ static void submit(struct exchange *exchange)
         exchange_fail(exchange, 400, "CC215", "Idempotency-Key is longer than 255 bytes", "Use a shorter key, for example a UUID");
         return;
     }
-    if (key.n > 0) {
+    if (statement->weak || key.n > 0) { // histories tell who wrote
         operation.principal = exchange->principal;
+    }
+    if (key.n > 0) {
         operation.key = key;
         operation.fingerprint = fingerprint_create(exchange);
     }
@@ -163,6 +166,7 @@ static void reply_rows(struct exchange *exchange, const struct io_postgres_read_
         .body = io_postgres_read_value(rows, 0, 3),
         .headers = io_postgres_read_value(rows, 0, 4),
         .status = io_postgres_read_value(rows, 0, 5),
+        .estimate = exchange->estimate,
     };
     struct rest_reply reply;
     rest_reply_read(&exchange->plan, &result, &exchange->arena, &reply);
@@ -204,6 +208,41 @@ static void on_rows(struct exchange *exchange, const struct io_postgres_read_res
     reply_rows(exchange, rows);
 }
 
+static void on_explained(struct exchange *exchange, const struct io_postgres_read_result *rows)
+{
+    if (rows->status != CC_OK) {
+        on_rows(exchange, rows);
+        return;
+    }
+    struct cc_buffer text = {0};
+    for (uint32_t i = 0; i < rows->n_rows; i++) {
+        cc_buffer_append_text(&text, i == 0 ? "" : "\n");
+        cc_buffer_append_slice(&text, io_postgres_read_value(rows, i, 0));
+    }
+    struct rest_reply reply;
+    rest_reply_explained(&exchange->plan, cc_buffer_slice(&text), &exchange->arena, &reply);
+    cc_buffer_finish(&text);
+    exchange_reply(exchange, &reply);
+}
+
+static void on_estimate(struct exchange *exchange, const struct io_postgres_read_result *rows)
+{
+    if (rows->status != CC_OK || rows->n_rows != 1) {
+        on_rows(exchange, rows);
+        return;
+    }
+    exchange->estimate = cc_arena_slice(&exchange->arena, io_postgres_read_value(rows, 0, 0));
+    exchange->on_rows = on_rows;
+    exchange_query(exchange, &exchange->plan.statement);
+}
+
+static void query(struct exchange *exchange)
+{
+    bool asks = exchange->plan.estimate.sql.data != NULL && exchange->estimate.data == NULL;
+    exchange->on_rows = exchange->plan.facts.is_explained ? on_explained : asks ? on_estimate : on_rows;
+    exchange_query(exchange, asks ? &exchange->plan.estimate : &exchange->plan.statement);
+}
+
 static void run_plan(struct exchange *exchange)
 {
     switch (exchange->plan.kind) {
@@ -225,13 +264,12 @@ static void run_plan(struct exchange *exchange)
         }
         return;
     case REST_PLAN_READ:
-        exchange->on_rows = on_rows;
         if (exchange->plan.level == REST_LEVEL_LINEARIZABLE && exchange->plan.touches_strong) {
             ask_index(exchange);
         } else if (wants_session(exchange)) {
             ask_session(exchange);
         } else {
-            exchange_query(exchange, &exchange->plan.statement);
+            query(exchange);
         }
         return;
     }
@@ -260,7 +298,7 @@ void rows_core_read(struct exchange *exchange, const struct node_answer *answer)
         submit(exchange);
         return;
     }
-    exchange_query(exchange, &exchange->plan.statement);
+    query(exchange);
 }
 
 void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome, const struct node_answer *answer)

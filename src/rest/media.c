@@ -8,7 +8,19 @@ struct offer {
     struct cc_slice type; // without parameters
     bool stripped;        // ;nulls=stripped
     double quality;
+    struct cc_slice of;   // ;for="..." of a plan: the media type that is explained
+    unsigned options;     // ;options=analyze|verbose
 };
+
+static const struct {
+    const char *name, *sql;
+    unsigned bit;
+} explain_options[] = {
+    {"analyze", ", ANALYZE", PLAN_EXPLAIN_ANALYZE},    {"verbose", ", VERBOSE", PLAN_EXPLAIN_VERBOSE},
+    {"settings", ", SETTINGS", PLAN_EXPLAIN_SETTINGS}, {"buffers", ", BUFFERS", PLAN_EXPLAIN_BUFFERS},
+    {"wal", ", WAL", PLAN_EXPLAIN_WAL},
+};
+enum { N_EXPLAIN_OPTIONS = sizeof(explain_options) / sizeof(explain_options[0]) };
 
 static struct cc_slice next_part(struct cc_slice *text, uint8_t separator)
 {
@@ -31,16 +43,46 @@ static double read_quality(struct cc_slice text)
     return end == digits || quality < 0 || quality > 1 ? 0 : quality;
 }
 
+// "analyze|verbose"
+static unsigned read_options(struct cc_slice text)
+{
+    unsigned options = 0;
+    while (text.n > 0) {
+        struct cc_slice name = next_part(&text, '|');
+        for (size_t i = 0; i < N_EXPLAIN_OPTIONS; i++) {
+            options |= rest_text_equal_fold(name, explain_options[i].name) ? explain_options[i].bit : 0;
+        }
+    }
+    return options;
+}
+
+static bool read_parameter(struct cc_slice parameter, const char *name, struct cc_slice *value)
+{
+    size_t n = strlen(name);
+    if (parameter.n < n || !rest_text_equal_fold(cc_slice_of(parameter.data, n), name)) {
+        return false;
+    }
+    *value = cc_slice_of(parameter.data + n, parameter.n - n);
+    bool quoted = value->n >= 2 && value->data[0] == '"' && value->data[value->n - 1] == '"';
+    *value = quoted ? cc_slice_of(value->data + 1, value->n - 2) : *value;
+    return true;
+}
+
 static void read_offer(struct cc_slice text, struct offer *offer)
 {
     *offer = (struct offer){.quality = 1};
     offer->type = next_part(&text, ';');
     while (text.n > 0) {
         struct cc_slice parameter = next_part(&text, ';');
+        struct cc_slice value;
         if (rest_text_equal_fold(parameter, "nulls=stripped")) {
             offer->stripped = true;
-        } else if (parameter.n > 2 && (parameter.data[0] | 0x20) == 'q' && parameter.data[1] == '=') {
-            offer->quality = read_quality(cc_slice_of(parameter.data + 2, parameter.n - 2));
+        } else if (read_parameter(parameter, "q=", &value)) {
+            offer->quality = read_quality(value);
+        } else if (read_parameter(parameter, "for=", &value)) {
+            offer->of = value;
+        } else if (read_parameter(parameter, "options=", &value)) {
+            offer->options = read_options(value);
         }
     }
 }
@@ -75,6 +117,74 @@ static bool format_of(const struct offer *offer, bool is_root, enum rest_format 
     return false;
 }
 
+// ---- plans
+
+static bool is_plan(const struct offer *offer)
+{
+    return rest_text_equal_fold(offer->type, "application/vnd.pgrst.plan") ||
+           rest_text_equal_fold(offer->type, "application/vnd.pgrst.plan+text") ||
+           rest_text_equal_fold(offer->type, "application/vnd.pgrst.plan+json");
+}
+
+static const char *options_text(struct planner *planner, unsigned options)
+{
+    const char *text = "";
+    for (size_t i = 0; i < N_EXPLAIN_OPTIONS; i++) {
+        if (options & explain_options[i].bit) {
+            text = plan_text(planner, "%s%s%s", text, *text == '\0' ? "; options=" : "|", explain_options[i].name);
+        }
+    }
+    return text;
+}
+
+static bool explained_format(struct planner *planner, const struct offer *offer, enum rest_format *out)
+{
+    struct offer of = {0};
+    read_offer(offer->of.n > 0 ? offer->of : cc_slice_text("application/json"), &of);
+    bool is_root = planner->relation.data == NULL;
+    if (!planner->request->options.plans_allowed || is_root || !format_of(&of, false, out)) {
+        return false;
+    }
+    planner->explain_json = rest_text_equal_fold(offer->type, "application/vnd.pgrst.plan+json");
+    planner->explain_options = offer->options;
+    planner->plan->facts.plan_type =
+        plan_text(planner, "application/vnd.pgrst.plan+%s; for=\"%.*s\"%s; charset=utf-8",
+                  planner->explain_json ? "json" : "text", (int)of.type.n, (const char *)of.type.data,
+                  options_text(planner, offer->options));
+    return true;
+}
+
+void plan_explain(struct planner *planner)
+{
+    struct rest_plan *plan = planner->plan;
+    struct rest_statement *statement = &plan->statement;
+    const char *sql = plan_text(planner, "EXPLAIN (FORMAT %s", planner->explain_json ? "JSON" : "TEXT");
+    for (size_t i = 0; i < N_EXPLAIN_OPTIONS; i++) {
+        if (planner->explain_options & explain_options[i].bit) {
+            sql = plan_text(planner, "%s%s", sql, explain_options[i].sql);
+        }
+    }
+    sql = plan_text(planner, "%s) %.*s", sql, (int)statement->sql.n, (const char *)statement->sql.data);
+    struct rest_statement question = {
+        .kind = REST_READ,
+        .sql = cc_slice_text(sql),
+        .n_parameters = statement->n_parameters + (statement->weak ? 1 : 0),
+        .n_settings = statement->n_settings,
+        .settings = statement->settings,
+    };
+    question.parameters = cc_arena_array(planner->arena, question.n_parameters, sizeof(*question.parameters));
+    for (uint32_t i = 0; i < statement->n_parameters; i++) {
+        question.parameters[i] = statement->parameters[i];
+    }
+    if (statement->weak) { // any stamp will do
+        question.parameters[statement->n_parameters] = cc_slice_text("");
+    }
+    *statement = question;
+    plan->estimate = (struct rest_statement){0};
+    plan->kind = REST_PLAN_READ;
+    plan->facts.is_explained = true;
+}
+
 bool plan_negotiate(struct planner *planner)
 {
     struct cc_slice accept = rest_request_header(planner->request, "Accept");
@@ -89,9 +199,13 @@ bool plan_negotiate(struct planner *planner)
         struct offer offer;
         enum rest_format format = REST_FORMAT_ARRAY;
         read_offer(next_part(&rest, ','), &offer);
-        if (offer.quality > best && format_of(&offer, is_root, &format)) {
+        if (offer.quality <= best) {
+            continue;
+        }
+        if (is_plan(&offer) ? explained_format(planner, &offer, &format) : format_of(&offer, is_root, &format)) {
             best = offer.quality;
             planner->plan->facts.format = format;
+            planner->plan->facts.plan_type = is_plan(&offer) ? planner->plan->facts.plan_type : NULL;
         }
     }
     if (best > 0) {

@@ -1,42 +1,49 @@
 // Payload: the rows that a write brings, checked against the catalog.
+#include "rest/body.h"
 #include "rest/plan_internal.h"
 
 #include <string.h>
 
-static bool is_json_type(struct cc_slice type)
+static bool refuse_body(struct planner *planner, const char *message, const char *details)
 {
-    while (type.n > 0 && type.data[type.n - 1] == ' ') {
-        type.n--;
-    }
-    return type.n == 0 || rest_text_equal_fold(type, "application/json") ||
-           rest_text_equal_fold(type, "application/vnd.pgrst.object+json") ||
-           rest_text_equal_fold(type, "application/vnd.pgrst.array+json");
+    return plan_refuse(planner, REST_BODY, message, details, NULL);
 }
 
-static bool check_content_type(struct planner *planner)
+// CSV and forms become JSON. A copy, because the plan outlives the request.
+static bool body_as_json(struct planner *planner, struct cc_slice *out)
 {
     struct cc_slice type = rest_request_header(planner->request, "Content-Type");
-    const uint8_t *end = type.n == 0 ? NULL : memchr(type.data, ';', type.n);
-    struct cc_slice essence = end == NULL ? type : cc_slice_of(type.data, (size_t)(end - type.data));
-    if (is_json_type(essence)) {
+    struct cc_slice body = planner->request->body;
+    const char *reason = NULL;
+    switch (rest_body_type(type)) {
+    case REST_BODY_JSON:
+        *out = cc_arena_slice(planner->arena, body);
         return true;
+    case REST_BODY_CSV:
+        return rest_body_of_csv(body, planner->arena, out, &reason) == CC_OK ||
+               refuse_body(planner, "Empty or invalid csv", reason);
+    case REST_BODY_FORM:
+        return rest_body_of_form(body, planner->arena, out, &reason) == CC_OK ||
+               refuse_body(planner, "Invalid form", reason);
+    case REST_BODY_TEXT:
+    case REST_BODY_XML:
+    case REST_BODY_BYTES:
+    case REST_BODY_OTHER:
+        break;
     }
-    return plan_refuse(planner, REST_BODY,
-                       plan_text(planner, "Content-Type not acceptable: %.*s", (int)type.n, (const char *)type.data),
-                       NULL, NULL);
+    return refuse_body(
+        planner, plan_text(planner, "Content-Type not acceptable: %.*s", (int)type.n, (const char *)type.data), NULL);
 }
 
 bool plan_body_scan(struct planner *planner, struct rest_json *out)
 {
-    if (!check_content_type(planner)) {
+    struct cc_slice json = {0};
+    const char *reason = NULL;
+    if (!body_as_json(planner, &json)) {
         return false;
     }
-    // A copy, because the plan outlives the request.
-    struct cc_slice body = cc_arena_slice(planner->arena, planner->request->body);
-    const char *reason = NULL;
-    enum cc_status status = rest_json_scan(body, planner->arena, out, &reason);
-    if (status != CC_OK) {
-        return plan_refuse(planner, REST_BODY, "Empty or invalid json", body.n == 0 ? NULL : reason, NULL);
+    if (rest_json_scan(json, planner->arena, out, &reason) != CC_OK) {
+        return refuse_body(planner, "Empty or invalid json", json.n == 0 ? NULL : reason);
     }
     return true;
 }

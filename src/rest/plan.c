@@ -582,6 +582,9 @@ void rest_plan_create(const struct rest_catalog *catalog, const struct rest_requ
     rest_sql_init(&planner.sql, arena);
     if (plan_request(&planner)) {
         choose_level(&planner);
+        if (plan_out->facts.plan_type != NULL) {
+            plan_explain(&planner);
+        }
     }
     rest_sql_finish(&planner.sql);
 }

@@ -55,6 +55,9 @@ struct rest_reply_facts {
     const char **location_keys;
     struct cc_slice if_match, if_none_match; // NULL slices: none
     bool wants_body;
+    bool is_explained;       // the result is rows of text, for rest_reply_explained
+    const char *plan_type;   // its media type
+    uint64_t estimate_above; // the estimate is the total when more rows were counted than this
     bool is_scalar; // of a function: a bare value
     bool returns_void;
     bool returns_set;
@@ -66,6 +69,7 @@ struct rest_plan {
     uint32_t bounded_ms;               // REST_LEVEL_BOUNDED
     bool touches_strong, touches_weak; // classes of the tables read; functions count as strong
     struct rest_statement statement;   // READ, WRITE
+    struct rest_statement estimate;    // READ: run before, its text goes to rest_read_result.estimate; no sql: not wanted
     struct rest_reply answer;          // ANSWER, NOT_IN_CATALOG
     struct rest_reply_facts facts;
 };

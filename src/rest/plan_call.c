@@ -1,6 +1,8 @@
 // Calls: /rpc/function. A volatile function called by POST is a write; anything else reads.
+#include "rest/body.h"
 #include "rest/plan_internal.h"
 
+#include "rest/utf8.h"
 #include "rest/vector.h"
 
 #include <stdlib.h>
@@ -14,7 +16,8 @@ struct call {
     struct cc_slice *names; // given, each once
     uint32_t n_members;     // POST
     const struct rest_json_member *members;
-    struct rest_json_value body; // POST
+    struct cc_slice body; // POST: as a parameter
+    enum rest_body_type body_type;
     bool has_body;
     bool whole_body; // for the single unnamed parameter
 };
@@ -37,9 +40,35 @@ static void add_name(struct call *call, struct cc_slice name)
     call->names[call->n_names++] = name;
 }
 
+// Text, XML and bytes have no members: only a function with one unnamed parameter can take them.
+static bool read_raw_body(struct call *call)
+{
+    struct planner *planner = call->planner;
+    struct cc_slice body = planner->request->body;
+    call->has_body = true;
+    if (call->body_type == REST_BODY_BYTES) {
+        call->body = rest_body_of_bytes(body, planner->arena);
+        return true;
+    }
+    if (!rest_utf8_ok(body) || (body.n > 0 && memchr(body.data, 0, body.n) != NULL)) {
+        return plan_refuse(planner, REST_BODY, "The body is not UTF-8 text", NULL, NULL);
+    }
+    call->body = body.n == 0 ? cc_slice_of("", 0) : cc_arena_slice(planner->arena, body);
+    return true;
+}
+
+static bool is_raw(enum rest_body_type type)
+{
+    return type == REST_BODY_TEXT || type == REST_BODY_XML || type == REST_BODY_BYTES;
+}
+
 static bool read_body(struct call *call)
 {
     struct planner *planner = call->planner;
+    call->body_type = rest_body_type(rest_request_header(planner->request, "Content-Type"));
+    if (is_raw(call->body_type)) {
+        return read_raw_body(call);
+    }
     if (planner->request->body.n == 0) {
         return true;
     }
@@ -48,7 +77,7 @@ static bool read_body(struct call *call)
         return false;
     }
     call->has_body = true;
-    call->body = json.value;
+    call->body = json.value.raw;
     if (json.value.kind == REST_JSON_OBJECT) {
         call->n_members = json.n_members;
         call->members = json.members;
@@ -112,18 +141,26 @@ static bool fits(const struct call *call, const struct rest_function *function)
     return true;
 }
 
-static bool takes_whole_body(const struct rest_function *function)
+// How well the single unnamed parameter takes such a body; 0: not at all.
+static unsigned takes_whole_body(const struct call *call, const struct rest_function *function)
 {
-    static const char *const types[] = {"json", "jsonb", "text"};
+    static const struct {
+        const char *type;
+        enum rest_body_type body;
+        unsigned rank;
+    } types[] = {
+        {"json", REST_BODY_JSON, 3}, {"jsonb", REST_BODY_JSON, 2}, {"text", REST_BODY_JSON, 1},
+        {"text", REST_BODY_TEXT, 1}, {"xml", REST_BODY_XML, 1},    {"bytea", REST_BODY_BYTES, 1},
+    };
     if (function->n_arguments != 1 || function->arguments[0].name[0] != '\0') {
-        return false;
+        return 0;
     }
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (strcmp(function->arguments[0].type, types[i]) == 0) {
-            return true;
+        if (types[i].body == call->body_type && strcmp(function->arguments[0].type, types[i].type) == 0) {
+            return types[i].rank;
         }
     }
-    return false;
+    return 0;
 }
 
 static bool is_named(const struct call *call, const struct rest_function *function)
@@ -135,6 +172,24 @@ static bool is_named(const struct call *call, const struct rest_function *functi
 static int compare_names(const void *a, const void *b)
 {
     return cc_slice_compare(*(const struct cc_slice *)a, *(const struct cc_slice *)b);
+}
+
+static const char *unnamed_type(enum rest_body_type type)
+{
+    switch (type) {
+    case REST_BODY_TEXT:
+        return "text";
+    case REST_BODY_XML:
+        return "xml";
+    case REST_BODY_BYTES:
+        return "bytea";
+    case REST_BODY_JSON:
+    case REST_BODY_CSV:
+    case REST_BODY_FORM:
+    case REST_BODY_OTHER:
+        break;
+    }
+    return "json/jsonb";
 }
 
 static bool refuse_unknown(struct call *call)
@@ -149,9 +204,8 @@ static bool refuse_unknown(struct call *call)
                                       planner->schema, n, name),
                             plan_text(planner,
                                       "Searched for the function %s.%.*s without parameters or with a single unnamed "
-                                      "json/jsonb parameter, but no "
-                                      "matches were found in the schema cache.",
-                                      planner->schema, n, name),
+                                      "%s parameter, but no matches were found in the schema cache.",
+                                      planner->schema, n, name, unnamed_type(call->body_type)),
                             NULL);
     }
     qsort(call->names, call->n_names, sizeof(*call->names), compare_names);
@@ -217,17 +271,22 @@ static bool choose_function(struct call *call)
 {
     const struct rest_catalog *catalog = call->planner->catalog;
     const struct rest_function *whole = NULL;
+    unsigned best = 0;
     uint32_t n_fitting = 0;
     for (uint32_t i = 0; i < catalog->n_functions; i++) {
         const struct rest_function *function = &catalog->functions[i];
         if (!is_named(call, function)) {
             continue;
         }
-        if (fits(call, function)) {
+        if (!is_raw(call->body_type) && fits(call, function)) {
             call->function = function;
             n_fitting++;
         }
-        whole = takes_whole_body(function) ? function : whole;
+        unsigned rank = takes_whole_body(call, function);
+        if (rank > best) {
+            best = rank;
+            whole = function;
+        }
     }
     if (n_fitting > 1) {
         return refuse_ambiguous(call, fits);
@@ -317,7 +376,7 @@ static void put_call(struct call *call)
     put_text(call, call->function->qualified);
     put_text(call, "(");
     if (call->whole_body) {
-        rest_sql_parameter(&call->planner->sql, call->body.raw);
+        rest_sql_parameter(&call->planner->sql, call->body);
         put_text(call, "::");
         put_text(call, call->function->arguments[0].type);
     } else {

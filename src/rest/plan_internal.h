@@ -44,6 +44,14 @@ struct plan_node {
     int64_t limit, offset;
 };
 
+enum plan_explain_option {
+    PLAN_EXPLAIN_ANALYZE = 1,
+    PLAN_EXPLAIN_VERBOSE = 2,
+    PLAN_EXPLAIN_SETTINGS = 4,
+    PLAN_EXPLAIN_BUFFERS = 8,
+    PLAN_EXPLAIN_WAL = 16
+};
+
 struct planner {
     const struct rest_catalog *catalog;
     const struct rest_request *request;
@@ -58,6 +66,8 @@ struct planner {
     struct plan_node *root;
     const struct rest_table *table; // of the root
     struct cc_slice source;         // SQL of a function call in the place of the root's table; NULL slice: the table
+    bool explain_json;
+    unsigned explain_options; // of enum plan_explain_option
     uint32_t n_stamps;              // places in the SQL text where the number of the stamp's parameter belongs
     size_t *stamps;
     bool reads_request; // the statement may run code that looks at the request
@@ -98,6 +108,8 @@ void plan_put_column(struct planner *planner, const struct plan_node *node, uint
 // plan_select.c
 bool plan_put_select(struct planner *planner,
                      const struct plan_node *node); // SELECT ... FROM ... LIMIT ..., below a node's alias
+bool plan_put_countable(struct planner *planner,
+                        const struct plan_node *node); // SELECT 1 FROM ...: the rows without limit
 bool plan_put_count(struct planner *planner,
                     const struct plan_node *node); // (SELECT count(*) ...): the rows without limit
 void plan_put_aggregate(struct planner *planner);  // the body over rows r
@@ -126,8 +138,9 @@ void plan_put_value(struct planner *planner, const char *type, const char *base_
 void plan_put_payload_value(struct planner *planner, const struct rest_table *table, const struct plan_payload *payload,
                             uint32_t column);
 
-// media.c. NULL-terminated choice of what an Accept header admits; false: refused.
+// media.c. What an Accept header admits; false: refused.
 bool plan_negotiate(struct planner *planner);
+void plan_explain(struct planner *planner); // the planned statement becomes the question for its plan
 
 // The kinds of requests. False: the plan is an answer.
 bool plan_read(struct planner *planner);

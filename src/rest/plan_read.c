@@ -58,18 +58,63 @@ void plan_put_position(struct planner *planner, bool with_frontier)
                                                : "SELECT (SELECT applied FROM caucus.applied)");
 }
 
+// count=estimated: exact up to rows_max, which one row more tells.
+static bool put_bounded_total(struct planner *planner)
+{
+    uint64_t max = planner->request->options.rows_max;
+    rest_sql_text(&planner->sql, "(SELECT count(*) FROM (");
+    if (!plan_put_countable(planner, planner->root)) {
+        return false;
+    }
+    rest_sql_text(&planner->sql, " LIMIT ");
+    rest_sql_parameter(&planner->sql, cc_slice_text(plan_text(planner, "%llu", (unsigned long long)max + 1)));
+    rest_sql_text(&planner->sql, "::bigint) g)");
+    return true;
+}
+
 static bool put_total(struct planner *planner)
 {
     const struct plan_node *root = planner->root;
-    if (planner->preferences.count == REST_COUNT_NONE) {
+    bool estimated = planner->preferences.count == REST_COUNT_ESTIMATED && planner->request->options.rows_max > 0;
+    if (planner->preferences.count == REST_COUNT_NONE || planner->preferences.count == REST_COUNT_PLANNED) {
         rest_sql_text(&planner->sql, "NULL::bigint");
         return true;
+    }
+    if (estimated) {
+        return put_bounded_total(planner);
     }
     if (!root->has_limit && root->offset == 0) {
         rest_sql_text(&planner->sql, "count(*)"); // the page is all
         return true;
     }
     return plan_put_count(planner, root);
+}
+
+// The statement that asks PostgreSQL's planner, made with a writer of its own.
+static bool plan_estimate(struct planner *planner)
+{
+    enum rest_count count = planner->preferences.count;
+    uint64_t max = planner->request->options.rows_max;
+    if (count != REST_COUNT_PLANNED && !(count == REST_COUNT_ESTIMATED && max > 0)) {
+        return true;
+    }
+    struct rest_sql saved = planner->sql;
+    rest_sql_init(&planner->sql, planner->arena);
+    rest_sql_text(&planner->sql, "EXPLAIN (FORMAT JSON) ");
+    bool ok = plan_put_countable(planner, planner->root);
+    const struct cc_buffer *text = &planner->sql.text;
+    planner->plan->facts.estimate_above = count == REST_COUNT_ESTIMATED ? max : 0;
+    planner->plan->estimate = (struct rest_statement){
+        .kind = REST_READ,
+        .sql = cc_slice_of(cc_arena_text_n(planner->arena, text->data, text->n), text->n),
+        .n_parameters = planner->sql.n_parameters,
+        .parameters = planner->sql.parameters,
+        .n_settings = planner->plan->statement.n_settings,
+        .settings = planner->plan->statement.settings,
+    };
+    rest_sql_finish(&planner->sql);
+    planner->sql = saved;
+    return ok;
 }
 
 bool plan_read(struct planner *planner)
@@ -102,5 +147,5 @@ bool plan_read(struct planner *planner)
     }
     rest_sql_text(&planner->sql, ") r");
     plan_take_sql(planner);
-    return true;
+    return plan_estimate(planner);
 }

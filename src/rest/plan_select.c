@@ -557,10 +557,10 @@ bool plan_put_select(struct planner *planner, const struct plan_node *node)
     return true;
 }
 
-bool plan_put_count(struct planner *planner, const struct plan_node *node)
+bool plan_put_countable(struct planner *planner, const struct plan_node *node)
 {
     bool grouped = has_aggregate(node);
-    put_text(planner, grouped ? "(SELECT count(*) FROM (SELECT " : "(SELECT count(*)");
+    put_text(planner, grouped ? "SELECT " : "SELECT 1");
     if (grouped && !put_list(planner, node)) {
         return false;
     }
@@ -570,10 +570,16 @@ bool plan_put_count(struct planner *planner, const struct plan_node *node)
     }
     if (grouped) {
         put_group_by(planner, node);
-        put_text(planner, ") g");
     }
-    put_text(planner, ")");
     return true;
+}
+
+bool plan_put_count(struct planner *planner, const struct plan_node *node)
+{
+    put_text(planner, "(SELECT count(*) FROM (");
+    bool ok = plan_put_countable(planner, node);
+    put_text(planner, ") g)");
+    return ok;
 }
 
 // ---- bodies. `r.*` and not `r`: a column called r would be meant.

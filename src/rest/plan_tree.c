@@ -166,17 +166,17 @@ static bool place_ranges(struct planner *planner)
     return true;
 }
 
+// Of the root, and of every list below it.
 static void cap_rows(struct planner *planner, struct plan_node *node)
 {
     uint64_t max = planner->request->options.rows_max;
-    if (max > 0 && max < INT64_MAX && (!node->has_limit || (uint64_t)node->limit > max)) {
+    bool is_list = node->parent == NULL || plan_is_to_many(node);
+    if (is_list && max > 0 && max < INT64_MAX && (!node->has_limit || (uint64_t)node->limit > max)) {
         node->has_limit = true;
         node->limit = (int64_t)max;
     }
     for (uint32_t i = 0; i < node->n_children; i++) {
-        if (plan_is_to_many(node->children[i])) {
-            cap_rows(planner, node->children[i]);
-        }
+        cap_rows(planner, node->children[i]);
     }
 }
 
@@ -191,8 +191,12 @@ bool plan_tree_create(struct planner *planner, const struct rest_table *table)
         !place_ranges(planner)) {
         return false;
     }
-    if (planner->plan->facts.action == REST_ACTION_READ || planner->plan->facts.action == REST_ACTION_CALL) {
+    bool reads = planner->plan->facts.action == REST_ACTION_READ || planner->plan->facts.action == REST_ACTION_CALL;
+    if (reads) { // a write answers with all of its rows
         cap_rows(planner, planner->root);
+    }
+    for (uint32_t i = 0; !reads && i < planner->root->n_children; i++) {
+        cap_rows(planner, planner->root->children[i]);
     }
     return true;
 }

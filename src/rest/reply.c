@@ -392,16 +392,54 @@ static void apply_preconditions(const struct rest_plan *plan, int64_t n_rows, st
     }
 }
 
+void rest_reply_explained(const struct rest_plan *plan, struct cc_slice text, struct cc_arena *arena,
+                          struct rest_reply *reply_out)
+{
+    *reply_out = (struct rest_reply){.status = 200, .body = cc_arena_slice(arena, text)};
+    rest_reply_add_header(reply_out, arena, "Content-Type", plan->facts.plan_type);
+    add_common_headers(plan, reply_out, arena);
+}
+
+// The first "Plan Rows" of an EXPLAIN in JSON is that of the whole plan; quotes inside of its strings are escaped.
+static bool read_estimate(struct cc_slice text, int64_t *out)
+{
+    static const char key[] = "\"Plan Rows\":";
+    const uint8_t *at = text.n == 0 ? NULL : memmem(text.data, text.n, key, sizeof(key) - 1);
+    if (at == NULL) {
+        return false;
+    }
+    at += sizeof(key) - 1;
+    struct cc_slice rest = rest_text_trim(cc_slice_of(at, (size_t)(text.data + text.n - at)));
+    *out = integer_of(rest);
+    return true;
+}
+
+// The number of rows without the page: counted, or what PostgreSQL's planner thinks.
+static bool read_total(const struct rest_plan *plan, const struct rest_read_result *result, int64_t *total_out)
+{
+    bool counted = result->total.data != NULL;
+    int64_t estimate = 0;
+    *total_out = counted ? integer_of(result->total) : 0;
+    bool enough = counted && (uint64_t)*total_out <= plan->facts.estimate_above;
+    if (!enough && read_estimate(result->estimate, &estimate)) {
+        *total_out = estimate > *total_out ? estimate : *total_out;
+        counted = true;
+    }
+    return counted;
+}
+
 void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result *result, struct cc_arena *arena,
                      struct rest_reply *reply_out)
 {
     int64_t page = integer_of(result->page);
-    bool counted = result->total.data != NULL;
-    int64_t total = counted ? integer_of(result->total) : 0;
+    int64_t total = 0;
+    bool counted = read_total(plan, result, &total);
+    bool is_estimate = plan->estimate.sql.data != NULL;
+    total = is_estimate && page > 0 && total < plan->facts.offset + page ? plan->facts.offset + page : total;
     if (is_refused_by_count(plan, page, arena, reply_out)) {
         return;
     }
-    if (counted && plan->facts.offset > total) {
+    if (counted && plan->facts.offset > total && !is_estimate) {
         reply_past_end(plan, total, arena, reply_out);
         return;
     }

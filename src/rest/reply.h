@@ -17,10 +17,14 @@ struct rest_read_result {
     struct cc_slice body;    // the JSON text; NULL for HEAD
     struct cc_slice headers; // response.headers set by a function, or NULL
     struct cc_slice status;  // response.status set by a function, or NULL
+    struct cc_slice estimate; // what plan.estimate gave, or NULL. Not a column
 };
 
 void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result *result, struct cc_arena *arena,
                      struct rest_reply *reply_out);
+// The lines of an EXPLAIN (plan.facts.is_explained), joined by '\n'.
+void rest_reply_explained(const struct rest_plan *plan, struct cc_slice text, struct cc_arena *arena,
+                          struct rest_reply *reply_out);
 void rest_reply_write(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
                       struct rest_reply *reply_out);
 // An error of a statement of this plan: PostgreSQL's SQLSTATE and texts (NULL slices where absent).

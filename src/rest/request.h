@@ -19,6 +19,7 @@ struct rest_options {
     uint64_t rows_max;      // of a read and of each embedded list; 0: no limit
     bool aggregates;        // sum(), avg(), ...: off upstream by default
     bool roll_back_allowed; // honour Prefer: tx=
+    bool plans_allowed;     // Accept: application/vnd.pgrst.plan
 };
 
 struct rest_request {

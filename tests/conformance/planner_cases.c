@@ -53,8 +53,33 @@ static void answer_write(struct run *run, const struct rest_plan *plan, PGresult
     database_must(run->connection, outcome.kind == REST_DONE && !plan->statement.roll_back ? "COMMIT" : "ROLLBACK");
 }
 
-static void answer_read(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_arena *arena,
-                        struct rest_reply *reply)
+static void answer_explained(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_arena *arena,
+                             struct rest_reply *reply)
+{
+    struct cc_buffer text = {0};
+    for (int i = 0; i < PQntuples(result); i++) {
+        cc_buffer_append_text(&text, i == 0 ? "" : "\n");
+        cc_buffer_append_text(&text, PQgetvalue(result, i, 0));
+    }
+    rest_reply_explained(plan, cc_buffer_slice(&text), arena, reply);
+    cc_buffer_finish(&text);
+    database_must(run->connection, "COMMIT");
+}
+
+static struct cc_slice ask_estimate(struct run *run, const struct rest_plan *plan, struct cc_arena *arena)
+{
+    if (plan->estimate.sql.data == NULL) {
+        return (struct cc_slice){0};
+    }
+    PGresult *result = database_execute(run->connection, &plan->estimate, arena);
+    struct cc_slice text = cc_arena_slice(arena, database_value(result, 0, 0));
+    PQclear(result);
+    database_must(run->connection, "COMMIT");
+    return text;
+}
+
+static void answer_read(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_slice estimate,
+                        struct cc_arena *arena, struct rest_reply *reply)
 {
     struct rest_read_result row = {
         .applied = database_value(result, 0, 0),
@@ -63,6 +88,7 @@ static void answer_read(struct run *run, const struct rest_plan *plan, PGresult 
         .body = cc_arena_slice(arena, database_value(result, 0, 3)),
         .headers = database_value(result, 0, 4),
         .status = database_value(result, 0, 5),
+        .estimate = estimate,
     };
     rest_reply_read(plan, &row, arena, reply);
     database_must(run->connection, "COMMIT");
@@ -74,14 +100,17 @@ static void answer(struct run *run, const struct rest_plan *plan, struct cc_aren
         *reply = plan->answer;
         return;
     }
+    struct cc_slice estimate = ask_estimate(run, plan, arena);
     PGresult *result = database_execute(run->connection, &plan->statement, arena);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         rest_reply_failed(plan, field_of(result, PG_DIAG_SQLSTATE), field_of(result, PG_DIAG_MESSAGE_PRIMARY),
                           field_of(result, PG_DIAG_MESSAGE_DETAIL), field_of(result, PG_DIAG_MESSAGE_HINT), arena,
                           reply);
         database_must(run->connection, "ROLLBACK");
+    } else if (plan->facts.is_explained) {
+        answer_explained(run, plan, result, arena, reply);
     } else if (plan->kind == REST_PLAN_READ) {
-        answer_read(run, plan, result, arena, reply);
+        answer_read(run, plan, result, estimate, arena, reply);
     } else {
         answer_write(run, plan, result, arena, reply);
     }
@@ -103,7 +132,7 @@ static void make_request(const json_t *item, struct cc_arena *arena, struct rest
         .body = json_is_string(body) ? cc_slice_of(json_string_value(body), json_string_length(body))
                                      : (struct cc_slice){0},
         .identity = {.role = cc_slice_text("h1_anon"), .anonymous = true},
-        .options = {.aggregates = true, .roll_back_allowed = true},
+        .options = {.aggregates = true, .roll_back_allowed = true, .plans_allowed = true},
     };
     request->options.rows_max = (uint64_t)json_integer_value(json_object_get(item, "rows_max"));
     struct rest_header *list = cc_arena_array(arena, json_object_size(headers), sizeof(*list));
