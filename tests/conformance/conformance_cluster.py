@@ -59,5 +59,11 @@ class ConformanceCluster(Cluster):
         return {'id': number, 'http': f'127.0.0.1:{self.port(number)}', 'peer': f'127.0.0.1:{self.port(number) + 100}',
                 'public_key': json.loads(made.stdout)['public_key'], 'data_directory': str(number)}
 
+    def migrate(self, path):
+        """Applies a further file of SQL."""
+        made = command('migrate', '--config', self.config, path)
+        print(made.stdout + made.stderr, flush=True)
+        return made.returncode == 0
+
     def urls(self):
         return [f'http://127.0.0.1:{self.port(number)}' for number in self.ids]
