@@ -35,9 +35,9 @@ static const char *const bootstrap_tables[] = {
     "CREATE TABLE caucus.migrations (position integer PRIMARY KEY, name text NOT NULL UNIQUE, sql text NOT NULL, index bigint, "
     "at timestamptz NOT NULL DEFAULT now())",
 
-    // Change sets of weak tables (src/crdt/change.h), own and received.
+    // Change sets of weak tables (src/crdt/change.h), own and received; rows: crdt_row_hash of each, see docs/adr/history-index.md.
     "CREATE TABLE caucus.history (replica bigint, incarnation bigint, sequence bigint, stamp text NOT NULL, change bytea NOT NULL, "
-    "PRIMARY KEY (replica, incarnation, sequence))",
+    "rows bigint[], PRIMARY KEY (replica, incarnation, sequence))",
 
     // Weak rows that are not to be seen: when they were deleted, and what of them may come back (src/crdt/row.h).
     "CREATE TABLE caucus.tombstones (\"table\" text, key bytea, death text NOT NULL, remains bytea NOT NULL, PRIMARY KEY (\"table\", key))",
@@ -47,8 +47,12 @@ static const char *const bootstrap_tables[] = {
     "old text, new text) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0)",
 };
 
-// Run after the tables, and again whenever their text has changed.
+// Run after the tables, and again whenever their text has changed. First what tables of older programs lack.
 static const char *const bootstrap_functions[] = {
+    "ALTER TABLE caucus.history ADD COLUMN IF NOT EXISTS rows bigint[]",
+    "CREATE INDEX IF NOT EXISTS history_rows ON caucus.history USING gin (rows) WITH (gin_pending_list_limit = 256)",
+    "CREATE INDEX IF NOT EXISTS history_stamp ON caucus.history USING brin (stamp COLLATE \"C\") WITH (pages_per_range = 16)",
+
     "CREATE OR REPLACE FUNCTION caucus.guard() RETURNS trigger LANGUAGE plpgsql AS $$\n"
     "BEGIN\n"
     "  RAISE EXCEPTION 'table \"%\" is replicated by Caucus', TG_TABLE_NAME\n"

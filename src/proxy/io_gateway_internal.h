@@ -54,6 +54,7 @@ struct exchange {
     void (*on_status)(struct exchange *exchange, const struct node_status *status, const struct status_shell *shell);
     struct rest_statement statement; // of an operator's query
     const char *name;                // of a migration
+    struct history *history;         // a request about histories
     struct exchange *prev, *next;    // in worker->waiting while CATALOG
     UT_hash_handle hh;
 };
@@ -108,5 +109,15 @@ bool operator_owns(struct cc_slice path);
 enum access { ACCESS_OPEN, ACCESS_CLIENT, ACCESS_OPERATOR }; // everybody, who may use the row protocol, operators
 enum access operator_access(struct cc_slice path);
 void operator_begin(struct exchange *exchange);
+bool operator_has_catalog(struct exchange *exchange); // false: answered
+// The decoded value of the n-th query parameter of that name, or the NULL slice.
+struct cc_slice operator_parameter(struct exchange *exchange, const char *name, uint32_t n);
+// "name" in the first exposed schema, or "schema.name"; NULL: there is none that stores rows.
+const struct rest_table *operator_table(struct exchange *exchange, struct cc_slice name);
+
+// io_gateway_history.c: histories of weak rows.
+void history_get(struct exchange *exchange);
+void history_get_conflicts(struct exchange *exchange);
+void history_post_restore(struct exchange *exchange);
 
 #endif

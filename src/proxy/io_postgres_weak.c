@@ -197,6 +197,24 @@ static bool put_statements(struct builder *builder)
     return true;
 }
 
+// What this database holds of other origins. Merges and writes take turns, so it is what the write's transaction saw.
+static struct cc_slice seen_by(const struct pg_weak_write *write)
+{
+    const struct crdt_frontier *held = &write->lane->frontier;
+    struct crdt_frontier others;
+    others.n = 0;
+    for (uint32_t i = 0; i < held->n; i++) {
+        if (held->at[i].origin.replica != write->stamp.replica || held->at[i].origin.incarnation != write->stamp.incarnation) {
+            others.at[others.n++] = held->at[i];
+        }
+    }
+    struct cc_buffer bytes = {0};
+    crdt_frontier_put(&bytes, &others);
+    struct cc_slice seen = cc_arena_slice(write->arena, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    return seen;
+}
+
 struct cc_slice pg_weak_change(const struct pg_weak_write *write, struct cc_slice *failure_out)
 {
     struct builder builder = {.write = write};
@@ -204,8 +222,10 @@ struct cc_slice pg_weak_change(const struct pg_weak_write *write, struct cc_slic
     builder.set.origin = (struct crdt_origin){write->stamp.replica, write->stamp.incarnation};
     builder.set.stamp = write->stamp;
     builder.set.schema_version = write->operation->schema_version;
+    struct cc_slice principal = write->operation->principal;
+    builder.set.principal = principal;
+    builder.set.seen = seen_by(write);
     if (write->operation->key.data != NULL) {
-        struct cc_slice principal = write->operation->principal;
         builder.set.principal = principal.data == NULL ? cc_slice_text("") : principal;
         builder.set.request_key = write->operation->key;
         builder.set.fingerprint = write->operation->fingerprint;
@@ -440,6 +460,7 @@ void pg_history_init(struct pg_history *history)
     pg_array_init(&history->sequences, PG_INT8);
     pg_array_init(&history->stamps, PG_TEXT);
     pg_array_init(&history->changes, PG_BYTEA);
+    pg_array_init(&history->rows, PG_TEXT);
 }
 
 static void note_last(struct pg_history *history, const struct crdt_change_set *set)
@@ -455,6 +476,19 @@ static void note_last(struct pg_history *history, const struct crdt_change_set *
     history->lasts[i] = (struct pg_history_last){set->origin, set->sequence, set->stamp};
 }
 
+// By which the sets of one row are found: an array of arrays, hence as texts.
+static void put_row_hashes(struct pg_array *array, const struct crdt_change_set *set)
+{
+    struct cc_buffer hashes = {0};
+    cc_buffer_append_text(&hashes, "{");
+    for (uint32_t i = 0; i < set->n_rows; i++) {
+        cc_buffer_printf(&hashes, "%s%" PRId64, i == 0 ? "" : ",", crdt_row_hash(set->rows[i].table, set->rows[i].key));
+    }
+    cc_buffer_append_text(&hashes, "}");
+    pg_array_put(array, cc_buffer_slice(&hashes));
+    cc_buffer_finish(&hashes);
+}
+
 void pg_history_put(struct pg_history *history, const struct crdt_change_set *set, struct cc_slice bytes)
 {
     char stamp[CLOCK_STAMP_TEXT_BYTES];
@@ -464,6 +498,7 @@ void pg_history_put(struct pg_history *history, const struct crdt_change_set *se
     pg_array_put_int8(&history->sequences, (int64_t)set->sequence);
     pg_array_put(&history->stamps, cc_slice_text(stamp));
     pg_array_put(&history->changes, bytes);
+    put_row_hashes(&history->rows, set);
     note_last(history, set);
 }
 
@@ -493,13 +528,17 @@ static void send_frontier(const struct pg_history *history, struct pg_lane *lane
 
 void pg_history_send(struct pg_history *history, struct pg_lane *lane)
 {
-    struct pg_array *arrays[5] = {&history->replicas, &history->incarnations, &history->sequences, &history->stamps, &history->changes};
+    struct pg_array *arrays[] = {&history->replicas, &history->incarnations, &history->sequences,
+                                 &history->stamps,   &history->changes,      &history->rows};
+    enum { N_ARRAYS = sizeof(arrays) / sizeof(arrays[0]) };
     if (history->sequences.n > 0) {
-        send_arrays(lane, "INSERT INTO caucus.history (replica, incarnation, sequence, stamp, change) SELECT * FROM ", arrays, 5,
-                    " AS u(r, i, q, s, c)");
+        send_arrays(lane,
+                    "INSERT INTO caucus.history (replica, incarnation, sequence, stamp, change, rows) "
+                    "SELECT u.r, u.i, u.q, u.s, u.c, u.h::bigint[] FROM ",
+                    arrays, N_ARRAYS, " AS u(r, i, q, s, c, h)");
         send_frontier(history, lane);
     }
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < N_ARRAYS; i++) {
         pg_array_finish(arrays[i]);
     }
     free(history->lasts);
@@ -539,7 +578,7 @@ void pg_weak_commit_start(struct pg_job *job)
     pg_history_init(&history);
     for (uint32_t i = 0; i < job->job.n_items; i++) {
         struct crdt_change_set set;
-        if (crdt_change_set_peek(job->job.items[i], &set) != CC_OK) {
+        if (crdt_change_set_read(job->job.items[i], &job->arena, &set) != CC_OK) {
             pg_lane_drop(lane, "a change set is damaged", NULL);
             break;
         }

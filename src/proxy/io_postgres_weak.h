@@ -46,12 +46,12 @@ struct pg_history_last {
     struct clock_stamp stamp;
 };
 struct pg_history {
-    struct pg_array replicas, incarnations, sequences, stamps, changes;
+    struct pg_array replicas, incarnations, sequences, stamps, changes, rows;
     struct pg_history_last *lasts; // of each origin
     size_t n_lasts, lasts_capacity;
 };
 void pg_history_init(struct pg_history *history);
-void pg_history_put(struct pg_history *history, const struct crdt_change_set *set, struct cc_slice bytes);
+void pg_history_put(struct pg_history *history, const struct crdt_change_set *set, struct cc_slice bytes); // the whole set was read
 void pg_history_send(struct pg_history *history, struct pg_lane *lane); // and finishes it
 
 #endif

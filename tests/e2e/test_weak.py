@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Weak tables: what replicas that were cut off write, what becomes of it, and what histories tell about it."""
+import unittest
+import uuid
+
+from cluster import CutCluster, wait_until
+
+SCHEMA = """
+CREATE TABLE notices (
+    place uuid, day date, title text NOT NULL, details jsonb, tags text[], updated timestamptz,
+    PRIMARY KEY (place, day));
+COMMENT ON TABLE notices IS '@caucus weak';
+CREATE FUNCTION set_updated() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.updated := clock_timestamp();
+    RETURN NEW;
+END $$;
+CREATE TRIGGER set_updated BEFORE INSERT OR UPDATE ON notices FOR EACH ROW EXECUTE FUNCTION set_updated();
+"""
+
+
+class Weak(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = CutCluster.make()
+        try:
+            cls.cluster.start_all()
+            answer = cls.cluster.request(1, 'POST', '/_caucus/migrations?name=0002_weak', SCHEMA, {'Content-Type': 'application/sql'})
+            assert answer.status == 201, answer
+            for replica in cls.cluster.ids:
+                wait_until(lambda r=replica: cls.cluster.status(r)['schema_version'] == 2, 10, 'the migration everywhere')
+        except BaseException:
+            cls.cluster.close(failed=True)
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.close()
+
+    def tearDown(self):
+        self.cluster.heal()
+
+    def write(self, replica, method, path, body=None, status=(200, 201, 204), **headers):
+        answer = self.cluster.request(replica, method, path, body, headers={name.replace('_', '-'): value for name, value in headers.items()})
+        self.assertIn(answer.status, status, answer)
+        return answer
+
+    def wait_equal(self):
+        def frontiers():
+            statuses = [self.cluster.status(replica) for replica in self.cluster.ids]
+            return all(statuses) and len({str(sorted(status['frontier'].items())) for status in statuses}) == 1
+        wait_until(frontiers, 30, 'equal frontiers')
+        self.cluster.verify()
+
+    def history(self, replica, query):
+        return self.cluster.get(replica, '/_caucus/history?' + query)
+
+    def test_concurrent_writes_to_one_field_and_the_history_tells_who_lost(self):
+        key = 'one field'
+        self.write(1, 'POST', '/presence', {'id': key, 'status': 'new', 'place': 'home'})
+        self.wait_equal()
+        self.cluster.cut(3)
+        self.write(3, 'PATCH', '/presence?id=eq.one%20field', {'status': 'early'}, Idempotency_Key='early 1')
+        wait_until(lambda: self.cluster.get(3, '/presence?id=eq.one%20field')[0]['status'] == 'early', 5, 'the write')
+        self.write(1, 'PATCH', '/presence?id=eq.one%20field', {'status': 'late'})
+        self.write(3, 'PATCH', '/presence?id=eq.one%20field', {'place': 'work'})
+        self.cluster.heal()
+        self.wait_equal()
+        row = self.cluster.get(2, '/presence?id=eq.one%20field')[0]
+        self.assertEqual((row['status'], row['place']), ('late', 'work'))
+        for replica in self.cluster.ids:
+            history = self.history(replica, 'table=presence&key=one%20field&column=status')
+            self.assertTrue(history['visible'])
+            entries = history['entries']
+            self.assertEqual([entry['new'] for entry in entries], ['late', 'early', 'new'])
+            late, early, new = entries
+            self.assertTrue(late['current'])
+            self.assertEqual((late['old'], late['replica'], late['superseded_by']), ('new', 1, None))
+            self.assertEqual((early['old'], early['replica'], early['request']), ('new', 3, 'early 1'))
+            self.assertEqual(early['superseded_by']['reason'], 'concurrent_greater_stamp')
+            self.assertEqual(early['superseded_by']['stamp'], late['stamp'])
+            self.assertEqual(new['superseded_by']['reason'], 'overwritten')
+            self.assertEqual((new['operation'], new['old']), ('insert', None))
+        conflicts = self.cluster.get(1, '/_caucus/conflicts?table=presence&since=' + early['time'])['conflicts']
+        self.assertIn(('status', 'early', {'id': key}), [(c['column'], c['new'], c['key']) for c in conflicts])
+        self.assertNotIn(new['stamp'], [c['stamp'] for c in conflicts])
+
+    def test_delete_against_update_and_the_row_is_restored(self):
+        self.write(1, 'POST', '/presence', {'id': 'gone', 'status': 'here', 'place': 'home'})
+        self.wait_equal()
+        self.cluster.cut(3)
+        self.write(1, 'DELETE', '/presence?id=eq.gone')
+        self.write(3, 'PATCH', '/presence?id=eq.gone', {'status': 'changed'})
+        self.cluster.heal()
+        self.wait_equal()
+        self.assertEqual(self.cluster.get(3, '/presence?id=eq.gone'), [])
+        history = self.history(2, 'table=presence&key=gone')
+        self.assertFalse(history['visible'])
+        changed = next(entry for entry in history['entries'] if entry['new'] == 'changed')
+        self.assertIn(changed['superseded_by']['reason'], ('row_deleted', 'concurrent_delete'))
+        self.assertFalse(any(entry['current'] for entry in history['entries'] if entry['column']))
+        here = next(entry for entry in history['entries'] if entry['new'] == 'here')
+        answer = self.cluster.request(2, 'POST', '/_caucus/history/restore', {'table': 'presence', 'key': 'gone', 'stamp': changed['stamp'], 'column': 'status'})
+        self.assertEqual(answer.status, 409, answer)
+        answer = self.write(2, 'POST', '/_caucus/history/restore', {'table': 'presence', 'key': 'gone', 'stamp': here['stamp']})
+        self.assertEqual((answer.json()[0]['status'], answer.json()[0]['place']), ('here', 'home'))
+        self.wait_equal()
+        self.assertEqual(self.cluster.get(1, '/presence?id=eq.gone&select=id,status,place'), [{'id': 'gone', 'status': 'here', 'place': 'home'}])
+        # Nothing was rewound: the restored values are writes of their own.
+        self.assertEqual(self.history(3, 'table=presence&key=gone&column=status')['entries'][0]['new'], 'here')
+
+    def test_a_value_of_any_type_is_written_again(self):
+        place = str(uuid.uuid4())
+        first = {'place': place, 'day': '2026-01-02', 'title': 'a "b"', 'details': {'x': [1, None]}, 'tags': ['p', 'q,r']}
+        self.write(1, 'POST', '/notices', first)
+        self.write(1, 'PATCH', f'/notices?place=eq.{place}', {'title': 'c', 'details': None, 'tags': []})
+        # Keys are compared as PostgreSQL does.
+        key = f'table=notices&key={place.upper()}&key=20260102'
+        history = self.history(1, key)
+        self.assertEqual(history['key'], {'place': place, 'day': '2026-01-02'})
+        stamp = history['entries'][-1]['stamp']
+        for column in ('title', 'details', 'tags'):
+            self.write(1, 'POST', '/_caucus/history/restore', {'table': 'notices', 'key': [place, '2026-01-02'], 'stamp': stamp, 'column': column})
+        row = self.cluster.get(1, f'/notices?place=eq.{place}&select=place,day,title,details,tags')[0]
+        self.assertEqual(row, first)
+        self.wait_equal()
+
+    def test_columns_that_triggers_change_are_stamped_too(self):
+        place = str(uuid.uuid4())
+        self.write(1, 'POST', '/notices', {'place': place, 'day': '2026-01-01', 'title': 'x'})
+        self.wait_equal()
+        self.cluster.cut(3)
+        path = f'/notices?place=eq.{place}'
+        self.write(3, 'PATCH', path, {'title': 'three'})
+        self.write(1, 'PATCH', path, {'tags': ['one']})
+        one = self.cluster.get(1, path)[0]
+        self.cluster.heal()
+        self.wait_equal()
+        row = self.cluster.get(2, path)[0]
+        self.assertEqual((row['title'], row['tags'], row['updated']), ('three', ['one'], one['updated']))
+        entries = self.history(2, f'table=notices&key={place}&key=2026-01-01&column=updated')['entries']
+        self.assertEqual([entry['replica'] for entry in entries], [1, 3, 1])
+        self.assertEqual(entries[1]['superseded_by']['reason'], 'concurrent_greater_stamp')
+
+    def test_one_request_is_seen_wholly_or_not_at_all(self):
+        tag = 'crowd ' + str(uuid.uuid4())
+        rows = [{'id': f'{tag} {i}', 'status': tag} for i in range(500)]
+        self.write(1, 'POST', '/presence', rows)
+        seen = set()
+
+        def all_there():
+            n = len(self.cluster.get(2, '/presence?select=id&status=eq.' + tag.replace(' ', '%20')))
+            seen.add(n)
+            return n == len(rows)
+
+        wait_until(all_there, 10, 'the rows at replica 2')
+        self.assertLessEqual(seen, {0, len(rows)})
+        entry = self.history(2, 'table=presence&key=' + rows[7]['id'].replace(' ', '%20'))['entries'][0]
+        other = self.history(3, 'table=presence&key=' + rows[400]['id'].replace(' ', '%20'))['entries'][0]
+        self.assertEqual((entry['origin'], entry['sequence']), (other['origin'], other['sequence']))
+
+    def test_the_same_key_at_another_replica_takes_effect_once(self):
+        key = str(uuid.uuid4())
+        body = {'id': key, 'status': 'once'}
+        first = self.write(1, 'POST', '/presence', body, Idempotency_Key=key, Prefer='return=representation')
+        self.wait_equal()
+        again = self.write(3, 'POST', '/presence', body, Idempotency_Key=key, Prefer='return=representation')
+        self.assertEqual(again.json(), first.json())
+        self.assertEqual(len(self.history(3, f'table=presence&key={key}&column=status')['entries']), 1)
+        other = self.cluster.request(2, 'POST', '/presence', {'id': key, 'status': 'other'}, {'Idempotency-Key': key})
+        self.assertEqual(other.status, 422, other)
+
+    def test_the_key_of_a_weak_row_is_not_changed(self):
+        self.write(1, 'POST', '/presence', {'id': 'fixed', 'status': 'x'})
+        answer = self.cluster.request(1, 'PATCH', '/presence?id=eq.fixed', {'id': 'other'})
+        self.assertIn(answer.status, (400, 501), answer)
+
+    def test_what_cannot_be_answered_is_refused(self):
+        cases = [
+            ('GET', '/_caucus/history?table=nowhere&key=1', None, 404),
+            ('GET', '/_caucus/history?table=notes&key=1', None, 400),
+            ('GET', '/_caucus/history?table=presence', None, 400),
+            ('GET', '/_caucus/history?table=notices&key=x&key=2026-01-01', None, 400),
+            ('GET', '/_caucus/history?table=presence&key=1&limit=0', None, 400),
+            ('GET', '/_caucus/conflicts?since=sometime', None, 400),
+            ('POST', '/_caucus/history/restore', {'table': 'presence', 'key': 'x'}, 400),
+            ('POST', '/_caucus/history/restore', {'table': 'presence', 'key': 'x', 'stamp': '0000000000000001.1.1'}, 404),
+            ('POST', '/_caucus/history/restore', 'no json', 400),
+        ]
+        for method, path, body, status in cases:
+            with self.subTest(method=method, path=path):
+                answer = self.cluster.request(1, method, path, body, {'Content-Type': 'application/json'} if body else None)
+                self.assertEqual(answer.status, status, answer)
+                self.assertEqual(set(answer.json()), {'code', 'message', 'details', 'hint'})
+        self.assertEqual(self.history(1, 'table=presence&key=never')['entries'], [])
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
