@@ -57,13 +57,21 @@ static void pending_free(struct node *node, struct pending *pending)
     free(pending);
 }
 
-void forward_finish(struct node *node, struct pending *pending, struct cc_slice outcome, uint64_t index)
+static void answer(struct node *node, const struct pending *pending, struct cc_slice outcome, uint64_t index)
 {
+    if (pending->answered) {
+        return;
+    }
     if (pending->peer == 0) {
         node_answer_outcome(node, pending->token, outcome, index);
     } else {
         peer_send_forward_reply(node, pending->peer, pending->id, index, outcome);
     }
+}
+
+void forward_finish(struct node *node, struct pending *pending, struct cc_slice outcome, uint64_t index)
+{
+    answer(node, pending, outcome, index);
     pending_free(node, pending);
 }
 
@@ -94,6 +102,8 @@ void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t at
         pending->token = token;
         pending->peer = peer;
         pending->uncertain = pending->uncertain || attempt > 0;
+        pending->deadline_us = node->time.now_us + operation->timeout_ms * 1000ull;
+        pending->answered = false;
         return;
     }
     if (peer != 0 && (raft_role(node->raft) != RAFT_LEADER || node->stopping)) {
@@ -182,6 +192,10 @@ void forward_reply(struct node *node, uint32_t peer, struct cc_slice body)
 // Puts writes back into the queue that were executing or logged here. Forwarded ones are their sender's concern.
 static void requeue(struct node *node, struct pending *pending, bool uncertain)
 {
+    if (pending->answered) {
+        pending_free(node, pending);
+        return;
+    }
     pending->uncertain = pending->uncertain || uncertain;
     forward_move(node, pending, PENDING_QUEUED);
     node->counters.counters.requeues++;
@@ -189,7 +203,7 @@ static void requeue(struct node *node, struct pending *pending, bool uncertain)
 
 static void leave_to_sender(struct node *node, struct pending *pending)
 {
-    if (!pending->uncertain && pending->state != PENDING_LOGGED) {
+    if (!pending->uncertain && !pending->answered && pending->state != PENDING_LOGGED) {
         peer_send_forward_reply(node, pending->peer, pending->id, 0, not_leader(node));
     }
     pending_free(node, pending);
@@ -244,8 +258,12 @@ void forward_deadlines(struct node *node)
         if (node->time.now_us < pending->deadline_us) {
             continue;
         }
-        bool unknown = pending->uncertain || pending->state == PENDING_EXECUTING || pending->state == PENDING_LOGGED;
-        if (unknown) {
+        if (pending->state == PENDING_EXECUTING || pending->state == PENDING_LOGGED) {
+            // Sent again meanwhile, it must not be taken for a new one.
+            answer(node, pending, node_unknown(node), 0);
+            pending->answered = true;
+            pending->deadline_us = UINT64_MAX;
+        } else if (pending->uncertain) {
             forward_finish(node, pending, node_unknown(node), 0);
         } else {
             struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC201",
