@@ -2,6 +2,7 @@
 """The log is cut, and replicas that need what was cut away, or have lost their data, are brought up to date."""
 import json
 import os
+import shutil
 import unittest
 
 from cluster import CutCluster, command, wait_until
@@ -10,13 +11,34 @@ SMALL_LOG = {'log_segment_bytes': 1 << 20, 'log_megabytes': 4}
 
 
 def make(limits=SMALL_LOG):
+    """A running cluster with these limits from its first byte on."""
     cluster = CutCluster.make()
     with open(cluster.config, encoding='utf-8') as file:
         config = json.load(file)
     config['limits'] = {**config.get('limits', {}), **limits}
     with open(cluster.config, 'w', encoding='utf-8') as file:
         json.dump(config, file, indent=2)
+    for replica in cluster.ids:
+        wipe(cluster, replica, 'log', 'postgres')
+    try:
+        cluster.start_all()
+        with open(cluster.schema, encoding='utf-8') as file:
+            answer = cluster.request(1, 'POST', '/_caucus/migrations?name=0001_schema', file.read(), {'Content-Type': 'application/sql'})
+        assert answer.status == 201, answer
+    except BaseException:
+        cluster.close(failed=True)
+        raise
     return cluster
+
+
+def wipe(cluster, replica, *parts):
+    for part in parts:
+        path = os.path.join(cluster.data, str(replica), part)
+        if os.path.islink(path):
+            shutil.rmtree(os.path.dirname(os.path.realpath(path)), ignore_errors=True)
+            os.unlink(path)
+        else:
+            shutil.rmtree(path)
 
 
 def write(cluster, replica, first, n, table='notes', size=2000):
@@ -44,7 +66,6 @@ def stop(cluster, replica):
 class Truncation(unittest.TestCase):
     def test_the_log_is_cut_and_replicas_start_from_what_is_left(self):
         with make() as cluster:
-            cluster.start_all()
             write(cluster, 1, 0, 6000)
             write(cluster, 2, 0, 6000, 'presence')
             cluster.verify()
@@ -55,7 +76,7 @@ class Truncation(unittest.TestCase):
                 stop(cluster, replica)
             for replica in cluster.ids:
                 state = log_state(cluster, replica)
-                self.assertGreater(state['first_index'], 1, state)
+                self.assertNotEqual(state['first_index'], 1, state)  # 0: no entry is left
             cluster.start_all()
             write(cluster, 3, 6000, 10)
             write(cluster, 2, 6000, 10, 'presence')
