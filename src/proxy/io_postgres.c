@@ -16,7 +16,7 @@
 #include <time.h>
 
 // Advisory locks, one per lane: a backend of an earlier connection may still be committing.
-enum { LOCK_CLASS = 0x43415543, N_FUNCTIONS = sizeof(bootstrap_functions) / sizeof(bootstrap_functions[0]) };
+enum { LOCK_CLASS = PG_LOCK_CLASS, N_FUNCTIONS = sizeof(bootstrap_functions) / sizeof(bootstrap_functions[0]) };
 
 static const char *const lane_names[DB_LANES] = {"strong", "weak"};
 
@@ -776,6 +776,9 @@ static void on_connected(void *context)
     char lock[80];
     snprintf(lock, sizeof(lock), "SELECT pg_catalog.pg_advisory_lock(%d, %d)", (int)LOCK_CLASS, (int)lane->lane);
     pg_lane_must_text(lane, lock);
+    // A snapshot that an earlier process was installing comes to its end first.
+    snprintf(lock, sizeof(lock), "SELECT pg_catalog.pg_advisory_xact_lock_shared(%d, %d)", (int)LOCK_CLASS, (int)PG_LOCK_SNAPSHOT);
+    pg_lane_must_text(lane, lock);
     io_postgres_link_send_text(lane->link, sql_facts, on_facts, lane, 0);
     io_postgres_link_send_text(lane->link, "SELECT pg_catalog.to_regclass('caucus.meta') IS NOT NULL", on_has_schema, lane, 0);
     io_postgres_link_sync(lane->link, on_looked, lane, 0);
@@ -860,6 +863,15 @@ void io_postgres_connect(struct io_postgres *postgres)
     for (size_t i = 0; i < DB_LANES; i++) {
         if (postgres->lanes[i].state != PG_LANE_HALTED) {
             io_postgres_link_connect(postgres->lanes[i].link);
+        }
+    }
+}
+
+void io_postgres_reconnect(struct io_postgres *postgres, const char *why)
+{
+    for (size_t i = 0; i < DB_LANES; i++) {
+        if (postgres->lanes[i].state != PG_LANE_HALTED) {
+            io_postgres_link_drop(postgres->lanes[i].link, why);
         }
     }
 }

@@ -24,6 +24,8 @@ struct io_postgres *io_postgres_create(const struct io_postgres_options *options
 void io_postgres_destroy(struct io_postgres *postgres); // no events any more; NULL is fine
 // Connects now instead of at the next attempt: the server has just become ready.
 void io_postgres_connect(struct io_postgres *postgres);
+// Loses both connections on purpose: what they know of the database is of the past.
+void io_postgres_reconnect(struct io_postgres *postgres, const char *why);
 // Jobs stay the caller's until their answer or the lane's DB_DOWN; ROLLBACK and WEAK_ROLLBACK are copied.
 // Ignored while the lane is down: its DB_DOWN has been told, or comes.
 void io_postgres_submit(struct io_postgres *postgres, enum db_lane lane, struct db_job *const *jobs, size_t n_jobs);

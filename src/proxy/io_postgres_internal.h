@@ -9,6 +9,9 @@
 
 #include <stdlib.h>
 
+// Advisory locks: one per lane, by its number, and this one of the installation of a snapshot.
+enum { PG_LOCK_CLASS = 0x43415543, PG_LOCK_SNAPSHOT = 2 };
+
 struct pg_lane;
 
 // A job under way. Jobs start in order and end in order.

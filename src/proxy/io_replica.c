@@ -54,6 +54,18 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_REQUEUED:
         cc_log(CC_LOG_INFO, "requeued", "operations=%" PRIu64, fact->a);
         return;
+    case NODE_FACT_SNAPSHOT_PULL:
+        cc_log(CC_LOG_INFO, "snapshot_pull", "peer=%" PRIu64 " applied=%" PRIu64 " log_base=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
+    case NODE_FACT_SNAPSHOT_MADE:
+        cc_log(CC_LOG_INFO, "snapshot_made", "index=%" PRIu64 " bytes=%" PRIu64, fact->a, fact->b);
+        return;
+    case NODE_FACT_SNAPSHOT_INSTALLED:
+        cc_log(CC_LOG_INFO, "snapshot_installed", "index=%" PRIu64 " bytes=%" PRIu64, fact->a, fact->b);
+        return;
+    case NODE_FACT_SNAPSHOT_FAILED:
+        cc_log(CC_LOG_WARN, "snapshot_failed", "index=%" PRIu64 " why=%s", fact->a, cc_log_quote(fact->text));
+        return;
     case NODE_FACT_REPLAY:
         cc_log(CC_LOG_INFO, "replay", "log=%s first=%" PRIu64 " last=%" PRIu64, fact->text, fact->a, fact->b);
         return;
@@ -80,6 +92,12 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
         if (effects->n_jobs[lane] > 0) {
             io_postgres_submit(replica->postgres, (enum db_lane)lane, effects->jobs[lane], effects->n_jobs[lane]);
         }
+    }
+    if (effects->snapshot_cancel) {
+        io_snapshot_cancel(replica->snapshot);
+    }
+    for (size_t i = 0; i < effects->n_snapshots; i++) {
+        io_snapshot_submit(replica->snapshot, &effects->snapshots[i]);
     }
     if (effects->n_answers > 0 && replica->gateway != NULL) {
         io_gateway_answers(replica->gateway, effects->answers, effects->n_answers);
@@ -247,6 +265,15 @@ void replica_on_db_event(void *context, const struct db_event *event)
     node_db_event(replica->node, replica_now(), event);
 }
 
+void replica_on_snapshot(void *context, const struct snapshot_event *event)
+{
+    struct replica *replica = context;
+    node_snapshot_event(replica->node, replica_now(), event);
+    if (event->kind == SNAPSHOT_INSTALL && event->status == CC_OK) {
+        io_postgres_reconnect(replica->postgres, "a snapshot was installed");
+    }
+}
+
 void replica_on_catalog(void *context, uint32_t version)
 {
     struct replica *replica = context;
@@ -407,6 +434,7 @@ static void finish(struct replica *replica)
     io_gateway_destroy(replica->gateway, 0);
     io_auth_destroy(replica->auth);
     io_catalog_destroy(replica->catalog);
+    io_snapshot_destroy(replica->snapshot);
     io_postgres_destroy(replica->postgres);
     io_peer_destroy(replica->peers);
     supervisor_destroy(replica->supervisor);

@@ -8,6 +8,7 @@
 #include "proxy/io_log.h"
 #include "proxy/io_peer.h"
 #include "proxy/io_postgres.h"
+#include "proxy/io_snapshot.h"
 #include "proxy/node.h"
 #include "proxy/replica.h"
 #include "proxy/supervisor.h"
@@ -30,6 +31,7 @@ struct replica {
     uint64_t log_number, log_record; // of the last batch that is synced
     struct io_peer *peers;
     struct io_postgres *postgres;
+    struct io_snapshot *snapshot;
     struct supervisor *supervisor;
     struct io_catalog *catalog;
     struct io_inbox *inbox;
@@ -56,6 +58,7 @@ void replica_on_frame(void *context, uint32_t peer, uint32_t incarnation, struct
 void replica_on_peer_up(void *context, uint32_t peer, uint32_t incarnation);
 void replica_on_peer_down(void *context, uint32_t peer);
 void replica_on_db_event(void *context, const struct db_event *event);
+void replica_on_snapshot(void *context, const struct snapshot_event *event);
 void replica_on_catalog(void *context, uint32_t version);
 void replica_on_sick(void *context, bool sick);
 void replica_on_no_session_key(void *context);

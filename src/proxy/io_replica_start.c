@@ -246,6 +246,15 @@ void replica_open_database(struct replica *replica)
         .context = replica,
     };
     replica->postgres = io_postgres_create(&options);
+    struct io_snapshot_options snapshot = {
+        .base = replica->base,
+        .conninfo = replica->conninfo,
+        .cluster = config->cluster,
+        .directory = replica->self->data_directory,
+        .on_event = replica_on_snapshot,
+        .context = replica,
+    };
+    replica->snapshot = io_snapshot_create(&snapshot);
     struct io_catalog_options catalog = {
         .base = replica->base,
         .conninfo = replica->conninfo,

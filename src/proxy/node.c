@@ -20,6 +20,8 @@ static void outbox_clear(struct node_outbox *out)
     out->sends.n = 0;
     out->jobs[DB_STRONG].n = 0;
     out->jobs[DB_WEAK].n = 0;
+    out->snapshots.n = 0;
+    out->snapshot_cancel = false;
     out->answers.n = 0;
     out->facts.n = 0;
     out->catalog_changed = false;
@@ -33,6 +35,7 @@ static void outbox_finish(struct node_outbox *out)
     free(out->sends.at);
     free(out->jobs[DB_STRONG].at);
     free(out->jobs[DB_WEAK].at);
+    free(out->snapshots.at);
     free(out->answers.at);
     free(out->facts.at);
 }
@@ -250,6 +253,7 @@ void node_tick(struct node *node, struct node_time time)
         peer_tell_frontier(node);
     }
     log_mark(node);
+    snapshot_pump(node);
     strong_pump(node);
     weak_pump(node);
 }
@@ -350,7 +354,8 @@ void node_db_event(struct node *node, struct node_time time, const struct db_eve
 void node_update_eligible(struct node *node)
 {
     bool has_database = node->strong.state == STRONG_FOLLOW || node->strong.state == STRONG_LEAD;
-    raft_set_eligible(node->raft, node->time.now_us, has_database && !node->sick && !node->stopping);
+    bool has_log = node->strong.applied + 1 >= raft_first_index(node->raft) && !snapshot_is_installing(node);
+    raft_set_eligible(node->raft, node->time.now_us, has_database && has_log && !node->sick && !node->stopping);
 }
 
 void node_set_sick(struct node *node, struct node_time time, bool sick)
@@ -456,6 +461,9 @@ void node_take_effects(struct node *node, struct node_effects *effects_out)
         .n_loads = out->loads.n,
         .sends = out->sends.at,
         .n_sends = out->sends.n,
+        .snapshots = out->snapshots.at,
+        .n_snapshots = out->snapshots.n,
+        .snapshot_cancel = out->snapshot_cancel,
         .answers = out->answers.at,
         .n_answers = out->answers.n,
         .facts = out->facts.at,
@@ -495,6 +503,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         .n_peers = node->n_peers,
         .counters = node->counters.counters,
     };
+    snapshot_describe(node, status);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
         status->peers[i] = (struct node_peer_status){

@@ -14,6 +14,7 @@
 #include "consensus/wal.h"
 #include "crdt/change.h"
 #include "proxy/database.h"
+#include "proxy/snapshot.h"
 
 struct node_options {
     struct raft_options raft;
@@ -25,6 +26,7 @@ struct node_options {
     uint32_t batch_operations_max;    // default CC_BATCH_OPERATIONS_MAX
     size_t own_changes_bytes_max;     // own weak change sets kept in memory; default 64 MB
     uint64_t log_bytes_max;           // a log that is larger is cut also above what other replicas still need; 0: never
+    size_t snapshot_piece_bytes;      // default 512 KB
     uint64_t log_keep_us;             // for so long an unreachable replica's needs count; 0: for ever
 };
 
@@ -62,6 +64,7 @@ void node_log_loaded(struct node *node, struct node_time time, uint32_t peer, co
 void node_peer_up(struct node *node, struct node_time time, uint32_t peer, uint32_t incarnation);
 void node_peer_down(struct node *node, struct node_time time, uint32_t peer);
 void node_peer_frame(struct node *node, struct node_time time, uint32_t peer, struct cc_slice frame);
+void node_snapshot_event(struct node *node, struct node_time time, const struct snapshot_event *event);
 void node_db_event(struct node *node, struct node_time time, const struct db_event *event);
 
 // A write (encoded operation, copied). Answered once with NODE_ANSWER_OUTCOME.
@@ -114,6 +117,10 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_SCHEMA,      // a: version, b: index
     NODE_FACT_CLOCK,       // a: peer, b: ms ahead
     NODE_FACT_REQUEUED,    // a: n operations whose entry was lost or never logged
+    NODE_FACT_SNAPSHOT_PULL,      // a: from whom, b: applied here, c: base of the log here
+    NODE_FACT_SNAPSHOT_MADE,      // a: index, b: bytes
+    NODE_FACT_SNAPSHOT_INSTALLED, // a: index, b: bytes
+    NODE_FACT_SNAPSHOT_FAILED,    // a: index, 0: when making; text
     NODE_FACT_REPLAY,      // a: first index or sequence, b: last: applied again after a crash of PostgreSQL
 };
 
@@ -134,6 +141,9 @@ struct node_effects { // borrowed until the next node_take_effects
     size_t n_sends;
     struct db_job *const *jobs[DB_LANES]; // owned by the node until their answer
     size_t n_jobs[DB_LANES];
+    const struct snapshot_job *snapshots;
+    size_t n_snapshots;
+    bool snapshot_cancel; // a snapshot that is being made is to be given up: it would block a migration
     const struct node_answer *answers;
     size_t n_answers;
     const struct node_fact *facts;
@@ -167,6 +177,8 @@ struct node_status {
     uint64_t hlc;
     bool database_up[DB_LANES];
     bool replaying;     // what PostgreSQL lost in a crash is being applied again
+    const char *snapshot; // "pulling", "installing", "making", "serving", or NULL
+    uint64_t snapshot_index, snapshot_bytes, snapshot_total; // bytes: of total, pulled so far
     const char *halted; // why this replica refuses service, or NULL
     uint32_t n_queued, n_waiting_reads;
     uint32_t n_peers;

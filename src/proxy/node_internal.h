@@ -40,6 +40,8 @@ struct node_outbox {
     NODE_ARRAY(struct node_load) loads;
     NODE_ARRAY(struct node_send) sends;
     NODE_ARRAY(struct db_job *) jobs[DB_LANES];
+    NODE_ARRAY(struct snapshot_job) snapshots;
+    bool snapshot_cancel;
     NODE_ARRAY(struct node_answer) answers;
     NODE_ARRAY(struct node_fact) facts;
     bool catalog_changed;
@@ -231,6 +233,53 @@ struct upkeep {
     uint64_t record_cut; // weak changes in records below this are
 };
 
+// -- Snapshots (node_snapshot.c) -------------------------------------------------------------------------------------
+
+enum source_state { SOURCE_NONE, SOURCE_MAKING, SOURCE_READY };
+
+struct snapshot_source { // what this replica offers
+    enum source_state state;
+    uint64_t id; // of the file
+    uint64_t index, term; // MAKING: at least
+    uint32_t schema_version;
+    uint64_t n_bytes;
+    struct crdt_frontier frontier;
+    uint64_t pulled_us, retry_us;
+};
+
+enum target_state { TARGET_IDLE, TARGET_PULLING, TARGET_DRAINING, TARGET_LOGGING, TARGET_INSTALLING, TARGET_RECONNECTING };
+enum { TARGET_STATES = TARGET_RECONNECTING + 1 };
+
+struct snapshot_target { // what this replica takes
+    enum target_state state;
+    uint32_t from;
+    struct crdt_frontier frontier; // at the start; the snapshot covers it
+    uint64_t keep_own;             // own changes above this are needed afterwards
+    bool overrun;                  // they were too many
+    uint64_t id, index, term, total;
+    uint64_t offset; // pulled up to here
+    bool writing;
+    uint64_t write_number;
+    uint64_t again_us; // when to pull again, or to start
+    uint64_t log_number;
+    unsigned lanes_up;
+};
+
+struct snapshot_pull { // a request
+    uint64_t id; // 0: any
+    uint64_t offset;
+    uint64_t above; // applied at the receiver
+    struct crdt_frontier frontier;
+};
+
+struct snapshot_piece { // its answer
+    uint64_t id, index, term;
+    uint32_t schema_version;
+    uint64_t total; // UINT64_MAX: there is none yet
+    uint64_t offset;
+    struct cc_slice bytes;
+};
+
 struct persist { // what becomes durable with one log batch
     uint64_t log_number;
     uint64_t raft_number;
@@ -266,6 +315,9 @@ struct node {
     uint64_t next_context;
     struct weak weak;
     struct upkeep upkeep;
+    struct snapshot_source source;
+    struct snapshot_target target;
+    uint64_t next_snapshot_job;
     struct peer peers[CC_REPLICAS_MAX];
     uint32_t n_peers;
     uint64_t housekeeping_us;
@@ -274,7 +326,7 @@ struct node {
 };
 
 // node.c
-void node_update_eligible(struct node *node); // to lead: its database is up and answers, and it is not stopping
+void node_update_eligible(struct node *node); // to lead: its database is up and answers, the log goes on from what it holds, and it is not stopping
 void node_fact(struct node *node, enum node_fact_kind kind, uint64_t a, uint64_t b, uint64_t c, const char *text);
 void node_send(struct node *node, uint32_t peer, struct cc_slice frame);
 // Answers a local asker; `outcome` is copied.
@@ -288,6 +340,19 @@ struct cc_slice node_copy(struct node *node, struct cc_slice bytes);
 // node_log.c
 void log_mark(struct node *node); // now and then
 void log_finish(struct node *node);
+
+// node_snapshot.c
+void snapshot_pump(struct node *node);
+void snapshot_pulled(struct node *node, struct peer *peer, const struct snapshot_pull *pull);
+void snapshot_piece(struct node *node, const struct peer *peer, const struct snapshot_piece *piece);
+void snapshot_lane(struct node *node, enum db_lane lane, bool up);
+void snapshot_cancel(struct node *node);                 // a migration comes
+void snapshot_describe(const struct node *node, struct node_status *status);
+bool snapshot_is_wanted(const struct node *node);        // the log does not lead from the database to the commit index
+bool snapshot_is_installing(const struct node *node);    // the database may be replaced at any time
+bool snapshot_blocks(const struct node *node);           // no new jobs on either lane
+uint64_t snapshot_hold(const struct node *node);         // the log must not be cut above this
+uint64_t snapshot_keep_own(const struct node *node);     // nor own weak changes forgotten above this
 
 // node_job.c
 struct job *node_job_create(struct node *node, enum db_job_kind kind, uint32_t n_items_max);
@@ -353,6 +418,8 @@ void peer_tell_frontier(struct node *node); // to all
 void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending);
 void peer_send_forward_reply(struct node *node, uint32_t peer, const uint8_t id[OPERATION_ID_BYTES], uint64_t index, struct cc_slice outcome);
 void peer_send_changes(struct node *node, struct peer *peer, const struct cc_slice *sets, size_t n_sets);
+void peer_send_pull(struct node *node, uint32_t peer, const struct snapshot_pull *pull);
+void peer_send_piece(struct node *node, uint32_t peer, const struct snapshot_piece *piece);
 bool peer_clock_is_off(const struct node *node, int64_t *median_ms_out); // this replica against the median of all
 
 #endif

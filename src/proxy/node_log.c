@@ -84,6 +84,8 @@ static uint64_t cut_index(const struct node *node)
         uint64_t half = base + (limit - base + 1) / 2;
         cut = half > cut ? half : cut;
     }
+    uint64_t hold = snapshot_hold(node);
+    cut = cut < hold ? cut : hold;
     return cut > base ? cut : base;
 }
 
@@ -93,7 +95,9 @@ void node_durable(struct node *node, struct node_time time, const struct node_du
     struct upkeep *upkeep = &node->upkeep;
     upkeep->durable = *durable;
     add_checkpoint(node);
-    drop_checkpoints(upkeep);
+    if (snapshot_keep_own(node) == UINT64_MAX) { // afterwards PostgreSQL may have less than now
+        drop_checkpoints(upkeep);
+    }
     if (durable->log_base > raft_first_index(node->raft) - 1) {
         raft_compact(node->raft, durable->log_base);
     }

@@ -12,6 +12,8 @@ enum frame_kind {
     FRAME_FORWARD_REPLY = 4, // id, u64 index, outcome
     FRAME_FRONTIER = 5,      // applied, schema version, role, frontier
     FRAME_CHANGES = 6,       // count, change sets
+    FRAME_PULL = 20,         // snapshot_pull
+    FRAME_PIECE = 21,        // snapshot_piece
 };
 
 enum frontier_flag {
@@ -120,6 +122,33 @@ void peer_send_changes(struct node *node, struct peer *peer, const struct cc_sli
     frame_send(node, peer->id, &frame);
 }
 
+void peer_send_pull(struct node *node, uint32_t id, const struct snapshot_pull *pull)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_PULL);
+    cc_put_u64(&frame, pull->id);
+    cc_put_u64(&frame, pull->offset);
+    cc_put_u64(&frame, pull->above);
+    crdt_frontier_put(&frame, &pull->frontier);
+    frame_send(node, id, &frame);
+}
+
+void peer_send_piece(struct node *node, uint32_t id, const struct snapshot_piece *piece)
+{
+    struct peer *peer = peer_find(node, id);
+    if (peer == NULL || !peer->up) {
+        return;
+    }
+    struct cc_buffer frame = frame_begin(node, FRAME_PIECE);
+    cc_put_u64(&frame, piece->id);
+    cc_put_u64(&frame, piece->index);
+    cc_put_u64(&frame, piece->term);
+    cc_put_u32(&frame, piece->schema_version);
+    cc_put_u64(&frame, piece->total);
+    cc_put_u64(&frame, piece->offset);
+    cc_put_bytes(&frame, piece->bytes);
+    frame_send(node, id, &frame);
+}
+
 // -- Receiving -------------------------------------------------------------------------------------------------------
 
 static void receive_hello(struct node *node, struct peer *peer, struct cc_reader *reader)
@@ -193,6 +222,30 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     }
 }
 
+static void receive_pull(struct node *node, struct peer *peer, struct cc_reader *reader)
+{
+    struct snapshot_pull pull = {.id = cc_read_u64(reader)};
+    pull.offset = cc_read_u64(reader);
+    pull.above = cc_read_u64(reader);
+    if (crdt_frontier_read(reader, &pull.frontier) == CC_OK && cc_reader_end(reader) == CC_OK) {
+        snapshot_pulled(node, peer, &pull);
+    }
+}
+
+static void receive_piece(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    struct snapshot_piece piece = {.id = cc_read_u64(reader)};
+    piece.index = cc_read_u64(reader);
+    piece.term = cc_read_u64(reader);
+    piece.schema_version = cc_read_u32(reader);
+    piece.total = cc_read_u64(reader);
+    piece.offset = cc_read_u64(reader);
+    piece.bytes = cc_read_bytes(reader, cc_reader_left(reader));
+    if (cc_reader_ok(reader)) {
+        snapshot_piece(node, peer, &piece);
+    }
+}
+
 static void observe_clock(struct node *node, struct peer *peer, uint64_t hlc, uint64_t wall_ms)
 {
     peer->clock_offset_ms = (int64_t)(wall_ms - node->time.wall_ms);
@@ -239,6 +292,12 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         break;
     case FRAME_CHANGES:
         weak_changes(node, peer, &reader);
+        break;
+    case FRAME_PULL:
+        receive_pull(node, peer, &reader);
+        break;
+    case FRAME_PIECE:
+        receive_piece(node, peer, &reader);
         break;
     default:
         break; // of a later version: not for us

@@ -78,6 +78,9 @@ static void follow(struct node *node)
     if (strong->applying != NULL || strong->loading || strong->planned >= commit) {
         return;
     }
+    if (snapshot_blocks(node) || strong->planned + 1 < raft_first_index(node->raft)) {
+        return;
+    }
     if (raft_entry_at(node->raft, strong->planned + 1) == NULL) {
         ask_for_entries(node, strong->planned + 1);
         return;
@@ -100,12 +103,11 @@ void strong_loaded(struct node *node, const struct raft_entry *entries, size_t n
         return;
     }
     strong->loading = false;
-    if (strong->state != STRONG_FOLLOW || strong->applying != NULL) {
+    if (strong->state != STRONG_FOLLOW || strong->applying != NULL || snapshot_blocks(node)) {
         return;
     }
     if (n_entries == 0) {
-        halt(node, "the log no longer reaches back to what the database has applied: this replica must join afresh");
-        return;
+        return; // cut away or not readable just now: the base of the log, or another attempt, will tell
     }
     if (entries[0].index != strong->planned + 1) {
         strong_pump(node);
@@ -215,6 +217,9 @@ static struct job *batch_create(struct node *node)
             continue;
         }
         bool alone = pending->migration || pending->alone;
+        if (pending->migration) {
+            snapshot_cancel(node);
+        }
         if (pending->migration && strong->n_open > 0) {
             break; // a migration begins its own transaction
         }
@@ -390,6 +395,7 @@ static void database_up(struct node *node, const struct db_event *event)
     if (event->applied < strong->told) {
         node_fact(node, NODE_FACT_REPLAY, event->applied + 1, strong->told, 0, "strong");
     }
+    snapshot_lane(node, DB_STRONG, true);
     node_update_eligible(node);
     read_applied(node);
 }
@@ -398,6 +404,7 @@ static void database_down(struct node *node)
 {
     struct strong *strong = &node->strong;
     node_jobs_forget(node, DB_STRONG);
+    snapshot_lane(node, DB_STRONG, false);
     strong->applying = NULL;
     strong->executing = NULL;
     strong->n_open = 0;
@@ -512,5 +519,8 @@ void strong_role_changed(struct node *node)
     bool leads = raft_role(node->raft) == RAFT_LEADER && raft_term(node->raft) == strong->lead_term;
     if (strong->state == STRONG_LEAD && !leads) {
         stop_leading(node);
+    }
+    if (raft_role(node->raft) != RAFT_LEADER) {
+        snapshot_cancel(node);
     }
 }

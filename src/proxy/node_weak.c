@@ -12,6 +12,7 @@ enum {
     INCOMING_BYTES_MAX = 64 << 20,
     PUSHED_SETS_MAX = 20000,       // sent to a peer and not yet in its frontier
     FRONTIER_GAP_US = 50 * 1000,   // between frontiers told out of turn
+    OWN_BYTES_FACTOR = 4,          // own change sets in memory while a snapshot is pulled, against the usual limit
     STUCK_US = 1000 * 1000,        // no progress for so long: somebody else than the origin sends
 };
 
@@ -45,6 +46,12 @@ static void own_trim(struct node *node, bool only_committed)
         struct own_change *oldest = &weak->own.at[weak->own_head];
         if (only_committed && oldest->sequence > own_committed(node)) {
             break;
+        }
+        if (oldest->sequence > snapshot_keep_own(node)) {
+            if (weak->own_bytes <= OWN_BYTES_FACTOR * node->options.own_changes_bytes_max || snapshot_blocks(node)) {
+                break;
+            }
+            node->target.overrun = true;
         }
         weak->own_bytes -= oldest->bytes->n;
         cc_blob_unref(oldest->bytes);
@@ -95,7 +102,7 @@ enum cc_status weak_restore(struct node *node, struct cc_slice bytes)
 
 static void fetch_for(struct node *node, struct peer *peer, struct crdt_origin origin, uint64_t sequence)
 {
-    if (peer->fetching || !node->weak.up) {
+    if (peer->fetching || !node->weak.up || snapshot_blocks(node)) {
         return;
     }
     struct job *job = node_job_create(node, DB_FETCH, 0);
@@ -526,6 +533,9 @@ void weak_pump(struct node *node)
     if (weak->executing == NULL && weak->n_open > 0 && weak->committing_job == NULL && is_logged(node)) {
         commit(node);
     }
+    if (snapshot_blocks(node)) {
+        return;
+    }
     bool mergeable = weak->merging == NULL && has_mergeable(node);
     if (mergeable && weak->executing == NULL && weak->n_open == 0) {
         merge(node);
@@ -595,6 +605,7 @@ static void database_down(struct node *node)
     DL_CONCAT(weak->committing, weak->executed);
     weak->executed = NULL;
     weak->replay_until = weak->next_sequence - 1;
+    snapshot_lane(node, DB_WEAK, false);
 }
 
 static void database_up(struct node *node, const struct db_event *event)
@@ -622,6 +633,7 @@ static void database_up(struct node *node, const struct db_event *event)
             incoming->next = now + 1;
         }
     }
+    snapshot_lane(node, DB_WEAK, true);
     take_frontier(node, event->frontier);
     peer_tell_frontier(node);
 }

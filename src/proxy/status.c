@@ -82,6 +82,10 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
                              shell->postgres_version, "managed", shell->managed, "up",
                              status->database_up[DB_STRONG] && status->database_up[DB_WEAK], "restarts",
                              (json_int_t)shell->postgres_restarts, "version", CAUCUS_VERSION);
+    if (status->snapshot != NULL) {
+        json_object_set_new(root, "snapshot", json_pack("{s:s, s:I, s:I, s:I}", "state", status->snapshot, "index", (json_int_t)status->snapshot_index,
+                                                        "bytes", (json_int_t)status->snapshot_bytes, "total", (json_int_t)status->snapshot_total));
+    }
     json_object_set_new(root, "halted", status->halted == NULL ? json_null() : json_string(status->halted));
     char *text = json_dumps(root, JSON_COMPACT);
     cc_buffer_append_text(out, text);

@@ -69,9 +69,8 @@ class Truncation(unittest.TestCase):
             write(cluster, 1, 0, 6000)
             write(cluster, 2, 0, 6000, 'presence')
             cluster.verify()
-            segments = lambda r: len(os.listdir(os.path.join(cluster.data, str(r), 'log')))
             for replica in cluster.ids:
-                wait_until(lambda r=replica: segments(r) <= 5, 20, f'a short log of replica {replica}')
+                wait_until(lambda r=replica: segments(cluster, r) <= 5, 20, f'a short log of replica {replica}')
             for replica in cluster.ids:
                 stop(cluster, replica)
             for replica in cluster.ids:
@@ -89,6 +88,69 @@ class Truncation(unittest.TestCase):
             cluster.start(2)
             cluster.wait_ready()
             cluster.verify()
+
+
+def cut_away(cluster, away):
+    """Writes until the log no longer reaches back to where `away` stopped."""
+    others = [replica for replica in cluster.ids if replica != away]
+    for row in range(10000, 40000, 1000):
+        write(cluster, others[0], row, 1000)
+        if all(segments(cluster, replica) <= 6 for replica in others) and row >= 22000:
+            return
+
+
+def segments(cluster, replica):
+    return len(os.listdir(os.path.join(cluster.data, str(replica), 'log')))
+
+
+def installed(cluster, replica):
+    with open(os.path.join(cluster.data, str(replica), 'caucus.log'), encoding='utf-8') as file:
+        return file.read().count('event=snapshot_installed')
+
+
+class Snapshots(unittest.TestCase):
+    def test_a_follower_down_past_truncation_gets_a_snapshot_in_which_deleted_rows_are_gone(self):
+        with make() as cluster:
+            write(cluster, 1, 0, 1000)
+            write(cluster, 1, 0, 500, 'presence')
+            cluster.verify()
+            away = 3
+            stop(cluster, away)
+            self.assertEqual(cluster.request(1, 'DELETE', '/notes?n=lt.700').status, 204)
+            self.assertEqual(cluster.request(2, 'DELETE', '/presence?id=eq.presence%2017').status, 204)
+            answer = cluster.request(1, 'POST', '/_caucus/migrations?name=0002_more', """
+                ALTER TABLE notes ADD COLUMN extra text NOT NULL DEFAULT 'none';
+                CREATE TABLE more (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+                INSERT INTO more DEFAULT VALUES;
+                INSERT INTO totals VALUES ('more', 1);
+            """, {'Content-Type': 'application/sql'})
+            self.assertEqual(answer.status, 201, answer)
+            cut_away(cluster, away)
+            cluster.start(away)
+            cluster.wait_ready()
+            cluster.verify()
+            self.assertEqual(installed(cluster, away), 1)
+            self.assertEqual(cluster.get(away, '/notes?n=lt.700'), [])
+            self.assertEqual(cluster.request(away, 'POST', '/more', [{}, {}]).status, 201)
+            self.assertEqual(cluster.request(away, 'POST', '/presence', {'id': 'back', 'status': 'here'}).status, 201)
+            cluster.verify()
+            self.assertEqual(len(cluster.get(away, '/more')), 3)
+
+    def test_a_replica_whose_postgres_was_wiped_gets_everything_again(self):
+        with make() as cluster:
+            write(cluster, 1, 0, 6000)
+            write(cluster, 3, 0, 600, 'presence')
+            cluster.verify()
+            wait_until(lambda: segments(cluster, 3) <= 5, 20, 'a short log')
+            stop(cluster, 3)
+            write(cluster, 1, 6000, 10)
+            wipe(cluster, 3, 'postgres')
+            cluster.start(3)
+            cluster.wait_ready()
+            cluster.verify()
+            write(cluster, 3, 600, 10, 'presence')
+            cluster.verify()
+            self.assertEqual(len(cluster.get(3, '/presence?select=id')), 610)
 
 
 if __name__ == '__main__':

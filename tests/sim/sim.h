@@ -49,6 +49,7 @@ struct sim_replica;
     X(sync_slow_ppm)                                                                                                   \
     X(segment_bytes)                                                                                                   \
     X(disk_fail_ppm)     /* of syncs: the process ends and starts again */                                             \
+    X(log_bytes)         /* of the log on disk, before replicas that are behind get a snapshot; 0: no limit */                 \
     X(cache_bytes)       /* of the log in memory; 0: the default */                                                    \
     X(own_changes_bytes) /* of own weak changes in memory; 0: the default */                                           \
     X(database_crash_mean_us)                                                                                          \
@@ -130,12 +131,14 @@ struct sim_replica {
     uint64_t log_synced, log_record; // the last batch that is durable, and its last record
     bool log_busy;
     struct sim_database *database;
+    struct cc_buffer snapshot_out, snapshot_in;
+    uint64_t snapshot_busy_us; // the thread is busy until then
 };
 
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations;
+    uint64_t events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, migrations, key_hits;
 };
 
@@ -203,6 +206,15 @@ void sim_database_drop_lane(struct sim *sim, struct sim_database *database, enum
 void sim_database_heal(struct sim *sim, struct sim_database *database);
 // What a read sees: committed. False when the database is down.
 bool sim_database_read(struct sim_database *database, const char *key, struct cc_buffer *value_out, uint64_t *applied_out);
+
+// Told to the database's lanes: the snapshot is in place.
+void sim_database_reconnect(struct sim *sim, struct sim_database *database);
+struct sim_rows *sim_database_rows(struct sim_database *database);
+bool sim_database_is_up(const struct sim_database *database);
+
+// sim_snapshot.c: the snapshot thread
+void sim_snapshot_submit(struct sim *sim, struct sim_replica *replica, const struct snapshot_job *job);
+void sim_snapshot_died(struct sim_replica *replica);
 
 // sim_client.c
 struct sim_clients *sim_clients_create(struct sim *sim);

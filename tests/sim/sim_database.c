@@ -486,3 +486,20 @@ bool sim_database_read(struct sim_database *database, const char *key, struct cc
     *applied_out = sim_rows_applied(&database->rows);
     return true;
 }
+
+void sim_database_reconnect(struct sim *sim, struct sim_database *database)
+{
+    for (unsigned lane = 0; lane < DB_LANES; lane++) {
+        sim_database_drop_lane(sim, database, (enum db_lane)lane);
+    }
+}
+
+struct sim_rows *sim_database_rows(struct sim_database *database)
+{
+    return &database->rows;
+}
+
+bool sim_database_is_up(const struct sim_database *database)
+{
+    return database->up;
+}

@@ -132,9 +132,9 @@ static void print_counters(const struct sim_counters *c)
 {
     printf("events %" PRIu64 ", frames %" PRIu64 ", leaders %" PRIu64 ", crashes %" PRIu64 " (power %" PRIu64 "), database crashes %" PRIu64
            " (commits lost %" PRIu64 ", replays %" PRIu64 "), lanes lost %" PRIu64 ", cuts %" PRIu64 ", resets %" PRIu64 ", pauses %" PRIu64
-           ", clock jumps %" PRIu64 ", failed syncs %" PRIu64 ", loads %" PRIu64 ", truncations %" PRIu64 "\n",
+           ", clock jumps %" PRIu64 ", failed syncs %" PRIu64 ", loads %" PRIu64 ", truncations %" PRIu64 ", snapshots %" PRIu64 "\n",
            c->events, c->frames, c->leaders, c->crashes, c->machine_crashes, c->database_crashes, c->commits_lost, c->replays,
-           c->lane_drops, c->cuts, c->resets, c->pauses, c->clock_jumps, c->disk_failures, c->loads, c->truncations);
+           c->lane_drops, c->cuts, c->resets, c->pauses, c->clock_jumps, c->disk_failures, c->loads, c->truncations, c->snapshots);
     printf("operations %" PRIu64 ": acknowledged %" PRIu64 " (reads %" PRIu64 "), unknown %" PRIu64 ", refused %" PRIu64
            "; batches executed again %" PRIu64 ", keys met again %" PRIu64 ", migrations %" PRIu64 "\n",
            c->operations, c->acknowledged, c->reads, c->unknown, c->refused, c->requeues, c->key_hits, c->migrations);

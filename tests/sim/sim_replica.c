@@ -127,6 +127,12 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_REQUEUED:
         sim->counters.requeues++;
         break;
+    case NODE_FACT_SNAPSHOT_INSTALLED:
+        sim->counters.snapshots++;
+        break;
+    case NODE_FACT_SNAPSHOT_PULL:
+    case NODE_FACT_SNAPSHOT_MADE:
+    case NODE_FACT_SNAPSHOT_FAILED:
     case NODE_FACT_PEER_REFUSED:
     case NODE_FACT_SCHEMA:
     case NODE_FACT_CLOCK:
@@ -164,6 +170,9 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
         for (size_t i = 0; i < effects->n_jobs[lane]; i++) {
             sim_database_submit(sim, replica->database, (enum db_lane)lane, effects->jobs[lane][i]);
         }
+    }
+    for (size_t i = 0; i < effects->n_snapshots; i++) {
+        sim_snapshot_submit(sim, replica, &effects->snapshots[i]);
     }
     for (size_t i = 0; i < effects->n_answers; i++) {
         sim_clients_answer(sim, replica, &effects->answers[i]);
@@ -256,6 +265,8 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
         .clock_skew_ms_max = 500,
         .frontier_interval_us = 200 * 1000,
         .facts_of_database = cc_slice_text("model"),
+        .log_bytes_max = sim->knobs.log_bytes,
+        .snapshot_piece_bytes = 4000,
         .own_changes_bytes_max = sim->knobs.own_changes_bytes,
         .batch_operations_max = (uint32_t)sim->knobs.batch_operations_max,
     };
@@ -337,6 +348,7 @@ static void release(struct sim_replica *replica)
     replica->wal = NULL;
     node_destroy(replica->node);
     replica->node = NULL;
+    sim_snapshot_died(replica);
     wal_batch_clear(&replica->log_queue);
     wal_batch_clear(&replica->log_writing);
     replica->log_busy = false;

@@ -1,6 +1,7 @@
 // Keys and values with undo.
 #include "sim/sim_store.h"
 
+#include "base/codec.h"
 #include "base/hash.h"
 #include "base/memory.h"
 
@@ -226,4 +227,38 @@ void sim_store_scan(const struct sim_store *store, const char *prefix,
         visit(context, found[i]->key, found[i]->value);
     }
     free(found);
+}
+
+void sim_store_export(const struct sim_store *store, struct cc_buffer *out)
+{
+    struct record *record, *next;
+    HASH_ITER(hh, store->records, record, next)
+    {
+        const struct cc_blob *value = committed(store, record);
+        if (value != NULL) {
+            cc_put_string(out, cc_slice_text(record->key));
+            cc_put_string(out, cc_blob_slice(value));
+        }
+    }
+}
+
+void sim_store_import(struct sim_store *store, struct cc_slice bytes)
+{
+    assert(store->open[0].n == 0 && store->open[1].n == 0);
+    struct record *record, *next;
+    HASH_ITER(hh, store->records, record, next)
+    {
+        sim_store_put(store, 0, record->key, (struct cc_slice){0});
+    }
+    struct cc_reader reader = cc_reader_of(bytes);
+    while (cc_reader_ok(&reader) && cc_reader_left(&reader) > 0) {
+        struct cc_slice key = cc_read_string(&reader);
+        struct cc_slice value = cc_read_string(&reader);
+        char *text = cc_strndup(key.data, key.n);
+        sim_store_put(store, 0, text, value.n == 0 ? cc_slice_text("") : value);
+        free(text);
+    }
+    assert(cc_reader_ok(&reader));
+    sim_store_commit(store, 0);
+    sim_store_flush(store);
 }

@@ -29,4 +29,10 @@ uint64_t sim_store_digest(const struct sim_store *store, unsigned lane);
 void sim_store_scan(const struct sim_store *store, const char *prefix,
                     void (*visit)(void *context, const char *key, const struct cc_blob *value), void *context);
 
+
+// All that is committed, and the way back: what is not in the snapshot disappears, and what is there is durable. Only without open
+// transactions.
+void sim_store_export(const struct sim_store *store, struct cc_buffer *out);
+void sim_store_import(struct sim_store *store, struct cc_slice bytes);
+
 #endif
