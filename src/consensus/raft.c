@@ -196,12 +196,12 @@ void raft_install_snapshot(struct raft *raft, uint64_t now_us, uint64_t index, u
         raft->n_configs = 0;
         raft->handed_index = index;
         for (size_t i = 0; i < raft->n_writes; i++) {
-            raft->writes[raft->writes_head + i].last = index;
+            raft->writes[raft->writes_head + i].last = raft->persisted_index; // nothing of them is left
         }
-        raft->persisted_index = index;
     }
     raft->handed_index = raft->handed_index > index ? raft->handed_index : index;
-    raft->persisted_index = raft->persisted_index > index ? raft->persisted_index : index;
+    raft_mark_hard_state(raft); // nothing leaves before the base is durable: it is written with this
+    raft->number_entries = raft->number_last + 1;
     raft->commit = index;
     raft->released = index;
     raft->snapshot_wanted = 0;

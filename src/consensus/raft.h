@@ -102,7 +102,8 @@ void raft_peer_reset(struct raft *raft, uint64_t now_us, uint32_t peer);
 void raft_release(struct raft *raft, uint64_t index);
 // The log on disk begins after `index` now, which is committed and stored here.
 void raft_compact(struct raft *raft, uint64_t index);
-// A snapshot of the state at (index, term) is installed and durable: the log goes on after it. Ignored at or below the commit index.
+// The log goes on after a snapshot of the state at (index, term); the caller writes the log's new base in front of the next output
+// that is to become durable, and installs the snapshot afterwards. Ignored at or below the commit index.
 void raft_install_snapshot(struct raft *raft, uint64_t now_us, uint64_t index, uint64_t term, const struct raft_membership *membership);
 
 // -- Effects --------------------------------------------------------------------------------------------------------

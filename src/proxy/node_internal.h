@@ -73,6 +73,7 @@ struct pending {
     bool migration;
     bool alone;            // its batch was too large: runs by itself
     bool uncertain;        // may have been executed by somebody
+    uint64_t look_again;   // uncertain: entries up to here must be told first, one of them may be its own
     bool uncertain_before; // the same, before the present attempt
     bool answered;         // as unknown: it stays only to be known again until its entry is committed or lost
     struct pending *prev, *next; // in node->queue while QUEUED

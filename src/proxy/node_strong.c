@@ -205,6 +205,18 @@ static void add_to_batch(struct node *node, struct job *job, struct pending *pen
     }
 }
 
+// A write that was sent again may be in an entry that is not committed yet, though nobody waits for it any more.
+static bool must_wait(const struct strong *strong, struct pending *pending)
+{
+    if (!pending->uncertain) {
+        return false;
+    }
+    if (pending->look_again == 0 || pending->look_again > strong->executed) {
+        pending->look_again = strong->executed;
+    }
+    return strong->told < pending->look_again;
+}
+
 static struct job *batch_create(struct node *node)
 {
     struct strong *strong = &node->strong;
@@ -213,7 +225,7 @@ static struct job *batch_create(struct node *node)
     struct pending *pending, *next;
     DL_FOREACH_SAFE(node->queue, pending, next)
     {
-        if (settle_without_executing(node, pending)) {
+        if (must_wait(strong, pending) || settle_without_executing(node, pending)) {
             continue;
         }
         bool alone = pending->migration || pending->alone;

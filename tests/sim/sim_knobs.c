@@ -50,7 +50,10 @@ static void draw_machines(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->sync_slow_ppm = maybe(prng, 1000, 20000);
     knobs->segment_bytes = cc_prng_between(prng, 8, 256) << 10;
     knobs->disk_fail_ppm = maybe(prng, 100, 3000);
-    knobs->log_bytes = maybe(prng, 1, 128) << 10;
+    knobs->log_bytes = cc_prng_below(prng, 4) == 0 ? 1 : maybe(prng, 1, 128) << 10;
+    if (knobs->log_bytes > 0) { // cut often
+        knobs->segment_bytes = cc_prng_between(prng, 2, 8) << 10;
+    }
     knobs->cache_bytes = maybe(prng, 1, 64) << 10;
     knobs->own_changes_bytes = maybe(prng, 128 << 10, 512 << 10);
     knobs->clock_offset_ms = maybe(prng, 1, 120);
