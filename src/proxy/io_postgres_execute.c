@@ -6,6 +6,7 @@
 //      +--- roll back; the operations before it again, then those behind it <--  the state that its neighbours left); settle it
 //
 // The first chunk is the whole batch; after a failure chunks are short, so that a bad neighbour costs little.
+// Inserts of one row with the same text that follow each other are one statement (rest_statement.row_at), as long as none fails.
 #include "proxy/io_postgres_internal.h"
 
 #include "base/hash.h"
@@ -17,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CHUNK_AFTER_FAILURE = 16, SETTINGS_MAX = 66, LIMIT_MS_MIN = 500, LIMIT_MS_DEFAULT = 30000 };
+enum { CHUNK_AFTER_FAILURE = 16, RUN_MAX = 64, SETTINGS_MAX = 66, LIMIT_MS_MIN = 500, LIMIT_MS_DEFAULT = 30000 };
 
 struct execute_item {
     struct operation operation;
@@ -25,6 +26,7 @@ struct execute_item {
     PGresult **captured; // per statement, and one at the end (deferred triggers)
     bool settled;        // its outcome is known, it does not run (again)
     bool stored;         // the outcome came from caucus.requests
+    uint32_t n_run;      // it and those behind it that its statement speaks for; 0: itself only
     uint32_t twin;       // 1 + the item of this batch that has the same Idempotency-Key
     struct cc_slice outcome, change;
 };
@@ -43,6 +45,8 @@ struct execute {
     uint32_t failed_item;
     struct cc_slice failure; // its outcome
     bool retry;              // nobody's fault: the chunk again
+    bool one_by_one;         // a statement for several items has failed, or was not what it should be
+    bool run_failed;
     PGresult *lookup;
     PGresult *sequences;
     struct cc_slice *asked; // tables to be described
@@ -107,6 +111,33 @@ static void dispose(struct pg_job *job)
 
 // -- Answers -----------------------------------------------------------------------------------------------------------
 
+// The row that is one item's, as if its statement had been alone. NULL: no memory.
+static PGresult *result_of_row(const PGresult *result, int row)
+{
+    PGresult *one = PQcopyResult(result, PG_COPYRES_ATTRS);
+    for (int i = 0; one != NULL && i < PQnfields(result); i++) {
+        bool null = PQgetisnull(result, row, i);
+        if (PQsetvalue(one, 0, i, null ? NULL : PQgetvalue(result, row, i), null ? -1 : PQgetlength(result, row, i)) == 0) {
+            PQclear(one);
+            return NULL;
+        }
+    }
+    return one;
+}
+
+// Rows of an INSERT come back in the order in which they were given. Keeps nothing of the result.
+static void take_run(struct execute *execute, uint32_t first, PGresult *result)
+{
+    uint32_t n = execute->items[first].n_run;
+    bool ok = pg_result_ok(result) && (uint32_t)PQntuples(result) == n;
+    for (uint32_t i = 0; ok && i < n; i++) {
+        execute->items[first + i].results[0] = result_of_row(result, (int)i);
+        ok = execute->items[first + i].results[0] != NULL;
+    }
+    execute->run_failed = execute->run_failed || !ok;
+    PQclear(result);
+}
+
 static void note_failure(struct execute *execute, uint32_t item, PGresult *result)
 {
     if (execute->failed) {
@@ -133,6 +164,10 @@ static void on_result(void *context, uint64_t number, PGresult *result)
     enum answer what = (enum answer)(number & 0xff);
     if (pg_result_aborted(result)) {
         PQclear(result);
+        return;
+    }
+    if (what == ANSWER_STATEMENT && execute->items[item].n_run > 0) {
+        take_run(execute, item, result);
         return;
     }
     bool ok = pg_result_ok(result);
@@ -207,6 +242,115 @@ static void send_sql(struct execute *execute, uint32_t item, uint32_t number, co
     io_postgres_link_send(execute->lane->link, &query, on_result, execute, answer_number(item, number, ANSWER_STATEMENT));
 }
 
+// -- Runs: one statement for several items --------------------------------------------------------------------------------
+
+static bool same_settings(const struct rest_statement *a, const struct rest_statement *b)
+{
+    for (uint32_t i = 0; a->n_settings == b->n_settings && i < a->n_settings; i++) {
+        if (!cc_slice_equal(a->settings[i].name, b->settings[i].name) || !cc_slice_equal(a->settings[i].value, b->settings[i].value)) {
+            return false;
+        }
+    }
+    return a->n_settings == b->n_settings;
+}
+
+static bool may_run_together(const struct execute *execute, const struct execute_item *item)
+{
+    const struct rest_statement *statement = item->operation.statements;
+    return !item->settled && item->operation.n_statements == 1 && statement->row_n > 0 && statement->kind == REST_INSERT &&
+           !statement->captured && !statement->roll_back && !execute->lane->has_deferrable &&
+           (statement->n_parameters + 1) * RUN_MAX <= CC_PARAMETERS_MAX;
+}
+
+// A power of two, so that there are few texts to prepare.
+static uint32_t run_length(const struct execute *execute, uint32_t first)
+{
+    const struct execute_item *item = &execute->items[first];
+    if (execute->one_by_one || !may_run_together(execute, item)) {
+        return 1;
+    }
+    const struct rest_statement *statement = item->operation.statements;
+    uint32_t n = 1;
+    while (n < RUN_MAX && first + n < execute->end) {
+        const struct execute_item *other = &execute->items[first + n];
+        if (!may_run_together(execute, other) || !cc_slice_equal(other->operation.statements->sql, statement->sql) ||
+            !same_settings(other->operation.statements, statement)) {
+            break;
+        }
+        n++;
+    }
+    while ((n & (n - 1)) != 0) {
+        n &= n - 1;
+    }
+    return n;
+}
+
+// The row's text with parameters counted from another one on.
+static void put_row_text(struct cc_buffer *sql, struct cc_slice row, uint32_t before)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < row.n; i++) {
+        if (row.data[i] != '$') {
+            continue;
+        }
+        uint32_t number = 0;
+        size_t end = i + 1;
+        while (end < row.n && row.data[end] >= '0' && row.data[end] <= '9') {
+            number = number * 10 + (uint32_t)(row.data[end++] - '0');
+        }
+        cc_buffer_append(sql, row.data + from, i + 1 - from);
+        cc_buffer_printf(sql, "%u", before + number);
+        from = end;
+    }
+    cc_buffer_append(sql, row.data + from, row.n - from);
+}
+
+static uint32_t put_parameters(struct execute *execute, uint32_t item, struct cc_slice *parameters)
+{
+    const struct rest_statement *statement = execute->items[item].operation.statements;
+    uint32_t n = 0;
+    for (; n < statement->n_parameters; n++) {
+        parameters[n] = statement->parameters[n];
+    }
+    if (execute->weak && statement->weak) {
+        char stamp[CLOCK_STAMP_TEXT_BYTES];
+        clock_stamp_text(&execute->job->job.stamps[item], stamp);
+        parameters[n++] = cc_slice_text(cc_arena_text_n(&execute->job->arena, stamp, strlen(stamp)));
+    }
+    return n;
+}
+
+static void results_init(struct execute *execute, struct execute_item *item)
+{
+    if (item->results == NULL) {
+        item->results = cc_arena_array(&execute->job->arena, item->operation.n_statements + 1, sizeof(PGresult *));
+        item->captured = cc_arena_array(&execute->job->arena, item->operation.n_statements + 1, sizeof(PGresult *));
+    }
+}
+
+static void send_run(struct execute *execute, uint32_t first, uint32_t n)
+{
+    const struct rest_statement *statement = execute->items[first].operation.statements;
+    struct cc_slice row = cc_slice_of(statement->sql.data + statement->row_at, statement->row_n);
+    struct cc_slice *parameters = cc_arena_array(&execute->job->arena, (size_t)n * (statement->n_parameters + 1), sizeof(*parameters));
+    uint32_t n_parameters = 0;
+    struct cc_buffer sql = {0};
+    cc_buffer_append(&sql, statement->sql.data, statement->row_at);
+    for (uint32_t i = 0; i < n; i++) {
+        cc_buffer_append_text(&sql, i == 0 ? "" : ", ");
+        put_row_text(&sql, row, n_parameters);
+        n_parameters += put_parameters(execute, first + i, parameters + n_parameters);
+        results_init(execute, &execute->items[first + i]);
+    }
+    cc_buffer_append(&sql, row.data + row.n, statement->sql.n - statement->row_at - row.n);
+    execute->items[first].n_run = n;
+    send_settings(execute, first, statement, false);
+    struct io_postgres_query query = {
+        .sql = (const char *)sql.data, .n_sql = sql.n, .n_parameters = n_parameters, .parameters = parameters};
+    io_postgres_link_send(execute->lane->link, &query, on_result, execute, answer_number(first, 0, ANSWER_STATEMENT));
+    cc_buffer_finish(&sql);
+}
+
 static void send_take_capture(struct execute *execute, uint32_t item, uint32_t number)
 {
     send_settings(execute, item, NULL, false);
@@ -248,10 +392,7 @@ static void send_item(struct execute *execute, uint32_t index)
 {
     struct execute_item *item = &execute->items[index];
     uint32_t n = item->operation.n_statements;
-    if (item->results == NULL) {
-        item->results = cc_arena_array(&execute->job->arena, n + 1, sizeof(PGresult *));
-        item->captured = cc_arena_array(&execute->job->arena, n + 1, sizeof(PGresult *));
-    }
+    results_init(execute, item);
     for (uint32_t i = 0; i < n; i++) {
         send_statement(execute, index, i);
     }
@@ -405,6 +546,7 @@ static void roll_back(struct execute *execute)
         lane->in_transaction = false;
     }
     execute->failed = false;
+    execute->run_failed = false;
     execute->retry = false;
 }
 
@@ -656,6 +798,12 @@ static void on_chunk(void *context, uint64_t number)
         next_chunk(execute);
         return;
     }
+    if (execute->run_failed) { // which of them it is shows when each has its own statement
+        roll_back(execute);
+        execute->one_by_one = true;
+        send_chunk(execute);
+        return;
+    }
     if (execute->failed) {
         without(execute, execute->failed_item, execute->failure);
         return;
@@ -708,8 +856,13 @@ static void send_chunk(struct execute *execute)
     if (!execute->looked_up) {
         send_lookup(execute);
     }
-    for (uint32_t i = execute->first; i < execute->end; i++) {
-        if (!execute->items[i].settled) {
+    uint32_t n = 1;
+    for (uint32_t i = execute->first; i < execute->end; i += n) {
+        execute->items[i].n_run = 0;
+        n = run_length(execute, i);
+        if (n > 1) {
+            send_run(execute, i, n);
+        } else if (!execute->items[i].settled) {
             send_item(execute, i);
         }
     }

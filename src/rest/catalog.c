@@ -277,6 +277,7 @@ static void load_table(struct load *load, const json_t *json, struct rest_table 
     table->capture_delete = bool_of(load, json, "capture_delete");
     table->row_by_row = bool_of(load, json, "row_by_row");
     table->reads_request = json_is_true(json_object_get(json, "reads_request"));
+    table->set_wise = bool_of(load, json, "set_wise");
 
     const json_t *list = list_of(load, json, "columns", &table->n_columns);
     struct rest_column *columns = cc_arena_array(&load->catalog->arena, table->n_columns, sizeof(*columns));

@@ -44,6 +44,7 @@ struct rest_table {
         capture_key_update; // so does an update that sets columns of a unique index (foreign keys with ON UPDATE CASCADE, ...)
     bool reads_request;     // using it may run code that looks at request.method, .path, .headers or .cookies
     bool row_by_row;        // has unique or exclusion constraints besides the key: effects are applied one by one
+    bool set_wise;          // what an insert writes and checks does not depend on other rows of the table: several may be one statement
     uint32_t n_columns;
     const struct rest_column *columns; // without dropped ones and without _caucus
     uint32_t n_key;

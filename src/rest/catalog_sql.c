@@ -78,6 +78,10 @@ const char rest_catalog_sql[] =
     "  UNION SELECT c.oid FROM pg_class c WHERE c.relrowsecurity OR c.relkind IN ('v', 'm', 'f')),\n"
     "parent AS (SELECT DISTINCT h.inhparent FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhparent WHERE c.relkind "
     "= 'r'),\n"
+    // Tables where what an insert writes or checks may depend on the table's other rows.
+    "looks_around AS (SELECT relation FROM coded\n"
+    "  UNION SELECT a.attrelid FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE t.typtype = 'd'\n"
+    "  UNION SELECT k.conrelid FROM pg_constraint k WHERE k.contype = 'f' AND k.confrelid = k.conrelid),\n"
     "tables AS (SELECT json_agg(json_build_object(\n"
     "    'schema', r.nspname, 'name', r.relname, 'kind', r.relkind, 'comment', r.comment,\n"
     "    'insertable', r.writable & 8 <> 0, 'updatable', r.writable & 4 <> 0, 'deletable', r.writable & 16 <> 0,\n"
@@ -93,6 +97,7 @@ const char rest_catalog_sql[] =
     "i.indisprimary) OR i.indisexclusion)),\n"
     "    'reads_request', (SELECT found FROM request_reader) AND (r.oid IN (SELECT relation FROM coded)\n"
     "      OR t.tgrelid IS NOT NULL OR w.ev_class IS NOT NULL OR coalesce(k.on_update OR k.on_delete, false)),\n"
+    "    'set_wise', r.relkind = 'r' AND r.oid NOT IN (SELECT relation FROM looks_around),\n"
     "    'columns', coalesce(a.columns, '[]'), 'uniques', coalesce(u.uniques, '[]')\n"
     "  ) ORDER BY r.nspname COLLATE \"C\", r.relname COLLATE \"C\") AS list\n"
     "  FROM relation r LEFT JOIN attribute a ON a.attrelid = r.oid LEFT JOIN unique_index u ON u.indrelid = r.oid\n"

@@ -28,6 +28,8 @@ struct write {
     uint32_t n_target;    // conflict target
     const uint32_t *target;
     enum rest_resolution resolution;
+    size_t row_at, row_end; // in the text: the one row of VALUES
+    uint32_t n_row_parameters;
 };
 
 static void put_text(struct write *write, const char *text)
@@ -289,6 +291,15 @@ static void begin(struct write *write)
     put_text(write, is_wrapped(write) ? "WITH written AS (" : "");
 }
 
+// Quoted names in the row (types) might hold what looks like a parameter.
+static bool may_repeat_row(const struct write *write)
+{
+    const struct rest_sql *sql = &write->planner->sql;
+    return write->row_end > 0 && write->table->set_wise && !write->captured && !is_wrapped(write) &&
+           write->resolution == REST_RESOLUTION_NONE && write->n_row_parameters == sql->n_parameters &&
+           memchr(sql->text.data + write->row_at, '"', write->row_end - write->row_at) == NULL;
+}
+
 static bool finish(struct write *write, enum rest_statement_kind kind, bool with_set)
 {
     if (!put_returning(write)) {
@@ -311,7 +322,13 @@ static bool finish(struct write *write, enum rest_statement_kind kind, bool with
     } else {
         statement->shape.table = cc_slice_text(write->table->qualified);
     }
+    size_t n_behind_row = planner->sql.text.n - write->row_end;
+    bool repeatable = may_repeat_row(write);
     plan_take_sql(planner);
+    if (repeatable) { // the row may have become longer: numbers of stamps
+        statement->row_at = (uint32_t)write->row_at;
+        statement->row_n = (uint32_t)(statement->sql.n - n_behind_row - write->row_at);
+    }
     return true;
 }
 
@@ -391,13 +408,18 @@ static void put_insert_stamp(struct write *write, const char *before)
 static void put_values(struct write *write)
 {
     const struct plan_payload *payload = &write->payload;
-    put_text(write, " VALUES (");
+    struct rest_sql *sql = &write->planner->sql;
+    put_text(write, " VALUES ");
+    write->row_at = sql->text.n;
+    put_text(write, "(");
     for (uint32_t i = 0; i < payload->n_columns; i++) {
         put_text(write, i == 0 ? "" : ", ");
         plan_put_payload_value(write->planner, write->table, payload, payload->columns[i]);
     }
     put_insert_stamp(write, payload->n_columns == 0 ? "" : ", ");
     put_text(write, ")");
+    write->row_end = sql->text.n;
+    write->n_row_parameters = sql->n_parameters;
 }
 
 static void put_record_type(struct write *write)

@@ -1,6 +1,6 @@
 // Statement codec.
 //
-// Bytes: u8 kind, u8 flags, string sql, parameters, shape, varint rows_max, settings, sequences. Lists start with a varint count.
+// Bytes: u8 kind, u8 flags, string sql, parameters, shape, varint rows_max, settings, sequences, varint row_at, row_n. Lists start with a varint count.
 #include "rest/statement.h"
 
 #include "base/limits.h"
@@ -106,6 +106,8 @@ void rest_statement_put(struct cc_buffer *out, const struct rest_statement *stat
     for (uint32_t i = 0; i < statement->n_sequences; i++) {
         cc_put_string(out, statement->sequences[i]);
     }
+    cc_put_varint(out, statement->row_at);
+    cc_put_varint(out, statement->row_n);
 }
 
 static void read_kind_and_flags(struct cc_reader *reader, struct rest_statement *statement)
@@ -153,6 +155,21 @@ static void read_sequences(struct cc_reader *reader, struct cc_arena *arena, str
     }
 }
 
+static void read_row(struct cc_reader *reader, struct rest_statement *statement)
+{
+    uint64_t at = cc_read_varint(reader);
+    uint64_t n = cc_read_varint(reader);
+    if (n == 0) {
+        return;
+    }
+    if (statement->sql.n > UINT32_MAX || at >= statement->sql.n || n > statement->sql.n - at) {
+        cc_reader_fail(reader);
+        return;
+    }
+    statement->row_at = (uint32_t)at;
+    statement->row_n = (uint32_t)n;
+}
+
 enum cc_status rest_statement_read(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement_out)
 {
     struct rest_statement statement = {0};
@@ -166,6 +183,7 @@ enum cc_status rest_statement_read(struct cc_reader *reader, struct cc_arena *ar
     statement.rows_max = cc_read_varint(reader);
     read_settings(reader, arena, &statement);
     read_sequences(reader, arena, &statement);
+    read_row(reader, &statement);
     if (!cc_reader_ok(reader)) {
         return CC_MALFORMED;
     }

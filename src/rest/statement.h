@@ -65,6 +65,9 @@ struct rest_statement {
     struct rest_setting *settings;
     uint32_t n_sequences;       // sequences that the statement may draw from: their positions are effects
     struct cc_slice *sequences; // qualified names
+    // Of an insert of one row that looks at no other row: where in the text its "(...)" behind VALUES stands. Statements of the same
+    // text may be run as one with several rows; what is not in there has no parameters. row_n 0: not so.
+    uint32_t row_at, row_n;
 };
 
 // The shape alone, as effects carry it.

@@ -90,6 +90,7 @@ static void assert_same_statement(const struct rest_statement *a, const struct r
     assert_true(same(a->settings[0].name, b->settings[0].name) && same(a->settings[0].value, b->settings[0].value));
     assert_int_equal(a->n_sequences, b->n_sequences);
     assert_true(same(a->sequences[0], b->sequences[0]));
+    assert_true(a->row_at == b->row_at && a->row_n == b->row_n);
 }
 
 static void an_operation_is_read_as_it_was_put(void **state)

@@ -40,6 +40,9 @@ static struct cc_slice insert_item(struct fixture *fixture, const char *id, cons
         .rows_max = UINT64_MAX,
         .body_is_array = true,
         .shape = {.table = TEXT("\"public\".\"items\""), .n_columns = 5, .columns = items_columns}};
+    const char *row = "($1, $2, $3)"; // several are one statement
+    statement.row_at = (uint32_t)(strstr((const char *)statement.sql.data, row) - (const char *)statement.sql.data);
+    statement.row_n = (uint32_t)strlen(row);
     return operation_of_statement(fixture, &statement, key);
 }
 

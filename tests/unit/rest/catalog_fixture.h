@@ -14,7 +14,7 @@
 #define FIXTURE_TABLE(name, kind, comment, columns, uniques)                                                        \
     "{\"schema\":\"public\",\"name\":\"" name "\",\"kind\":\"" kind "\",\"comment\":" comment                       \
     ",\"insertable\":true,\"updatable\":true,\"deletable\":true,\"capture_insert\":false,\"capture_update\":false," \
-    "\"capture_delete\":false,\"capture_key_update\":false,\"row_by_row\":false,\"columns\":[" columns              \
+    "\"capture_delete\":false,\"capture_key_update\":false,\"row_by_row\":false,\"set_wise\":true,\"columns\":[" columns              \
     "],\"uniques\":[" uniques "]}"
 #define FIXTURE_KEY(columns) "{\"primary\":true,\"columns\":[" columns "]}"
 #define FIXTURE_FOREIGN_KEY(name, from, from_column, to, to_column)                                                 \
