@@ -107,7 +107,7 @@ enum cc_status session_saw(struct session *session, struct cc_slice position)
     }
     session_wrote(session, index);
     while (at < end) {
-        uint64_t replica, incarnation, sequence;
+        uint64_t replica = 0, incarnation = 0, sequence = 0;
         bool good = take_character(&at, end, ' ') && take_number(&at, end, &replica) && take_character(&at, end, '.') &&
                     take_number(&at, end, &incarnation) && take_character(&at, end, ':') && take_number(&at, end, &sequence) &&
                     replica <= UINT32_MAX && incarnation <= UINT32_MAX && sequence > 0;
