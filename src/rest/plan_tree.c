@@ -67,8 +67,25 @@ static bool add_child(struct planner *planner, struct plan_node *parent, const s
     return build_children(planner, child);
 }
 
+// "" is no name for PostgreSQL: as an alias, or as the last key of a path, which names the output.
+static bool has_empty_name(const struct rest_select *item)
+{
+    if (item->alias.data != NULL) {
+        return item->alias.n == 0;
+    }
+    for (uint32_t i = item->field.n_steps; i > 0; i--) {
+        if (!item->field.steps[i - 1].is_index) {
+            return item->field.steps[i - 1].key.n == 0;
+        }
+    }
+    return false;
+}
+
 static bool check_names(struct planner *planner, const struct rest_select *item)
 {
+    if (has_empty_name(item)) {
+        return plan_refuse(planner, REST_PARSE, "An output without a name", NULL, "Give it an alias: name:column->\"\"");
+    }
     if (item->alias.n > 63) {
         return plan_refuse(planner, REST_PARSE, "An alias is longer than 63 bytes", NULL, NULL);
     }
