@@ -350,10 +350,45 @@ static void send_text(struct apply_sql *apply, const char *sql, bool once)
     apply->sink(apply->context, &statement);
 }
 
+// The next character of a name as PostgreSQL reads it; -1 at the end, 256 for the dot between schema and table.
+static int next_of_name(struct cc_slice name, size_t *at, bool *quoted)
+{
+    while (*at < name.n && name.data[*at] == '"') {
+        bool doubled = *quoted && *at + 1 < name.n && name.data[*at + 1] == '"';
+        if (doubled) {
+            *at += 2;
+            return '"';
+        }
+        *quoted = !*quoted;
+        ++*at;
+    }
+    if (*at == name.n) {
+        return -1;
+    }
+    int c = name.data[(*at)++];
+    return c == '.' && !*quoted ? 256 : c;
+}
+
+// Planned writes have each name in quotes, captured ones only where they must be.
+static bool same_table(struct cc_slice a, struct cc_slice b)
+{
+    size_t at_a = 0, at_b = 0;
+    bool quoted_a = false, quoted_b = false;
+    for (;;) {
+        int from_a = next_of_name(a, &at_a, &quoted_a);
+        if (from_a != next_of_name(b, &at_b, &quoted_b)) {
+            return false;
+        }
+        if (from_a < 0) {
+            return true;
+        }
+    }
+}
+
 static struct apply_run **find_run(struct apply_sql *apply, struct cc_slice table)
 {
     struct apply_run **at = &apply->runs;
-    while (*at != NULL && !cc_slice_equal((*at)->shape.table, table)) {
+    while (*at != NULL && !same_table((*at)->shape.table, table)) {
         at = &(*at)->next;
     }
     return at;

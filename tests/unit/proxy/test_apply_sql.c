@@ -94,6 +94,31 @@ static void an_update_does_not_meet_a_row_twice(void **state)
     assert_string_equal(apply(fixture, false), "UPDATE \"a\" AS t 2\nUPDATE \"a\" AS t 1\n");
 }
 
+static void a_table_is_the_same_with_and_without_quotes(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct rest_shape planned = {.table = TEXT("\"p\".\"a\""), .n_columns = 3, .columns = key_value};
+    static const struct rest_shape captured = {.table = TEXT("p.a"), .n_columns = 3, .columns = key_value};
+    put(fixture, &planned, EFFECT_INSERT, "1", NULL);
+    put(fixture, &captured, EFFECT_UPDATE, "1", NULL);
+    put(fixture, &planned, EFFECT_UPDATE, "1", NULL);
+    put(fixture, &captured, EFFECT_UPDATE, "2", NULL);
+    assert_string_equal(apply(fixture, false), "INSERT INTO \"p\" 1\nUPDATE p.a AS t 1\nUPDATE \"p\".\"a\"  2\n");
+}
+
+static void other_tables_are_others_whatever_their_quotes(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct rest_shape dotted = {.table = TEXT("\"p.a\""), .n_columns = 3, .columns = key_value};
+    static const struct rest_shape quote = {.table = TEXT("\"p\".\"\"\"a\""), .n_columns = 3, .columns = key_value};
+    static const struct rest_shape plain = {.table = TEXT("p.a"), .n_columns = 3, .columns = key_value};
+    put(fixture, &dotted, EFFECT_INSERT, "1", NULL);
+    put(fixture, &quote, EFFECT_INSERT, "1", NULL);
+    put(fixture, &plain, EFFECT_INSERT, "1", NULL);
+    put(fixture, &dotted, EFFECT_INSERT, "2", NULL);
+    assert_string_equal(apply(fixture, false), "INSERT INTO \"p. 2\nINSERT INTO \"p\" 1\nINSERT INTO p.a 1\n");
+}
+
 static void kinds_of_one_table_keep_their_order(void **state)
 {
     struct fixture *fixture = *state;
@@ -180,6 +205,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(inserts_are_joined_over_entries_and_past_other_tables),
         TEST(an_update_does_not_meet_a_row_twice),
+        TEST(a_table_is_the_same_with_and_without_quotes),
+        TEST(other_tables_are_others_whatever_their_quotes),
         TEST(kinds_of_one_table_keep_their_order),
         TEST(updates_of_tables_with_unique_values_go_row_by_row),
         TEST(a_row_whose_key_changes_goes_alone),
