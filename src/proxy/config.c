@@ -218,6 +218,32 @@ static enum cc_status load_public_key(struct loader *loader, const json_t *value
     return CC_OK;
 }
 
+static void put_identifier(struct cc_buffer *out, const char *name)
+{
+    cc_buffer_append_text(out, out->n == 0 ? "\"" : ", \"");
+    for (const char *c = name; *c != '\0'; c++) {
+        cc_buffer_append(out, c, 1);
+        cc_buffer_append(out, "\"", *c == '"' ? 1 : 0);
+    }
+    cc_buffer_append_text(out, "\"");
+}
+
+static const char *search_path_of(struct cc_arena *arena, const char *const *schemas, size_t n)
+{
+    struct cc_buffer out = {0};
+    bool has_public = false;
+    for (size_t i = 0; i < n; i++) {
+        put_identifier(&out, schemas[i]);
+        has_public = has_public || strcmp(schemas[i], "public") == 0;
+    }
+    if (!has_public) {
+        put_identifier(&out, "public");
+    }
+    const char *path = cc_arena_text(arena, cc_buffer_text(&out));
+    cc_buffer_finish(&out);
+    return path;
+}
+
 static enum cc_status load_schemas(struct loader *loader, const struct config_key *key, const json_t *value,
                                    const char *path, struct config_postgres *postgres)
 {
@@ -240,6 +266,7 @@ static enum cc_status load_schemas(struct loader *loader, const struct config_ke
     }
     postgres->schemas = schemas;
     postgres->n_schemas = n;
+    postgres->search_path = search_path_of(&loader->config->arena, schemas, n);
     return CC_OK;
 }
 

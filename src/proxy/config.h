@@ -78,6 +78,7 @@ struct config_postgres {
     const char *database;
     const char *const *schemas; // exposed over REST, the first is the default
     size_t n_schemas;
+    const char *search_path; // the schemas and public, quoted: what names in SQL of functions and types mean
     const struct config_setting *settings;
     size_t n_settings;
 };

@@ -455,7 +455,8 @@ static void worker_began(void *context, struct http_worker *http)
     struct io_postgres_read_options reads = {.base = http_worker_event_base(http),
                                              .conninfo = gateway->options.conninfo,
                                              .n_connections = config->http.read_connections,
-                                             .statement_timeout_ms = config->timeouts.statement_ms};
+                                             .statement_timeout_ms = config->timeouts.statement_ms,
+                                             .search_path = config->postgres.search_path};
     worker->reads = io_postgres_read_create(&reads);
     worker->auth = io_auth_cache_create(gateway->options.auth);
     worker->timer = event_new(http_worker_event_base(http), -1, EV_PERSIST, on_timer, worker);

@@ -40,6 +40,8 @@ struct exchange {
     struct rest_request request; // copied
     struct cc_slice principal;   // who sent it, for Idempotency-Key
     struct rest_plan plan;
+    uint32_t n_operations;   // of a transaction: their plans, of which `plan` is the first
+    struct rest_plan *plans;
     struct catalog_snapshot *snapshot;
     uint32_t n_plans, n_queries;
     bool barrier_passed;     // the catalog is known to be current
@@ -101,8 +103,14 @@ bool exchange_is_for_pages(const struct exchange *exchange); // of other origins
 
 // io_gateway_rows.c: the row protocol.
 void rows_begin(struct exchange *exchange); // plans, with the snapshot that it holds
+// Does what the plan says. A read's or write's answer comes later.
+void rows_run(struct exchange *exchange);
 void rows_core_read(struct exchange *exchange, const struct node_answer *answer);
 void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome, const struct node_answer *answer);
+
+// io_gateway_transaction.c: POST /_caucus/transaction.
+void transaction_begin(struct exchange *exchange);
+struct rest_statement *transaction_statements(struct exchange *exchange);
 
 // io_gateway_operator.c: everything under /_caucus/.
 bool operator_owns(struct cc_slice path);

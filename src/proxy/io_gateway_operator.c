@@ -325,6 +325,7 @@ static const struct route {
     {"GET", "live", get_live, ACCESS_OPEN},
     {"GET", "ready", get_ready, ACCESS_OPEN},
     {"GET", "tables", get_tables, ACCESS_CLIENT},
+    {"POST", "transaction", transaction_begin, ACCESS_CLIENT},
     {"GET", "types.ts", get_types_ts, ACCESS_CLIENT},
     {"GET", "types.js", get_types_js, ACCESS_CLIENT},
     {"GET", "status", get_status, ACCESS_OPERATOR},
@@ -367,6 +368,6 @@ void operator_begin(struct exchange *exchange)
         exchange_fail(exchange, 405, "PGRST117", "This endpoint does not take this method", NULL);
     } else {
         exchange_fail(exchange, 404, "PGRST125", "There is no such operator endpoint",
-                      "See /_caucus/status, metrics, live, ready, tables, types.ts, types.js, digest, history, conflicts, migrations");
+                      "See /_caucus/status, metrics, live, ready, tables, transaction, types.ts, types.js, digest, history, conflicts, migrations");
     }
 }

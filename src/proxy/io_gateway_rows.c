@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "rest/reply.h"
+#include "rest/transaction.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,10 @@ static void submit(struct exchange *exchange)
                                   .weak = statement->weak,
                                   .n_statements = 1,
                                   .statements = statement};
+    if (exchange->n_operations > 0) {
+        operation.n_statements = exchange->n_operations;
+        operation.statements = transaction_statements(exchange);
+    }
     struct cc_slice key = rest_request_header(&exchange->request, "Idempotency-Key");
     if (key.n > 255) {
         exchange_fail(exchange, 400, "CC215", "Idempotency-Key is longer than 255 bytes", "Use a shorter key, for example a UUID");
@@ -243,8 +248,12 @@ static void query(struct exchange *exchange)
     exchange_query(exchange, asks ? &exchange->plan.estimate : &exchange->plan.statement);
 }
 
-static void run_plan(struct exchange *exchange)
+void rows_run(struct exchange *exchange)
 {
+    exchange->n_plans++;
+    if (!read_token(exchange)) {
+        return;
+    }
     switch (exchange->plan.kind) {
     case REST_PLAN_ANSWER:
         exchange_reply(exchange, &exchange->plan.answer);
@@ -277,12 +286,8 @@ static void run_plan(struct exchange *exchange)
 
 void rows_begin(struct exchange *exchange)
 {
-    if (!read_token(exchange)) {
-        return;
-    }
-    exchange->n_plans++;
     rest_plan_create(exchange->snapshot->catalog, &exchange->request, &exchange->arena, &exchange->plan);
-    run_plan(exchange);
+    rows_run(exchange);
 }
 
 void rows_core_read(struct exchange *exchange, const struct node_answer *answer)
@@ -308,7 +313,11 @@ void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *out
         return;
     }
     struct rest_reply reply;
-    rest_reply_write(&exchange->plan, outcome, &exchange->arena, &reply);
+    if (exchange->n_operations > 0) {
+        rest_transaction_reply(exchange->n_operations, exchange->plans, outcome, &exchange->arena, &reply);
+    } else {
+        rest_reply_write(&exchange->plan, outcome, &exchange->arena, &reply);
+    }
     struct session session;
     session_of(exchange, &session);
     session_wrote(&session, answer->index);
