@@ -29,8 +29,7 @@ function watch(name, prototype) {
   }
 }
 
-const internal = new Set(['PostgrestClient.decorateFetch', 'PostgrestBuilder.processResponse', 'PostgrestBuilder.clone',
-                          'PostgrestQueryBuilder.cloneRequestState', 'PostgrestError.toJSON'])
+const overridden = new Set(['PostgrestBuilder.returns']) // by every builder that the client hands out
 
 before(() => {
   for (const [name, value] of Object.entries(library)) {
@@ -41,7 +40,7 @@ before(() => {
 })
 
 after(() => {
-  const never = [...called].filter(([key, n]) => n === 0 && !internal.has(key)).map(([key]) => key)
+  const never = [...called].filter(([key, n]) => n === 0 && !overridden.has(key)).map(([key]) => key)
   assert.deepEqual(never, [], 'methods that no test calls')
   assert.ok(asked.every((n) => n > 0), `each replica was asked: ${asked}`)
 })
