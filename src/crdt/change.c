@@ -1,6 +1,6 @@
 // Change sets: codec, numbering, and the joining of several writes to one row.
 //
-// Bytes: head {u8 version, u32 replica, u32 incarnation, u64 sequence, u64 hlc, u32 schema_version}, nullable frontier
+// Bytes: head {u8 version (with DURABLE), u32 replica, u32 incarnation, u64 sequence, u64 hlc, u32 schema_version}, nullable frontier
 // seen (from version 2 on), four nullable strings of the request, varint n_rows, rows. Row: u8 operation, with SAME_SHAPE set when table and columns are the row before's;
 // else table, varint n_fields, column names; then key, then (value, old value) of each field.
 #include "crdt/change.h"
@@ -15,6 +15,7 @@
 enum {
     VERSION = 2,
     VERSION_WITHOUT_SEEN = 1,
+    DURABLE = 0x80,
     SEQUENCE_OFFSET = 1 + 4 + 4,
     HEAD_BYTES = SEQUENCE_OFFSET + 8 + 8 + 4,
     SAME_SHAPE = 0x80,
@@ -87,7 +88,7 @@ void crdt_change_set_put(struct cc_buffer *out, const struct crdt_change_set *se
 {
     assert(set->stamp.hlc > 0);
     assert(set->stamp.replica == set->origin.replica && set->stamp.incarnation == set->origin.incarnation);
-    cc_put_u8(out, VERSION);
+    cc_put_u8(out, (uint8_t)(VERSION | (set->durable ? DURABLE : 0)));
     cc_put_u32(out, set->origin.replica);
     cc_put_u32(out, set->origin.incarnation);
     cc_put_u64(out, set->sequence);
@@ -106,7 +107,7 @@ void crdt_change_set_put(struct cc_buffer *out, const struct crdt_change_set *se
 
 void crdt_change_set_number(uint8_t *bytes, size_t n, uint64_t sequence)
 {
-    assert(n >= HEAD_BYTES && bytes[0] == VERSION); // only sets that were made just now are numbered
+    assert(n >= HEAD_BYTES && (bytes[0] & ~DURABLE) == VERSION); // only sets that were made just now are numbered
     for (size_t i = 0; i < 8; i++) {
         bytes[SEQUENCE_OFFSET + i] = (uint8_t)(sequence >> (8 * i));
     }
@@ -117,6 +118,7 @@ void crdt_change_set_number(uint8_t *bytes, size_t n, uint64_t sequence)
 static void read_head(struct cc_reader *reader, struct crdt_change_set *set)
 {
     uint8_t version = cc_read_u8(reader);
+    set->durable = version == (VERSION | DURABLE);
     set->origin.replica = cc_read_u32(reader);
     set->origin.incarnation = cc_read_u32(reader);
     set->sequence = cc_read_u64(reader);
@@ -124,7 +126,7 @@ static void read_head(struct cc_reader *reader, struct crdt_change_set *set)
     set->stamp.replica = set->origin.replica;
     set->stamp.incarnation = set->origin.incarnation;
     set->schema_version = cc_read_u32(reader);
-    if ((version != VERSION && version != VERSION_WITHOUT_SEEN) || set->stamp.hlc == 0) {
+    if ((version != VERSION && !set->durable && version != VERSION_WITHOUT_SEEN) || set->stamp.hlc == 0) {
         cc_reader_fail(reader);
     }
 }

@@ -32,6 +32,7 @@ struct crdt_change_set {
     uint64_t sequence;        // 0 until numbered
     struct clock_stamp stamp; // one for all rows of the set, hlc > 0; its replica and incarnation are the origin's
     uint32_t schema_version;  // made under
+    bool durable;             // its writer waits until others have it on disk: to be committed synchronously
     struct cc_slice seen;     // crdt_frontier_put form: what the writer held of other origins; NULL slice: not told
     // Optional (NULL slices when absent): a client's idempotency key, so that a retry at any replica finds it.
     struct cc_slice principal, request_key, fingerprint, outcome;

@@ -31,6 +31,41 @@ static struct cc_slice fingerprint_create(struct exchange *exchange)
     return fingerprint;
 }
 
+static enum operation_durability durability_wanted(const struct rest_plan *plan)
+{
+    switch (plan->facts.applied.durability) {
+    case REST_DURABILITY_MAJORITY:
+        return plan->statement.weak ? OPERATION_MAJORITY : OPERATION_LOCAL;
+    case REST_DURABILITY_ALL:
+        return plan->statement.weak ? OPERATION_ALL : OPERATION_LOCAL;
+    case REST_DURABILITY_NONE:
+    case REST_DURABILITY_LOCAL:
+        break;
+    }
+    return OPERATION_LOCAL;
+}
+
+// What Preference-Applied says of durability: what was reached, and nothing when nobody asked.
+static enum rest_durability durability_reached(const struct rest_plan *plan, enum operation_durability reached)
+{
+    enum rest_durability wanted = plan->facts.applied.durability;
+    if (wanted == REST_DURABILITY_NONE) {
+        return wanted;
+    }
+    if (!plan->statement.weak) {
+        return REST_DURABILITY_MAJORITY; // every strong write
+    }
+    switch (reached) {
+    case OPERATION_LOCAL:
+        break;
+    case OPERATION_MAJORITY:
+        return REST_DURABILITY_MAJORITY;
+    case OPERATION_ALL:
+        return REST_DURABILITY_ALL;
+    }
+    return REST_DURABILITY_LOCAL;
+}
+
 static void submit(struct exchange *exchange)
 {
     struct rest_statement *statement = &exchange->plan.statement;
@@ -48,6 +83,7 @@ static void submit(struct exchange *exchange)
         exchange_fail(exchange, 400, "CC215", "Idempotency-Key is longer than 255 bytes", "Use a shorter key, for example a UUID");
         return;
     }
+    operation.durability = durability_wanted(&exchange->plan);
     if (statement->weak || key.n > 0) { // histories tell who wrote
         operation.principal = exchange->principal;
     }
@@ -312,6 +348,7 @@ void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *out
         exchange_fail_outcome(exchange, outcome);
         return;
     }
+    exchange->plan.facts.applied.durability = durability_reached(&exchange->plan, answer->durability);
     struct rest_reply reply;
     if (exchange->n_operations > 0) {
         rest_transaction_reply(exchange->n_operations, exchange->plans, outcome, &exchange->arena, &reply);

@@ -407,11 +407,13 @@ static void write_all(struct merge *merge)
     struct pg_requests requests;
     pg_history_init(&history);
     pg_requests_init(&requests);
+    bool durable = false;
     for (uint32_t i = merge->first; i < merge->end; i++) {
         const struct merge_set *set = &merge->sets[i];
         if (set->skipped) {
             continue;
         }
+        durable = durable || set->set.durable;
         pg_history_put(&history, &set->set, set->bytes);
         if (set->set.request_key.data != NULL) {
             pg_requests_put(&requests, set->set.principal, set->set.request_key, set->set.fingerprint, set->set.outcome);
@@ -419,6 +421,9 @@ static void write_all(struct merge *merge)
     }
     pg_history_send(&history, lane);
     pg_requests_send(&requests, lane);
+    if (durable) { // a client waits for what the frontier will say: it must be true after a crash, too
+        pg_lane_must_text(lane, "SET LOCAL synchronous_commit = on");
+    }
     struct io_postgres_query query = {.sql = "COMMIT"};
     io_postgres_link_send(lane->link, &query, on_merge_commit, merge, 0);
     io_postgres_link_sync(lane->link, on_merge_end, merge, 0);

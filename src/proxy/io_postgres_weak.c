@@ -46,19 +46,25 @@ static bool same_value(struct cc_slice a, struct cc_slice b)
     return (a.data == NULL) == (b.data == NULL) && cc_slice_equal(a, b);
 }
 
+static bool changes_key(const struct pg_table *table, const struct cc_slice *new_values, const struct cc_slice *old_values)
+{
+    for (uint32_t i = 0; i < table->n_key; i++) {
+        if (!same_value(new_values[table->key[i]], old_values[table->key[i]])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // One row: images by position in the table (NULL: there is none); set: columns named by the statement.
 static void put_row(struct builder *builder, enum crdt_operation operation, const struct pg_table *table, const struct cc_slice *new_values,
                     const struct cc_slice *old_values, const bool *known, const bool *set)
 {
     struct cc_arena *arena = builder->write->arena;
-    if (operation != CRDT_INSERT && operation != CRDT_DELETE) {
-        for (uint32_t i = 0; i < table->n_key; i++) {
-            if (!same_value(new_values[table->key[i]], old_values[table->key[i]])) {
-                builder->failure = pg_outcome_failed(arena, "0A000", "The key of a row of a weak table cannot be changed", NULL,
-                                                     "Delete the row and insert another one");
-                return;
-            }
-        }
+    if (operation != CRDT_INSERT && operation != CRDT_DELETE && changes_key(table, new_values, old_values)) {
+        put_row(builder, CRDT_DELETE, table, NULL, old_values, known, set);
+        put_row(builder, CRDT_INSERT, table, new_values, old_values, known, set);
+        return;
     }
     struct crdt_row_change *change = add_row(builder, operation, table);
     change->key = key_of(table, operation == CRDT_DELETE ? old_values : new_values, arena);
@@ -225,6 +231,7 @@ struct cc_slice pg_weak_change(const struct pg_weak_write *write, struct cc_slic
     struct cc_slice principal = write->operation->principal;
     builder.set.principal = principal;
     builder.set.seen = seen_by(write);
+    builder.set.durable = write->operation->durability != OPERATION_LOCAL;
     if (write->operation->key.data != NULL) {
         builder.set.principal = principal.data == NULL ? cc_slice_text("") : principal;
         builder.set.request_key = write->operation->key;
@@ -294,6 +301,20 @@ static void mend_stamps(struct pg_lane *lane, struct cc_arena *arena, const stru
     cc_buffer_finish(&sql);
 }
 
+// A captured row went away under its key.
+static bool has_gone(const struct pg_table *table, const PGresult *captured, int row, struct cc_arena *arena)
+{
+    char operation = PQgetvalue(captured, row, PG_CAPTURE_OPERATION)[0];
+    struct cc_slice *old_values = cc_arena_array(arena, table->n_columns, sizeof(*old_values));
+    struct cc_slice *new_values = cc_arena_array(arena, table->n_columns, sizeof(*new_values));
+    if (operation != 'U') {
+        return operation == 'D';
+    }
+    return pg_record_read(pg_result_value(captured, row, PG_CAPTURE_OLD), arena, old_values, table->n_columns) == CC_OK &&
+           pg_record_read(pg_result_value(captured, row, PG_CAPTURE_NEW), arena, new_values, table->n_columns) == CC_OK &&
+           changes_key(table, new_values, old_values);
+}
+
 // Row images before a deletion, as registers with their stamps.
 static bool tombstone_of(struct pg_tombstones *tombstones, const struct pg_table *table, const PGresult *captured, int row,
                          const struct clock_stamp *stamp, struct cc_arena *arena)
@@ -332,7 +353,7 @@ void pg_weak_mend(struct pg_lane *lane, struct cc_arena *arena, struct cc_slice 
         by_trigger = by_trigger || (captured[i] != NULL && (i == operation->n_statements || operation->statements[i].captured));
         for (int row = 0; captured[i] != NULL && row < PQntuples(captured[i]); row++) {
             const struct pg_table *table = pg_capture_table(lane->postgres, captured[i], row);
-            if (PQgetvalue(captured[i], row, PG_CAPTURE_OPERATION)[0] == 'D' &&
+            if (has_gone(table, captured[i], row, arena) &&
                 !tombstone_of(&tombstones, table, captured[i], row, &set.stamp, arena)) {
                 pg_lane_drop(lane, "the stamps of a weak row are damaged", NULL);
             }

@@ -14,6 +14,7 @@
 #include "consensus/wal.h"
 #include "crdt/change.h"
 #include "proxy/database.h"
+#include "proxy/operation.h"
 #include "proxy/snapshot.h"
 
 struct node_options {
@@ -98,6 +99,7 @@ struct node_answer {
     uint32_t schema_version; // READ: catalog that the read needs at least
     struct crdt_origin origin; // OUTCOME of a weak write that changed something: number of its change set; else sequence 0
     uint64_t sequence;
+    enum operation_durability durability; // of that change set, as far as it had got
 };
 
 struct node_send {

@@ -154,6 +154,7 @@ struct weak_write {
     struct cc_blob *operation;
     struct cc_blob *outcome;    // once executed
     uint64_t sequence;          // of its change set; 0: changed nothing
+    enum operation_durability durability; // waited for
     bool answered;              // its deadline has passed
     struct weak_write *prev, *next;
 };
@@ -183,9 +184,11 @@ struct weak {
     uint32_t n_queued;
     struct weak_write *executed;   // in the open transaction, in order of execution
     struct weak_write *committing; // logged: answered when the database's frontier has reached them
+    struct weak_write *spreading;  // committed here: answered when enough others have them on disk, or at the deadline
     struct job *executing;
     uint32_t n_open;
     struct job *merging;
+    bool merging_durable;          // somebody waits for the frontier that follows
     struct job *committing_job;
     NODE_ARRAY(struct own_change) own; // tail of this replica's change sets, by sequence; from `own_head`
     size_t own_head;

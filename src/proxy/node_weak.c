@@ -174,8 +174,11 @@ static void relay_to(struct node *node, struct peer *peer, bool is_second_look)
     }
 }
 
+static void answer_spread(struct node *node);
+
 void weak_peer_frontier(struct node *node, struct peer *peer)
 {
+    answer_spread(node);
     struct weak *weak = &node->weak;
     uint64_t theirs = crdt_frontier_get(&peer->frontier, weak->self);
     if (theirs >= weak->next_sequence) { // they hold changes of ours that we do not know: never number those again
@@ -325,6 +328,7 @@ static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blo
     }
     node_job_item(job, blob);
     *n_bytes += blob->n;
+    node->weak.merging_durable = node->weak.merging_durable || set.durable;
     return true;
 }
 
@@ -368,6 +372,19 @@ static void write_free(struct weak_write *write)
     free(write);
 }
 
+// How many have the change set on disk. What a peer's frontier says of sets like this survives a crash of its PostgreSQL.
+static enum operation_durability durability_of(const struct node *node, const struct weak_write *write)
+{
+    uint32_t n_replicas = node->n_peers + 1, n_holding = 1;
+    for (uint32_t i = 0; write->durability != OPERATION_LOCAL && i < node->n_peers; i++) {
+        n_holding += crdt_frontier_get(&node->peers[i].frontier, node->weak.self) >= write->sequence;
+    }
+    if (n_holding == n_replicas) {
+        return OPERATION_ALL;
+    }
+    return n_holding > n_replicas / 2 ? OPERATION_MAJORITY : OPERATION_LOCAL;
+}
+
 static void write_answer(struct node *node, struct weak_write *write)
 {
     if (!write->answered) {
@@ -375,7 +392,8 @@ static void write_answer(struct node *node, struct weak_write *write)
                                      .kind = NODE_ANSWER_OUTCOME,
                                      .outcome = node_copy(node, cc_blob_slice(write->outcome)),
                                      .origin = node->weak.self,
-                                     .sequence = write->sequence};
+                                     .sequence = write->sequence,
+                                     .durability = write->sequence == 0 ? OPERATION_LOCAL : durability_of(node, write)};
         NODE_PUSH(node->out->answers, answer);
     }
 }
@@ -410,6 +428,7 @@ void weak_submit(struct node *node, uint64_t token, const struct operation *oper
     write->token = token;
     write->deadline_us = node->time.now_us + operation->timeout_ms * 1000ull;
     write->schema_version = operation->schema_version;
+    write->durability = operation->durability;
     write->operation = cc_blob_create(bytes.data, bytes.n);
     DL_APPEND(node->weak.queue, write);
     node->weak.n_queued++;
@@ -549,6 +568,21 @@ void weak_pump(struct node *node)
 
 // -- Events ----------------------------------------------------------------------------------------------------------
 
+// Answers what is committed here and durable where it was to be; at the deadline, with what was reached.
+static void answer_spread(struct node *node)
+{
+    struct weak_write *write, *next;
+    DL_FOREACH_SAFE(node->weak.spreading, write, next)
+    {
+        bool is_late = node->time.now_us >= write->deadline_us || node->stopping;
+        if (write->sequence == 0 || is_late || write->answered || durability_of(node, write) >= write->durability) {
+            DL_DELETE(node->weak.spreading, write);
+            write_answer(node, write);
+            write_free(write);
+        }
+    }
+}
+
 static void take_frontier(struct node *node, const struct crdt_frontier *frontier)
 {
     struct weak *weak = &node->weak;
@@ -569,10 +603,10 @@ static void take_frontier(struct node *node, const struct crdt_frontier *frontie
     {
         if (write->sequence <= own_committed(node)) {
             DL_DELETE(weak->committing, write);
-            write_answer(node, write);
-            write_free(write);
+            DL_APPEND(weak->spreading, write);
         }
     }
+    answer_spread(node);
     own_trim(node, true);
     read_applied(node);
 }
@@ -686,6 +720,10 @@ void weak_event(struct node *node, const struct db_event *event)
         if (job != NULL) {
             weak->merging = NULL;
             take_frontier(node, event->frontier);
+            if (weak->merging_durable) {
+                weak->merging_durable = false;
+                peer_tell_frontier(node);
+            }
         }
         break;
     case DB_FETCHED:
@@ -732,6 +770,7 @@ void weak_deadlines(struct node *node)
     }
     expire_executed(node, weak->executed);
     expire_executed(node, weak->committing);
+    answer_spread(node);
     if (weak->frontier_moved && node->time.now_us >= weak->frontier_told_us + FRONTIER_GAP_US) {
         peer_tell_frontier(node);
     }
@@ -745,7 +784,8 @@ bool weak_is_replaying(const struct node *node)
 bool weak_is_idle(const struct node *node)
 {
     const struct weak *weak = &node->weak;
-    return weak->queue == NULL && weak->executed == NULL && weak->committing == NULL && weak->merging == NULL;
+    return weak->queue == NULL && weak->executed == NULL && weak->committing == NULL && weak->spreading == NULL &&
+           weak->merging == NULL;
 }
 
 static void free_writes(struct weak_write *writes)
@@ -763,6 +803,7 @@ void weak_finish_all(struct node *node)
     free_writes(weak->queue);
     free_writes(weak->executed);
     free_writes(weak->committing);
+    free_writes(weak->spreading);
     for (size_t i = weak->own_head; i < weak->own.n; i++) {
         cc_blob_unref(weak->own.at[i].bytes);
     }

@@ -1,6 +1,6 @@
 // Operation codec: a head of everything that routing needs, then the statements or the migration.
 //
-// Bytes: u8 version, id, u64 after, u32 timeout_ms, u8 kind, u8 weak, u32 schema_version, nullable principal, key, fingerprint;
+// Bytes: u8 version, id, u64 after, u32 timeout_ms, u8 kind, u8 weak (1 + durability), u32 schema_version, nullable principal, key, fingerprint;
 // then varint n_statements and statements, or string migration name and SQL.
 #include "proxy/operation.h"
 
@@ -18,7 +18,7 @@ void operation_put(struct cc_buffer *out, const struct operation *operation)
     cc_put_u64(out, operation->after);
     cc_put_u32(out, operation->timeout_ms);
     cc_put_u8(out, (uint8_t)operation->kind);
-    cc_put_u8(out, operation->weak ? 1 : 0);
+    cc_put_u8(out, (uint8_t)(operation->weak ? 1 + operation->durability : 0));
     cc_put_u32(out, operation->schema_version);
     cc_put_nullable(out, operation->principal);
     cc_put_nullable(out, operation->key);
@@ -66,12 +66,13 @@ static void read_head(struct cc_reader *reader, struct operation *operation)
     operation->key = cc_read_nullable(reader);
     operation->fingerprint = cc_read_nullable(reader);
     bool known = kind == OPERATION_STATEMENTS || kind == OPERATION_MIGRATION;
-    if (version != VERSION || !known || weak > 1) {
+    if (version != VERSION || !known || weak > 1 + OPERATION_ALL) {
         cc_reader_fail(reader);
         return;
     }
     operation->kind = (enum operation_kind)kind;
-    operation->weak = weak == 1;
+    operation->weak = weak > 0;
+    operation->durability = weak > 0 ? (enum operation_durability)(weak - 1) : OPERATION_LOCAL;
 }
 
 static enum cc_status read_statements(struct cc_reader *reader, struct cc_arena *arena, struct operation *operation)

@@ -12,6 +12,9 @@ enum operation_kind {
     OPERATION_MIGRATION = 2,
 };
 
+// What an answer to a weak write waits for, besides this replica: others that have the change on disk.
+enum operation_durability { OPERATION_LOCAL, OPERATION_MAJORITY, OPERATION_ALL };
+
 struct operation {
     uint8_t id[OPERATION_ID_BYTES]; // drawn by the replica that took the request; internal retries keep it
     uint64_t after;                 // its entry can only come after this index of the log; the node that takes it sets it
@@ -19,6 +22,7 @@ struct operation {
     enum operation_kind kind;
     uint32_t schema_version;        // of the catalog it was planned over
     bool weak;
+    enum operation_durability durability; // weak only
     // Client's Idempotency-Key; NULL slices when absent.
     struct cc_slice principal, key, fingerprint;
     uint32_t n_statements;

@@ -518,6 +518,11 @@ static void put_update_stamps(struct write *write, bool revives)
         n++;
     }
     put_text(write, ")");
+    if (n == 0) { // only key columns: the stamp is a parameter all the same; no field is called like this
+        put_text(write, " - ('!' || ");
+        plan_put_stamp(write->planner);
+        put_text(write, ")");
+    }
 }
 
 static void put_excluded(struct write *write, uint32_t column, bool *first)
@@ -799,22 +804,13 @@ static void put_set(struct write *write)
     }
 }
 
-static bool refuse_weak_key(struct write *write)
-{
-    return plan_refuse(
-        write->planner, REST_NO_KEY,
-        plan_text(write->planner, "cannot change the primary key of a row of weak table \"%s\"", write->table->name),
-        "A weak row is known to the other replicas by its key.", "Delete the row and insert another one.");
-}
-
 static bool update_rows(struct write *write)
 {
     struct planner *planner = write->planner;
-    if (is_weak(write) && sets_key(write)) {
-        return refuse_weak_key(write);
-    }
     write->tag = "'U'";
-    write->captured = write->table->capture_update || (write->table->capture_key_update && sets_unique(write));
+    // A weak row under another key is another row: a deletion and an insert, for which all its columns must be known.
+    write->captured = write->table->capture_update || (write->table->capture_key_update && sets_unique(write)) ||
+                      (is_weak(write) && sets_key(write));
     bool needs_old = !write->captured && (is_weak(write) || sets_key(write));
     write->old = needs_old ? OLD_FROM_JOIN : OLD_NONE;
     write->ordered = planner->root->n_orders > 0 && planner->plan->facts.wants_body;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum kind { RESOLUTION, MISSING, RETURN, COUNT, TX, HANDLING }; // in the order of the echo
+enum kind { RESOLUTION, MISSING, RETURN, COUNT, TX, HANDLING, DURABILITY }; // in the order of the echo
 
 struct choice {
     enum kind kind;
@@ -26,6 +26,9 @@ static const struct choice choices[] = {
     {TX, REST_TX_ROLLBACK, "tx=rollback"},
     {HANDLING, REST_HANDLING_STRICT, "handling=strict"},
     {HANDLING, REST_HANDLING_LENIENT, "handling=lenient"},
+    {DURABILITY, REST_DURABILITY_LOCAL, "durability=local"},
+    {DURABILITY, REST_DURABILITY_MAJORITY, "durability=majority"},
+    {DURABILITY, REST_DURABILITY_ALL, "durability=all"},
 };
 
 static int get(const struct rest_preferences *preferences, enum kind kind)
@@ -43,6 +46,8 @@ static int get(const struct rest_preferences *preferences, enum kind kind)
         return (int)preferences->tx;
     case HANDLING:
         return (int)preferences->handling;
+    case DURABILITY:
+        return (int)preferences->durability;
     }
     return 0;
 }
@@ -67,6 +72,9 @@ static void set(struct rest_preferences *preferences, enum kind kind, int value)
         return;
     case HANDLING:
         preferences->handling = (enum rest_handling)value;
+        return;
+    case DURABILITY:
+        preferences->durability = (enum rest_durability)value;
         return;
     }
 }

@@ -12,6 +12,9 @@ enum rest_count { REST_COUNT_NONE, REST_COUNT_EXACT, REST_COUNT_PLANNED, REST_CO
 enum rest_tx { REST_TX_NONE, REST_TX_COMMIT, REST_TX_ROLLBACK };
 enum rest_handling { REST_HANDLING_NONE, REST_HANDLING_STRICT, REST_HANDLING_LENIENT };
 
+// Of a weak write: where it is on disk before the answer.
+enum rest_durability { REST_DURABILITY_NONE, REST_DURABILITY_LOCAL, REST_DURABILITY_MAJORITY, REST_DURABILITY_ALL };
+
 // Read levels, from weak to strong promises.
 enum rest_level { REST_LEVEL_NONE, REST_LEVEL_LOCAL, REST_LEVEL_BOUNDED, REST_LEVEL_SESSION, REST_LEVEL_LINEARIZABLE };
 
@@ -22,6 +25,7 @@ struct rest_preferences {
     enum rest_count count;
     enum rest_tx tx;
     enum rest_handling handling;
+    enum rest_durability durability; // applied: what was reached; the shell says it
     enum rest_level level;
     uint32_t bounded_ms; // of REST_LEVEL_BOUNDED
     bool has_max_affected;

@@ -170,10 +170,56 @@ class Weak(unittest.TestCase):
         other = self.cluster.request(2, 'POST', '/presence', {'id': key, 'status': 'other'}, {'Idempotency-Key': key})
         self.assertEqual(other.status, 422, other)
 
-    def test_the_key_of_a_weak_row_is_not_changed(self):
-        self.write(1, 'POST', '/presence', {'id': 'fixed', 'status': 'x'})
-        answer = self.cluster.request(1, 'PATCH', '/presence?id=eq.fixed', {'id': 'other'})
-        self.assertIn(answer.status, (400, 501), answer)
+    def test_a_row_under_another_key_is_a_deletion_and_an_insert(self):
+        self.write(1, 'POST', '/presence', {'id': 'before', 'status': 'x', 'place': 'home'})
+        self.wait_equal()
+        self.cluster.cut(3)
+        answer = self.write(1, 'PATCH', '/presence?id=eq.before', {'id': 'after', 'status': 'y'}, Prefer='return=representation')
+        self.assertEqual(answer.json()[0]['place'], 'home')
+        self.write(3, 'PATCH', '/presence?id=eq.before', {'place': 'work'})  # of a row that goes away
+        self.cluster.heal()
+        self.wait_equal()
+        rows = self.cluster.get(3, '/presence?id=in.(before,after)&select=id,status,place')
+        self.assertEqual(rows, [{'id': 'after', 'status': 'y', 'place': 'home'}])
+        before = self.history(2, 'table=presence&key=before')
+        self.assertFalse(before['visible'])
+        self.assertIn('delete', [entry['operation'] for entry in before['entries']])
+        after = self.history(2, 'table=presence&key=after')['entries']
+        self.assertEqual({entry['operation'] for entry in after}, {'insert'})
+        # The old key can be used again, and the new one be given up.
+        self.write(3, 'PATCH', '/presence?id=eq.after', {'id': 'before'})
+        self.wait_equal()
+        self.assertEqual([row['id'] for row in self.cluster.get(1, '/presence?id=in.(before,after)')], ['before'])
+
+    def test_a_write_waits_for_the_durability_it_prefers_and_says_what_was_reached(self):
+        for level in ('local', 'majority', 'all'):
+            with self.subTest(level=level):
+                answer = self.write(1, 'POST', '/presence', {'id': 'durable ' + level}, Prefer='durability=' + level)
+                reached = answer.headers['Preference-Applied']
+                self.assertIn(reached, {'local': ('durability=local', 'durability=majority', 'durability=all'),
+                                        'majority': ('durability=majority', 'durability=all'), 'all': ('durability=all',)}[level])
+        # Reached means: it is there after a crash, without the replica that took it.
+        self.cluster.kill_proxy(1)
+        for replica in (2, 3):
+            self.cluster.kill_postgres(replica)
+        try:
+            for replica in (2, 3):
+                def there(r=replica):
+                    answer = self.cluster.request(r, 'GET', '/presence?id=eq.durable%20all', headers={'Prefer': 'consistency=local'})
+                    return answer.status == 200 and len(answer.json()) == 1
+                wait_until(there, 30, 'the row after the crash')
+        finally:
+            self.cluster.start(1)
+            self.cluster.wait_ready()
+        self.cluster.cut(3)
+        answer = self.write(1, 'POST', '/presence', {'id': 'durable two'}, Prefer='durability=all')
+        self.assertEqual(answer.headers['Preference-Applied'], 'durability=majority')
+        answer = self.write(3, 'POST', '/presence', {'id': 'durable one'}, Prefer='durability=majority')
+        self.assertEqual(answer.headers['Preference-Applied'], 'durability=local')
+        self.cluster.heal()
+        self.wait_equal()
+        answer = self.write(1, 'POST', '/notes', {'id': 'strong'}, Prefer='durability=all')
+        self.assertEqual(answer.headers['Preference-Applied'], 'durability=majority')
 
     def test_what_cannot_be_answered_is_refused(self):
         cases = [
