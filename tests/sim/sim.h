@@ -65,6 +65,7 @@ struct sim_replica;
     X(timeout_ms)                                                                                                      \
     X(weak_percent)                                                                                                    \
     X(read_percent)                                                                                                    \
+    X(session_percent) /* of reads: of what the client has seen, instead of linearizable */                            \
     X(keyed_percent) /* with an Idempotency-Key, retried by the client */                                              \
     X(fail_percent)                                                                                                    \
     X(migrate_percent)
@@ -139,7 +140,7 @@ enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
     uint64_t events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
-    uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, migrations, key_hits;
+    uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
 };
 
 struct sim {
@@ -175,9 +176,9 @@ enum sim_replica_end { SIM_KILLED, SIM_POWER_LOST };
 void sim_replica_crash(struct sim *sim, struct sim_replica *replica, enum sim_replica_end end);
 void sim_replica_finish(struct sim_replica *replica);
 struct node_time sim_replica_time(const struct sim *sim, const struct sim_replica *replica);
-// Takes and carries out the node's effects, after every call on it.
 // Told after the database has flushed: what it has on disk.
 void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t applied, uint64_t own_sequence);
+// Takes and carries out the node's effects, after every call on it.
 void sim_replica_settle(struct sim *sim, struct sim_replica *replica);
 
 // sim_network.c
@@ -206,6 +207,7 @@ void sim_database_drop_lane(struct sim *sim, struct sim_database *database, enum
 void sim_database_heal(struct sim *sim, struct sim_database *database);
 // What a read sees: committed. False when the database is down.
 bool sim_database_read(struct sim_database *database, const char *key, struct cc_buffer *value_out, uint64_t *applied_out);
+void sim_database_frontier(const struct sim_database *database, struct crdt_frontier *frontier_out); // in the same snapshot
 
 // Told to the database's lanes: the snapshot is in place.
 void sim_database_reconnect(struct sim *sim, struct sim_database *database);

@@ -30,7 +30,7 @@ static const char *const verdict_names[] = {"running", "done", "failed", "refuse
 struct request { // one logical operation of a client
     uint32_t number;
     uint32_t client;
-    bool is_read, is_weak, is_keyed, is_migration, is_probe;
+    bool is_read, is_session, is_weak, is_keyed, is_migration, is_probe;
     bool is_append;   // its id must be in the lists of its keys
     bool leaves_id;   // weak: its id is in a change set if it changed anything
     uint32_t at;      // probes: the replica to ask
@@ -58,7 +58,13 @@ struct attempt {
     struct cc_blob *outcome; // as committed
 };
 
+struct session { // what a client has seen
+    uint64_t index;
+    struct crdt_frontier frontier;
+};
+
 struct sim_clients {
+    struct session *sessions; // client - 1
     struct request **requests;
     size_t n_requests, requests_capacity;
     struct attempt *attempts; // token - 1
@@ -161,7 +167,8 @@ static void plan_weak(struct sim *sim, struct request *request)
 static void plan_read(struct sim *sim, struct request *request)
 {
     request->is_read = true;
-    request->commit_at_begin = sim_check_commit(sim);
+    request->is_session = !request->is_probe && percent(sim, sim->knobs.session_percent);
+    request->commit_at_begin = request->is_session ? 0 : sim_check_commit(sim);
     draw_key(sim, sim_chance(sim, 700000) ? 'L' : 'M', request->keys[0]);
 }
 
@@ -244,6 +251,22 @@ static void encode(struct sim *sim, const struct request *request, const struct 
     operation_put(out, &operation);
 }
 
+static struct session *session_of(struct sim *sim, const struct request *request)
+{
+    return &sim->clients->sessions[request->client - 1];
+}
+
+static void ask_to_read(struct sim *sim, struct sim_replica *replica, const struct request *request, uint64_t token)
+{
+    struct node_time time = sim_replica_time(sim, replica);
+    if (request->is_session) {
+        const struct session *session = session_of(sim, request);
+        node_read_session(replica->node, time, token, session->index, &session->frontier, timeout_ms(sim, request));
+    } else {
+        node_read(replica->node, time, token, timeout_ms(sim, request));
+    }
+}
+
 static void submit(struct sim *sim, struct sim_event *event)
 {
     uint64_t token = event->a;
@@ -256,7 +279,7 @@ static void submit(struct sim *sim, struct sim_event *event)
               request->is_read ? "read" : request->is_migration ? "migrate" : "", request->is_read || request->is_migration ? request->keys[0] : request->statements[0],
               request->statements[1]);
     if (request->is_read) {
-        node_read(replica->node, sim_replica_time(sim, replica), token, timeout_ms(sim, request));
+        ask_to_read(sim, replica, request, token);
     } else {
         struct cc_buffer bytes = {0};
         encode(sim, request, replica, token, &bytes);
@@ -327,10 +350,19 @@ static void select_row(struct sim *sim, struct sim_event *event)
     struct sim_replica *replica = sim_replica_of(sim, event->replica);
     struct cc_buffer value = {0};
     uint64_t applied = 0;
+    struct crdt_frontier frontier;
     bool up = sim_database_read(replica->database, request->keys[0], &value, &applied);
-    if (!up || applied < event->b) { // this database lost what it had: wait until it has it again
+    sim_database_frontier(replica->database, &frontier);
+    struct session *session = request->is_session ? session_of(sim, request) : NULL;
+    bool behind = session != NULL && (applied < session->index || !crdt_frontier_covers(&frontier, &session->frontier));
+    if (!up || behind || applied < event->b) { // this database lost what it had: wait until it has it again
         cc_buffer_finish(&value);
         attempt->submitted_us = sim->now_us;
+        if (session != NULL) {
+            ask_to_read(sim, replica, request, event->a);
+            sim_replica_settle(sim, replica);
+            return;
+        }
         node_read_at(replica->node, sim_replica_time(sim, replica), event->a, event->b, timeout_ms(sim, request));
         sim_replica_settle(sim, replica);
         return;
@@ -338,6 +370,10 @@ static void select_row(struct sim *sim, struct sim_event *event)
     SIM_CHECK(sim, "I11", applied >= request->commit_at_begin,
               "request %u read at index %" PRIu64 ", but %" PRIu64 " was committed when it began", request->number, applied,
               request->commit_at_begin);
+    if (session != NULL) {
+        *session = (struct session){applied, frontier};
+        sim->counters.session_reads++;
+    }
     attempt->waits = false;
     request->applied = applied;
     request->value = cc_blob_create(value.data, value.n);
@@ -357,6 +393,26 @@ static void check_recorded(struct sim *sim, const struct attempt *attempt, const
               "request %u was answered with another outcome than the committed one", request->number);
 }
 
+// An acknowledged write is part of what its client has seen.
+static void take_token(struct sim *sim, const struct request *request, const struct node_answer *answer)
+{
+    struct session *session = session_of(sim, request);
+    session->index = answer->index > session->index ? answer->index : session->index;
+    enum cc_status status = crdt_frontier_raise(&session->frontier, answer->origin, answer->sequence);
+    SIM_CHECK(sim, "W8", status == CC_OK, "too many origins in a session");
+}
+
+// A session's read is let through when the replica believes that it holds what the session has seen.
+static void check_session(struct sim *sim, const struct sim_replica *replica, const struct request *request)
+{
+    struct node_status status;
+    node_describe(replica->node, sim->now_us, &status);
+    const struct session *session = session_of(sim, request);
+    bool holds = status.applied >= session->index && crdt_frontier_covers(&status.frontier, &session->frontier);
+    SIM_CHECK(sim, "W8", !request->is_session || holds, "r%u lets request %u read before it holds what the session has seen",
+              replica->id, request->number);
+}
+
 static void take_outcome(struct sim *sim, struct attempt *attempt, const struct node_answer *answer)
 {
     struct request *request = attempt->request;
@@ -371,6 +427,7 @@ static void take_outcome(struct sim *sim, struct attempt *attempt, const struct 
         if (!request->is_weak) {
             check_recorded(sim, attempt, answer);
         }
+        take_token(sim, request, answer);
         finish(sim, request, outcome.kind == REST_DONE ? DONE : FAILED);
         return;
     case REST_REFUSED:
@@ -392,6 +449,7 @@ void sim_clients_answer(struct sim *sim, struct sim_replica *replica, const stru
     check_in_time(sim, replica, attempt);
     if (answer->kind == NODE_ANSWER_READ) {
         SIM_CHECK(sim, "I11", attempt->request->is_read, "a read's answer to a write");
+        check_session(sim, replica, attempt->request);
         struct sim_event *event = sim_after(sim, sim_draw(sim, 1, SELECT_US_MAX), select_row, replica->id);
         event->a = answer->token;
         event->b = answer->index;
@@ -418,6 +476,8 @@ void sim_clients_committed(struct sim *sim, const struct entry_operation *operat
 struct sim_clients *sim_clients_create(struct sim *sim)
 {
     struct sim_clients *clients = cc_alloc(sizeof(*clients));
+    size_t n_sessions = sim->knobs.n_clients > sim->n_replicas ? sim->knobs.n_clients : sim->n_replicas; // probes have one each
+    clients->sessions = cc_alloc_array(n_sessions, sizeof(*clients->sessions));
     for (uint32_t client = 1; client <= sim->knobs.n_clients; client++) {
         sim_after(sim, sim_draw(sim, 0, 500 * 1000), next_request, 0)->a = client;
     }
@@ -433,6 +493,7 @@ void sim_clients_destroy(struct sim_clients *clients)
     for (size_t i = 0; i < clients->n_attempts; i++) {
         cc_blob_unref(clients->attempts[i].outcome);
     }
+    free(clients->sessions);
     free(clients->requests);
     free(clients->attempts);
     free(clients);
@@ -536,7 +597,7 @@ static void check_read(struct sim *sim, const struct request *read, struct cc_sl
     SIM_CHECK(sim, "linear", prefix, "request %u read what list %s never was", read->number, read->keys[0]);
     for (size_t at = 0; at + ID_BYTES <= list.n; at += ID_BYTES) {
         const struct request *write = request_at(sim, list, at);
-        bool acknowledged_before = write->verdict == DONE && write->end_us < read->begin_us;
+        bool acknowledged_before = !read->is_session && write->verdict == DONE && write->end_us < read->begin_us;
         SIM_CHECK(sim, "linear", !acknowledged_before || at < seen.n, "request %u did not read what request %u had written before",
                   read->number, write->number);
         SIM_CHECK(sim, "linear", at >= seen.n || write->begin_us <= read->end_us, "request %u read from the future", read->number);
@@ -562,8 +623,9 @@ static void check_list(struct sim *sim, const char *key)
         if (request->is_read && request->verdict == DONE && strcmp(request->keys[0], key) == 0) {
             check_read(sim, request, cc_buffer_slice(&list));
             // Requests are in order of their beginning: what an earlier read saw is seen by those that begin after its end.
-            SIM_CHECK(sim, "linear", request->begin_us <= longest_end_us || request->value->n >= longest,
-                      "request %u read less than an earlier read", request->number);
+            bool later = !request->is_session && request->begin_us > longest_end_us;
+            SIM_CHECK(sim, "linear", !later || request->value->n >= longest, "request %u read less than an earlier read",
+                      request->number);
             if (request->value->n > longest) {
                 longest = request->value->n;
                 longest_end_us = request->end_us;

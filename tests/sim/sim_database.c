@@ -474,6 +474,11 @@ void sim_database_heal(struct sim *sim, struct sim_database *database)
     database->up = true;
 }
 
+void sim_database_frontier(const struct sim_database *database, struct crdt_frontier *frontier_out)
+{
+    sim_rows_frontier(&database->rows, frontier_out);
+}
+
 bool sim_database_read(struct sim_database *database, const char *key, struct cc_buffer *value_out, uint64_t *applied_out)
 {
     if (!database->up) {

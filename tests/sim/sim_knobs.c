@@ -78,6 +78,7 @@ static void draw_workload(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->timeout_ms = scaled(prng, 200, 5000);
     knobs->weak_percent = cc_prng_between(prng, 0, 60);
     knobs->read_percent = cc_prng_between(prng, 5, 50);
+    knobs->session_percent = maybe(prng, 10, 90);
     knobs->keyed_percent = maybe(prng, 10, 90);
     knobs->fail_percent = maybe(prng, 1, 20);
     knobs->migrate_percent = maybe(prng, 1, 3);

@@ -135,9 +135,9 @@ static void print_counters(const struct sim_counters *c)
            ", clock jumps %" PRIu64 ", failed syncs %" PRIu64 ", loads %" PRIu64 ", truncations %" PRIu64 ", snapshots %" PRIu64 "\n",
            c->events, c->frames, c->leaders, c->crashes, c->machine_crashes, c->database_crashes, c->commits_lost, c->replays,
            c->lane_drops, c->cuts, c->resets, c->pauses, c->clock_jumps, c->disk_failures, c->loads, c->truncations, c->snapshots);
-    printf("operations %" PRIu64 ": acknowledged %" PRIu64 " (reads %" PRIu64 "), unknown %" PRIu64 ", refused %" PRIu64
+    printf("operations %" PRIu64 ": acknowledged %" PRIu64 " (reads %" PRIu64 ", of sessions %" PRIu64 "), unknown %" PRIu64 ", refused %" PRIu64
            "; batches executed again %" PRIu64 ", keys met again %" PRIu64 ", migrations %" PRIu64 "\n",
-           c->operations, c->acknowledged, c->reads, c->unknown, c->refused, c->requeues, c->key_hits, c->migrations);
+           c->operations, c->acknowledged, c->reads, c->session_reads, c->unknown, c->refused, c->requeues, c->key_hits, c->migrations);
 }
 
 // A run in which nothing broke, or nothing was done, proves nothing.
@@ -149,7 +149,7 @@ static bool is_meaningful(const struct sim_counters *c, uint64_t n_seeds)
     return c->leaders > n_seeds && c->crashes > n_seeds && c->machine_crashes > 0 && c->database_crashes > n_seeds && c->commits_lost > 0 &&
            c->replays > 0 && c->lane_drops > 0 && c->cuts > 0 && c->resets > 0 && c->pauses > 0 && c->requeues > 0 && c->key_hits > 0 &&
            c->disk_failures > 0 && c->loads > 0 &&
-           c->migrations > 0 && c->acknowledged > c->operations / 3;
+           c->migrations > 0 && c->session_reads > 0 && c->truncations > 0 && c->acknowledged > c->operations / 3;
 }
 
 struct tally {
