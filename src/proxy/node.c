@@ -235,11 +235,37 @@ static void set_time(struct node *node, struct node_time time)
     node->time = time;
 }
 
+bool node_gathers(struct node *node, struct gather *gather, bool hurry)
+{
+    bool over = hurry || gather->over || (gather->until_us != 0 && node->time.now_us >= gather->until_us);
+    if (over) {
+        *gather = (struct gather){0};
+    } else if (gather->until_us == 0) {
+        gather->until_us = node->time.now_us + NODE_GATHER_US;
+    }
+    return !over;
+}
+
+static bool gather_ends(struct gather *gather, uint64_t now_us)
+{
+    bool ends = gather->until_us != 0 && now_us >= gather->until_us;
+    if (ends) {
+        *gather = (struct gather){.over = true};
+    }
+    return ends;
+}
+
 void node_tick(struct node *node, struct node_time time)
 {
     set_time(node, time);
     if (time.now_us >= raft_next_tick_us(node->raft)) {
         raft_tick(node->raft, time.now_us);
+    }
+    if (gather_ends(&node->strong.gather, time.now_us)) {
+        strong_pump(node);
+    }
+    if (gather_ends(&node->weak.gather, time.now_us)) {
+        weak_pump(node);
     }
     if (time.now_us < node->housekeeping_us) {
         return;
@@ -261,7 +287,12 @@ void node_tick(struct node *node, struct node_time time)
 uint64_t node_next_tick_us(const struct node *node)
 {
     uint64_t raft = raft_next_tick_us(node->raft);
-    return raft < node->housekeeping_us ? raft : node->housekeeping_us;
+    uint64_t next = raft < node->housekeeping_us ? raft : node->housekeeping_us;
+    const uint64_t gathers[] = {node->strong.gather.until_us, node->weak.gather.until_us};
+    for (size_t i = 0; i < 2; i++) {
+        next = gathers[i] != 0 && gathers[i] < next ? gathers[i] : next;
+    }
+    return next;
 }
 
 void node_log_synced(struct node *node, struct node_time time, uint64_t number)

@@ -15,6 +15,8 @@ enum {
     NODE_TRANSACTION_BATCHES_MAX = 8, // batches executed into one open transaction before it must be committed
     NODE_APPLY_BYTES_MAX = 4 << 20,   // effects in one APPLY or MERGE job
     NODE_APPLY_ENTRIES_MAX = 512,
+    NODE_GATHER_US = 5 * 1000, // what comes from others and nobody waits for gathers for so long: half the transactions, half the CPU
+    NODE_GATHER_MAX = 256,     // or until there is so much
     NODE_CHANGES_FRAME_BYTES = 512 << 10,
     NODE_OWN_CHANGES_BYTES_MAX = 64 << 20, // own change sets kept in memory for peers and for a database that lost commits
 };
@@ -99,6 +101,13 @@ struct job {
     struct job *prev, *next;
 };
 
+// -- Work that waits for more of its kind (node.c) ------------------------------------------------------------------------
+
+struct gather {
+    uint64_t until_us; // 0: nothing waits
+    bool over;         // that time has come
+};
+
 // -- Strong tables (node_strong.c) -----------------------------------------------------------------------------------
 //
 //   DOWN --DB_UP--> FOLLOW --leader, settled, everything in the log applied--> LEAD
@@ -116,6 +125,7 @@ struct strong {
     uint32_t schema_version;  // at `applied`
     struct job *applying;     // FOLLOW: at most one
     bool loading;             // entries to apply were asked for from disk
+    struct gather gather;     // FOLLOW: committed entries, before they are applied
     uint64_t executed;        // LEAD: state of the open transaction
     uint32_t executed_schema; // LEAD: schema version in the open transaction
     uint64_t lead_term;       // LEAD: of this office
@@ -189,6 +199,7 @@ struct weak {
     uint32_t n_open;
     struct job *merging;
     bool merging_durable;          // somebody waits for the frontier that follows
+    struct gather gather;          // incoming change sets, before they are merged
     struct job *committing_job;
     NODE_ARRAY(struct own_change) own; // tail of this replica's change sets, by sequence; from `own_head`
     size_t own_head;
@@ -332,6 +343,8 @@ struct node {
 // node.c
 void node_update_eligible(struct node *node); // to lead: its database is up and answers, the log goes on from what it holds, and it is not stopping
 void node_fact(struct node *node, enum node_fact_kind kind, uint64_t a, uint64_t b, uint64_t c, const char *text);
+// True while work should wait for more of its kind; in a hurry it does not.
+bool node_gathers(struct node *node, struct gather *gather, bool hurry);
 void node_send(struct node *node, uint32_t peer, struct cc_slice frame);
 // Answers a local asker; `outcome` is copied.
 void node_answer_outcome(struct node *node, uint64_t token, struct cc_slice outcome, uint64_t index);
@@ -396,6 +409,7 @@ void read_flush(struct node *node); // asks for the fresh reads' index, once a t
 void read_result(struct node *node, const struct raft_read_result *result);
 void read_applied(struct node *node);
 bool read_wants_commit(const struct node *node, uint64_t applied); // somebody waits for more than this
+bool read_wants_merge(const struct node *node); // somebody waits for changes of weak tables
 void read_deadlines(struct node *node);
 void read_finish_all(struct node *node);
 

@@ -140,6 +140,18 @@ bool read_wants_commit(const struct node *node, uint64_t applied)
     return false;
 }
 
+bool read_wants_merge(const struct node *node)
+{
+    const struct read_group *group;
+    DL_FOREACH(node->waiting, group)
+    {
+        if (group->frontier != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void drop_late(struct node *node, struct read_group *group)
 {
     size_t n_kept = 0;

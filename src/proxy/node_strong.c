@@ -71,6 +71,15 @@ static void apply_job_submit(struct node *node, struct job *job)
     node_job_submit(node, DB_STRONG, job);
 }
 
+// Entries that nobody here waits for wait for more of them.
+static bool may_gather(struct node *node, uint64_t commit)
+{
+    struct strong *strong = &node->strong;
+    bool hurry = raft_role(node->raft) != RAFT_FOLLOWER || node->stopping || commit - strong->planned >= NODE_GATHER_MAX ||
+                 read_wants_commit(node, strong->planned);
+    return node_gathers(node, &strong->gather, hurry);
+}
+
 static void follow(struct node *node)
 {
     struct strong *strong = &node->strong;
@@ -79,6 +88,9 @@ static void follow(struct node *node)
         return;
     }
     if (snapshot_blocks(node) || strong->planned + 1 < raft_first_index(node->raft)) {
+        return;
+    }
+    if (may_gather(node, commit)) {
         return;
     }
     if (raft_entry_at(node->raft, strong->planned + 1) == NULL) {

@@ -10,6 +10,7 @@
 
 enum {
     INCOMING_BYTES_MAX = 64 << 20,
+    GATHER_BYTES_MAX = 256 << 10,
     PUSHED_SETS_MAX = 20000,       // sent to a peer and not yet in its frontier
     FRONTIER_GAP_US = 50 * 1000,   // between frontiers told out of turn
     OWN_BYTES_FACTOR = 4,          // own change sets in memory while a snapshot is pulled, against the usual limit
@@ -270,6 +271,7 @@ static bool receive_set(struct node *node, struct cc_slice bytes)
     if (set.sequence > incoming->next || weak->incoming_bytes > INCOMING_BYTES_MAX) {
         return false;
     }
+    weak->gather.over = weak->gather.over || set.durable; // its writer waits
     struct cc_blob *blob = cc_blob_create(bytes.data, bytes.n);
     incoming_add(node, incoming, blob);
     cc_blob_unref(blob);
@@ -555,12 +557,15 @@ void weak_pump(struct node *node)
     if (snapshot_blocks(node)) {
         return;
     }
-    bool mergeable = weak->merging == NULL && has_mergeable(node);
+    bool replayed = own_committed(node) >= weak->replay_until;
+    bool hurry = !replayed || node->stopping || weak->incoming_bytes >= GATHER_BYTES_MAX || read_wants_merge(node);
+    bool mergeable = weak->merging == NULL && has_mergeable(node) && !node_gathers(node, &weak->gather, hurry);
     if (mergeable && weak->executing == NULL && weak->n_open == 0) {
         merge(node);
         mergeable = false;
+    } else if (mergeable) { // it waits for the local writes under way, not for more of its kind
+        weak->gather.over = true;
     }
-    bool replayed = own_committed(node) >= weak->replay_until;
     if (weak->executing == NULL && weak->queue != NULL && replayed && !mergeable && weak->n_open < NODE_TRANSACTION_BATCHES_MAX) {
         execute(node);
     }
