@@ -307,7 +307,9 @@ void node_log_synced(struct node *node, struct node_time time, uint64_t number)
         n_done++;
     }
     node->persists.n -= n_done;
-    memmove(node->persists.at, node->persists.at + n_done, node->persists.n * sizeof(*node->persists.at));
+    if (n_done > 0) {
+        memmove(node->persists.at, node->persists.at + n_done, node->persists.n * sizeof(*node->persists.at));
+    }
     if (raft_number > 0) {
         raft_persisted(node->raft, time.now_us, raft_number);
     }
