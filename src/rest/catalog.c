@@ -275,6 +275,8 @@ static void load_table(struct load *load, const json_t *json, struct rest_table 
     table->capture_update = bool_of(load, json, "capture_update");
     table->capture_key_update = bool_of(load, json, "capture_key_update");
     table->capture_delete = bool_of(load, json, "capture_delete");
+    table->reads_weak = json_is_true(json_object_get(json, "reads_weak"));
+    table->reads_strong = json_is_true(json_object_get(json, "reads_strong"));
     table->row_by_row = bool_of(load, json, "row_by_row");
     table->reads_request = json_is_true(json_object_get(json, "reads_request"));
     table->set_wise = bool_of(load, json, "set_wise");
@@ -359,6 +361,7 @@ static void load_foreign_key(struct load *load, const json_t *json, struct rest_
     uint32_t n_to = 0;
     key->from_columns = load_positions(load, json, "from_columns", &load->catalog->tables[key->from], &key->n_columns);
     key->to_columns = load_positions(load, json, "to_columns", &load->catalog->tables[key->to], &n_to);
+    key->once = json_is_true(json_object_get(json, "once"));
     if (n_to != key->n_columns) {
         fail(load, "a foreign key has sides of different length");
     }
@@ -401,6 +404,7 @@ static void load_function(struct load *load, const json_t *json, struct rest_fun
     function->name = required_text(load, json, "name");
     function->qualified = qualify(load, function->schema, function->name);
     function->volatility = volatility_of(letter_of(load, json, "volatility"));
+    function->one_row = json_is_true(json_object_get(json, "one_row"));
     function->returns_set = bool_of(load, json, "returns_set");
     function->returns_void = bool_of(load, json, "returns_void");
     function->returns_row = bool_of(load, json, "returns_row");

@@ -43,6 +43,7 @@ struct rest_table {
     bool
         capture_key_update; // so does an update that sets columns of a unique index (foreign keys with ON UPDATE CASCADE, ...)
     bool reads_request;     // using it may run code that looks at request.method, .path, .headers or .cookies
+    bool reads_weak, reads_strong; // VIEW: classes of the tables below it
     bool row_by_row;        // has unique or exclusion constraints besides the key: effects are applied one by one
     bool set_wise;          // what an insert writes and checks does not depend on other rows of the table: several may be one statement
     uint32_t n_columns;
@@ -54,11 +55,12 @@ struct rest_table {
     const char *comment;
 };
 
-struct rest_foreign_key {
+struct rest_foreign_key { // of tables, and of the views that show the columns of a key
     const char *name;
     uint32_t from, to; // positions in catalog->tables
     uint32_t n_columns;
     const uint32_t *from_columns, *to_columns;
+    bool once; // from_columns are unique in the table that really has the key: each row is referenced by one at most
 };
 
 enum rest_volatility { REST_IMMUTABLE, REST_STABLE, REST_VOLATILE };
@@ -72,6 +74,7 @@ struct rest_argument {
 struct rest_function {
     const char *schema, *name, *qualified;
     enum rest_volatility volatility;
+    bool one_row; // ROWS 1: a computed relationship to one row
     bool returns_set, returns_void, returns_row; // row: composite, TABLE or OUT parameters
     const char *return_type;                     // format_type
     int32_t return_table;                        // position in tables when it returns that row type, else -1

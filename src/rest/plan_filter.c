@@ -40,15 +40,19 @@ static bool same_type_name(const char *a, const char *b)
     }
 }
 
+bool plan_takes_row(const struct rest_function *function, const struct rest_table *table)
+{
+    return function->n_arguments == 1 && same_type_name(function->arguments[0].type, table->qualified);
+}
+
 // A computed column: a function of that name over the table's row type.
 static const struct rest_function *computed_column(const struct planner *planner, const struct rest_table *table,
                                                    struct cc_slice name)
 {
     for (uint32_t i = 0; i < planner->catalog->n_functions; i++) {
         const struct rest_function *function = &planner->catalog->functions[i];
-        bool fits = function->n_arguments == 1 && !function->returns_set && cc_slice_equal_text(name, function->name) &&
-                    same_type_name(function->arguments[0].type, table->qualified);
-        if (fits) {
+        bool fits = !function->returns_set && cc_slice_equal_text(name, function->name);
+        if (fits && plan_takes_row(function, table)) {
             return function;
         }
     }
@@ -331,10 +335,14 @@ static bool put_related(struct planner *planner, const struct plan_node *node, c
         return false;
     }
     put_text(planner, " FROM ");
-    put_text(planner, other.table->qualified);
+    plan_put_source(planner, &other);
     put_text(planner, " AS ");
     put_alias(planner, &other);
     const struct rest_foreign_key *key = other.relationship.key;
+    if (key == NULL) {
+        put_text(planner, " LIMIT 1)");
+        return true;
+    }
     bool forward = other.relationship.forward;
     const uint32_t *own = forward ? key->from_columns : key->to_columns;
     const uint32_t *theirs = forward ? key->to_columns : key->from_columns;

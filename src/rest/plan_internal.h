@@ -17,6 +17,7 @@ struct plan_relationship {
     const struct rest_foreign_key *key;    // junction -> parent for MANY_TO_MANY
     const struct rest_foreign_key *second; // junction -> target
     const struct rest_table *junction;
+    const struct rest_function *function; // computed: in the place of the target's rows; no keys then
     bool forward; // the parent holds the key
     bool by_table_name;
 };
@@ -96,6 +97,8 @@ struct plan_node *plan_child(const struct plan_node *node, struct cc_slice name)
 bool plan_relationship_find(struct planner *planner, const struct rest_table *origin, const struct rest_select *item,
                             struct plan_relationship *out);
 
+// Whether a function's argument is the table's row type.
+bool plan_takes_row(const struct rest_function *function, const struct rest_table *table);
 // plan_filter.c: conditions and orders as SQL.
 bool plan_put_field(struct planner *planner, const struct plan_node *node, const struct rest_field *field);
 bool plan_put_conditions(struct planner *planner, const struct plan_node *node,
@@ -106,6 +109,7 @@ void plan_put_direction(struct planner *planner, const struct rest_order *order)
 void plan_put_column(struct planner *planner, const struct plan_node *node, uint32_t column);
 
 // plan_select.c
+void plan_put_source(struct planner *planner, const struct plan_node *node); // what its rows come from
 bool plan_put_select(struct planner *planner,
                      const struct plan_node *node); // SELECT ... FROM ... LIMIT ..., below a node's alias
 bool plan_put_countable(struct planner *planner,

@@ -38,6 +38,9 @@ static bool contains_columns(uint32_t n, const uint32_t *columns, uint32_t n_par
 
 static bool references_once(const struct rest_table *table, const struct rest_foreign_key *key)
 {
+    if (key->once) {
+        return true;
+    }
     for (uint32_t i = 0; i < table->n_uniques; i++) {
         const struct rest_unique *unique = &table->uniques[i];
         if (contains_columns(key->n_columns, key->from_columns, unique->n_columns, unique->columns)) {
@@ -65,6 +68,12 @@ static bool is_named(const struct search *search, const struct rest_table *table
     return cc_slice_equal_text(search->item->target, table->name) && strcmp(table->schema, search->origin->schema) == 0;
 }
 
+// Names of keys and of their columns mean tables: views show the same keys.
+static bool is_table(const struct rest_table *table)
+{
+    return table->kind == REST_TABLE || table->kind == REST_PARTITIONED || table->kind == REST_FOREIGN_TABLE;
+}
+
 static void add(struct search *search, const struct plan_relationship *relationship)
 {
     search->found = rest_vector_room(search->planner->arena, search->found, search->n_found, sizeof(*relationship));
@@ -78,7 +87,7 @@ static void try_many_to_one(struct search *search, const struct rest_foreign_key
     bool by_table = is_named(search, target) && target != search->origin;
     bool by_key = cc_slice_equal_text(search->item->target, key->name) ||
                   is_only_column(search->origin, key->n_columns, key->from_columns, search->item->target);
-    if ((by_table || by_key) && key_fits_hint(search, key)) {
+    if ((by_table || (by_key && is_table(target))) && key_fits_hint(search, key)) {
         enum plan_cardinality cardinality = references_once(search->origin, key) ? PLAN_ONE_TO_ONE : PLAN_MANY_TO_ONE;
         add(search,
             &(struct plan_relationship){
@@ -91,7 +100,7 @@ static void try_one_to_many(struct search *search, const struct rest_foreign_key
     const struct rest_table *target = from_of(search, key);
     bool by_table = is_named(search, target);
     bool by_key = cc_slice_equal_text(search->item->target, key->name) && target != search->origin;
-    if ((by_table || by_key) && key_fits_hint(search, key)) {
+    if ((by_table || (by_key && is_table(target))) && key_fits_hint(search, key)) {
         enum plan_cardinality cardinality = references_once(target, key) ? PLAN_ONE_TO_ONE : PLAN_ONE_TO_MANY;
         add(search, &(struct plan_relationship){
                         .cardinality = cardinality, .target = target, .key = key, .by_table_name = by_table});
@@ -115,7 +124,8 @@ static void try_many_to_many(struct search *search, const struct rest_foreign_ke
     }
     for (uint32_t i = 0; i < search->catalog->n_foreign_keys; i++) {
         const struct rest_foreign_key *second = &search->catalog->foreign_keys[i];
-        bool fits = second != first && second->from == first->from && is_named(search, to_of(search, second)) &&
+        bool same = strcmp(second->name, first->name) == 0; // of one table: the key itself, or as a view shows it
+        bool fits = !same && second->from == first->from && is_named(search, to_of(search, second)) &&
                     contains_columns(junction->n_key, junction->key, second->n_columns, second->from_columns) &&
                     junction_fits_hint(search, junction, first, second);
         if (fits) {
@@ -245,10 +255,32 @@ static bool refuse_unknown(struct search *search)
                         NULL);
 }
 
+// Functions over the origin's row type that return rows of a table. They go before what foreign keys say.
+static bool find_computed(struct search *search, struct plan_relationship *out)
+{
+    for (uint32_t i = 0; i < search->catalog->n_functions; i++) {
+        const struct rest_function *function = &search->catalog->functions[i];
+        bool fits = function->returns_set && function->return_table >= 0 &&
+                    cc_slice_equal_text(search->item->target, function->name) && plan_takes_row(function, search->origin);
+        if (fits) {
+            *out = (struct plan_relationship){
+                .cardinality = function->one_row ? PLAN_MANY_TO_ONE : PLAN_ONE_TO_MANY,
+                .target = &search->catalog->tables[function->return_table],
+                .function = function,
+            };
+            return true;
+        }
+    }
+    return false;
+}
+
 bool plan_relationship_find(struct planner *planner, const struct rest_table *origin, const struct rest_select *item,
                             struct plan_relationship *out)
 {
     struct search search = {.planner = planner, .catalog = planner->catalog, .origin = origin, .item = item};
+    if (find_computed(&search, out)) {
+        return true;
+    }
     for (uint32_t i = 0; i < search.catalog->n_foreign_keys; i++) {
         const struct rest_foreign_key *key = &search.catalog->foreign_keys[i];
         if (from_of(&search, key) == origin) {

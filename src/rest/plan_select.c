@@ -472,14 +472,25 @@ static void put_junction_column(struct planner *planner, const struct plan_node 
     rest_sql_name(&planner->sql, node->relationship.junction->columns[column].name);
 }
 
-static void put_from(struct planner *planner, const struct plan_node *node)
+void plan_put_source(struct planner *planner, const struct plan_node *node)
 {
-    put_text(planner, " FROM ");
-    if (node->parent == NULL && planner->source.data != NULL) {
+    const struct rest_function *function = node->relationship.function;
+    if (function != NULL) {
+        put_text(planner, function->qualified);
+        put_text(planner, "(");
+        put_numbered(planner, "t", node->parent->number);
+        put_text(planner, ".*)");
+    } else if (node->parent == NULL && planner->source.data != NULL) {
         rest_sql_slice(&planner->sql, planner->source);
     } else {
         put_text(planner, node->table->qualified);
     }
+}
+
+static void put_from(struct planner *planner, const struct plan_node *node)
+{
+    put_text(planner, " FROM ");
+    plan_put_source(planner, node);
     put_text(planner, " AS ");
     put_numbered(planner, "t", node->number);
     const struct rest_foreign_key *second = node->relationship.second;

@@ -29,8 +29,11 @@ struct plan_node *plan_child(const struct plan_node *node, struct cc_slice name)
 
 static void note_class(struct planner *planner, const struct rest_table *table)
 {
-    planner->plan->touches_weak = planner->plan->touches_weak || table->consistency == REST_WEAK;
-    planner->plan->touches_strong = planner->plan->touches_strong || table->consistency == REST_STRONG;
+    bool is_view = table->kind == REST_VIEW || table->kind == REST_MATERIALIZED_VIEW;
+    bool weak = table->consistency == REST_WEAK || (is_view && table->reads_weak);
+    bool strong = is_view ? table->reads_strong || !table->reads_weak : table->consistency == REST_STRONG;
+    planner->plan->touches_weak = planner->plan->touches_weak || weak;
+    planner->plan->touches_strong = planner->plan->touches_strong || strong;
     planner->reads_request = planner->reads_request || table->reads_request;
 }
 
@@ -52,6 +55,10 @@ static bool add_child(struct planner *planner, struct plan_node *parent, const s
     struct plan_node *child = new_node(planner, relationship.target);
     if (relationship.junction != NULL) {
         note_class(planner, relationship.junction);
+    }
+    if (relationship.function != NULL) { // it may read any table, and look at the request
+        planner->plan->touches_strong = true;
+        planner->reads_request = planner->reads_request || planner->catalog->reads_request;
     }
     child->parent = parent;
     child->relationship = relationship;

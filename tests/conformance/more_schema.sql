@@ -10,3 +10,29 @@ CREATE TABLE crowd (id integer PRIMARY KEY);
 INSERT INTO crowd SELECT generate_series(1, 1000);
 GRANT SELECT ON crowd TO h1_anon;
 ANALYZE crowd;
+
+-- Views show the keys of their tables, also of tables that REST does not show, and through other views.
+CREATE VIEW shop_names AS SELECT id AS shop, upper(name) AS name FROM shops;
+CREATE VIEW crew AS SELECT m.id, m.shop_id AS works_at, m.full_name, (SELECT s.id FROM shops s WHERE s.city = 'Bergen') AS other
+  FROM mechanics m;
+CREATE VIEW crew_names AS SELECT id AS mechanic, works_at, full_name FROM crew WHERE id > 0 ORDER BY full_name;
+CREATE VIEW profiles AS SELECT shop_id, website FROM shop_profile;
+CREATE TABLE internal.boxes (id integer PRIMARY KEY, label text, inside integer REFERENCES internal.boxes (id));
+CREATE TABLE internal.things (id integer PRIMARY KEY, box_id integer REFERENCES internal.boxes (id), name text);
+INSERT INTO internal.boxes VALUES (1, 'big', NULL), (2, 'small', 1), (3, 'tiny', 2);
+INSERT INTO internal.things VALUES (1, 1, 'lamp'), (2, 2, 'pen'), (3, 2, 'cup');
+CREATE VIEW boxes AS SELECT * FROM internal.boxes;
+CREATE VIEW things AS SELECT * FROM internal.things;
+CREATE TABLE staff (id integer PRIMARY KEY, name text, chief integer REFERENCES staff (id));
+INSERT INTO staff VALUES (1, 'Ada', NULL), (2, 'Bo', 1), (3, 'Cy', 1), (4, 'Di', 2);
+GRANT UPDATE ON things TO h1_anon;
+GRANT SELECT ON shop_names, crew, crew_names, profiles, boxes, things, staff TO h1_anon;
+
+-- Computed relationships.
+CREATE FUNCTION best_mechanic(shops) RETURNS SETOF mechanics ROWS 1 LANGUAGE sql STABLE AS
+$$ SELECT * FROM mechanics WHERE shop_id = $1.id ORDER BY hourly DESC NULLS LAST, id LIMIT 1 $$;
+CREATE FUNCTION rivals(shops) RETURNS SETOF shops LANGUAGE sql STABLE AS
+$$ SELECT * FROM shops WHERE city = $1.city AND id <> $1.id $$;
+CREATE FUNCTION staff_above(staff) RETURNS SETOF staff LANGUAGE sql STABLE AS
+$$ WITH RECURSIVE up AS (SELECT s.*, 1 AS n FROM staff s WHERE s.id = $1.chief
+     UNION ALL SELECT s.*, n + 1 FROM staff s JOIN up ON s.id = up.chief) SELECT id, name, chief FROM up ORDER BY n $$;
