@@ -50,6 +50,7 @@ struct exchange {
     struct cc_slice estimate; // the planner's, of the number of rows
     struct session *session; // the client's token; NULL: none
     bool session_asked;      // the core was asked to wait for it
+    bool weak_asked;         // the core was asked for what a majority holds of weak tables
     // An operator's request: what becomes of rows, an outcome or a status.
     void (*on_rows)(struct exchange *exchange, const struct io_postgres_read_result *rows);
     void (*on_outcome)(struct exchange *exchange, const struct rest_outcome *outcome, uint64_t index);

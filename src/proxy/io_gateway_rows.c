@@ -184,9 +184,32 @@ static bool covers_session(const struct exchange *exchange, struct cc_slice posi
 
 static void ask_index(struct exchange *exchange)
 {
-    exchange->session_asked = false;
+    exchange->session_asked = exchange->weak_asked = false;
     exchange_move(exchange, EXCHANGE_ASK_INDEX);
     exchange_ask_core(exchange, exchange->read_index == 0 ? INBOX_READ : INBOX_READ_AT, exchange->read_index, NULL);
+}
+
+// A level that must be asked for: by default a read of weak tables is local, also as part of one of strong tables.
+static bool wants_majority(const struct exchange *exchange)
+{
+    const struct rest_plan *plan = &exchange->plan;
+    bool asked_for = plan->facts.applied.level == REST_LEVEL_LINEARIZABLE || plan->facts.applied.level == REST_LEVEL_BOUNDED;
+    return plan->kind == REST_PLAN_READ && plan->touches_weak && asked_for;
+}
+
+static void ask_weak(struct exchange *exchange)
+{
+    if (exchange->state != EXCHANGE_ASK_INDEX) {
+        exchange_move(exchange, EXCHANGE_ASK_INDEX);
+    }
+    exchange->weak_asked = true;
+    exchange_ask_core(exchange, INBOX_READ_WEAK, 0, NULL);
+}
+
+// Bounded reads are as fresh as linearizable ones: whoever asks finds out, and is within any bound.
+static bool wants_index(const struct rest_plan *plan)
+{
+    return plan->touches_strong && (plan->level == REST_LEVEL_LINEARIZABLE || plan->level == REST_LEVEL_BOUNDED);
 }
 
 static uint64_t number_of(struct cc_slice text)
@@ -309,8 +332,11 @@ void rows_run(struct exchange *exchange)
         }
         return;
     case REST_PLAN_READ:
-        if (exchange->plan.level == REST_LEVEL_LINEARIZABLE && exchange->plan.touches_strong) {
+        exchange->weak_asked = false;
+        if (wants_index(&exchange->plan)) {
             ask_index(exchange);
+        } else if (wants_majority(exchange)) {
+            ask_weak(exchange);
         } else if (wants_session(exchange)) {
             ask_session(exchange);
         } else {
@@ -329,7 +355,11 @@ void rows_begin(struct exchange *exchange)
 void rows_core_read(struct exchange *exchange, const struct node_answer *answer)
 {
     if (!exchange->session_asked) {
-        exchange->read_index = answer->index;
+        exchange->read_index = answer->index > exchange->read_index ? answer->index : exchange->read_index;
+        if (wants_majority(exchange) && !exchange->weak_asked) {
+            ask_weak(exchange);
+            return;
+        }
         if (wants_session(exchange)) {
             ask_session(exchange);
             return;

@@ -8,6 +8,7 @@ enum inbox_kind {
     INBOX_SUBMIT, // bytes: encoded operation
     INBOX_READ,
     INBOX_READ_AT, // index
+    INBOX_READ_WEAK,
     INBOX_READ_SESSION, // index, bytes: encoded frontier (empty: of no interest)
     INBOX_STATUS,
 };

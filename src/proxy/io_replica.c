@@ -194,6 +194,9 @@ static void on_inbox(evutil_socket_t fd, short what, void *context)
         case INBOX_READ_AT:
             node_read_at(replica->node, time, message->token, message->index, message->timeout_ms);
             break;
+        case INBOX_READ_WEAK:
+            node_read_weak(replica->node, time, message->token, message->timeout_ms);
+            break;
         case INBOX_READ_SESSION:
             read_session(replica, message);
             break;

@@ -360,6 +360,12 @@ void node_read_at(struct node *node, struct node_time time, uint64_t token, uint
     strong_pump(node);
 }
 
+void node_read_weak(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms)
+{
+    set_time(node, time);
+    read_submit_weak(node, token, timeout_ms);
+}
+
 void node_read_session(struct node *node, struct node_time time, uint64_t token, uint64_t index,
                        const struct crdt_frontier *frontier, uint32_t timeout_ms)
 {

@@ -75,6 +75,9 @@ void node_submit(struct node *node, struct node_time time, uint64_t token, struc
 void node_read(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms);
 // A read wants the database to have applied `index` (it found that it had not).
 void node_read_at(struct node *node, struct node_time time, uint64_t token, uint64_t index, uint32_t timeout_ms);
+// A read of weak tables at level linearizable: answered as node_read when this database holds every change that one of a majority
+// of the replicas had acknowledged when it was asked, which is after now.
+void node_read_weak(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms);
 // A read of a session wants this database to hold what the session has seen: the log up to `index` (0: nothing of it) and
 // the frontier of weak changes (copied). Answered as node_read.
 void node_read_session(struct node *node, struct node_time time, uint64_t token, uint64_t index,

@@ -150,7 +150,8 @@ struct read_group {
     uint64_t context;
     uint64_t asked_us;
     uint64_t index; // 0: not known yet, or of no interest to a session
-    struct crdt_frontier *frontier; // of a session; NULL: of no interest
+    struct crdt_frontier *frontier; // of a session, or what was heard; NULL: of no interest
+    uint32_t heard; // replicas that have told their frontier: bits by position among the peers
     NODE_ARRAY(struct read_waiter) waiters;
     struct read_group *prev, *next;
 };
@@ -326,6 +327,7 @@ struct node {
     struct read_group *asking; // index not known
     struct read_group *waiting; // for the database
     struct read_group *fresh;  // to be asked at the end of this turn
+    struct read_group *fresh_weak, *hearing; // the same of weak tables; a majority's frontiers are not known yet
     uint32_t n_reads;
     uint64_t next_context;
     struct weak weak;
@@ -405,6 +407,8 @@ void strong_loaded(struct node *node, const struct raft_entry *entries, size_t n
 // node_read.c
 // index 0 without a frontier: the read index is to be found out.
 void read_submit(struct node *node, uint64_t token, uint64_t index, const struct crdt_frontier *frontier, uint32_t timeout_ms);
+void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms);
+void read_told(struct node *node, uint32_t peer, uint64_t context, const struct crdt_frontier *frontier);
 void read_flush(struct node *node); // asks for the fresh reads' index, once a turn
 void read_result(struct node *node, const struct raft_read_result *result);
 void read_applied(struct node *node);
@@ -424,6 +428,7 @@ void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader
 void weak_peer_frontier(struct node *node, struct peer *peer);
 void weak_deadlines(struct node *node);
 bool weak_is_replaying(const struct node *node);
+void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_out); // covers all that this replica has acknowledged
 bool weak_is_idle(const struct node *node);
 void weak_finish_all(struct node *node);
 
@@ -433,6 +438,7 @@ void peer_send_raft(struct node *node, const struct raft_message *message);
 void peer_send_hello(struct node *node, struct peer *peer);
 void peer_send_frontier(struct node *node, struct peer *peer);
 void peer_tell_frontier(struct node *node); // to all
+void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context); // read_told gets the answer
 void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending);
 void peer_send_forward_reply(struct node *node, uint32_t peer, const uint8_t id[OPERATION_ID_BYTES], uint64_t index, struct cc_slice outcome);
 void peer_send_changes(struct node *node, struct peer *peer, const struct cc_slice *sets, size_t n_sets);

@@ -12,6 +12,8 @@ enum frame_kind {
     FRAME_FORWARD_REPLY = 4, // id, u64 index, outcome
     FRAME_FRONTIER = 5,      // applied, schema version, role, frontier
     FRAME_CHANGES = 6,       // count, change sets
+    FRAME_ASK = 8,           // u64 context
+    FRAME_TOLD = 9,          // u64 context, frontier of what was acknowledged
     FRAME_PULL = 20,         // snapshot_pull
     FRAME_PIECE = 21,        // snapshot_piece
 };
@@ -87,6 +89,36 @@ void peer_tell_frontier(struct node *node)
         if (node->peers[i].up) {
             peer_send_frontier(node, &node->peers[i]);
         }
+    }
+}
+
+void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_ASK);
+    cc_put_u64(&frame, context);
+    frame_send(node, peer->id, &frame);
+}
+
+static void receive_ask(struct node *node, struct peer *peer, struct cc_reader *reader)
+{
+    uint64_t context = cc_read_u64(reader);
+    if (cc_reader_end(reader) != CC_OK || !node->weak.up) {
+        return;
+    }
+    struct crdt_frontier frontier;
+    weak_acknowledged(node, &frontier);
+    struct cc_buffer frame = frame_begin(node, FRAME_TOLD);
+    cc_put_u64(&frame, context);
+    crdt_frontier_put(&frame, &frontier);
+    frame_send(node, peer->id, &frame);
+}
+
+static void receive_told(struct node *node, struct peer *peer, struct cc_reader *reader)
+{
+    struct crdt_frontier frontier;
+    uint64_t context = cc_read_u64(reader);
+    if (crdt_frontier_read(reader, &frontier) == CC_OK && cc_reader_end(reader) == CC_OK) {
+        read_told(node, peer->id, context, &frontier);
     }
 }
 
@@ -292,6 +324,12 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         break;
     case FRAME_CHANGES:
         weak_changes(node, peer, &reader);
+        break;
+    case FRAME_ASK:
+        receive_ask(node, peer, &reader);
+        break;
+    case FRAME_TOLD:
+        receive_told(node, peer, &reader);
         break;
     case FRAME_PULL:
         receive_pull(node, peer, &reader);

@@ -1,4 +1,5 @@
-// Linearizable reads: one ReadIndex for all reads of a turn (thesis 6.4), then wait until this database has committed it.
+// Linearizable reads: one ReadIndex for all reads of a turn (thesis 6.4), then wait until this database has committed it. Of weak
+// tables: the frontiers of a majority, then wait until this database holds all that they say.
 #include "proxy/node_internal.h"
 
 #include <stdlib.h>
@@ -61,8 +62,93 @@ static void ask(struct node *node, struct read_group *group)
     raft_read(node->raft, node->time.now_us, group->context);
 }
 
+// -- Weak tables -----------------------------------------------------------------------------------------------------
+
+void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms)
+{
+    if (node->n_reads >= CC_READS_WAITING_MAX || node->strong.state == STRONG_HALTED) {
+        refuse(node, token);
+        return;
+    }
+    struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
+    node->n_reads++;
+    node->counters.counters.reads++;
+    if (node->fresh_weak == NULL) {
+        node->fresh_weak = group_create(node);
+    }
+    NODE_PUSH(node->fresh_weak->waiters, waiter);
+}
+
+static void ask_peers(struct node *node, struct read_group *group)
+{
+    group->asked_us = node->time.now_us;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        if (node->peers[i].up && (group->heard & 1u << i) == 0) {
+            peer_ask_frontier(node, &node->peers[i], group->context);
+        }
+    }
+}
+
+static bool heard_majority(const struct node *node, const struct read_group *group)
+{
+    uint32_t n = 1;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        n += group->heard >> i & 1u;
+    }
+    return n > (node->n_peers + 1) / 2;
+}
+
+static void wait_if_heard(struct node *node, struct read_group *group)
+{
+    if (heard_majority(node, group)) {
+        DL_DELETE(node->hearing, group);
+        DL_APPEND(node->waiting, group);
+        read_applied(node);
+    }
+}
+
+void read_told(struct node *node, uint32_t peer, uint64_t context, const struct crdt_frontier *frontier)
+{
+    struct read_group *group;
+    DL_FOREACH(node->hearing, group)
+    {
+        if (group->context == context) {
+            break;
+        }
+    }
+    if (group == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < frontier->n; i++) {
+        if (crdt_frontier_raise(group->frontier, frontier->at[i].origin, frontier->at[i].sequence) != CC_OK) {
+            return; // more origins than a frontier has places: such a change cannot be held here either
+        }
+    }
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        group->heard |= node->peers[i].id == peer ? 1u << i : 0;
+    }
+    wait_if_heard(node, group);
+}
+
+static void flush_weak(struct node *node)
+{
+    struct read_group *group = node->fresh_weak;
+    if (group == NULL) {
+        return;
+    }
+    node->fresh_weak = NULL;
+    group->frontier = cc_alloc(sizeof(*group->frontier));
+    weak_acknowledged(node, group->frontier);
+    DL_APPEND(node->hearing, group);
+    ask_peers(node, group);
+    wait_if_heard(node, group);
+}
+
+// --------------------------------------------------------------------------------------------------------------------
+
 void read_flush(struct node *node)
 {
+    flush_weak(node);
     if (node->fresh == NULL) {
         return;
     }
@@ -180,6 +266,16 @@ void read_deadlines(struct node *node)
             ask(node, group); // the question or its answer was lost, or there was no leader
         }
     }
+    DL_FOREACH_SAFE(node->hearing, group, next)
+    {
+        drop_late(node, group);
+        if (group->waiters.n == 0) {
+            DL_DELETE(node->hearing, group);
+            group_free(group);
+        } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us * 2) {
+            ask_peers(node, group);
+        }
+    }
     DL_FOREACH_SAFE(node->waiting, group, next)
     {
         drop_late(node, group);
@@ -204,6 +300,11 @@ void read_finish_all(struct node *node)
 {
     free_all(&node->asking);
     free_all(&node->waiting);
+    free_all(&node->hearing);
+    if (node->fresh_weak != NULL) {
+        group_free(node->fresh_weak);
+        node->fresh_weak = NULL;
+    }
     if (node->fresh != NULL) {
         group_free(node->fresh);
         node->fresh = NULL;

@@ -786,6 +786,15 @@ bool weak_is_replaying(const struct node *node)
     return own_committed(node) < node->weak.replay_until;
 }
 
+void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_out)
+{
+    *frontier_out = node->weak.frontier;
+    // A database that has crashed may be behind what was acknowledged.
+    if (crdt_frontier_raise(frontier_out, node->weak.self, node->weak.replay_until) != CC_OK) {
+        frontier_out->n = 0; // too many origins: not reached, the frontier had to be raised before
+    }
+}
+
 bool weak_is_idle(const struct node *node)
 {
     const struct weak *weak = &node->weak;

@@ -221,6 +221,23 @@ class Weak(unittest.TestCase):
         answer = self.write(1, 'POST', '/notes', {'id': 'strong'}, Prefer='durability=all')
         self.assertEqual(answer.headers['Preference-Applied'], 'durability=majority')
 
+    def test_a_linearizable_read_sees_what_a_majority_has_acknowledged(self):
+        for i in range(20):
+            key = f'majority {i}'
+            self.write(1 + i % 3, 'POST', '/presence', {'id': key}, Prefer='durability=majority')
+            for replica in self.cluster.ids:
+                answer = self.cluster.request(replica, 'GET', f'/presence?id=eq.majority%20{i}', headers={'Prefer': 'consistency=linearizable'})
+                self.assertEqual((answer.status, len(answer.json())), (200, 1), (i, replica))
+                self.assertEqual(answer.headers['Preference-Applied'], 'consistency=linearizable')
+        self.cluster.cut(3)
+        for level in ('linearizable', 'bounded=1s'):
+            answer = self.cluster.request(3, 'GET', '/presence?limit=1', headers={'Prefer': 'consistency=' + level})
+            self.assertEqual((answer.status, answer.json()['code']), (503, 'CC209'), answer)
+            answer = self.cluster.request(1, 'GET', '/presence?limit=1', headers={'Prefer': 'consistency=' + level})
+            self.assertEqual(answer.status, 200, answer)
+        answer = self.cluster.request(3, 'GET', '/presence?limit=1')
+        self.assertEqual(answer.status, 200, answer)
+
     def test_what_cannot_be_answered_is_refused(self):
         cases = [
             ('GET', '/_caucus/history?table=nowhere&key=1', None, 404),
