@@ -53,6 +53,22 @@ class Stops(unittest.TestCase):
             self.assertEqual([tag for tag, _ in writers.acknowledged if tag not in found][:3], [])
             cluster.verify()
 
+    def test_a_leader_whose_database_stands_still_hands_over(self):
+        with Cluster() as cluster:
+            leader = cluster.leader()
+            stopped = postgres_processes(cluster, leader)
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                print(f'a write after {self.write_within(cluster, 20):.2f} s')
+                others = [replica for replica in cluster.ids if replica != leader]
+                wait_until(lambda: cluster.leader() in others, 10, 'another leader')
+            finally:
+                for pid in stopped:
+                    os.kill(pid, signal.SIGCONT)
+            cluster.wait_ready()
+            cluster.verify()
+
     def test_a_database_that_stands_still_on_a_follower_harms_nobody_else(self):
         with Cluster() as cluster:
             leader = cluster.leader()
