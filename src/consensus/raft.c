@@ -90,6 +90,14 @@ enum cc_status raft_restore_entry(struct raft *raft, const struct raft_entry *en
     return CC_OK;
 }
 
+void raft_restore_membership(struct raft *raft, uint64_t index, const struct raft_membership *membership)
+{
+    assert(!raft->started && raft->log.n == 0);
+    raft->options.membership = *membership;
+    raft->membership_index = index;
+    raft_config_reset(raft, index, membership);
+}
+
 void raft_restore_base(struct raft *raft, uint64_t index, uint64_t term)
 {
     assert(!raft->started);
@@ -98,7 +106,8 @@ void raft_restore_base(struct raft *raft, uint64_t index, uint64_t term)
     } else {
         raft_log_reset(&raft->log, index, term);
         raft->n_configs = 0; // those of the dropped entries are gone with them
-        raft_config_add(raft, index, &raft->options.membership);
+        uint64_t known = raft->membership_index;
+        raft_config_add(raft, known > 0 ? known : index, &raft->options.membership);
     }
     raft->commit = raft->commit > index ? raft->commit : index;
     settle_restored(raft);
@@ -108,6 +117,7 @@ void raft_restore_commit(struct raft *raft, uint64_t known_commit)
 {
     assert(!raft->started);
     uint64_t last = raft_log_last(&raft->log);
+    known_commit = known_commit > raft->membership_index ? known_commit : raft->membership_index;
     raft_commit_to(raft, known_commit < last ? known_commit : last);
 }
 
@@ -117,7 +127,7 @@ void raft_append_entry(struct raft *raft, const struct raft_entry *entry)
 {
     raft_log_append(&raft->log, entry);
     raft->number_entries = raft->number_last + 1;
-    if (entry->kind == RAFT_ENTRY_CONFIG) {
+    if (entry->kind == RAFT_ENTRY_CONFIG && entry->index > raft->membership_index) {
         struct raft_membership membership;
         enum cc_status status = raft_membership_read(cc_blob_slice(entry->payload), &membership);
         assert(status == CC_OK);

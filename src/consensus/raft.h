@@ -20,9 +20,13 @@ enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER,
 enum { RAFT_ROLES = RAFT_LEARNER + 1 };
 const char *raft_role_name(enum raft_role role); // "follower", ...; a pre-candidate is "candidate" too
 
+enum { RAFT_DETAILS_BYTES_MAX = 250 };
+
 struct raft_member {
     uint32_t id; // > 0
     bool voter;  // false: learner
+    uint8_t n_details;
+    uint8_t details[RAFT_DETAILS_BYTES_MAX]; // the caller's, of no meaning here: where it is reached and its key
 };
 
 // The members that count. The newest one in the log is in force, committed or not (thesis 4.1).
@@ -31,7 +35,7 @@ struct raft_membership {
     struct raft_member members[CC_REPLICAS_MAX];
 };
 
-// The payload of a RAFT_ENTRY_CONFIG, version 1; members are written in the order of their ids.
+// The payload of a RAFT_ENTRY_CONFIG: version 1 without details, else 2; members are written in the order of their ids.
 void raft_membership_put(struct cc_buffer *out, const struct raft_membership *membership);
 // CC_MALFORMED; also without a voter, or with ids that do not ascend.
 enum cc_status raft_membership_read(struct cc_slice bytes, struct raft_membership *membership_out) CC_CHECKED;
@@ -61,6 +65,9 @@ void raft_destroy(struct raft *raft); // NULL is fine
 // Takes a reference on the payload. Replaces what was at entry->index and above; ignored at or below the base. CC_CORRUPT when it
 // leaves a gap, the term falls or is above the hard state's, known commits would be replaced, or a membership is malformed.
 enum cc_status raft_restore_entry(struct raft *raft, const struct raft_entry *entry) CC_CHECKED;
+// The membership committed at `index`, before the base and the entries: it takes the place of that in the options, and of all
+// that the log says up to there.
+void raft_restore_membership(struct raft *raft, uint64_t index, const struct raft_membership *membership);
 // The log begins after a snapshot at (index, term): what was restored before is dropped unless it holds (index, term).
 void raft_restore_base(struct raft *raft, uint64_t index, uint64_t term);
 // Replaces the hard state given to raft_create, before the first event.
@@ -77,7 +84,8 @@ uint64_t raft_next_tick_us(const struct raft *raft);
 // Messages that contradict themselves are ignored. The entries' payloads are referenced as needed.
 void raft_receive(struct raft *raft, uint64_t now_us, const struct raft_message *message);
 // Appends an entry. CC_NOT_LEADER, CC_UNAVAILABLE (transfer under way, too much in flight), CC_TOO_LARGE. The payload is referenced.
-// RAFT_ENTRY_CONFIG (payload: raft_membership_put): one member may change at a time, a new one comes as a learner: CC_INVALID. Not before
+// RAFT_ENTRY_CONFIG (payload: raft_membership_put): one member (its role or its details) may change at a time, a new one comes as a
+// learner: CC_INVALID. Not before
 // the last change and an entry of this term are committed, nor a learner promoted that has not stored that it is one: CC_UNAVAILABLE
 // (thesis 4.1 and the correction of 2015).
 enum cc_status raft_propose(struct raft *raft, enum raft_entry_kind kind, uint64_t hlc, struct cc_blob *payload,
@@ -154,6 +162,9 @@ const struct raft_entry *raft_entry_at(const struct raft *raft, uint64_t index);
 // True on a leader that has committed an entry of its own term.
 bool raft_is_settled(const struct raft *raft);
 const struct raft_membership *raft_membership(const struct raft *raft); // in force
+uint64_t raft_membership_index(const struct raft *raft); // of the one in force: its entry, the snapshot's, or 0
+// The newest one that is known to be committed, with its index.
+const struct raft_membership *raft_membership_committed(const struct raft *raft, uint64_t *index_out);
 // > 0: the leader's log begins after this index, and this replica needs a snapshot at or above it.
 uint64_t raft_snapshot_wanted(const struct raft *raft);
 

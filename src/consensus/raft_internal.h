@@ -134,6 +134,7 @@ struct raft {
     // Membership. configs[0] is the newest committed one (as far as known), the last one is in force.
     struct raft_config *configs;
     size_t n_configs, configs_capacity;
+    uint64_t membership_index; // of the one in the options
     bool self_voter;
     struct raft_peer peers[CC_REPLICAS_MAX];
     uint32_t n_peers;

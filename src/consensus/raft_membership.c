@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "consensus/raft_internal.h"
 
-enum { MEMBERSHIP_VERSION = 1 };
+enum { MEMBERSHIP_PLAIN = 1, MEMBERSHIP_DETAILED = 2 };
 
 static int compare_members(const void *a, const void *b)
 {
@@ -19,11 +19,18 @@ void raft_membership_put(struct cc_buffer *out, const struct raft_membership *me
 {
     struct raft_membership sorted = *membership;
     qsort(sorted.members, sorted.n_members, sizeof(sorted.members[0]), compare_members);
-    cc_put_u8(out, MEMBERSHIP_VERSION);
+    bool detailed = false;
+    for (uint32_t i = 0; i < sorted.n_members; i++) {
+        detailed = detailed || sorted.members[i].n_details > 0;
+    }
+    cc_put_u8(out, detailed ? MEMBERSHIP_DETAILED : MEMBERSHIP_PLAIN);
     cc_put_varint(out, sorted.n_members);
     for (uint32_t i = 0; i < sorted.n_members; i++) {
         cc_put_varint(out, sorted.members[i].id);
         cc_put_u8(out, sorted.members[i].voter ? 1 : 0);
+        if (detailed) {
+            cc_put_string(out, cc_slice_of(sorted.members[i].details, sorted.members[i].n_details));
+        }
     }
 }
 
@@ -35,17 +42,28 @@ enum cc_status raft_membership_read(struct cc_slice bytes, struct raft_membershi
     membership.n_members = (uint32_t)cc_read_count(&reader, CC_REPLICAS_MAX);
     uint32_t n_voters = 0;
     uint64_t last_id = 0;
+    size_t n_details = 0;
     for (uint32_t i = 0; i < membership.n_members; i++) {
         uint64_t id = cc_read_count(&reader, UINT32_MAX);
         uint8_t voter = cc_read_u8(&reader);
-        if (id <= last_id || voter > 1) {
+        struct cc_slice details = {0};
+        if (version == MEMBERSHIP_DETAILED) {
+            details = cc_read_string(&reader);
+        }
+        if (id <= last_id || voter > 1 || details.n > RAFT_DETAILS_BYTES_MAX) {
             return CC_MALFORMED;
         }
-        membership.members[i] = (struct raft_member){.id = (uint32_t)id, .voter = voter == 1};
+        struct raft_member *member = &membership.members[i];
+        *member = (struct raft_member){.id = (uint32_t)id, .voter = voter == 1, .n_details = (uint8_t)details.n};
+        if (details.n > 0) {
+            memcpy(member->details, details.data, details.n);
+        }
         n_voters += voter;
+        n_details += details.n;
         last_id = id;
     }
-    if (cc_reader_end(&reader) != CC_OK || version != MEMBERSHIP_VERSION || n_voters == 0) {
+    bool known = version == (n_details > 0 ? MEMBERSHIP_DETAILED : MEMBERSHIP_PLAIN); // one way only to write each
+    if (cc_reader_end(&reader) != CC_OK || !known || n_voters == 0) {
         return CC_MALFORMED;
     }
     *membership_out = membership;
@@ -62,13 +80,18 @@ static const struct raft_member *member_find(const struct raft_membership *membe
     return NULL;
 }
 
-// Members of `a` that `b` lacks or, when asked, has in the other role.
-static uint32_t count_differences(const struct raft_membership *a, const struct raft_membership *b, bool also_roles)
+static bool is_same(const struct raft_member *a, const struct raft_member *b)
+{
+    return a->voter == b->voter && a->n_details == b->n_details && memcmp(a->details, b->details, a->n_details) == 0;
+}
+
+// Members of `a` that `b` lacks or, when asked, has in the other role or with other details.
+static uint32_t count_differences(const struct raft_membership *a, const struct raft_membership *b, bool also_changed)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < a->n_members; i++) {
         const struct raft_member *other = member_find(b, a->members[i].id);
-        if (other == NULL || (also_roles && other->voter != a->members[i].voter)) {
+        if (other == NULL || (also_changed && !is_same(other, &a->members[i]))) {
             n++;
         }
     }
@@ -127,6 +150,17 @@ bool raft_is_leaving(const struct raft *raft)
 const struct raft_membership *raft_membership(const struct raft *raft)
 {
     return &raft->configs[raft->n_configs - 1].membership;
+}
+
+const struct raft_membership *raft_membership_committed(const struct raft *raft, uint64_t *index_out)
+{
+    *index_out = raft->configs[0].index;
+    return &raft->configs[0].membership;
+}
+
+uint64_t raft_membership_index(const struct raft *raft)
+{
+    return raft_config_index(raft);
 }
 
 uint64_t raft_config_index(const struct raft *raft)

@@ -189,6 +189,22 @@ static enum cc_status apply_mark(struct wal *wal, struct cc_slice body, const ch
     return CC_OK;
 }
 
+static enum cc_status apply_membership(struct wal *wal, struct cc_slice body, const char **reason_out)
+{
+    uint64_t index;
+    struct raft_membership membership;
+    if (wal_read_membership(body, &index, &membership) != CC_OK) {
+        return refuse("a membership record cannot be read", reason_out);
+    }
+    if (index < wal->state.membership_index) {
+        return refuse("the index of the membership falls", reason_out);
+    }
+    wal->state.has_membership = true;
+    wal->state.membership_index = index;
+    wal->state.membership = membership;
+    return CC_OK;
+}
+
 static enum cc_status apply_kind(struct wal *wal, const struct wal_frame *frame, uint64_t offset,
                                  const char **reason_out)
 {
@@ -208,6 +224,8 @@ static enum cc_status apply_kind(struct wal *wal, const struct wal_frame *frame,
         return apply_base(wal, frame->body, reason_out);
     case WAL_MARK:
         return apply_mark(wal, frame->body, reason_out);
+    case WAL_MEMBERSHIP:
+        return apply_membership(wal, frame->body, reason_out);
     }
     return refuse("a record of an unknown kind", reason_out);
 }
@@ -288,17 +306,26 @@ static void put_preamble(const struct wal *wal, struct wal_batch *batch)
     }
     wal_put_identity(batch, &wal->state.identity);
     wal_put_hard_state(batch, wal->state.hard_state);
+    if (wal->state.has_membership) {
+        wal_put_membership(batch, wal->state.membership_index, &wal->state.membership);
+    }
     if (wal->state.base_index > 0) {
         wal_put_base(batch, wal->state.base_index, wal->state.base_term);
     }
     wal_put_mark(batch, wal->state.commit, wal->state.hlc);
 }
 
-enum { PREAMBLE_BYTES_MAX = 256 };
+enum { PREAMBLE_BYTES_MAX = 256 }; // without the membership
+
+static uint64_t preamble_bytes_max(const struct wal *wal)
+{
+    uint64_t n_members = wal->state.has_membership ? wal->state.membership.n_members + 1 : 0;
+    return PREAMBLE_BYTES_MAX + n_members * sizeof(struct raft_member);
+}
 
 static uint64_t size_for(const struct wal *wal, size_t n_bytes)
 {
-    uint64_t n_needed = (uint64_t)n_bytes + PREAMBLE_BYTES_MAX;
+    uint64_t n_needed = (uint64_t)n_bytes + preamble_bytes_max(wal);
     return n_needed > wal->options.segment_bytes ? n_needed : wal->options.segment_bytes;
 }
 
@@ -341,7 +368,7 @@ static enum cc_status roll_over(struct wal *wal, size_t n_bytes)
     wal->prepared = false;
     struct wal_batch preamble = {0};
     put_preamble(wal, &preamble);
-    assert(preamble.bytes.n <= PREAMBLE_BYTES_MAX);
+    assert(preamble.bytes.n <= preamble_bytes_max(wal));
     stage_all(wal, &preamble);
     wal_batch_finish(&preamble);
     return CC_OK;

@@ -5,7 +5,8 @@
 // {crc32c u32 over everything after it, length u32 of the body, number u64, position u32, kind u8, version u8, 0 u16} + body + zero
 // padding to 8 bytes. Records are numbered without gaps over all segments. Position says how many records before this one were
 // written together with it: everything before those had been synced when this record was written.
-// Every segment begins with the identity, the hard state, the base and the mark again, so that old segments can be removed.
+// Every segment begins with the identity, the hard state, the membership, the base and the mark again, so that old segments can be
+// removed.
 // A later ENTRY record for an index replaces the earlier one and everything above it.
 //
 // Opening: the log ends at the first invalid record. When what follows proves that it had been synced (a valid record of a later
@@ -44,6 +45,7 @@ enum wal_record_kind {
     WAL_CHANGE = 4,     // a weak change set of this replica's own (crdt codec)
     WAL_BASE = 5,       // the log starts after this (index, term): a snapshot is installed, or the log was truncated
     WAL_MARK = 6,       // commit index and clock floor, written now and then, not waited for
+    WAL_MEMBERSHIP = 7, // the members at the beginning (index 0), or as committed at index
 };
 
 struct wal_identity {
@@ -59,7 +61,7 @@ struct wal_record { // bodies borrow
 };
 
 // Records to be appended, encoded with room for what only the log knows (number, position, crc). Zero-initialised is empty.
-// A MARK must follow the entries that its commit index speaks of.
+// A MARK or MEMBERSHIP must follow the entries that its commit index speaks of.
 struct wal_batch {
     struct cc_buffer bytes;
     uint32_t n_records;
@@ -73,6 +75,7 @@ void wal_put_entry(struct wal_batch *batch, const struct raft_entry *entry);
 void wal_put_change(struct wal_batch *batch, struct cc_slice change);
 void wal_put_base(struct wal_batch *batch, uint64_t index, uint64_t term);
 void wal_put_mark(struct wal_batch *batch, uint64_t commit, uint64_t hlc);
+void wal_put_membership(struct wal_batch *batch, uint64_t index, const struct raft_membership *membership);
 
 // CC_MALFORMED; the identity of another format version: CC_UNSUPPORTED.
 enum cc_status wal_read_identity(struct cc_slice body, struct wal_identity *identity_out) CC_CHECKED;
@@ -81,9 +84,10 @@ enum cc_status wal_read_hard_state(struct cc_slice body, struct raft_hard_state 
 enum cc_status wal_read_entry(struct cc_slice body, struct raft_entry *entry_out) CC_CHECKED;
 enum cc_status wal_read_base(struct cc_slice body, uint64_t *index_out, uint64_t *term_out) CC_CHECKED;
 enum cc_status wal_read_mark(struct cc_slice body, uint64_t *commit_out, uint64_t *hlc_out) CC_CHECKED;
+enum cc_status wal_read_membership(struct cc_slice body, uint64_t *index_out, struct raft_membership *membership_out) CC_CHECKED;
 
 struct wal;
-// Called while opening with what the log amounts to, in this order: IDENTITY, HARD_STATE, BASE (each at most once, the last one
+// Called while opening with what the log amounts to, in this order: IDENTITY, HARD_STATE, MEMBERSHIP, BASE (each at most once, the last one
 // written), then ENTRY and CHANGE in the order of their records, MARK (the last one). Entries that were replaced, or lie at or
 // below the base, are left out: indexes follow each other from the base on. A status other than CC_OK ends the opening with it.
 typedef enum cc_status (*wal_visit)(void *context, const struct wal_record *record);
@@ -102,6 +106,9 @@ struct wal_state {
     uint64_t base_index, base_term; // 0: the log starts at index 1
     uint64_t last_index, last_term; // of the entries; those of the base when there are none
     uint64_t commit, hlc;           // the highest of all marks
+    bool has_membership;
+    uint64_t membership_index;
+    struct raft_membership membership; // the last one written
     uint64_t next_number;           // of the next record
     uint64_t durable_number;        // records up to here are synced
 };

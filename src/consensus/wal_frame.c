@@ -63,7 +63,7 @@ enum cc_status wal_frame_read(struct cc_slice bytes, struct wal_frame *frame_out
         return CC_MALFORMED;
     }
     uint8_t kind = header[AT_KIND];
-    bool known = kind >= WAL_IDENTITY && kind <= WAL_MARK;
+    bool known = kind >= WAL_IDENTITY && kind <= WAL_MEMBERSHIP;
     if (!known || header[AT_VERSION] != WAL_RECORD_VERSION || header[AT_RESERVED] != 0 ||
         header[AT_RESERVED + 1] != 0) {
         return CC_UNSUPPORTED;
@@ -191,6 +191,14 @@ void wal_put_mark(struct wal_batch *batch, uint64_t commit, uint64_t hlc)
     put_pair(batch, WAL_MARK, commit, hlc);
 }
 
+void wal_put_membership(struct wal_batch *batch, uint64_t index, const struct raft_membership *membership)
+{
+    size_t start = record_begin(batch, WAL_MEMBERSHIP);
+    cc_put_u64(&batch->bytes, index);
+    raft_membership_put(&batch->bytes, membership);
+    record_end(batch, start);
+}
+
 // -- Decoding -------------------------------------------------------------------------------------------------------
 
 enum cc_status wal_read_identity(struct cc_slice body, struct wal_identity *identity_out)
@@ -291,4 +299,19 @@ enum cc_status wal_read_base(struct cc_slice body, uint64_t *index_out, uint64_t
 enum cc_status wal_read_mark(struct cc_slice body, uint64_t *commit_out, uint64_t *hlc_out)
 {
     return read_pair(body, commit_out, hlc_out);
+}
+
+enum cc_status wal_read_membership(struct cc_slice body, uint64_t *index_out, struct raft_membership *membership_out)
+{
+    struct cc_reader reader = cc_reader_of(body);
+    uint64_t index = cc_read_u64(&reader);
+    struct cc_slice payload = cc_read_bytes(&reader, cc_reader_left(&reader));
+    if (!cc_reader_ok(&reader) || index > WAL_NUMBER_MAX) {
+        return CC_MALFORMED;
+    }
+    enum cc_status status = raft_membership_read(payload, membership_out);
+    if (status == CC_OK) {
+        *index_out = index;
+    }
+    return status;
 }

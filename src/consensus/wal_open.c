@@ -320,6 +320,9 @@ static enum cc_status replay_head(const struct wal_state *state, wal_visit visit
     struct wal_batch batch = {0};
     wal_put_identity(&batch, &state->identity);
     wal_put_hard_state(&batch, state->hard_state);
+    if (state->has_membership) {
+        wal_put_membership(&batch, state->membership_index, &state->membership);
+    }
     if (state->base_index > 0) {
         wal_put_base(&batch, state->base_index, state->base_term);
     }

@@ -37,7 +37,7 @@ static enum cc_status refuse(struct handshake *handshake, enum handshake_refusal
 static const struct handshake_peer *find_peer(const struct handshake_site *site, uint32_t id)
 {
     for (size_t i = 0; i < site->n_peers; i++) {
-        if (site->peers[i].id == id && id != site->id) {
+        if (site->peers[i].id == id && id != site->id && id != 0) {
             return &site->peers[i];
         }
     }

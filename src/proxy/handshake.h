@@ -44,7 +44,7 @@ enum handshake_refusal {
 const char *handshake_refusal_text(enum handshake_refusal refusal); // "the peer <text>"
 
 struct handshake_peer {
-    uint32_t id;
+    uint32_t id; // 0: a free place
     uint8_t public_key[KEYS_PUBLIC_BYTES];
 };
 

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/prng.h"
@@ -31,6 +32,8 @@ enum {
     ACCEPT_PAUSE_MS = 100, // when there are no descriptors left
     HALF_OPEN_MAX = 16,
     BACKLOG = 64,
+    PLACES = 2 * CC_REPLICAS_MAX, // members and those that were
+    FAREWELL_S = 60,
     ACCEPT_PER_TURN = 16,
 };
 
@@ -55,6 +58,7 @@ struct peer {
     uint64_t n_ups, n_sent, n_received; // bytes of links that are gone
     char problem[160];
     bool problem_logged;
+    struct event *farewell; // it is no member any more: forgotten when this fires
 };
 
 struct io_peer {
@@ -64,7 +68,8 @@ struct io_peer {
     struct handshake_peer *known;
     struct handshake_site site;
     struct io_link_settings settings;
-    struct peer *members;
+    uint32_t self;
+    struct peer *members; // PLACES of them, id 0: free
     size_t n_members;
     struct cc_prng prng;
     struct evdns_base *dns; // made when a name must be resolved
@@ -87,7 +92,7 @@ static uint64_t now_ms(void)
 
 static struct peer *find(const struct io_peer *peers, uint32_t id)
 {
-    for (size_t i = 0; i < peers->n_members; i++) {
+    for (size_t i = 0; i < peers->n_members && id != 0; i++) {
         if (peers->members[i].id == id) {
             return &peers->members[i];
         }
@@ -340,7 +345,14 @@ static void on_link_open(void *context, struct io_link *link)
 {
     struct io_peer *peers = context;
     struct peer *peer = find(peers, io_link_peer(link));
-    assert(peer != NULL); // the handshake knows members only
+    if (peer == NULL) { // forgotten while it shook hands
+        if (!io_link_is_dialled(link)) {
+            take_out_half_open(peers, link);
+        }
+        io_link_close(link, false);
+        bury(peers, link);
+        return;
+    }
     if (io_link_is_dialled(link)) {
         drop_if_other_life(peer, &peer->in, io_link_incarnation(link));
     } else {
@@ -482,26 +494,118 @@ static enum cc_status start_listening(struct io_peer *peers, const char *host, u
 
 // -- Making and ending ----------------------------------------------------------------------------------------------
 
-static void copy_members(struct io_peer *peers, const struct io_peer_options *options)
+static void end_resolution(struct peer *peer)
 {
-    peers->members = cc_alloc_array(options->n_members + 1, sizeof(*peers->members));
-    peers->known = cc_alloc_array(options->n_members + 1, sizeof(*peers->known));
-    for (size_t i = 0; i < options->n_members; i++) {
-        const struct io_peer_member *member = &options->members[i];
-        if (member->id == options->id) {
+    if (peer->resolving != NULL) {
+        peer->resolving->peer = NULL;
+        evdns_getaddrinfo_cancel(peer->resolving->request);
+        peer->resolving = NULL;
+    }
+}
+
+static void forget(struct peer *peer)
+{
+    struct io_peer *peers = peer->peers;
+    end_resolution(peer);
+    if (peer->up) {
+        peer->up = false;
+        peers->handler.on_down(peers->handler.context, peer->id);
+    }
+    drop(peer, &peer->in);
+    drop(peer, &peer->out);
+    event_free(peer->redial);
+    event_free(peer->farewell);
+    free(peer->host);
+    peers->known[peer - peers->members] = (struct handshake_peer){0};
+    *peer = (struct peer){0};
+}
+
+static void on_farewell(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    forget(context);
+}
+
+static void add_member(struct io_peer *peers, const struct io_peer_member *member)
+{
+    size_t at = 0;
+    while (at < PLACES && peers->members[at].id != 0) {
+        at++;
+    }
+    if (at == PLACES) {
+        return; // CC_REPLICAS_MAX members and as many that left within a minute
+    }
+    peers->n_members = at + 1 > peers->n_members ? at + 1 : peers->n_members;
+    peers->site.n_peers = peers->n_members;
+    peers->known[at].id = member->id;
+    memcpy(peers->known[at].public_key, member->public_key, sizeof(peers->known[at].public_key));
+    struct peer *peer = &peers->members[at];
+    *peer = (struct peer){.peers = peers, .id = member->id, .host = cc_strdup(member->host), .port = member->port, .back_off_ms = BACK_OFF_MS_MIN};
+    peer->redial = event_new(peers->settings.base, -1, 0, on_redial, peer);
+    peer->farewell = event_new(peers->settings.base, -1, 0, on_farewell, peer);
+    assert(peer->redial != NULL && peer->farewell != NULL);
+    redial_in(peer, 0);
+}
+
+// Handshakes under way may have been checked against what changes now.
+static void drop_half_open(struct io_peer *peers)
+{
+    while (peers->half_open != NULL) {
+        struct io_link *link = peers->half_open;
+        peers->half_open = io_link_next(link);
+        io_link_close(link, false);
+        bury(peers, link);
+    }
+}
+
+static void update_member(struct io_peer *peers, struct peer *peer, const struct io_peer_member *member)
+{
+    const struct handshake_peer *known = &peers->known[peer - peers->members];
+    bool same_key = memcmp(known->public_key, member->public_key, sizeof(known->public_key)) == 0;
+    if (!same_key) {
+        forget(peer);
+        drop_half_open(peers);
+        add_member(peers, member);
+        return;
+    }
+    (void)event_del(peer->farewell);
+    if (strcmp(peer->host, member->host) == 0 && peer->port == member->port) {
+        return;
+    }
+    free(peer->host);
+    peer->host = cc_strdup(member->host);
+    peer->port = member->port;
+    end_resolution(peer);
+    if (!peer->up) { // else its connection lives; where it is dialled next time has changed
+        drop(peer, &peer->out);
+        redial_in(peer, 0);
+    }
+}
+
+void io_peer_set_members(struct io_peer *peers, const struct io_peer_member *members, size_t n_members)
+{
+    for (size_t i = 0; i < peers->n_members; i++) {
+        struct peer *peer = &peers->members[i];
+        bool stays = peer->id == 0;
+        for (size_t m = 0; m < n_members; m++) {
+            stays = stays || members[m].id == peer->id;
+        }
+        struct timeval wait = {.tv_sec = FAREWELL_S};
+        if (!stays && !event_pending(peer->farewell, EV_TIMEOUT, NULL)) {
+            (void)event_add(peer->farewell, &wait);
+        }
+    }
+    for (size_t m = 0; m < n_members; m++) {
+        struct peer *peer = find(peers, members[m].id);
+        if (members[m].id == peers->self) {
             continue;
         }
-        struct handshake_peer *known = &peers->known[peers->n_members];
-        known->id = member->id;
-        memcpy(known->public_key, member->public_key, sizeof(known->public_key));
-        struct peer *peer = &peers->members[peers->n_members++];
-        peer->peers = peers;
-        peer->id = member->id;
-        peer->host = cc_strdup(member->host);
-        peer->port = member->port;
-        peer->back_off_ms = BACK_OFF_MS_MIN;
-        peer->redial = event_new(options->base, -1, 0, on_redial, peer);
-        assert(peer->redial != NULL);
+        if (peer == NULL) {
+            add_member(peers, &members[m]);
+        } else {
+            update_member(peers, peer, &members[m]);
+        }
     }
 }
 
@@ -515,14 +619,15 @@ static struct io_peer *make(const struct io_peer_options *options)
     uint64_t seed;
     io_keys_random(&seed, sizeof(seed));
     cc_prng_seed(&peers->prng, seed);
-    copy_members(peers, options);
+    peers->self = options->id;
+    peers->members = cc_alloc_array(PLACES, sizeof(*peers->members));
+    peers->known = cc_alloc_array(PLACES, sizeof(*peers->known));
     peers->site = (struct handshake_site){
         .cluster = peers->cluster,
         .id = options->id,
         .incarnation = options->incarnation,
         .keys = &peers->keys,
         .peers = peers->known,
-        .n_peers = peers->n_members,
     };
     peers->settings = (struct io_link_settings){
         .base = options->base,
@@ -550,9 +655,7 @@ enum cc_status io_peer_create(const struct io_peer_options *options, struct io_p
     peers->acceptable = event_new(options->base, peers->listen_fd, EV_READ | EV_PERSIST, on_acceptable, peers);
     assert(peers->acceptable != NULL);
     (void)event_add(peers->acceptable, NULL);
-    for (size_t i = 0; i < peers->n_members; i++) {
-        redial_in(&peers->members[i], 0);
-    }
+    io_peer_set_members(peers, options->members, options->n_members);
     *peers_out = peers;
     return CC_OK;
 }
@@ -572,6 +675,7 @@ static void end_peer(struct peer *peer)
         io_link_destroy(peer->in);
     }
     event_free(peer->redial);
+    event_free(peer->farewell);
     free(peer->host);
 }
 
@@ -593,6 +697,9 @@ void io_peer_destroy(struct io_peer *peers)
     }
     bool resolving = false;
     for (size_t i = 0; i < peers->n_members; i++) {
+        if (peers->members[i].id == 0) {
+            continue;
+        }
         resolving = resolving || peers->members[i].resolving != NULL;
         end_peer(&peers->members[i]);
     }

@@ -63,6 +63,10 @@ bool io_peer_send(struct io_peer *peers, uint32_t peer, struct cc_slice frame);
 // Sends what was queued: the small frames of one turn go together.
 void io_peer_flush(struct io_peer *peers);
 
+// Other members from now on: new ones are dialled, those with another address dialled there, those with another key
+// dropped first. Who is no longer among them stays reachable for a while, so that it can be told. Not from within a handler.
+void io_peer_set_members(struct io_peer *peers, const struct io_peer_member *members, size_t n_members);
+
 struct io_peer_stats {
     bool up;
     uint32_t incarnation; // 0: not heard of

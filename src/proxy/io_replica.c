@@ -66,6 +66,15 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_SNAPSHOT_FAILED:
         cc_log(CC_LOG_WARN, "snapshot_failed", "index=%" PRIu64 " why=%s", fact->a, cc_log_quote(fact->text));
         return;
+    case NODE_FACT_MEMBERS:
+        cc_log(CC_LOG_INFO, "members", "n=%" PRIu64 " committed=%" PRIu64 " in_force=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
+    case NODE_FACT_REMOVED:
+        cc_log(CC_LOG_ERROR, "removed", "index=%" PRIu64, fact->a);
+        return;
+    case NODE_FACT_PROMOTED:
+        cc_log(CC_LOG_INFO, "promoted", "member=%" PRIu64 " index=%" PRIu64, fact->a, fact->b);
+        return;
     case NODE_FACT_REPLAY:
         cc_log(CC_LOG_INFO, "replay", "log=%s first=%" PRIu64 " last=%" PRIu64, fact->text, fact->a, fact->b);
         return;
@@ -104,6 +113,11 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
     }
     for (size_t i = 0; i < effects->n_facts; i++) {
         log_fact(&effects->facts[i]);
+    }
+    if (effects->members_changed && replica->peers != NULL) {
+        struct io_peer_member members[CC_REPLICAS_MAX];
+        char hosts[CC_REPLICAS_MAX][MEMBER_ADDRESS_BYTES];
+        io_peer_set_members(replica->peers, members, replica_dialled_members(replica, members, hosts));
     }
     if (effects->catalog_changed) {
         io_catalog_refresh(replica->catalog);

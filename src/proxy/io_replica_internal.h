@@ -50,6 +50,9 @@ bool replica_open_auth(struct replica *replica);
 bool replica_open_log(struct replica *replica);
 bool replica_open_supervisor(struct replica *replica);
 bool replica_open_peers(struct replica *replica);
+// Whom to dial, and where; hosts is room for the names.
+size_t replica_dialled_members(const struct replica *replica, struct io_peer_member members[static CC_REPLICAS_MAX],
+                               char hosts[static CC_REPLICAS_MAX][MEMBER_ADDRESS_BYTES]);
 void replica_open_database(struct replica *replica);
 bool replica_open_gateway(struct replica *replica);
 

@@ -12,6 +12,18 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
+// As the log's configuration has it from the beginning.
+static struct raft_member founder_of(const struct config_replica *replica)
+{
+    struct member member = {.id = replica->id, .voter = true};
+    snprintf(member.http, sizeof(member.http), "%s", replica->http.text);
+    snprintf(member.peer, sizeof(member.peer), "%s", replica->peer.text);
+    memcpy(member.public_key, replica->public_key, sizeof(member.public_key));
+    struct raft_member founder;
+    member_put(&member, &founder);
+    return founder;
+}
+
 static struct node *make_node(const struct replica *replica)
 {
     const struct config *config = replica->config;
@@ -32,7 +44,7 @@ static struct node *make_node(const struct replica *replica)
     }
     for (size_t i = 0; i < config->n_replicas; i++) {
         const struct config_replica *other = &config->replicas[i];
-        options.raft.membership.members[options.raft.membership.n_members++] = (struct raft_member){other->id, true};
+        options.raft.membership.members[options.raft.membership.n_members++] = founder_of(other);
         // The lowest port is first in line to lead.
         options.raft.rank += other->http.port < replica->self->http.port ||
                              (other->http.port == replica->self->http.port && other->id < replica->self->id);
@@ -71,6 +83,7 @@ static void begin_log(struct replica *replica)
     replica->node = make_node(replica);
     struct wal_batch batch = {0};
     wal_put_identity(&batch, &replica->identity);
+    wal_put_membership(&batch, 0, raft_membership(node_raft(replica->node))); // config.json may be edited later
     io_log_append(replica->log, &batch, 0);
     wal_batch_finish(&batch);
 }
@@ -175,17 +188,41 @@ static bool open_keys(struct replica *replica, struct keys_pair *keys_out)
     return true;
 }
 
-static struct io_peer_member member_of(const struct replica *replica, const struct config_replica *other)
+// Where a member is dialled: as the log says, or config.json for one of which an old log says nothing.
+static bool dialled_member(const struct replica *replica, const struct raft_member *raft_member, char host[static MEMBER_ADDRESS_BYTES],
+                           struct io_peer_member *member_out)
 {
-    struct io_peer_member member = {.id = other->id, .host = other->peer.host, .port = other->peer.port};
-    memcpy(member.public_key, other->public_key, sizeof(member.public_key));
+    struct member known;
+    struct io_peer_member member = {.id = raft_member->id, .host = host};
+    const struct config_replica *other = config_find_replica(replica->config, raft_member->id);
+    if (member_read(raft_member, &known) == CC_OK && member_address_split(known.peer, host, &member.port) == CC_OK) {
+        memcpy(member.public_key, known.public_key, sizeof(member.public_key));
+    } else if (other != NULL) {
+        member.host = other->peer.host;
+        member.port = other->peer.port;
+        memcpy(member.public_key, other->public_key, sizeof(member.public_key));
+    } else {
+        return false;
+    }
     for (size_t i = 0; i < replica->options->n_peers; i++) {
-        if (replica->options->peers[i].id == other->id) {
+        if (replica->options->peers[i].id == member.id) {
             member.host = replica->options->peers[i].host;
             member.port = replica->options->peers[i].port;
         }
     }
-    return member;
+    *member_out = member;
+    return true;
+}
+
+size_t replica_dialled_members(const struct replica *replica, struct io_peer_member members[static CC_REPLICAS_MAX],
+                               char hosts[static CC_REPLICAS_MAX][MEMBER_ADDRESS_BYTES])
+{
+    const struct raft_membership *membership = raft_membership(node_raft(replica->node));
+    size_t n = 0;
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        n += dialled_member(replica, &membership->members[i], hosts[n], &members[n]);
+    }
+    return n;
 }
 
 bool replica_open_peers(struct replica *replica)
@@ -196,9 +233,8 @@ bool replica_open_peers(struct replica *replica)
         return false;
     }
     struct io_peer_member members[CC_REPLICAS_MAX];
-    for (size_t i = 0; i < config->n_replicas; i++) {
-        members[i] = member_of(replica, &config->replicas[i]);
-    }
+    char hosts[CC_REPLICAS_MAX][MEMBER_ADDRESS_BYTES];
+    size_t n_members = replica_dialled_members(replica, members, hosts);
     struct io_peer_options options = {
         .base = replica->base,
         .cluster = config->cluster,
@@ -208,7 +244,7 @@ bool replica_open_peers(struct replica *replica)
         .listen_host = replica->self->peer.host,
         .listen_port = replica->self->peer.port,
         .members = members,
-        .n_members = config->n_replicas,
+        .n_members = n_members,
         .connect_ms = config->timeouts.peer_connect_ms,
         .idle_ms = config->timeouts.peer_idle_ms,
         .queue_bytes_max = config->limits.peer_queue_bytes,

@@ -25,6 +25,7 @@ static void outbox_clear(struct node_outbox *out)
     out->answers.n = 0;
     out->facts.n = 0;
     out->catalog_changed = false;
+    out->members_changed = false;
 }
 
 static void outbox_finish(struct node_outbox *out)
@@ -134,6 +135,8 @@ enum cc_status node_restore(struct node *node, const struct wal_record *record)
             raft_restore_base(node->raft, index, term);
         }
         return status;
+    case WAL_MEMBERSHIP:
+        return membership_restore(node, record->body);
     case WAL_MARK:
         status = wal_read_mark(record->body, &index, &hlc);
         if (status == CC_OK) {
@@ -151,6 +154,7 @@ void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms)
     node->time = (struct node_time){now_us, wall_ms};
     node->upkeep.started_us = now_us;
     raft_set_eligible(node->raft, now_us, false); // until the database is up
+    membership_refresh(node);
     raft_tick(node->raft, now_us);
 }
 
@@ -279,6 +283,7 @@ void node_tick(struct node *node, struct node_time time)
         peer_tell_frontier(node);
     }
     log_mark(node);
+    membership_tick(node);
     snapshot_pump(node);
     strong_pump(node);
     weak_pump(node);
@@ -338,6 +343,10 @@ void node_submit(struct node *node, struct node_time time, uint64_t token, struc
         node_answer_outcome(node, token, node_refusal(node, CC_UNAVAILABLE, "CC206", "This replica is stopping", "Use another replica"), 0);
         return;
     }
+    if (!node->members.has_self) {
+        node_answer_outcome(node, token, node_refusal(node, CC_UNAVAILABLE, "CC220", "This replica is not a member of the cluster", "Use another replica"), 0);
+        return;
+    }
     if (operation.weak) {
         weak_submit(node, token, &operation, bytes);
         weak_pump(node);
@@ -394,7 +403,8 @@ void node_update_eligible(struct node *node)
 {
     bool has_database = node->strong.state == STRONG_FOLLOW || node->strong.state == STRONG_LEAD;
     bool has_log = node->strong.applied + 1 >= raft_first_index(node->raft) && !snapshot_is_installing(node);
-    raft_set_eligible(node->raft, node->time.now_us, has_database && has_log && !node->sick && !node->stopping);
+    bool may = !node->sick && !node->stopping && membership_has_self(node);
+    raft_set_eligible(node->raft, node->time.now_us, has_database && has_log && may);
 }
 
 void node_set_sick(struct node *node, struct node_time time, bool sick)
@@ -474,6 +484,7 @@ static void take_raft_output(struct node *node)
     }
     // Last: what follows may call the core again, and the output is borrowed.
     strong_committed(node);
+    membership_refresh(node);
     if (raft_leader(node->raft) != node->known_leader) {
         node->known_leader = raft_leader(node->raft);
         forward_leader_changed(node);
@@ -508,6 +519,7 @@ void node_take_effects(struct node *node, struct node_effects *effects_out)
         .facts = out->facts.at,
         .n_facts = out->facts.n,
         .catalog_changed = out->catalog_changed,
+        .members_changed = out->members_changed,
     };
     for (size_t lane = 0; lane < DB_LANES; lane++) {
         effects_out->jobs[lane] = out->jobs[lane].at;
@@ -537,6 +549,10 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         .database_up = {node->strong.state != STRONG_DOWN, node->weak.up},
         .replaying = node->strong.applied < node->strong.replay_until || weak_is_replaying(node),
         .halted = node->strong.state == STRONG_HALTED ? node->strong.halted : NULL,
+        .is_member = node->members.has_self,
+        .membership = *raft_membership(node->raft),
+        .membership_index = raft_membership_index(node->raft),
+        .membership_committed = node->members.committed,
         .n_queued = node->n_queued + node->weak.n_queued,
         .n_waiting_reads = node->n_reads,
         .n_peers = node->n_peers,

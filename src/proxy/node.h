@@ -15,6 +15,7 @@
 #include "crdt/change.h"
 #include "proxy/database.h"
 #include "proxy/operation.h"
+#include "proxy/member.h"
 #include "proxy/snapshot.h"
 
 struct node_options {
@@ -84,6 +85,21 @@ void node_read_session(struct node *node, struct node_time time, uint64_t token,
                        const struct crdt_frontier *frontier, uint32_t timeout_ms);
 // PostgreSQL is connected but does not answer, or does again: a leader hands its office over meanwhile.
 void node_set_sick(struct node *node, struct node_time time, bool sick);
+enum node_member_action {
+    NODE_MEMBER_ADD,     // a new one as a learner (promoted by itself once it keeps up), or other addresses or another key of a present one
+    NODE_MEMBER_REMOVE,
+    NODE_MEMBER_PROMOTE, // now, not waiting for it to catch up
+    NODE_MEMBER_TRANSFER, // leadership to member.id, or 0: to the best of the others
+};
+struct node_member_change {
+    enum node_member_action action;
+    struct member member;
+};
+// On the leader. CC_OK: proposed as the entry `index_out` (or it is so already; 0: of a transfer); the status tells when it is
+// committed. CC_NOT_LEADER; CC_INVALID, CC_EXISTS: never; CC_UNAVAILABLE: not now. why_out: constant text.
+enum cc_status node_member_change(struct node *node, struct node_time time, const struct node_member_change *change, uint64_t *index_out,
+                                  const char **why_out) CC_CHECKED;
+
 // Orderly shutdown: hands over leadership, refuses new work. Done when node_is_idle.
 void node_stop(struct node *node, struct node_time time);
 bool node_is_idle(const struct node *node);
@@ -126,6 +142,9 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_SNAPSHOT_MADE,      // a: index, b: bytes
     NODE_FACT_SNAPSHOT_INSTALLED, // a: index, b: bytes
     NODE_FACT_SNAPSHOT_FAILED,    // a: index, 0: when making; text
+    NODE_FACT_MEMBERS, // a: how many, b: index that they are committed at, c: index of those in force
+    NODE_FACT_REMOVED, // a: index; this replica is no member any more
+    NODE_FACT_PROMOTED, // a: member, b: index
     NODE_FACT_REPLAY,      // a: first index or sequence, b: last: applied again after a crash of PostgreSQL
 };
 
@@ -153,6 +172,7 @@ struct node_effects { // borrowed until the next node_take_effects
     size_t n_answers;
     const struct node_fact *facts;
     size_t n_facts;
+    bool members_changed; // raft_membership differs: dial others
     bool catalog_changed; // read the catalog again: schema_version rose
 };
 
@@ -185,6 +205,9 @@ struct node_status {
     const char *snapshot; // "pulling", "installing", "making", "serving", or NULL
     uint64_t snapshot_index, snapshot_bytes, snapshot_total; // bytes: of total, pulled so far
     const char *halted; // why this replica refuses service, or NULL
+    bool is_member;
+    struct raft_membership membership; // in force
+    uint64_t membership_index, membership_committed; // of the one in force, of the newest that is committed
     uint32_t n_queued, n_waiting_reads;
     uint32_t n_peers;
     struct node_peer_status peers[CC_REPLICAS_MAX];

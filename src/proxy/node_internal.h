@@ -3,6 +3,7 @@
 #define PROXY_NODE_INTERNAL_H
 
 #include "base/memory.h"
+#include "proxy/member.h"
 #include "proxy/node.h"
 
 #include <string.h>
@@ -47,6 +48,7 @@ struct node_outbox {
     NODE_ARRAY(struct node_answer) answers;
     NODE_ARRAY(struct node_fact) facts;
     bool catalog_changed;
+    bool members_changed;
 };
 
 // -- Writes on their way (node_forward.c) ----------------------------------------------------------------------------
@@ -217,6 +219,7 @@ struct peer {
     uint32_t id;
     bool up;
     bool stopping;
+    bool may_lead;       // it says so: its database is up, and no operator has moved the office away from it
     uint32_t incarnation;
     const char *refused;
     uint64_t heard_us;
@@ -296,6 +299,23 @@ struct snapshot_piece { // its answer
     struct cc_slice bytes;
 };
 
+// -- Membership (node_membership.c) --------------------------------------------------------------------------------------
+
+struct members {
+    bool known;             // the following
+    uint64_t index, term, committed; // of the memberships that peers and log were last brought in line with
+    uint64_t written;       // index of the last MEMBERSHIP record
+    uint64_t removed_at;    // a peer says that the change at this index took us away
+    bool has_self;
+    uint64_t check_us;
+    uint32_t round_of;      // leader: the learner that is watched, and
+    uint64_t round_term, round_target, round_began_us; // what it must have stored within a second
+    uint32_t before;        // leader: who comes before us in line and is fit to lead
+    uint64_t before_term, before_since_us, yield_again_us;
+    uint32_t n_yields;
+    uint64_t declines_until_us;
+};
+
 struct persist { // what becomes durable with one log batch
     uint64_t log_number;
     uint64_t raft_number;
@@ -332,6 +352,7 @@ struct node {
     uint64_t next_context;
     struct weak weak;
     struct upkeep upkeep;
+    struct members members;
     struct snapshot_source source;
     struct snapshot_target target;
     uint64_t next_snapshot_job;
@@ -404,6 +425,16 @@ void strong_committed(struct node *node);   // the commit index moved
 void strong_role_changed(struct node *node);
 void strong_loaded(struct node *node, const struct raft_entry *entries, size_t n_entries);
 
+void strong_step_back(struct node *node); // an entry that it did not execute was logged: follow until that is applied
+
+// node_membership.c
+enum cc_status membership_restore(struct node *node, struct cc_slice body) CC_CHECKED;
+void membership_refresh(struct node *node);                 // after the core may have changed it
+void membership_removed(struct node *node, uint64_t index); // a peer says so
+bool membership_has_self(const struct node *node);
+bool membership_declines(const struct node *node);          // an operator has moved the office away from here
+void membership_tick(struct node *node);
+
 // node_read.c
 // index 0 without a frontier: the read index is to be found out.
 void read_submit(struct node *node, uint64_t token, uint64_t index, const struct crdt_frontier *frontier, uint32_t timeout_ms);
@@ -437,6 +468,7 @@ struct peer *peer_find(struct node *node, uint32_t id);
 void peer_send_raft(struct node *node, const struct raft_message *message);
 void peer_send_hello(struct node *node, struct peer *peer);
 void peer_send_frontier(struct node *node, struct peer *peer);
+void peer_send_removed(struct node *node, uint32_t id, uint64_t index);
 void peer_tell_frontier(struct node *node); // to all
 void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context); // read_told gets the answer
 void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending);

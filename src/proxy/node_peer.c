@@ -12,6 +12,7 @@ enum frame_kind {
     FRAME_FORWARD_REPLY = 4, // id, u64 index, outcome
     FRAME_FRONTIER = 5,      // applied, schema version, role, frontier
     FRAME_CHANGES = 6,       // count, change sets
+    FRAME_REMOVED = 7,       // index: the membership committed there does not have the receiver
     FRAME_ASK = 8,           // u64 context
     FRAME_TOLD = 9,          // u64 context, frontier of what was acknowledged
     FRAME_PULL = 20,         // snapshot_pull
@@ -21,6 +22,7 @@ enum frame_kind {
 enum frontier_flag {
     FRONTIER_HELD = 1,     // the frontier counts: the database is up
     FRONTIER_STOPPING = 2, // an orderly shutdown: do not hand leadership over to it
+    FRONTIER_MAY_LEAD = 4, // it would lead if asked
 };
 
 struct peer *peer_find(struct node *node, uint32_t id)
@@ -76,9 +78,19 @@ void peer_send_frontier(struct node *node, struct peer *peer)
     cc_put_u64(&frame, node->strong.applied);
     cc_put_u32(&frame, node->strong.schema_version);
     cc_put_u8(&frame, (uint8_t)raft_role(node->raft));
-    cc_put_u8(&frame, (uint8_t)((node->weak.up ? FRONTIER_HELD : 0) | (node->stopping ? FRONTIER_STOPPING : 0)));
+    bool has_database = node->strong.state == STRONG_FOLLOW || node->strong.state == STRONG_LEAD;
+    bool may_lead = has_database && !node->stopping && !node->sick && !membership_declines(node);
+    cc_put_u8(&frame, (uint8_t)((node->weak.up ? FRONTIER_HELD : 0) | (node->stopping ? FRONTIER_STOPPING : 0) |
+                                (may_lead ? FRONTIER_MAY_LEAD : 0)));
     crdt_frontier_put(&frame, &node->weak.frontier);
     frame_send(node, peer->id, &frame);
+}
+
+void peer_send_removed(struct node *node, uint32_t id, uint64_t index)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_REMOVED);
+    cc_put_u64(&frame, index);
+    frame_send(node, id, &frame);
 }
 
 void peer_tell_frontier(struct node *node)
@@ -243,6 +255,7 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     peer->schema_version = schema_version;
     peer->role = (enum raft_role)role;
     peer->stopping = flags & FRONTIER_STOPPING;
+    peer->may_lead = flags & FRONTIER_MAY_LEAD;
     if (flags & FRONTIER_HELD) {
         struct crdt_origin self = node->weak.self;
         uint64_t theirs = crdt_frontier_get(&frontier, self);
@@ -275,6 +288,14 @@ static void receive_piece(struct node *node, const struct peer *peer, struct cc_
     piece.bytes = cc_read_bytes(reader, cc_reader_left(reader));
     if (cc_reader_ok(reader)) {
         snapshot_piece(node, peer, &piece);
+    }
+}
+
+static void receive_removed(struct node *node, struct cc_reader *reader)
+{
+    uint64_t index = cc_read_u64(reader);
+    if (cc_reader_end(reader) == CC_OK) {
+        membership_removed(node, index);
     }
 }
 
@@ -337,6 +358,9 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
     case FRAME_PIECE:
         receive_piece(node, peer, &reader);
         break;
+    case FRAME_REMOVED:
+        receive_removed(node, &reader);
+        break;
     default:
         break; // of a later version: not for us
     }
@@ -346,7 +370,10 @@ void node_peer_up(struct node *node, struct node_time time, uint32_t id, uint32_
 {
     node->time = time;
     struct peer *peer = peer_find(node, id);
-    if (peer == NULL) {
+    if (peer == NULL) { // was one
+        if (membership_has_self(node)) {
+            peer_send_removed(node, id, raft_membership_index(node->raft));
+        }
         return;
     }
     *peer = (struct peer){.id = id, .up = true, .incarnation = incarnation, .heard_us = time.now_us, .applied = peer->applied};

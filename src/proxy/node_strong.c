@@ -171,6 +171,13 @@ static void stop_leading(struct node *node)
     move(node, STRONG_FOLLOW);
 }
 
+void strong_step_back(struct node *node)
+{
+    if (node->strong.state == STRONG_LEAD) {
+        stop_leading(node);
+    }
+}
+
 static void commit_open_transaction(struct node *node)
 {
     struct strong *strong = &node->strong;

@@ -32,7 +32,7 @@ static struct raft *new_core(void)
 {
     struct raft_options options = {
         .id = 1,
-        .membership = {.n_members = 3, .members = {{1, true}, {2, true}, {3, true}}},
+        .membership = {.n_members = 3, .members = {{.id = 1, .voter = true}, {.id = 2, .voter = true}, {.id = 3, .voter = true}}},
         .election_us = 1000,
         .heartbeat_us = 100,
         .seed = 1,

@@ -134,6 +134,9 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_SNAPSHOT_MADE:
     case NODE_FACT_SNAPSHOT_FAILED:
     case NODE_FACT_PEER_REFUSED:
+    case NODE_FACT_MEMBERS:
+    case NODE_FACT_REMOVED:
+    case NODE_FACT_PROMOTED:
     case NODE_FACT_SCHEMA:
     case NODE_FACT_CLOCK:
         break;

@@ -163,7 +163,7 @@ static enum cc_status read_membership(const struct raft_membership *membership, 
 static void a_membership_is_written_in_the_order_of_its_ids(void **state)
 {
     (void)state;
-    struct raft_membership membership = {.n_members = 3, .members = {{9, false}, {2, true}, {5, true}}};
+    struct raft_membership membership = {.n_members = 3, .members = {{.id = 9}, {.id = 2, .voter = true}, {.id = 5, .voter = true}}};
     struct raft_membership read;
     assert_int_equal(read_membership(&membership, &read), CC_OK);
     assert_int_equal(read.n_members, 3);
@@ -172,15 +172,26 @@ static void a_membership_is_written_in_the_order_of_its_ids(void **state)
     assert_false(read.members[2].voter);
 }
 
+static void details_of_members_travel_with_them(void **state)
+{
+    (void)state;
+    struct raft_membership membership = {.n_members = 2, .members = {{.id = 2, .voter = true, .n_details = 2, .details = "xy"}, {.id = 1}}};
+    struct raft_membership read;
+    assert_int_equal(read_membership(&membership, &read), CC_OK);
+    assert_int_equal(read.members[0].n_details, 0);
+    assert_int_equal(read.members[1].n_details, 2);
+    assert_memory_equal(read.members[1].details, "xy", 2);
+}
+
 static void a_membership_with_doubles_or_without_voters_is_refused(void **state)
 {
     (void)state;
     struct raft_membership read;
-    struct raft_membership doubled = {.n_members = 2, .members = {{3, true}, {3, true}}};
+    struct raft_membership doubled = {.n_members = 2, .members = {{.id = 3, .voter = true}, {.id = 3, .voter = true}}};
     assert_int_equal(read_membership(&doubled, &read), CC_MALFORMED);
-    struct raft_membership learners = {.n_members = 2, .members = {{3, false}, {4, false}}};
+    struct raft_membership learners = {.n_members = 2, .members = {{.id = 3}, {.id = 4}}};
     assert_int_equal(read_membership(&learners, &read), CC_MALFORMED);
-    struct raft_membership zero = {.n_members = 1, .members = {{0, true}}};
+    struct raft_membership zero = {.n_members = 1, .members = {{.id = 0, .voter = true}}};
     assert_int_equal(read_membership(&zero, &read), CC_MALFORMED);
     struct raft_membership empty = {0};
     assert_int_equal(read_membership(&empty, &read), CC_MALFORMED);
@@ -197,6 +208,7 @@ int main(void)
         cmocka_unit_test(entries_in_another_kind_of_message_are_refused),
         cmocka_unit_test(an_entry_without_index_term_or_kind_is_refused),
         cmocka_unit_test(a_membership_is_written_in_the_order_of_its_ids),
+        cmocka_unit_test(details_of_members_travel_with_them),
         cmocka_unit_test(a_membership_with_doubles_or_without_voters_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,6 +173,46 @@ static void changes_of_more_than_one_member_or_without_sense_are_refused(void **
     cluster_finish(&cluster);
 }
 
+static struct raft_options options_of(uint32_t n_members)
+{
+    struct raft_options options = {.id = 1, .election_us = ELECTION_US, .heartbeat_us = HEARTBEAT_US, .seed = 1};
+    for (uint32_t i = 0; i < n_members; i++) {
+        options.membership = with(&options.membership, i + 1, true);
+    }
+    return options;
+}
+
+// A log is cut and its replica started again, with a configuration file that says something else.
+static void a_restored_membership_counts_and_not_what_the_options_or_older_entries_say(void **state)
+{
+    (void)state;
+    struct raft_options options = options_of(5);
+    struct raft *raft = raft_create(&options, (struct raft_hard_state){.term = 2});
+    struct raft_options three = options_of(3), four = options_of(4);
+    raft_restore_membership(raft, 8, &three.membership);
+    raft_restore_base(raft, 6, 1);
+    struct cc_buffer payload = {0};
+    raft_membership_put(&payload, &four.membership);
+    struct cc_blob *blob = cc_blob_create(payload.data, payload.n);
+    for (uint64_t index = 7; index <= 9; index++) {
+        struct raft_entry entry = {.index = index, .term = 2, .kind = index == 7 ? RAFT_ENTRY_CONFIG : RAFT_ENTRY_DATA, .payload = blob};
+        assert_int_equal(raft_restore_entry(raft, &entry), CC_OK);
+    }
+    assert_int_equal(raft_membership(raft)->n_members, 3);
+    raft_restore_commit(raft, 0);
+    assert_int_equal(raft_commit(raft), 8);
+    struct raft_entry entry = {.index = 10, .term = 2, .kind = RAFT_ENTRY_CONFIG, .payload = blob};
+    assert_int_equal(raft_restore_entry(raft, &entry), CC_OK);
+    assert_int_equal(raft_membership(raft)->n_members, 4);
+    assert_int_equal(raft_membership_index(raft), 10);
+    uint64_t index;
+    assert_int_equal(raft_membership_committed(raft, &index)->n_members, 3);
+    assert_int_equal(index, 8);
+    cc_blob_unref(blob);
+    cc_buffer_finish(&payload);
+    raft_destroy(raft);
+}
+
 static void a_learner_that_has_not_heard_that_it_is_one_is_not_promoted(void **state)
 {
     (void)state;
@@ -293,6 +333,7 @@ int main(void)
         cmocka_unit_test(no_change_is_made_before_an_entry_of_the_own_term_is_committed),
         cmocka_unit_test(the_newest_membership_in_the_log_is_in_force_at_once_and_rolled_back_with_it),
         cmocka_unit_test(changes_of_more_than_one_member_or_without_sense_are_refused),
+        cmocka_unit_test(a_restored_membership_counts_and_not_what_the_options_or_older_entries_say),
         cmocka_unit_test(a_learner_that_has_not_heard_that_it_is_one_is_not_promoted),
         cmocka_unit_test(a_leader_that_removed_itself_and_crashed_finishes_what_it_began),
         cmocka_unit_test(a_server_that_was_removed_while_it_was_cut_off_does_not_disturb_the_others),

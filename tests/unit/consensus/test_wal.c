@@ -293,6 +293,33 @@ static void truncation_removes_only_what_nobody_needs(void **state)
     fixture_finish(&f);
 }
 
+static void the_membership_survives_the_segments_that_it_was_written_in(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_with_entries(&f, 64 << 10, 5, 200);
+    struct raft_membership membership = {.n_members = 2, .members = {{.id = 1, .voter = true, .n_details = 3, .details = "abc"}, {.id = 4}}};
+    struct wal_batch batch = {0};
+    wal_put_membership(&batch, 5, &membership);
+    fixture_append(&f, &batch);
+    wal_batch_clear(&batch);
+    for (uint64_t index = 6; index <= 600; index++) {
+        put_entry(&batch, index, 1, 200);
+    }
+    fixture_append(&f, &batch);
+    wal_batch_finish(&batch);
+    size_t n_files = f.disk.n_files;
+    assert_int_equal(wal_truncate(f.wal, 500, UINT64_MAX), CC_OK);
+    assert_true(f.disk.n_files < n_files);
+    assert_int_equal(fixture_open(&f), CC_OK);
+    assert_int_equal(f.seen->base_index, 499);
+    assert_int_equal(f.seen->membership_index, 5);
+    assert_int_equal(f.seen->membership.n_members, 2);
+    assert_int_equal(f.seen->membership.members[0].n_details, 3);
+    assert_memory_equal(f.seen->membership.members[0].details, "abc", 3);
+    fixture_finish(&f);
+}
+
 static void truncation_keeps_changes_that_are_not_yet_in_the_database(void **state)
 {
     (void)state;
@@ -463,6 +490,7 @@ int main(void)
         cmocka_unit_test(a_load_does_not_scan_the_whole_log),
         cmocka_unit_test(changes_are_read_back_in_order_and_in_parts),
         cmocka_unit_test(truncation_removes_only_what_nobody_needs),
+        cmocka_unit_test(the_membership_survives_the_segments_that_it_was_written_in),
         cmocka_unit_test(truncation_keeps_changes_that_are_not_yet_in_the_database),
         cmocka_unit_test(a_snapshot_that_contradicts_the_log_starts_it_anew),
         cmocka_unit_test(a_snapshot_that_agrees_with_the_log_keeps_what_follows),

@@ -24,6 +24,8 @@ struct seen {
     struct raft_hard_state hard_state;
     uint64_t base_index, base_term;
     uint64_t commit, hlc;
+    uint64_t membership_index;
+    struct raft_membership membership;
     size_t n_entries;
     struct raft_entry entries[SEEN_MAX]; // payloads are not kept
     size_t payload_bytes[SEEN_MAX];
@@ -57,6 +59,8 @@ static inline enum cc_status see(void *context, const struct wal_record *record)
         return wal_read_base(record->body, &seen->base_index, &seen->base_term);
     case WAL_MARK:
         return wal_read_mark(record->body, &seen->commit, &seen->hlc);
+    case WAL_MEMBERSHIP:
+        return wal_read_membership(record->body, &seen->membership_index, &seen->membership);
     }
     return CC_MALFORMED;
 }

@@ -1,0 +1,401 @@
+// Members of the cluster: what the log's configuration says is what holds. The leader changes it one member at a time, promotes
+// learners that keep up, and leaves office to a replica that comes before it in line.
+#include "proxy/node_internal.h"
+
+#include <stdlib.h>
+
+enum {
+    LAG_US_MAX = 1000 * 1000,              // a learner that is further behind is not promoted
+    LEAD_CHECK_US = 100 * 1000,
+    RANK_HOLD_US = 3 * 1000 * 1000,        // the one before us in line must have been fit for so long
+    RANK_AGAIN_US = 60 * 1000 * 1000,      // after an attempt, and doubled with every further one
+    RANK_DOUBLINGS_MAX = 4,
+    BEHIND_ENTRIES_MAX = 2000,             // of whoever is to be promoted or to lead, in its log and in its database
+    DECLINE_US = 600 * 1000 * 1000,        // an office that an operator has moved away is not taken back for so long
+};
+
+enum cc_status membership_restore(struct node *node, struct cc_slice body)
+{
+    uint64_t index;
+    struct raft_membership membership;
+    enum cc_status status = wal_read_membership(body, &index, &membership);
+    if (status == CC_OK) {
+        raft_restore_membership(node->raft, index, &membership);
+        node->members.written = index;
+    }
+    return status;
+}
+
+bool membership_has_self(const struct node *node)
+{
+    uint32_t self = node->options.raft.id;
+    if (member_find(raft_membership(node->raft), self) != NULL) {
+        return node->members.removed_at <= raft_membership_index(node->raft);
+    }
+    uint64_t index;
+    return member_find(raft_membership_committed(node->raft, &index), self) != NULL && node->members.removed_at <= index;
+}
+
+// -- Following the configuration -------------------------------------------------------------------------------------
+
+static bool is_listed(const struct node *node, uint32_t id)
+{
+    uint64_t index;
+    return member_find(raft_membership(node->raft), id) != NULL ||
+           member_find(raft_membership_committed(node->raft, &index), id) != NULL;
+}
+
+// Peers are those of the membership in force, and until a change is committed also those that it takes away.
+static void follow_members(struct node *node)
+{
+    uint32_t n_kept = 0;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        uint32_t id = node->peers[i].id;
+        if (is_listed(node, id)) {
+            node->peers[n_kept++] = node->peers[i];
+            continue;
+        }
+        forward_peer_lost(node, id);
+        if (node->peers[i].up) {
+            peer_send_removed(node, id, raft_membership_index(node->raft));
+        }
+    }
+    node->n_peers = n_kept;
+    const struct raft_membership *membership = raft_membership(node->raft);
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        uint32_t id = membership->members[i].id;
+        if (id != node->options.raft.id && peer_find(node, id) == NULL && node->n_peers < CC_REPLICAS_MAX) {
+            node->peers[node->n_peers++] = (struct peer){.id = id};
+        }
+    }
+    node->out->members_changed = true;
+}
+
+void membership_refresh(struct node *node)
+{
+    struct members *members = &node->members;
+    uint64_t index = raft_membership_index(node->raft);
+    uint64_t term = raft_term_at(node->raft, index);
+    uint64_t committed;
+    const struct raft_membership *known = raft_membership_committed(node->raft, &committed);
+    if (members->known && index == members->index && term == members->term && committed == members->committed) {
+        return;
+    }
+    members->known = true;
+    members->index = index;
+    members->term = term;
+    members->committed = committed;
+    if (committed > members->written) { // before its entry can be cut off the log
+        wal_put_membership(&node->out->log, committed, known);
+        members->written = committed;
+    }
+    follow_members(node);
+    bool has_self = membership_has_self(node);
+    if (has_self != members->has_self) {
+        members->has_self = has_self;
+        node_update_eligible(node);
+    }
+    node_fact(node, NODE_FACT_MEMBERS, known->n_members, committed, index, NULL);
+}
+
+void membership_removed(struct node *node, uint64_t index)
+{
+    struct members *members = &node->members;
+    members->removed_at = index > members->removed_at ? index : members->removed_at;
+    members->has_self = membership_has_self(node);
+    if (!members->has_self) {
+        node_fact(node, NODE_FACT_REMOVED, members->removed_at, 0, 0, NULL);
+        node_update_eligible(node);
+    }
+}
+
+// -- Changes, on the leader ------------------------------------------------------------------------------------------
+
+static bool is_heard(const struct node *node, uint32_t id)
+{
+    struct raft_progress progress;
+    return id == node->options.raft.id || (raft_progress_of(node->raft, id, &progress) == CC_OK && progress.heard_us > 0 &&
+                                           node->time.now_us - progress.heard_us < node->options.raft.election_us * 2);
+}
+
+// After the change a majority must be there, or nothing could be committed any more.
+static bool has_majority(const struct node *node, const struct raft_membership *membership)
+{
+    uint32_t n_voters = 0, n_heard = 0;
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        if (membership->members[i].voter) {
+            n_voters++;
+            n_heard += is_heard(node, membership->members[i].id);
+        }
+    }
+    return n_voters > 0 && n_heard > n_voters / 2;
+}
+
+static enum cc_status refuse(enum cc_status status, const char *why, const char **why_out)
+{
+    *why_out = why;
+    return status;
+}
+
+// Another member that has the same address or key.
+static bool is_taken(const struct raft_membership *membership, const struct member *wanted)
+{
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        struct member other;
+        if (membership->members[i].id == wanted->id || member_read(&membership->members[i], &other) != CC_OK) {
+            continue;
+        }
+        if (strcmp(other.http, wanted->http) == 0 || strcmp(other.peer, wanted->peer) == 0 ||
+            memcmp(other.public_key, wanted->public_key, sizeof(other.public_key)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum cc_status change_add(struct raft_membership *next, const struct member *wanted, const char **why_out)
+{
+    const struct raft_member *present = member_find(next, wanted->id);
+    struct member member = *wanted;
+    member.voter = present != NULL && present->voter;
+    if (is_taken(next, &member)) {
+        return refuse(CC_EXISTS, "another member has that http address, peer address or key", why_out);
+    }
+    if (present == NULL && next->n_members == CC_REPLICAS_MAX) {
+        return refuse(CC_INVALID, "the cluster has as many members as it can have", why_out);
+    }
+    size_t at = present == NULL ? next->n_members++ : (size_t)(present - next->members);
+    member_put(&member, &next->members[at]);
+    return CC_OK;
+}
+
+static enum cc_status plan_change(const struct node *node, const struct node_member_change *change, struct raft_membership *next,
+                                  const char **why_out)
+{
+    struct raft_member *present = NULL;
+    for (uint32_t i = 0; i < next->n_members; i++) {
+        present = next->members[i].id == change->member.id ? &next->members[i] : present;
+    }
+    switch (change->action) {
+    case NODE_MEMBER_ADD:
+        return change_add(next, &change->member, why_out);
+    case NODE_MEMBER_REMOVE:
+        if (present != NULL) {
+            *present = next->members[--next->n_members];
+        }
+        return has_majority(node, next) ? CC_OK
+                                        : refuse(CC_UNAVAILABLE, "the members that would remain have no reachable majority of voters", why_out);
+    case NODE_MEMBER_PROMOTE:
+        if (present == NULL) {
+            return refuse(CC_INVALID, "there is no such member", why_out);
+        }
+        present->voter = true;
+        return has_majority(node, next) ? CC_OK : refuse(CC_UNAVAILABLE, "it does not answer: there would be no reachable majority", why_out);
+    case NODE_MEMBER_TRANSFER:
+        break;
+    }
+    return refuse(CC_INVALID, "this is not a change of the members", why_out);
+}
+
+static bool is_equal(const struct raft_membership *a, const struct raft_membership *b)
+{
+    struct cc_buffer left = {0}, right = {0};
+    raft_membership_put(&left, a);
+    raft_membership_put(&right, b);
+    bool equal = cc_slice_equal(cc_buffer_slice(&left), cc_buffer_slice(&right));
+    cc_buffer_finish(&left);
+    cc_buffer_finish(&right);
+    return equal;
+}
+
+static enum cc_status propose(struct node *node, const struct raft_membership *next, uint64_t *index_out, const char **why_out)
+{
+    struct cc_buffer bytes = {0};
+    raft_membership_put(&bytes, next);
+    struct cc_blob *payload = cc_blob_create(bytes.data, bytes.n);
+    cc_buffer_finish(&bytes);
+    uint64_t hlc = clock_hlc_tick(&node->clock, node->time.wall_ms).hlc;
+    enum cc_status status = raft_propose(node->raft, RAFT_ENTRY_CONFIG, hlc, payload, index_out);
+    cc_blob_unref(payload);
+    if (status == CC_UNAVAILABLE) {
+        *why_out = "another change, an election or a transfer is under way, or the learner has not caught up";
+    } else if (status != CC_OK) {
+        *why_out = "members change one at a time, and new ones come as learners";
+    } else {
+        strong_step_back(node); // the open transaction was executed on a log without this entry
+    }
+    return status;
+}
+
+static enum cc_status transfer(struct node *node, uint32_t to, const char **why_out)
+{
+    if (to == node->options.raft.id) {
+        return CC_OK;
+    }
+    enum cc_status status = raft_transfer(node->raft, node->time.now_us, to);
+    if (status == CC_INVALID) {
+        *why_out = "only a voting member can lead";
+    } else if (status == CC_UNAVAILABLE) {
+        *why_out = "a transfer is under way, or that replica does not answer";
+    } else if (status == CC_OK) {
+        node->members.declines_until_us = node->time.now_us + DECLINE_US;
+        peer_tell_frontier(node); // that we do not want it back
+    }
+    return status;
+}
+
+enum cc_status node_member_change(struct node *node, struct node_time time, const struct node_member_change *change, uint64_t *index_out,
+                                  const char **why_out)
+{
+    node->time = time;
+    *index_out = 0;
+    *why_out = "";
+    if (raft_role(node->raft) != RAFT_LEADER) {
+        return refuse(CC_NOT_LEADER, "this replica does not lead", why_out);
+    }
+    if (change->action == NODE_MEMBER_TRANSFER) {
+        return transfer(node, change->member.id, why_out);
+    }
+    const struct raft_membership *now = raft_membership(node->raft);
+    struct raft_membership next = *now;
+    enum cc_status status = plan_change(node, change, &next, why_out);
+    if (status != CC_OK) {
+        return status;
+    }
+    if (is_equal(now, &next)) {
+        *index_out = raft_membership_index(node->raft);
+        return CC_OK;
+    }
+    if (!has_majority(node, now)) {
+        return refuse(CC_UNAVAILABLE, "a majority of the present members is not reachable", why_out);
+    }
+    return propose(node, &next, index_out, why_out);
+}
+
+// -- Promotion: in rounds, as the thesis has it (4.2.1): a learner that stores within a second what had been committed ----------
+
+static void promote(struct node *node, uint32_t id)
+{
+    struct node_member_change change = {.action = NODE_MEMBER_PROMOTE, .member = {.id = id}};
+    uint64_t index;
+    const char *why;
+    if (node_member_change(node, node->time, &change, &index, &why) == CC_OK) {
+        node_fact(node, NODE_FACT_PROMOTED, id, index, 0, NULL);
+    }
+}
+
+static void watch_learner(struct node *node, uint32_t id)
+{
+    struct members *members = &node->members;
+    struct raft_progress progress;
+    const struct peer *peer = peer_find(node, id);
+    bool there = peer != NULL && peer->up && peer->refused == NULL && is_heard(node, id) && raft_progress_of(node->raft, id, &progress) == CC_OK;
+    if (!there || members->round_of != id || members->round_term != raft_term(node->raft)) {
+        members->round_of = there ? id : 0;
+        members->round_term = raft_term(node->raft);
+        members->round_target = raft_commit(node->raft);
+        members->round_began_us = node->time.now_us;
+        return;
+    }
+    if (progress.match < members->round_target || peer->applied + BEHIND_ENTRIES_MAX < members->round_target) {
+        return;
+    }
+    bool in_time = node->time.now_us - members->round_began_us < LAG_US_MAX;
+    members->round_of = 0;
+    if (in_time) {
+        promote(node, id);
+    }
+}
+
+// -- Rank: the lowest port leads -------------------------------------------------------------------------------------
+
+static bool is_before(const struct member *a, const struct member *b)
+{
+    char host[MEMBER_ADDRESS_BYTES];
+    uint32_t port_a = 0, port_b = 0;
+    if (member_address_split(a->http, host, &port_a) != CC_OK || member_address_split(b->http, host, &port_b) != CC_OK) {
+        return false;
+    }
+    return port_a < port_b || (port_a == port_b && a->id < b->id);
+}
+
+static bool is_fit(const struct node *node, const struct peer *peer)
+{
+    struct raft_progress progress;
+    uint64_t commit = raft_commit(node->raft);
+    bool caught_up = raft_progress_of(node->raft, peer->id, &progress) == CC_OK && progress.voter && !progress.probing &&
+                     progress.match + BEHIND_ENTRIES_MAX >= commit && peer->applied + BEHIND_ENTRIES_MAX >= commit;
+    return caught_up && peer->up && peer->refused == NULL && peer->may_lead && is_heard(node, peer->id) &&
+           peer->schema_version == node->strong.schema_version;
+}
+
+static uint32_t first_in_line(struct node *node)
+{
+    const struct raft_membership *membership = raft_membership(node->raft);
+    const struct raft_member *self = member_find(membership, node->options.raft.id);
+    struct member best;
+    if (self == NULL || member_read(self, &best) != CC_OK) {
+        return 0;
+    }
+    uint32_t id = 0;
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        struct member other;
+        const struct peer *peer = peer_find(node, membership->members[i].id);
+        if (peer == NULL || member_read(&membership->members[i], &other) != CC_OK || !is_before(&other, &best) || !is_fit(node, peer)) {
+            continue;
+        }
+        best = other;
+        id = other.id;
+    }
+    return id;
+}
+
+// One that comes before us must have been fit for a while, and one that fails or falls again is not asked soon: no flapping.
+static void yield_to_rank(struct node *node)
+{
+    struct members *members = &node->members;
+    uint64_t now_us = node->time.now_us;
+    uint32_t first = first_in_line(node);
+    if (first == 0 || first != members->before || members->before_term != raft_term(node->raft)) {
+        members->before = first;
+        members->before_term = raft_term(node->raft);
+        members->before_since_us = now_us;
+        return;
+    }
+    if (now_us - members->before_since_us < RANK_HOLD_US || now_us < members->yield_again_us) {
+        return;
+    }
+    if (now_us > members->yield_again_us + DECLINE_US) {
+        members->n_yields = 0;
+    }
+    members->yield_again_us = now_us + ((uint64_t)RANK_AGAIN_US << members->n_yields);
+    members->n_yields += members->n_yields < RANK_DOUBLINGS_MAX;
+    (void)!raft_transfer(node->raft, now_us, first);
+}
+
+void membership_tick(struct node *node)
+{
+    struct members *members = &node->members;
+    if (node->time.now_us < members->check_us) {
+        return;
+    }
+    members->check_us = node->time.now_us + LEAD_CHECK_US;
+    if (!raft_is_settled(node->raft) || node->stopping) {
+        members->round_of = 0;
+        members->before = 0;
+        return;
+    }
+    const struct raft_membership *membership = raft_membership(node->raft);
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        if (!membership->members[i].voter) {
+            watch_learner(node, membership->members[i].id);
+            break; // one at a time
+        }
+    }
+    yield_to_rank(node);
+}
+
+bool membership_declines(const struct node *node)
+{
+    return node->time.now_us < node->members.declines_until_us;
+}
