@@ -49,7 +49,7 @@ class ConformanceCluster(Cluster):
         os.environ['CAUCUS_TOKEN'] = token('caucus_operator')
         with open(self.config, 'w', encoding='utf-8') as file:
             json.dump({'cluster': 'conformance', 'replicas': [self.replica(number) for number in self.ids],
-                       'postgres': {'schemas': self.schemas}, 'rest': {'aggregates': True, 'rollback': True},
+                       'postgres': {'schemas': self.schemas}, 'rest': {'aggregates': True, 'rollback': True, 'plans': True},
                        'auth': self.auth}, file)
 
     def replica(self, number):
