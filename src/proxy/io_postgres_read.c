@@ -24,7 +24,7 @@ enum {
     CONNECT_MS_MAX = 5000,
     BACK_OFF_MS = 20,
     BACK_OFF_MS_MAX = 1000,
-    STEPS_MAX = 8, // of one job on the wire
+    STEPS_MAX = 9, // of one job on the wire: identity, settings and the statement, each with DEALLOCATE and Parse
 };
 
 enum connection_state {
@@ -57,6 +57,12 @@ struct job {
     struct job *prev, *next; // queue
 };
 
+// Who a session's statements run as. Kept between statements, because most requests come from few roles.
+struct identity {
+    char *role, *claims; // "none", ""
+    bool is_known;       // else it may be anything, and is set again
+};
+
 struct connection {
     struct io_postgres_read *pool;
     enum connection_state state;
@@ -66,6 +72,7 @@ struct connection {
     struct prepared *prepared; // uthash, least recently used first
     uint64_t n_names;
     struct job *job;
+    struct identity identity;
     enum step steps[STEPS_MAX];
     uint32_t n_steps, at_step;
     PGresult *rows, *error; // of the job so far
@@ -214,22 +221,74 @@ static bool send_text(struct connection *connection, enum step step, struct cc_s
     return sent;
 }
 
-// All settings in one statement; without BEGIN everything up to the sync is one transaction, with which they end.
+static const char setting_role[] = "role", setting_claims[] = "request.jwt.claims";
+
+static bool is_identity(const struct rest_setting *setting)
+{
+    return cc_slice_equal_text(setting->name, setting_role) || cc_slice_equal_text(setting->name, setting_claims);
+}
+
+static struct cc_slice setting_of(const struct rest_statement *statement, const char *name, const char *otherwise)
+{
+    for (uint32_t i = 0; i < statement->n_settings; i++) {
+        if (cc_slice_equal_text(statement->settings[i].name, name)) {
+            return statement->settings[i].value;
+        }
+    }
+    return cc_slice_text(otherwise);
+}
+
+static bool has_identity_of(const struct connection *connection, const struct rest_statement *statement)
+{
+    const struct identity *identity = &connection->identity;
+    return identity->is_known && cc_slice_equal_text(setting_of(statement, setting_role, "none"), identity->role) &&
+           cc_slice_equal_text(setting_of(statement, setting_claims, ""), identity->claims);
+}
+
+static void identity_finish(struct identity *identity)
+{
+    free(identity->role);
+    free(identity->claims);
+    *identity = (struct identity){0};
+}
+
+// For the rest of the session. It counts as known once the job has succeeded: a failure undoes it.
+static bool send_identity(struct connection *connection, const struct rest_statement *statement)
+{
+    static const char sql[] = "SELECT pg_catalog.set_config('role', $1, false), "
+                              "pg_catalog.set_config('request.jwt.claims', $2, false)";
+    struct cc_slice values[] = {setting_of(statement, setting_role, "none"), setting_of(statement, setting_claims, "")};
+    bool reused = false;
+    identity_finish(&connection->identity);
+    connection->identity.role = cc_strndup(values[0].data, values[0].n);
+    connection->identity.claims = cc_strndup(values[1].data, values[1].n);
+    return send_text(connection, STEP_SETTINGS, cc_slice_text(sql), values, 2, &reused);
+}
+
+// The others, in one statement; without BEGIN everything up to the sync is one transaction, with which they end.
 static bool send_settings(struct connection *connection, const struct rest_statement *statement)
 {
     struct cc_buffer sql = {0};
     struct cc_slice *values = cc_alloc_array(2 * (size_t)statement->n_settings, sizeof(*values));
+    uint32_t n = 0;
     bool reused = false;
     for (uint32_t i = 0; i < statement->n_settings; i++) {
-        cc_buffer_printf(&sql, "%s pg_catalog.set_config($%u, $%u, true)", i == 0 ? "SELECT" : ",", 2 * i + 1,
-                         2 * i + 2);
-        values[2 * (size_t)i] = statement->settings[i].name;
-        values[2 * (size_t)i + 1] = statement->settings[i].value;
+        if (!is_identity(&statement->settings[i])) {
+            cc_buffer_printf(&sql, "%s pg_catalog.set_config($%u, $%u, true)", n == 0 ? "SELECT" : ",", n + 1, n + 2);
+            values[n++] = statement->settings[i].name;
+            values[n++] = statement->settings[i].value;
+        }
     }
-    bool sent = send_text(connection, STEP_SETTINGS, cc_buffer_slice(&sql), values, 2 * statement->n_settings, &reused);
+    bool sent = n == 0 || send_text(connection, STEP_SETTINGS, cc_buffer_slice(&sql), values, n, &reused);
     free(values);
     cc_buffer_finish(&sql);
     return sent;
+}
+
+// Functions that look at requests are told of them by settings. Such a function may itself set who it runs as.
+static bool may_change_identity(const struct rest_statement *statement)
+{
+    return setting_of(statement, "request.method", NULL).data != NULL;
 }
 
 static bool flush(struct connection *connection)
@@ -248,6 +307,9 @@ static bool send_job(struct connection *connection, struct job *job)
     connection->job = job;
     connection->n_steps = connection->at_step = 0;
     job->connection = connection;
+    if (!has_identity_of(connection, statement) && !send_identity(connection, statement)) {
+        return false;
+    }
     if (statement->n_settings > 0 && !send_settings(connection, statement)) {
         return false;
     }
@@ -276,6 +338,7 @@ static void close_connection(struct connection *connection)
     }
     clear_results(connection);
     forget_all(connection);
+    identity_finish(&connection->identity);
     PQfinish(connection->libpq);
     connection->libpq = NULL;
     connection->state = CONNECTION_DOWN;
@@ -364,6 +427,7 @@ static void finish_job(struct connection *connection)
     connection->rows = connection->error = NULL;
     connection->job = NULL;
     connection->state = CONNECTION_IDLE;
+    connection->identity.is_known = error == NULL && !may_change_identity(job->statement);
     settle_prepared(connection);
     if (error != NULL && is_outdated(connection, error) && !job->prepared_again) {
         struct prepared *prepared = lookup(connection, job->statement->sql);
@@ -474,20 +538,25 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
     }
 }
 
-static struct connection *find_idle(struct io_postgres_read *pool)
+// One that needs no change of identity, if there is one.
+static struct connection *find_idle(struct io_postgres_read *pool, const struct rest_statement *statement)
 {
+    struct connection *idle = NULL;
     for (uint32_t i = 0; i < pool->n_connections; i++) {
         if (pool->connections[i].state == CONNECTION_IDLE) {
-            return &pool->connections[i];
+            if (has_identity_of(&pool->connections[i], statement)) {
+                return &pool->connections[i];
+            }
+            idle = &pool->connections[i];
         }
     }
-    return NULL;
+    return idle;
 }
 
 static void dispatch(struct io_postgres_read *pool)
 {
     struct connection *connection = NULL;
-    while (pool->queue != NULL && (connection = find_idle(pool)) != NULL) {
+    while (pool->queue != NULL && (connection = find_idle(pool, pool->queue->statement)) != NULL) {
         if (!send_job(connection, dequeue(pool, pool->queue))) {
             lose(connection, false);
         }

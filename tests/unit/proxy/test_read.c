@@ -189,6 +189,43 @@ static void settings_hold_for_one_statement_only(void **state)
     assert_string_equal(ask_statement(&statement, 5000).value, "postgres");
 }
 
+static void a_function_that_changes_who_it_runs_as_changes_nothing_for_the_next_statement(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    run_directly("DROP ROLE IF EXISTS reader; CREATE ROLE reader NOLOGIN");
+    struct rest_setting settings[3] = {
+        {cc_slice_text("role"), cc_slice_text("reader")},
+        {cc_slice_text("request.jwt.claims"), cc_slice_text("{}")},
+        {cc_slice_text("request.method"), cc_slice_text("GET")}, // what functions are called with
+    };
+    struct rest_statement call =
+        statement_of("SELECT set_config('role', 'none', false) || set_config('request.jwt.claims', 'forged', false)");
+    call.n_settings = 3;
+    call.settings = settings;
+    assert_string_equal(ask_statement(&call, 5000).value, "noneforged");
+    struct rest_statement next = statement_of("SELECT current_user || current_setting('request.jwt.claims', true)");
+    next.n_settings = 2;
+    next.settings = settings;
+    assert_string_equal(ask_statement(&next, 5000).value, "reader{}");
+}
+
+static void what_fails_leaves_the_identity_to_be_set_again(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    run_directly("DROP ROLE IF EXISTS reader; CREATE ROLE reader NOLOGIN");
+    struct rest_setting settings[1] = {{cc_slice_text("role"), cc_slice_text("reader")}};
+    struct rest_statement failing = statement_of("SELECT 1 / 0");
+    failing.n_settings = 1;
+    failing.settings = settings;
+    assert_string_equal(ask_statement(&failing, 5000).code, "22012"); // undoes the change of role, too
+    struct rest_statement next = statement_of("SELECT current_user");
+    next.n_settings = 1;
+    next.settings = settings;
+    assert_string_equal(ask_statement(&next, 5000).value, "reader");
+}
+
 static void a_prepared_statement_survives_a_migration(void **state)
 {
     (void)state;
@@ -366,6 +403,8 @@ int main(void)
         cmocka_unit_test(an_error_comes_with_its_fields_and_harms_nobody),
         cmocka_unit_test(nothing_can_be_written),
         cmocka_unit_test(settings_hold_for_one_statement_only),
+        cmocka_unit_test(a_function_that_changes_who_it_runs_as_changes_nothing_for_the_next_statement),
+        cmocka_unit_test(what_fails_leaves_the_identity_to_be_set_again),
         cmocka_unit_test(a_prepared_statement_survives_a_migration),
         cmocka_unit_test(the_oldest_prepared_statements_are_dropped),
         cmocka_unit_test(a_statement_over_its_time_is_given_up_and_ends_in_the_server),
