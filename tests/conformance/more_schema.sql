@@ -36,3 +36,16 @@ $$ SELECT * FROM shops WHERE city = $1.city AND id <> $1.id $$;
 CREATE FUNCTION staff_above(staff) RETURNS SETOF staff LANGUAGE sql STABLE AS
 $$ WITH RECURSIVE up AS (SELECT s.*, 1 AS n FROM staff s WHERE s.id = $1.chief
      UNION ALL SELECT s.*, n + 1 FROM staff s JOIN up ON s.id = up.chief) SELECT id, name, chief FROM up ORDER BY n $$;
+
+-- Functions that write.
+CREATE FUNCTION retitle(up_to integer) RETURNS SETOF notes LANGUAGE sql VOLATILE AS
+$$ UPDATE notes SET title = 'retitled' WHERE id <= up_to RETURNING * $$;
+CREATE FUNCTION renumber(note integer) RETURNS notes LANGUAGE sql VOLATILE AS
+$$ UPDATE notes SET n = n + 1 WHERE id = note RETURNING * $$;
+CREATE FUNCTION forget(note integer) RETURNS void LANGUAGE sql VOLATILE AS $$ DELETE FROM notes WHERE id = note $$;
+CREATE FUNCTION only_looks() RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT count(*) FROM crowd $$;
+CREATE TYPE mood AS ENUM ('glad', 'sad');
+CREATE TABLE moods (id integer PRIMARY KEY, mood mood NOT NULL DEFAULT 'glad', past mood[]);
+GRANT SELECT, INSERT, UPDATE, DELETE ON moods TO h1_anon;
+CREATE FUNCTION with_mood(wanted mood) RETURNS SETOF moods LANGUAGE sql STABLE AS
+$$ SELECT * FROM moods WHERE mood = wanted ORDER BY id $$;
