@@ -566,6 +566,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
             .voter = true,
             .reachable = peer->up,
             .applied = peer->applied,
+            .weak_missing = weak_missing_at(node, peer),
             .schema_version = peer->schema_version,
             .heard_us_ago = peer->heard_us == 0 ? UINT64_MAX : now_us - peer->heard_us,
             .role = peer->role,

@@ -185,6 +185,7 @@ struct node_peer_status {
     bool voter;
     bool reachable;
     uint64_t applied;
+    uint64_t weak_missing; // weak change sets that we hold and it has not told to hold
     uint32_t schema_version;
     uint64_t heard_us_ago;
     enum raft_role role;

@@ -459,6 +459,7 @@ void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader
 void weak_peer_frontier(struct node *node, struct peer *peer);
 void weak_deadlines(struct node *node);
 bool weak_is_replaying(const struct node *node);
+uint64_t weak_missing_at(const struct node *node, const struct peer *peer);
 void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_out); // covers all that this replica has acknowledged
 bool weak_is_idle(const struct node *node);
 void weak_finish_all(struct node *node);

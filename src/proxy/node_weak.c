@@ -786,6 +786,17 @@ bool weak_is_replaying(const struct node *node)
     return own_committed(node) < node->weak.replay_until;
 }
 
+uint64_t weak_missing_at(const struct node *node, const struct peer *peer)
+{
+    const struct crdt_frontier *mine = &node->weak.frontier;
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < mine->n; i++) {
+        uint64_t theirs = crdt_frontier_get(&peer->frontier, mine->at[i].origin);
+        n += mine->at[i].sequence > theirs ? mine->at[i].sequence - theirs : 0;
+    }
+    return n;
+}
+
 void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_out)
 {
     *frontier_out = node->weak.frontier;

@@ -48,6 +48,7 @@ static json_t *replica_json(const struct config_replica *replica, const struct n
         json_object_set_new(object, "reachable", json_true());
         json_object_set_new(object, "applied", json_integer((json_int_t)status->applied));
         json_object_set_new(object, "lag_ms", json_integer(0));
+        json_object_set_new(object, "weak_missing", json_integer(0));
         return object;
     }
     const struct node_peer_status *peer = find_peer(status, replica->id);
@@ -57,6 +58,7 @@ static json_t *replica_json(const struct config_replica *replica, const struct n
     json_object_set_new(object, "applied", json_integer(peer == NULL ? 0 : (json_int_t)peer->applied));
     bool heard = peer != NULL && peer->heard_us_ago != UINT64_MAX;
     json_object_set_new(object, "lag_ms", heard ? json_integer((json_int_t)(peer->heard_us_ago / 1000)) : json_null());
+    json_object_set_new(object, "weak_missing", peer == NULL ? json_null() : json_integer((json_int_t)peer->weak_missing));
     if (peer != NULL && peer->refused != NULL) {
         json_object_set_new(object, "refused", json_string(peer->refused));
     }
@@ -118,6 +120,11 @@ void status_put_metrics(struct cc_buffer *out, const struct node_status *status,
     metric(out, "caucus_forwards_total", "counter", "Writes forwarded to a leader", status->counters.forwards);
     metric(out, "caucus_batches_total", "counter", "Batches executed as leader", status->counters.batches);
     metric(out, "caucus_entries_total", "counter", "Log entries proposed as leader", status->counters.entries);
+    uint64_t weak_missing = 0;
+    for (uint32_t i = 0; i < status->n_peers; i++) {
+        weak_missing = status->peers[i].weak_missing > weak_missing ? status->peers[i].weak_missing : weak_missing;
+    }
+    metric(out, "caucus_weak_missing_sets", "gauge", "Weak change sets held here that the replica furthest behind is not known to hold", weak_missing);
     metric(out, "caucus_merges_total", "counter", "Merges of remote weak changes", status->counters.merges);
     metric(out, "caucus_requeues_total", "counter", "Writes executed again after a change of leader or a crash of PostgreSQL",
            status->counters.requeues);

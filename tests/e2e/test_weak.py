@@ -64,8 +64,11 @@ class Weak(unittest.TestCase):
         wait_until(lambda: self.cluster.get(3, '/presence?id=eq.one%20field')[0]['status'] == 'early', 5, 'the write')
         self.write(1, 'PATCH', '/presence?id=eq.one%20field', {'status': 'late'})
         self.write(3, 'PATCH', '/presence?id=eq.one%20field', {'place': 'work'})
+        missing = {replica['id']: replica['weak_missing'] for replica in self.cluster.status(1)['replicas']}
+        self.assertGreaterEqual(missing[3], 1)
         self.cluster.heal()
         self.wait_equal()
+        wait_until(lambda: all(replica['weak_missing'] == 0 for replica in self.cluster.status(1)['replicas']), 10, 'nothing missing anywhere')
         row = self.cluster.get(2, '/presence?id=eq.one%20field')[0]
         self.assertEqual((row['status'], row['place']), ('late', 'work'))
         for replica in self.cluster.ids:
