@@ -319,6 +319,29 @@ void raft_set_eligible(struct raft *raft, uint64_t now_us, bool eligible)
     }
 }
 
+void raft_set_recovering(struct raft *raft, bool recovering)
+{
+    raft->recovering = recovering;
+}
+
+void raft_peer_set_recovering(struct raft *raft, uint32_t peer_id, bool recovering)
+{
+    struct raft_peer *peer = raft_peer_find(raft, peer_id);
+    if (peer != NULL) {
+        peer->recovering = recovering;
+    }
+}
+
+void raft_peer_forget(struct raft *raft, uint64_t now_us, uint32_t peer_id)
+{
+    raft_advance(raft, now_us);
+    struct raft_peer *peer = raft_peer_find(raft, peer_id);
+    if (peer != NULL && raft->role == RAFT_LEADER) {
+        raft_peer_start(raft, peer);
+        raft->feed_due = true;
+    }
+}
+
 // -- Messages in ----------------------------------------------------------------------------------------------------
 
 static bool append_is_sane(const struct raft_message *message)

@@ -100,6 +100,12 @@ enum cc_status raft_transfer(struct raft *raft, uint64_t now_us, uint32_t target
 // A replica that is not eligible (its PostgreSQL is down) votes and stores, but does not campaign.
 // A leader that becomes ineligible transfers leadership away.
 void raft_set_eligible(struct raft *raft, uint64_t now_us, bool eligible);
+// A replica that may have forgotten what it promised: it stores, but neither votes nor campaigns.
+void raft_set_recovering(struct raft *raft, bool recovering);
+// The same of a member: it counts in no majority, though the majority is that of all voters.
+void raft_peer_set_recovering(struct raft *raft, uint32_t peer, bool recovering);
+// A member comes back with a new log: what it acknowledged before does not count any more.
+void raft_peer_forget(struct raft *raft, uint64_t now_us, uint32_t peer);
 // The payloads of entries [entries[0].index, ...) asked for by raft_output.loads arrive from disk; at most CC_APPEND_BYTES_MAX
 // of them are used. None: they could not be read, asked for again at the next heartbeat. Payloads are referenced.
 void raft_loaded(struct raft *raft, uint64_t now_us, uint32_t peer, const struct raft_entry *entries, size_t n_entries);

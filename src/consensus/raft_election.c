@@ -92,7 +92,7 @@ static void tally(struct raft *raft)
 // the C_new entry is committed [...] It does not count its own vote" (thesis 4.2.2).
 bool raft_may_campaign(const struct raft *raft)
 {
-    return raft->eligible && (raft->self_voter || raft_is_leaving(raft));
+    return raft->eligible && !raft->recovering && (raft->self_voter || raft_is_leaving(raft));
 }
 
 void raft_campaign(struct raft *raft, bool pre_vote, bool transfer)
@@ -177,6 +177,9 @@ static bool vote_is_free(const struct raft *raft, uint32_t candidate)
 // a pre-vote changes nothing here (thesis 9.6). Refused while a leader is heard.
 void raft_on_pre_vote(struct raft *raft, const struct raft_message *message)
 {
+    if (raft->recovering) {
+        return;
+    }
     bool term_free = message->term > raft->term || (message->term == raft->term && vote_is_free(raft, message->from));
     bool granted = term_free && !raft_leader_is_heard(raft) && may_vote(raft, message);
     struct raft_message reply = {
@@ -192,6 +195,9 @@ void raft_on_pre_vote(struct raft *raft, const struct raft_message *message)
 // (thesis 3.4); the reply waits until the vote is on disk.
 void raft_on_vote(struct raft *raft, const struct raft_message *message)
 {
+    if (raft->recovering) {
+        return;
+    }
     bool granted = vote_is_free(raft, message->from) && may_vote(raft, message);
     if (granted && raft->vote == 0) {
         raft->vote = message->from;
@@ -208,7 +214,7 @@ void raft_on_vote_reply(struct raft *raft, const struct raft_message *message)
 {
     bool pre_vote = message->kind == RAFT_PRE_VOTE_REPLY;
     struct raft_peer *peer = raft_peer_find(raft, message->from);
-    if (peer == NULL || raft->role != (pre_vote ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE)) {
+    if (peer == NULL || peer->recovering || raft->role != (pre_vote ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE)) {
         return;
     }
     uint64_t asked = pre_vote && !message->reject ? raft->term + 1 : raft->term;

@@ -43,6 +43,7 @@ enum raft_flow {
 struct raft_peer {
     uint32_t id;
     bool voter;
+    bool recovering; // it says so
     enum raft_ballot ballot;
 
     enum raft_flow flow;
@@ -145,6 +146,7 @@ struct raft {
     uint64_t leader_heard_us;
     uint64_t election_deadline_us;
     bool eligible;
+    bool recovering;
     bool self_granted;      // candidate: the own vote is durable
     bool campaign_transfer; // candidate: at the leader's request
 

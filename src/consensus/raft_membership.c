@@ -290,7 +290,7 @@ uint64_t raft_quorum_value(const struct raft *raft, uint64_t self, const uint64_
         if (is_self ? !raft->self_voter : !raft->peers[i].voter) {
             continue;
         }
-        uint64_t value = is_self ? self : values[i];
+        uint64_t value = is_self ? self : raft->peers[i].recovering ? 0 : values[i];
         uint32_t at = n++;
         while (at > 0 && sorted[at - 1] < value) {
             sorted[at] = sorted[at - 1];

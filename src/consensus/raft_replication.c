@@ -15,6 +15,7 @@ void raft_peer_start(struct raft *raft, struct raft_peer *peer)
     *peer = (struct raft_peer){
         .id = peer->id,
         .voter = peer->voter,
+        .recovering = peer->recovering,
         .flow = RAFT_FLOW_PROBE,
         .next = raft_log_last(&raft->log) + 1,
         .heard_us = raft->now_us,

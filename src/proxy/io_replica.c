@@ -54,6 +54,12 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_REQUEUED:
         cc_log(CC_LOG_INFO, "requeued", "operations=%" PRIu64, fact->a);
         return;
+    case NODE_FACT_RECOVERED:
+        cc_log(CC_LOG_INFO, "recovered", "index=%" PRIu64, fact->a);
+        return;
+    case NODE_FACT_FORGOT:
+        cc_log(CC_LOG_ERROR, "amnesia", "last_index=%" PRIu64 " applied=%" PRIu64 " why=%s", fact->a, fact->b, cc_log_quote(fact->text));
+        return;
     case NODE_FACT_SNAPSHOT_PULL:
         cc_log(CC_LOG_INFO, "snapshot_pull", "peer=%" PRIu64 " applied=%" PRIu64 " log_base=%" PRIu64, fact->a, fact->b, fact->c);
         return;
@@ -101,6 +107,13 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
         if (effects->n_jobs[lane] > 0) {
             io_postgres_submit(replica->postgres, (enum db_lane)lane, effects->jobs[lane], effects->n_jobs[lane]);
         }
+    }
+    if (effects->recovered) {
+        replica_set_new(replica, false);
+    }
+    if (effects->forgot && replica->config->n_replicas > 1) {
+        replica->put_log_aside = true;
+        replica_fail(replica, EX_TEMPFAIL, "the log is an older copy", "it is put aside: the next start fetches everything from the other replicas");
     }
     if (effects->snapshot_cancel) {
         io_snapshot_cancel(replica->snapshot);
@@ -456,6 +469,9 @@ static void finish(struct replica *replica)
     io_peer_destroy(replica->peers);
     supervisor_destroy(replica->supervisor);
     io_log_close(replica->log);
+    if (replica->put_log_aside) {
+        replica_put_log_aside(replica);
+    }
     node_destroy(replica->node);
     io_inbox_destroy(replica->inbox);
     struct event *events[] = {replica->timer, replica->inbox_readable, replica->log_readable, replica->interrupt, replica->terminate};

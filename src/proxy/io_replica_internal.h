@@ -28,6 +28,7 @@ struct replica {
     struct event *timer, *inbox_readable, *log_readable, *interrupt, *terminate;
     struct node *node;
     struct io_log *log;
+    bool put_log_aside; // at the end of this process
     uint64_t log_number, log_record; // of the last batch that is synced
     struct io_peer *peers;
     struct io_postgres *postgres;
@@ -48,6 +49,9 @@ void replica_fail(struct replica *replica, int exit_code, const char *what, cons
 // io_replica_start.c, in the order in which replica_run needs them. False: replica_fail was called.
 bool replica_open_auth(struct replica *replica);
 bool replica_open_log(struct replica *replica);
+// Remembers, over restarts, that the log is new and what came before it is not known.
+void replica_set_new(const struct replica *replica, bool is_new);
+void replica_put_log_aside(const struct replica *replica); // when it is closed
 bool replica_open_supervisor(struct replica *replica);
 bool replica_open_peers(struct replica *replica);
 // Whom to dial, and where; hosts is room for the names.

@@ -4,6 +4,7 @@
 #include "proxy/io_replica_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,61 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
+
+static char *path_in_data(const struct replica *replica, const char *name)
+{
+    struct cc_buffer path = {0};
+    cc_buffer_printf(&path, "%s/%s", replica->self->data_directory, name);
+    char *text = cc_strdup(cc_buffer_text(&path));
+    cc_buffer_finish(&path);
+    return text;
+}
+
+static void sync_path(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        (void)close(fd);
+    }
+}
+
+void replica_set_new(const struct replica *replica, bool is_new)
+{
+    char *path = path_in_data(replica, "recovering");
+    if (is_new) {
+        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+    } else {
+        (void)unlink(path);
+    }
+    sync_path(replica->self->data_directory);
+    free(path);
+}
+
+static bool is_new(const struct replica *replica)
+{
+    char *path = path_in_data(replica, "recovering");
+    bool found = access(path, F_OK) == 0;
+    free(path);
+    return found;
+}
+
+void replica_put_log_aside(const struct replica *replica)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "log.forgotten-%" PRIu64, replica_now().wall_ms);
+    char *from = path_in_data(replica, "log");
+    char *to = path_in_data(replica, name);
+    bool done = rename(from, to) == 0;
+    sync_path(replica->self->data_directory);
+    cc_log(done ? CC_LOG_WARN : CC_LOG_ERROR, "log_put_aside", "to=%s why=%s", cc_log_quote(to), done ? "-" : strerror(errno));
+    free(from);
+    free(to);
+}
 
 // As the log's configuration has it from the beginning.
 static struct raft_member founder_of(const struct config_replica *replica)
@@ -32,6 +88,7 @@ static struct node *make_node(const struct replica *replica)
                  .election_us = config->timeouts.election_ms * 1000ull,
                  .heartbeat_us = config->timeouts.heartbeat_ms * 1000ull},
         .incarnation = replica->identity.incarnation,
+        .is_new = is_new(replica),
         .clock_skew_ms_max = config->timeouts.clock_skew_ms_max,
         .frontier_interval_us = config->timeouts.frontier_ms * 1000ull,
         .request_window_us = config->timeouts.request_ms * 2000ull,
@@ -80,6 +137,7 @@ static void begin_log(struct replica *replica)
             replica->identity.incarnation = (uint32_t)replica_now().now_us;
         }
     }
+    replica_set_new(replica, true);
     replica->node = make_node(replica);
     struct wal_batch batch = {0};
     wal_put_identity(&batch, &replica->identity);

@@ -22,6 +22,7 @@ static void outbox_clear(struct node_outbox *out)
     out->jobs[DB_WEAK].n = 0;
     out->snapshots.n = 0;
     out->snapshot_cancel = false;
+    out->recovered = out->forgot = false;
     out->answers.n = 0;
     out->facts.n = 0;
     out->catalog_changed = false;
@@ -153,6 +154,7 @@ void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms)
     node->started = true;
     node->time = (struct node_time){now_us, wall_ms};
     node->upkeep.started_us = now_us;
+    recovery_start(node);
     raft_set_eligible(node->raft, now_us, false); // until the database is up
     membership_refresh(node);
     raft_tick(node->raft, now_us);
@@ -284,6 +286,7 @@ void node_tick(struct node *node, struct node_time time)
     }
     log_mark(node);
     membership_tick(node);
+    recovery_tick(node);
     snapshot_pump(node);
     strong_pump(node);
     weak_pump(node);
@@ -477,6 +480,7 @@ static void take_raft_output(struct node *node)
     }
     for (size_t i = 0; i < output.n_reads; i++) {
         read_result(node, &output.reads[i]);
+        recovery_confirmed(node, &output.reads[i]);
     }
     if (output.role_changed) {
         node_fact(node, NODE_FACT_ROLE, raft_role(node->raft), raft_term(node->raft), raft_leader(node->raft), NULL);
@@ -514,6 +518,8 @@ void node_take_effects(struct node *node, struct node_effects *effects_out)
         .snapshots = out->snapshots.at,
         .n_snapshots = out->snapshots.n,
         .snapshot_cancel = out->snapshot_cancel,
+        .recovered = out->recovered,
+        .forgot = out->forgot,
         .answers = out->answers.at,
         .n_answers = out->answers.n,
         .facts = out->facts.at,

@@ -21,6 +21,7 @@
 struct node_options {
     struct raft_options raft;
     uint32_t incarnation;
+    bool is_new;                      // the log is new, and this replica has not yet made good for what it may have forgotten
     uint64_t clock_skew_ms_max;
     uint64_t frontier_interval_us;    // how often frontiers are told to peers; default 1 s
     uint64_t request_window_us;       // how long executed request ids are remembered for internal retries
@@ -138,6 +139,8 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_SCHEMA,      // a: version, b: index
     NODE_FACT_CLOCK,       // a: peer, b: ms ahead
     NODE_FACT_REQUEUED,    // a: n operations whose entry was lost or never logged
+    NODE_FACT_RECOVERED,          // a: log index; votes and counts from now on
+    NODE_FACT_FORGOT,             // a: last index, b: applied; text: how that was found out
     NODE_FACT_SNAPSHOT_PULL,      // a: from whom, b: applied here, c: base of the log here
     NODE_FACT_SNAPSHOT_MADE,      // a: index, b: bytes
     NODE_FACT_SNAPSHOT_INSTALLED, // a: index, b: bytes
@@ -167,6 +170,8 @@ struct node_effects { // borrowed until the next node_take_effects
     size_t n_jobs[DB_LANES];
     const struct snapshot_job *snapshots;
     size_t n_snapshots;
+    bool recovered; // node_options.is_new holds no longer
+    bool forgot;    // put the log aside and start again with a new one
     bool snapshot_cancel; // a snapshot that is being made is to be given up: it would block a migration
     const struct node_answer *answers;
     size_t n_answers;
@@ -203,6 +208,7 @@ struct node_status {
     uint64_t hlc;
     bool database_up[DB_LANES];
     bool replaying;     // what PostgreSQL lost in a crash is being applied again
+    bool recovering; // neither votes nor counts, because it may have forgotten something
     const char *snapshot; // "pulling", "installing", "making", "serving", or NULL
     uint64_t snapshot_index, snapshot_bytes, snapshot_total; // bytes: of total, pulled so far
     const char *halted; // why this replica refuses service, or NULL

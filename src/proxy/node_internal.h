@@ -45,6 +45,7 @@ struct node_outbox {
     NODE_ARRAY(struct db_job *) jobs[DB_LANES];
     NODE_ARRAY(struct snapshot_job) snapshots;
     bool snapshot_cancel;
+    bool recovered, forgot;
     NODE_ARRAY(struct node_answer) answers;
     NODE_ARRAY(struct node_fact) facts;
     bool catalog_changed;
@@ -235,6 +236,9 @@ struct peer {
     uint64_t pushed;       // own sequence sent on this connection; 0: its frontier is not known yet
     bool fetching;         // a FETCH for it is under way
     uint64_t asked_us;     // when we last told it our frontier out of turn
+    bool fresh, used;      // what it says of its log and database
+    uint32_t remembered_incarnation;
+    uint64_t remembered;   // its log had at least this, in that incarnation
 };
 
 // -- The log's upkeep (node_log.c) -----------------------------------------------------------------------------------
@@ -250,6 +254,28 @@ struct upkeep {
     uint64_t marked_us, marked_commit;
     NODE_ARRAY(struct log_checkpoint) checkpoints; // not yet durable in PostgreSQL
     uint64_t record_cut; // weak changes in records below this are
+};
+
+// -- Amnesia (node_recovery.c) ----------------------------------------------------------------------------------------
+
+enum recovery_state { RECOVERY_DONE, RECOVERY_ASKING, RECOVERY_CATCHING_UP };
+
+struct recovery {
+    enum recovery_state state;
+    bool forgot;
+    bool told;        // the peers, that this replica is fresh
+    uint64_t context; // of the question to the leader
+    uint64_t index;   // its answer; 0: none yet
+    uint64_t asked_us;
+};
+
+enum frontier_flag { // in FRAME_FRONTIER
+    FRONTIER_HELD = 1,       // the frontier counts: the database is up
+    FRONTIER_STOPPING = 2,   // an orderly shutdown: do not hand leadership over to it
+    FRONTIER_FRESH = 4,      // log and database are empty
+    FRONTIER_USED = 8,       // one of them is not; neither flag: not known yet
+    FRONTIER_RECOVERING = 16, // neither votes nor counts
+    FRONTIER_MAY_LEAD = 32,  // it would lead if asked
 };
 
 // -- Snapshots (node_snapshot.c) -------------------------------------------------------------------------------------
@@ -353,6 +379,7 @@ struct node {
     struct weak weak;
     struct upkeep upkeep;
     struct members members;
+    struct recovery recovery;
     struct snapshot_source source;
     struct snapshot_target target;
     uint64_t next_snapshot_job;
@@ -380,6 +407,16 @@ struct cc_slice node_copy(struct node *node, struct cc_slice bytes);
 // node_log.c
 void log_mark(struct node *node); // now and then
 void log_finish(struct node *node);
+
+// node_recovery.c
+void recovery_start(struct node *node);
+void recovery_tick(struct node *node);
+bool recovery_is_over(const struct node *node);
+void recovery_forgot(struct node *node, const char *how);
+void recovery_reminded(struct node *node, uint64_t index);
+uint8_t recovery_flags(const struct node *node);
+void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, uint64_t last_index);
+void recovery_confirmed(struct node *node, const struct raft_read_result *result);
 
 // node_snapshot.c
 void snapshot_pump(struct node *node);
@@ -475,6 +512,7 @@ void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context); 
 void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending);
 void peer_send_forward_reply(struct node *node, uint32_t peer, const uint8_t id[OPERATION_ID_BYTES], uint64_t index, struct cc_slice outcome);
 void peer_send_changes(struct node *node, struct peer *peer, const struct cc_slice *sets, size_t n_sets);
+void peer_send_forgotten(struct node *node, struct peer *peer);
 void peer_send_pull(struct node *node, uint32_t peer, const struct snapshot_pull *pull);
 void peer_send_piece(struct node *node, uint32_t peer, const struct snapshot_piece *piece);
 bool peer_clock_is_off(const struct node *node, int64_t *median_ms_out); // this replica against the median of all

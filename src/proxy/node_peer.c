@@ -15,14 +15,9 @@ enum frame_kind {
     FRAME_REMOVED = 7,       // index: the membership committed there does not have the receiver
     FRAME_ASK = 8,           // u64 context
     FRAME_TOLD = 9,          // u64 context, frontier of what was acknowledged
+    FRAME_FORGOTTEN = 19,    // u64 index: your log had at least this
     FRAME_PULL = 20,         // snapshot_pull
     FRAME_PIECE = 21,        // snapshot_piece
-};
-
-enum frontier_flag {
-    FRONTIER_HELD = 1,     // the frontier counts: the database is up
-    FRONTIER_STOPPING = 2, // an orderly shutdown: do not hand leadership over to it
-    FRONTIER_MAY_LEAD = 4, // it would lead if asked
 };
 
 struct peer *peer_find(struct node *node, uint32_t id)
@@ -79,9 +74,10 @@ void peer_send_frontier(struct node *node, struct peer *peer)
     cc_put_u32(&frame, node->strong.schema_version);
     cc_put_u8(&frame, (uint8_t)raft_role(node->raft));
     bool has_database = node->strong.state == STRONG_FOLLOW || node->strong.state == STRONG_LEAD;
-    bool may_lead = has_database && !node->stopping && !node->sick && !membership_declines(node);
+    bool may_lead = has_database && !node->stopping && !node->sick && !membership_declines(node) && recovery_is_over(node);
     cc_put_u8(&frame, (uint8_t)((node->weak.up ? FRONTIER_HELD : 0) | (node->stopping ? FRONTIER_STOPPING : 0) |
-                                (may_lead ? FRONTIER_MAY_LEAD : 0)));
+                                (may_lead ? FRONTIER_MAY_LEAD : 0) | recovery_flags(node)));
+    cc_put_u64(&frame, raft_last_index(node->raft));
     crdt_frontier_put(&frame, &node->weak.frontier);
     frame_send(node, peer->id, &frame);
 }
@@ -163,6 +159,13 @@ void peer_send_changes(struct node *node, struct peer *peer, const struct cc_sli
     for (size_t i = 0; i < n_sets; i++) {
         cc_put_string(&frame, sets[i]);
     }
+    frame_send(node, peer->id, &frame);
+}
+
+void peer_send_forgotten(struct node *node, struct peer *peer)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_FORGOTTEN);
+    cc_put_u64(&frame, peer->remembered);
     frame_send(node, peer->id, &frame);
 }
 
@@ -248,6 +251,7 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     uint32_t schema_version = cc_read_u32(reader);
     uint8_t role = cc_read_u8(reader);
     uint8_t flags = cc_read_u8(reader);
+    uint64_t last_index = cc_read_u64(reader);
     if (crdt_frontier_read(reader, &frontier) != CC_OK || cc_reader_end(reader) != CC_OK || role >= RAFT_ROLES) {
         return;
     }
@@ -256,6 +260,7 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     peer->role = (enum raft_role)role;
     peer->stopping = flags & FRONTIER_STOPPING;
     peer->may_lead = flags & FRONTIER_MAY_LEAD;
+    recovery_heard(node, peer, flags, last_index);
     if (flags & FRONTIER_HELD) {
         struct crdt_origin self = node->weak.self;
         uint64_t theirs = crdt_frontier_get(&frontier, self);
@@ -352,6 +357,9 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
     case FRAME_TOLD:
         receive_told(node, peer, &reader);
         break;
+    case FRAME_FORGOTTEN:
+        recovery_reminded(node, cc_read_u64(&reader));
+        break;
     case FRAME_PULL:
         receive_pull(node, peer, &reader);
         break;
@@ -376,7 +384,11 @@ void node_peer_up(struct node *node, struct node_time time, uint32_t id, uint32_
         }
         return;
     }
-    *peer = (struct peer){.id = id, .up = true, .incarnation = incarnation, .heard_us = time.now_us, .applied = peer->applied};
+    if (peer->incarnation != 0 && peer->incarnation != incarnation) {
+        raft_peer_forget(node->raft, time.now_us, id);
+    }
+    *peer = (struct peer){.id = id, .up = true, .incarnation = incarnation, .heard_us = time.now_us, .applied = peer->applied,
+                           .remembered_incarnation = peer->remembered_incarnation, .remembered = peer->remembered};
     raft_peer_reset(node->raft, time.now_us, id);
     peer_send_hello(node, peer);
     peer_send_frontier(node, peer);

@@ -168,7 +168,7 @@ static void source_read(struct node *node, const struct snapshot_event *event)
 bool snapshot_is_wanted(const struct node *node)
 {
     uint64_t applied = node->strong.applied;
-    return applied < log_base(node) || raft_snapshot_wanted(node->raft) > applied;
+    return applied < log_base(node) || raft_snapshot_wanted(node->raft) > raft_commit(node->raft);
 }
 
 bool snapshot_is_installing(const struct node *node)
@@ -428,6 +428,7 @@ void snapshot_describe(const struct node *node, struct node_status *status)
     };
     const struct snapshot_source *source = &node->source;
     const struct snapshot_target *target = &node->target;
+    status->recovering = !recovery_is_over(node);
     status->snapshot = target_names[target->state];
     if (status->snapshot != NULL) {
         status->snapshot_index = target->index;

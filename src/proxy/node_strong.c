@@ -417,8 +417,9 @@ static void database_up(struct node *node, const struct db_event *event)
     strong->applied = strong->planned = event->applied;
     strong->schema_version = event->schema_version;
     node->out->catalog_changed = true;
-    if (event->applied > raft_last_index(node->raft)) {
+    if (event->applied > raft_last_index(node->raft) && (recovery_is_over(node) || node->n_peers == 0)) {
         halt(node, "the database has applied more than the log holds: the log was lost or is an older copy");
+        recovery_forgot(node, strong->halted);
         return;
     }
     move(node, STRONG_FOLLOW);

@@ -84,6 +84,9 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
                              shell->postgres_version, "managed", shell->managed, "up",
                              status->database_up[DB_STRONG] && status->database_up[DB_WEAK], "restarts",
                              (json_int_t)shell->postgres_restarts, "version", CAUCUS_VERSION);
+    if (status->recovering) {
+        json_object_set_new(root, "recovering", json_true());
+    }
     if (status->snapshot != NULL) {
         json_object_set_new(root, "snapshot", json_pack("{s:s, s:I, s:I, s:I}", "state", status->snapshot, "index", (json_int_t)status->snapshot_index,
                                                         "bytes", (json_int_t)status->snapshot_bytes, "total", (json_int_t)status->snapshot_total));

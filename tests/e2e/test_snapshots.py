@@ -3,9 +3,12 @@
 import json
 import os
 import shutil
+import subprocess
+import time
 import unittest
 
 from cluster import CutCluster, command, wait_until
+from test_kills import Writers
 
 SMALL_LOG = {'log_segment_bytes': 1 << 20, 'log_megabytes': 4}
 
@@ -151,6 +154,73 @@ class Snapshots(unittest.TestCase):
             write(cluster, 3, 600, 10, 'presence')
             cluster.verify()
             self.assertEqual(len(cluster.get(3, '/presence?select=id')), 610)
+
+
+class Amnesia(unittest.TestCase):
+    """Replica 3 loses, or gets back an older copy of, its log, its database or both, while others write."""
+
+    def lose(self, what, how):
+        with make() as cluster:
+            write(cluster, 3, 0, 2000)
+            write(cluster, 3, 0, 200, 'presence')
+            cluster.verify()
+            stop(cluster, 3)
+            copies = {}
+            if how == 'older':
+                for part in what:
+                    copies[part] = os.path.join(cluster.root, 'copy-' + part)
+                    source = os.path.realpath(os.path.join(cluster.data, '3', part))
+                    subprocess.run(['cp', '-a', source, copies[part]], check=True)
+                cluster.start(3)
+                cluster.wait_ready()
+                write(cluster, 3, 2000, 1000)
+                write(cluster, 3, 200, 100, 'presence')
+                cluster.verify()
+                stop(cluster, 3)
+            for part in what:
+                target = os.path.realpath(os.path.join(cluster.data, '3', part))
+                if how == 'older':
+                    shutil.rmtree(target)
+                    os.rename(copies[part], target)
+                else:
+                    wipe(cluster, 3, part)
+            write(cluster, 1, 5000, 20)
+            with Writers(cluster, 4) as writers:
+                cluster.start(3)
+                for _ in range(300):  # as a service manager would
+                    if cluster.processes[3].poll() is not None:
+                        self.assertEqual(cluster.processes[3].returncode, 75)
+                        cluster.start(3)
+                    status = cluster.status(3)
+                    if status and not status.get('recovering') and not status.get('halted') and cluster.is_ready(3):
+                        break
+                    time.sleep(0.1)
+                else:
+                    raise AssertionError(f'replica 3 does not come back: {status}')
+            self.assertEqual(writers.refused[:3], [])
+            write(cluster, 3, 6000, 20)
+            write(cluster, 3, 6000, 20, 'presence')
+            cluster.verify()
+            found = {row['tag'] for row in cluster.get(3, '/transfers?select=tag')}
+            self.assertEqual([tag for tag, _ in writers.acknowledged if tag not in found][:3], [])
+            # It votes again: with one of the others gone, the cluster goes on.
+            stop(cluster, 1)
+            wait_until(lambda: cluster.request(3, 'POST', '/notes', {'id': str(time.monotonic())}).status == 201, 20, 'a write with two replicas')
+
+    def test_the_log_is_lost(self):
+        self.lose(['log'], 'gone')
+
+    def test_log_and_database_are_lost(self):
+        self.lose(['log', 'postgres'], 'gone')
+
+    def test_an_older_copy_of_the_log_is_noticed(self):
+        self.lose(['log'], 'older')
+
+    def test_an_older_copy_of_the_database_is_brought_up_to_date(self):
+        self.lose(['postgres'], 'older')
+
+    def test_older_copies_of_both_are_noticed_by_the_others(self):
+        self.lose(['log', 'postgres'], 'older')
 
 
 if __name__ == '__main__':

@@ -130,6 +130,9 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_SNAPSHOT_INSTALLED:
         sim->counters.snapshots++;
         break;
+    case NODE_FACT_FORGOT:
+        sim_fail(sim, "B7", "r%u is told that it forgot something: %s", replica->id, fact->text);
+    case NODE_FACT_RECOVERED:
     case NODE_FACT_SNAPSHOT_PULL:
     case NODE_FACT_SNAPSHOT_MADE:
     case NODE_FACT_SNAPSHOT_FAILED:
