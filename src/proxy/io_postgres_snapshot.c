@@ -363,7 +363,9 @@ static bool run_now(struct installer *installer, const char *what, const char *s
 
 static bool apply_settings(struct installer *installer)
 {
-    return run_now(installer, "session", sql_session) && run_now(installer, "session", "SET search_path = public") &&
+    cc_buffer_clear(&installer->sql);
+    cc_buffer_printf(&installer->sql, "SET search_path = %s", installer->context->search_path);
+    return run_now(installer, "session", sql_session) && run_now(installer, "session", cc_buffer_text(&installer->sql)) &&
            run_now(installer, "session", "SET session_replication_role = replica");
 }
 

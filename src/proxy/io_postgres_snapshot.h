@@ -17,6 +17,7 @@
 struct pg_snapshot_context {
     const char *conninfo;
     const char *cluster;
+    const char *search_path; // of migrations
     const atomic_bool *cancel;
     char error[300]; // what failed, for people
 };

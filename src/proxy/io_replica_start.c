@@ -343,6 +343,7 @@ void replica_open_database(struct replica *replica)
     replica->postgres = io_postgres_create(&options);
     struct io_snapshot_options snapshot = {
         .base = replica->base,
+        .search_path = config->postgres.search_path,
         .conninfo = replica->conninfo,
         .cluster = config->cluster,
         .directory = replica->self->data_directory,

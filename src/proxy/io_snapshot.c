@@ -33,7 +33,7 @@ struct tasks {
 
 struct io_snapshot {
     struct io_snapshot_options options;
-    char *conninfo, *cluster, *out_path, *in_path, *directory;
+    char *conninfo, *cluster, *search_path, *out_path, *in_path, *directory;
     struct event *readable;
     int descriptor;
     pthread_t thread;
@@ -158,7 +158,9 @@ static enum cc_status install(struct io_snapshot *snapshot, struct task *task)
         return CC_NOT_FOUND;
     }
     rewind(snapshot->in);
-    struct pg_snapshot_context context = {.conninfo = snapshot->conninfo, .cluster = snapshot->cluster, .cancel = &snapshot->quit};
+    struct pg_snapshot_context context = {.conninfo = snapshot->conninfo, .cluster = snapshot->cluster,
+                                          .search_path = snapshot->search_path,
+                                          .cancel = &snapshot->quit};
     enum cc_status status = pg_snapshot_install(&context, snapshot->in, task->job.index);
     memcpy(task->text, context.error, sizeof(task->text));
     close_file(&snapshot->in);
@@ -282,6 +284,7 @@ struct io_snapshot *io_snapshot_create(const struct io_snapshot_options *options
     snapshot->options = *options;
     snapshot->conninfo = cc_strdup(options->conninfo);
     snapshot->cluster = cc_strdup(options->cluster);
+    snapshot->search_path = cc_strdup(options->search_path);
     snapshot->directory = path_of(options->directory, "snapshot");
     snapshot->out_path = path_of(snapshot->directory, "out");
     snapshot->in_path = path_of(snapshot->directory, "in");
@@ -327,6 +330,7 @@ void io_snapshot_destroy(struct io_snapshot *snapshot)
     pthread_cond_destroy(&snapshot->wake);
     free(snapshot->conninfo);
     free(snapshot->cluster);
+    free(snapshot->search_path);
     free(snapshot->directory);
     free(snapshot->out_path);
     free(snapshot->in_path);

@@ -14,6 +14,7 @@ struct io_snapshot;
 struct io_snapshot_options { // texts are copied
     struct event_base *base;
     const char *conninfo;
+    const char *search_path; // of migrations
     const char *cluster;
     const char *directory; // the replica's data directory
     void (*on_event)(void *context, const struct snapshot_event *event); // from the loop

@@ -289,6 +289,7 @@ struct snapshot_source { // what this replica offers
     uint32_t schema_version;
     uint64_t n_bytes;
     struct crdt_frontier frontier;
+    struct raft_membership membership; // committed, not older than the snapshot
     uint64_t pulled_us, retry_us;
 };
 
@@ -302,6 +303,7 @@ struct snapshot_target { // what this replica takes
     uint64_t keep_own;             // own changes above this are needed afterwards
     bool overrun;                  // they were too many
     uint64_t id, index, term, total;
+    struct raft_membership membership;
     uint64_t offset; // pulled up to here
     bool writing;
     uint64_t write_number;
@@ -320,6 +322,7 @@ struct snapshot_pull { // a request
 struct snapshot_piece { // its answer
     uint64_t id, index, term;
     uint32_t schema_version;
+    struct raft_membership membership;
     uint64_t total; // UINT64_MAX: there is none yet
     uint64_t offset;
     struct cc_slice bytes;

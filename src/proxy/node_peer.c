@@ -190,6 +190,12 @@ void peer_send_piece(struct node *node, uint32_t id, const struct snapshot_piece
     cc_put_u64(&frame, piece->index);
     cc_put_u64(&frame, piece->term);
     cc_put_u32(&frame, piece->schema_version);
+    struct cc_buffer membership = {0};
+    if (piece->bytes.n > 0) {
+        raft_membership_put(&membership, &piece->membership);
+    }
+    cc_put_string(&frame, cc_buffer_slice(&membership));
+    cc_buffer_finish(&membership);
     cc_put_u64(&frame, piece->total);
     cc_put_u64(&frame, piece->offset);
     cc_put_bytes(&frame, piece->bytes);
@@ -288,10 +294,12 @@ static void receive_piece(struct node *node, const struct peer *peer, struct cc_
     piece.index = cc_read_u64(reader);
     piece.term = cc_read_u64(reader);
     piece.schema_version = cc_read_u32(reader);
+    struct cc_slice membership = cc_read_string(reader);
     piece.total = cc_read_u64(reader);
     piece.offset = cc_read_u64(reader);
     piece.bytes = cc_read_bytes(reader, cc_reader_left(reader));
-    if (cc_reader_ok(reader)) {
+    bool good = cc_reader_ok(reader) && (piece.bytes.n == 0 || raft_membership_read(membership, &piece.membership) == CC_OK);
+    if (good) {
         snapshot_piece(node, peer, &piece);
     }
 }

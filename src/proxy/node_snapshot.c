@@ -115,6 +115,8 @@ static void source_made(struct node *node, const struct snapshot_event *event)
     source->schema_version = event->schema_version;
     source->n_bytes = event->n_bytes;
     source->frontier = *event->frontier;
+    uint64_t ignored;
+    source->membership = *raft_membership_committed(node->raft, &ignored);
     node_fact(node, NODE_FACT_SNAPSHOT_MADE, source->index, source->n_bytes, 0, NULL);
 }
 
@@ -127,6 +129,7 @@ static void send_piece(struct node *node, uint32_t peer, uint64_t offset, struct
                                         .index = source->index,
                                         .term = source->term,
                                         .schema_version = source->schema_version,
+                                        .membership = source->membership,
                                         .total = source->n_bytes,
                                         .offset = offset,
                                         .bytes = bytes};
@@ -260,6 +263,7 @@ void snapshot_piece(struct node *node, const struct peer *peer, const struct sna
         target->index = piece->index;
         target->term = piece->term;
         target->total = piece->total;
+        target->membership = piece->membership;
         target->offset = 0;
     }
     bool next = piece->id == target->id && piece->offset == target->offset && piece->bytes.n > 0 &&
@@ -323,7 +327,7 @@ static void begin_installing(struct node *node)
     target->log_number = 0;
     node_update_eligible(node);
     if (target->index > commit) {
-        raft_install_snapshot(node->raft, node->time.now_us, target->index, target->term, raft_membership(node->raft));
+        raft_install_snapshot(node->raft, node->time.now_us, target->index, target->term, &target->membership);
         wal_put_base(&node->out->log, target->index, target->term);
         target->log_number = node->log_number + 1;
     }
