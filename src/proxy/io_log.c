@@ -290,6 +290,7 @@ static struct task *await_plan(struct io_log *log)
 static void *run_helper(void *argument)
 {
     struct io_log *log = argument;
+    (void)pthread_setname_np(pthread_self(), "caucus log 2");
     for (struct task *task = await_plan(log); task != NULL; task = await_plan(log)) {
         if (task->kind == TASK_CREATE) {
             make_segment(log, task);
@@ -529,6 +530,7 @@ static void end_orderly(struct io_log *log)
 static void *run_log(void *argument)
 {
     struct io_log *log = argument;
+    (void)pthread_setname_np(pthread_self(), "caucus log"); // for profiles
     for (;;) {
         struct work work;
         take_work(log, &work);

@@ -166,6 +166,7 @@ static void *worker_main(void *context)
 {
     struct http_worker *worker = context;
     const struct http_server_options *options = &worker->server->options;
+    (void)pthread_setname_np(pthread_self(), "caucus http"); // for profiles
     if (options->worker_began != NULL) {
         options->worker_began(options->context, worker);
     }
