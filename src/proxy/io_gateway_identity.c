@@ -42,6 +42,13 @@ bool exchange_identify(struct exchange *exchange)
     if (access == ACCESS_OPEN || rest_cors_is_preflight(request)) {
         return true;
     }
+    // Nobody means to let a page of the web run SQL: for operators' endpoints no origin is allowed.
+    const char *origins = access == ACCESS_OPERATOR ? "" : exchange->worker->gateway->options.config->rest.cors_origins;
+    if (!rest_cors_permits(request, origins)) {
+        exchange_fail(exchange, 403, "CC231", "Pages of this origin may not change anything here",
+                      "Name the origin in rest.cors_origins of config.json; operators' endpoints take no pages at all");
+        return false;
+    }
     struct io_auth_answer answer;
     io_auth_identify(exchange->worker->auth, request, (int64_t)time(NULL), &exchange->arena, &answer);
     if (answer.status != 0) {

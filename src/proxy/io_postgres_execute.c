@@ -637,7 +637,7 @@ static struct cc_slice check_class(struct execute *execute, const struct execute
                 return pg_outcome_failed(arena, "CC303",
                                          execute->weak ? "A write to a weak table must not change strong tables"
                                                        : "A write to a strong table must not change weak tables",
-                                         details, "Take the other table out of the trigger, foreign key or function");
+                                         details, "Take the other table out of the trigger, foreign key, view or function, or write it by a request of its own");
             }
             if (table->n_key == 0 && PQgetvalue(item->captured[i], row, PG_CAPTURE_OPERATION)[0] != 'I') {
                 const char *details = cc_arena_printf(arena, "The table %.*s has no primary key.", (int)table->name.n, (const char *)table->name.data);

@@ -36,6 +36,27 @@ static bool is_listed(const char *origins, struct cc_slice origin)
     return false;
 }
 
+// "https://host:port" of the very host that is asked.
+static bool is_same_host(const struct rest_request *request, struct cc_slice origin)
+{
+    struct cc_slice host = rest_request_header(request, "Host");
+    const uint8_t *mark = memmem(origin.data, origin.n, "://", 3);
+    size_t n_scheme = mark == NULL ? 0 : (size_t)(mark - origin.data) + 3;
+    return host.n > 0 && cc_slice_equal(host, cc_slice_of(origin.data + n_scheme, origin.n - n_scheme));
+}
+
+bool rest_cors_permits(const struct rest_request *request, const char *origins)
+{
+    static const char *const safe[] = {"GET", "HEAD", "OPTIONS"};
+    struct cc_slice origin = rest_request_header(request, "Origin");
+    for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++) {
+        if (cc_slice_equal_text(request->method, safe[i])) {
+            return true;
+        }
+    }
+    return origin.n == 0 || strcmp(origins, "*") == 0 || is_listed(origins, origin) || is_same_host(request, origin);
+}
+
 // What Access-Control-Allow-Origin says; NULL: the browser keeps the answer to itself.
 static const char *allowed_origin(const struct rest_request *request, const char *origins, struct cc_arena *arena)
 {

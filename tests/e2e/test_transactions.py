@@ -98,6 +98,9 @@ class Transactions(unittest.TestCase):
         self.assertIn('PATCH', answer.headers['Access-Control-Allow-Methods'])
         answer = self.cluster.request(1, 'GET', '/_caucus/status', None, {'Origin': 'https://page.example'})
         self.assertNotIn('Access-Control-Allow-Origin', answer.headers)
+        answer = self.cluster.request(1, 'POST', '/_caucus/migrations?name=page', 'CREATE TABLE of_a_page (id integer PRIMARY KEY)',
+                                      {'Origin': 'https://page.example', 'Content-Type': 'text/plain'})
+        self.assertEqual((answer.status, answer.json()['code']), (403, 'CC231'))
 
 
 if __name__ == '__main__':

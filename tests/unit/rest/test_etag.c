@@ -124,6 +124,27 @@ static void pages_of_allowed_origins_only_may_read(void **state)
     assert_int_equal(no_page.n_headers, 0);
 }
 
+static void pages_of_other_origins_may_not_change_anything(void **state)
+{
+    (void)state;
+    struct rest_header headers[] = {{cc_slice_text("Origin"), cc_slice_text("http://a.example:80")},
+                                    {cc_slice_text("Host"), cc_slice_text("b.example")}};
+    struct rest_request request = {.method = cc_slice_text("POST"), .n_headers = 2, .headers = headers};
+    assert_true(rest_cors_permits(&request, "*"));
+    assert_true(rest_cors_permits(&request, "http://x, http://a.example:80"));
+    assert_false(rest_cors_permits(&request, "http://a.example"));
+    assert_false(rest_cors_permits(&request, ""));
+    headers[1].value = cc_slice_text("a.example:80");
+    assert_true(rest_cors_permits(&request, ""));
+    headers[0].value = cc_slice_text("null");
+    assert_false(rest_cors_permits(&request, ""));
+    request.method = cc_slice_text("GET");
+    assert_true(rest_cors_permits(&request, ""));
+    request.method = cc_slice_text("POST");
+    request.n_headers = 0;
+    assert_true(rest_cors_permits(&request, ""));
+}
+
 static void preflight_tells_methods_and_headers(void **state)
 {
     struct rest_header headers[] = {{cc_slice_text("Origin"), cc_slice_text("https://a.example")},
@@ -153,6 +174,7 @@ int main(void)
         cmocka_unit_test(a_list_has_the_tags_that_it_names),
         cmocka_unit_test_setup_teardown(only_hashes_get_into_the_array_literal, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_of_allowed_origins_only_may_read, setup, teardown),
+        cmocka_unit_test(pages_of_other_origins_may_not_change_anything),
         cmocka_unit_test_setup_teardown(preflight_tells_methods_and_headers, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
