@@ -55,6 +55,7 @@ struct config_limits {
     uint32_t log_segment_bytes;
     uint32_t log_megabytes;
     uint32_t log_hours;
+    uint32_t disk_free_megabytes;
     uint32_t log_cache_bytes;
     uint32_t peer_queue_bytes;
     uint32_t rows; // in one read's answer; 0: no limit

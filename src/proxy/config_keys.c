@@ -86,6 +86,8 @@ const struct config_key config_keys[] = {
     NUMBER(limits.log_megabytes, 4, 1 << 20, 1024, "MiB",
            "A log that is larger is cut, though a replica may still need it: that one gets a snapshot."),
     NUMBER(limits.log_hours, 1, 8760, 24, "h", "The log is kept for a replica that is not reachable for at most so long."),
+    NUMBER(limits.disk_free_megabytes, 0, 1 << 24, 64, "MiB",
+           "With less free space in the data directory, besides two log segments, writes are refused with 507."),
     NUMBER(limits.log_cache_bytes, MIB, CC_LOG_CACHE_BYTES_MAX, 64 * MIB, "bytes",
            "Log entries kept in memory for slow followers."),
     NUMBER(limits.peer_queue_bytes, MIB, 1024 * MIB, 128 * MIB, "bytes",

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -356,6 +357,14 @@ void replica_on_sick(void *context, bool sick)
     node_set_sick(replica->node, replica_now(), sick);
 }
 
+// Before the log, or a PostgreSQL beside it, cannot be written any more.
+static bool is_space_low(const struct replica *replica)
+{
+    struct statvfs disk;
+    uint64_t least = ((uint64_t)replica->config->limits.disk_free_megabytes << 20) + 2 * (uint64_t)replica->config->limits.log_segment_bytes;
+    return statvfs(replica->self->data_directory, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < least;
+}
+
 void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence)
 {
     struct replica *replica = context;
@@ -366,7 +375,8 @@ void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence)
                                    .log_number = replica->log_number,
                                    .record_number = replica->log_record,
                                    .log_base = log.base_index,
-                                   .log_bytes = log.n_segment_bytes};
+                                   .log_bytes = log.n_segment_bytes,
+                                   .space_low = log.space_low || is_space_low(replica)};
     node_durable(replica->node, replica_now(), &durable);
 }
 

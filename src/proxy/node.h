@@ -61,6 +61,7 @@ struct node_durable {
     uint64_t record_number; // was the last record
     uint64_t log_base;      // the log on disk begins after this index
     uint64_t log_bytes;
+    bool space_low; // the disk is nearly full: no more writes are taken
 };
 void node_durable(struct node *node, struct node_time time, const struct node_durable *durable);
 void node_log_loaded(struct node *node, struct node_time time, uint32_t peer, const struct raft_entry *entries, size_t n_entries);
@@ -208,6 +209,7 @@ struct node_status {
     uint64_t hlc;
     bool database_up[DB_LANES];
     bool replaying;     // what PostgreSQL lost in a crash is being applied again
+    bool space_low;
     bool recovering; // neither votes nor counts, because it may have forgotten something
     const char *snapshot; // "pulling", "installing", "making", "serving", or NULL
     uint64_t snapshot_index, snapshot_bytes, snapshot_total; // bytes: of total, pulled so far

@@ -110,6 +110,11 @@ void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t at
         answer_now(node, token, peer, operation->id, not_leader(node), 0);
         return;
     }
+    struct cc_slice no_space = log_refusal(node);
+    if (no_space.n > 0) {
+        answer_now(node, token, peer, operation->id, no_space, 0);
+        return;
+    }
     if (queue_is_full(node, bytes.n)) {
         struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC202", "Too many writes are waiting: the write was not executed",
                                                "Try again later or at a lower rate");

@@ -409,6 +409,8 @@ struct cc_slice node_copy(struct node *node, struct cc_slice bytes);
 
 // node_log.c
 void log_mark(struct node *node); // now and then
+// A write is refused because the disk is nearly full: the refusal; else an empty slice.
+struct cc_slice log_refusal(struct node *node);
 void log_finish(struct node *node);
 
 // node_recovery.c

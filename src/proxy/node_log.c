@@ -18,6 +18,15 @@ void log_mark(struct node *node)
     wal_put_mark(&node->out->log, commit, node->clock.last);
 }
 
+struct cc_slice log_refusal(struct node *node)
+{
+    if (!node->upkeep.durable.space_low) {
+        return (struct cc_slice){0};
+    }
+    return node_refusal(node, CC_NO_SPACE, "CC219", "The disk of the replica that takes the write is nearly full: the write was not executed",
+                        "Make space; service returns by itself");
+}
+
 void log_finish(struct node *node)
 {
     free(node->upkeep.checkpoints.at);

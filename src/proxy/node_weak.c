@@ -403,7 +403,11 @@ static void write_answer(struct node *node, struct weak_write *write)
 static bool refuse_if_unfit(struct node *node, uint64_t token, const struct operation *operation, struct cc_slice bytes)
 {
     int64_t off_ms;
-    struct cc_slice refusal;
+    struct cc_slice refusal = log_refusal(node);
+    if (refusal.n > 0) {
+        node_answer_outcome(node, token, refusal, 0);
+        return true;
+    }
     if (node->strong.state == STRONG_HALTED) {
         refusal = node_refusal(node, CC_UNAVAILABLE, "CC204", node->strong.halted, "Write at another replica");
     } else if (peer_clock_is_off(node, &off_ms)) {

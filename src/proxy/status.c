@@ -84,6 +84,9 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
                              shell->postgres_version, "managed", shell->managed, "up",
                              status->database_up[DB_STRONG] && status->database_up[DB_WEAK], "restarts",
                              (json_int_t)shell->postgres_restarts, "version", CAUCUS_VERSION);
+    if (status->space_low) {
+        json_object_set_new(root, "space_low", json_true());
+    }
     if (status->recovering) {
         json_object_set_new(root, "recovering", json_true());
     }

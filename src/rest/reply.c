@@ -613,8 +613,9 @@ static int refused_status(enum cc_status status)
     case CC_UNAVAILABLE:
     case CC_STALE:
     case CC_CLOCK_SKEW:
-    case CC_NO_SPACE:
         return 503;
+    case CC_NO_SPACE:
+        return 507;
     case CC_UNSUPPORTED:
         return 501;
     case CC_OK:

@@ -223,5 +223,22 @@ class Amnesia(unittest.TestCase):
         self.lose(['log', 'postgres'], 'older')
 
 
+class Disk(unittest.TestCase):
+    def test_writes_stop_with_507_when_space_is_low_and_return_by_themselves(self):
+        free = lambda: shutil.disk_usage('/tmp').free >> 20
+        with make({**SMALL_LOG, 'disk_free_megabytes': max(0, free() - 1500)}) as cluster:
+            write(cluster, 2, 0, 10)
+            ballast = os.path.join(cluster.root, 'ballast')
+            with open(ballast, 'wb') as file:
+                os.posix_fallocate(file.fileno(), 0, 3 << 30)
+            for table in ('notes', 'presence'):
+                wait_until(lambda t=table: cluster.request(2, 'POST', '/' + t, {'id': str(time.monotonic())}).status == 507, 10, f'507 for {table}')
+            self.assertEqual(len(cluster.get(2, '/notes?tag=not.is.null')), 10)
+            os.unlink(ballast)
+            for table in ('notes', 'presence'):
+                wait_until(lambda t=table: cluster.request(2, 'POST', '/' + t, {'id': str(time.monotonic())}).status == 201, 10, f'writes to {table}')
+            cluster.verify()
+
+
 if __name__ == '__main__':
     unittest.main(verbosity=2)
