@@ -1,7 +1,8 @@
-// The invariants. Strong: A1 a leader commits by counting only entries of its own term, I1 one leader per term, I2 terms and commit indexes never fall, I3/I4 the committed log is one and every
-// later leader has it, I6 what a message claims is durable, I7 equal states at equal indexes, I8 effects were computed on the
-// entry before, I12 an operation is committed once. Weak: W1 one content per (origin, sequence), stamps rise with the sequence,
-// W2 equal frontiers have equal rows, W3 rows are the merge of the changes covered.
+// The invariants. Strong: A1 a leader commits by counting only entries of its own term, A3 votes go only to logs that are as up to
+// date, I1 one leader per term, I2 terms and commit indexes never fall, I3/I4 the committed log is one and every later leader has
+// it, I6 what a message claims is durable, I7 equal states at equal indexes, I8 effects were computed on the entry before, I12 an
+// operation is committed once. Weak: W1 one content per (origin, sequence), W2 equal frontiers have equal rows, W3 rows are the
+// merge of the changes covered, W6 stamps rise with the sequence, W8 a session reads what it has seen.
 #include "sim/sim.h"
 
 #include "base/hash.h"
@@ -63,7 +64,12 @@ struct seen { // of one life of a replica
     enum raft_role role;
 };
 
+struct candidacy { // what a candidate said of its log when it last asked for votes
+    uint64_t term, log_term, log_index;
+};
+
 struct sim_check {
+    struct candidacy candidacies[SIM_REPLICAS_MAX + 1];
     struct office *offices;
     struct committed *log; // [index]
     size_t n_log, log_capacity;
@@ -229,13 +235,31 @@ void sim_check_replica_started(struct sim *sim, struct sim_replica *replica)
     sim->check->seen[replica->id] = (struct seen){.term = wal_state_of(replica->wal)->hard_state.term};
 }
 
+// A vote goes only to a log that is at least as up to date: the term of the last entry counts first, then its index.
+static void check_vote(struct sim *sim, const struct sim_replica *voter, const struct raft_message *reply)
+{
+    const struct candidacy *candidacy = &sim->check->candidacies[reply->to];
+    const struct raft *raft = node_raft(voter->node);
+    uint64_t index = raft_last_index(raft);
+    uint64_t term = raft_term_at(raft, index);
+    if (candidacy->term != reply->term || term >= reply->term) {
+        return; // of an earlier candidacy, or the new leader has written here already
+    }
+    bool behind = candidacy->log_term < term || (candidacy->log_term == term && candidacy->log_index < index);
+    SIM_CHECK(sim, "A3", !behind, "r%u votes for r%u, whose log ends earlier", voter->id, reply->to);
+}
+
 static void check_claim(struct sim *sim, const struct sim_replica *replica, const struct raft_message *message)
 {
     const struct wal_state *durable = wal_state_of(replica->wal);
     bool before_vote = message->kind == RAFT_PRE_VOTE || message->kind == RAFT_PRE_VOTE_REPLY;
     SIM_CHECK(sim, "I6", before_vote || durable->hard_state.term >= message->term,
               "r%u sends term %" PRIu64 ", but only %" PRIu64 " is durable", replica->id, message->term, durable->hard_state.term);
+    if (message->kind == RAFT_VOTE) {
+        sim->check->candidacies[replica->id] = (struct candidacy){message->term, message->log_term, message->log_index};
+    }
     if (message->kind == RAFT_VOTE_REPLY && !message->reject) {
+        check_vote(sim, replica, message);
         bool same = durable->hard_state.term > message->term || durable->hard_state.vote == message->to;
         SIM_CHECK(sim, "I6", same, "r%u's vote for r%u in term %" PRIu64 " is not durable", replica->id, message->to, message->term);
     }
