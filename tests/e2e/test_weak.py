@@ -158,6 +158,7 @@ class Weak(unittest.TestCase):
 
         wait_until(all_there, 10, 'the rows at replica 2')
         self.assertLessEqual(seen, {0, len(rows)})
+        self.wait_equal()
         entry = self.history(2, 'table=presence&key=' + rows[7]['id'].replace(' ', '%20'))['entries'][0]
         other = self.history(3, 'table=presence&key=' + rows[400]['id'].replace(' ', '%20'))['entries'][0]
         self.assertEqual((entry['origin'], entry['sequence']), (other['origin'], other['sequence']))

@@ -221,6 +221,25 @@ static void a_weak_write_leaves_the_last_parameter_to_its_stamp(void **state)
     assert_true(contains(plan->statement.sql, "$2::text IS NOT NULL"));
 }
 
+static const char *row_of(const struct rest_plan *plan)
+{
+    static char text[200];
+    snprintf(text, sizeof(text), "%.*s", (int)plan->statement.row_n, (const char *)plan->statement.sql.data + plan->statement.row_at);
+    return text;
+}
+
+static void an_insert_of_one_row_tells_where_its_row_stands(void **state)
+{
+    struct planned *planned = *state;
+    assert_string_equal(row_of(ask(planned, (struct asked){"POST", "/mechanics", "", NULL, NULL, "{\"id\":5,\"name\":\"a\"}"})), "($1, $2)");
+    assert_string_equal(row_of(ask(planned, (struct asked){"POST", "/presence", "", NULL, NULL, "{\"id\":\"7\",\"status\":\"in\"}"})),
+                        "($1, $2, jsonb_build_object('', $3::text))");
+    const char *upsert = "resolution=merge-duplicates", *ignore = "resolution=ignore-duplicates";
+    assert_string_equal(row_of(ask(planned, (struct asked){"POST", "/mechanics", "", upsert, NULL, "{\"id\":5,\"name\":\"a\"}"})), "");
+    assert_string_equal(row_of(ask(planned, (struct asked){"POST", "/mechanics", "", ignore, NULL, "{\"id\":5,\"name\":\"a\"}"})), "");
+    assert_string_equal(row_of(ask(planned, (struct asked){"POST", "/mechanics", "", NULL, NULL, "[{\"id\":5},{\"id\":6}]"})), "");
+}
+
 static void sequences_are_told_when_the_database_draws(void **state)
 {
     struct planned *planned = *state;
@@ -419,6 +438,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_change_of_a_weak_rows_key_needs_whole_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(levels_follow_the_classes_of_what_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_weak_write_leaves_the_last_parameter_to_its_stamp, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_insert_of_one_row_tells_where_its_row_stands, setup, teardown),
         cmocka_unit_test_setup_teardown(sequences_are_told_when_the_database_draws, setup, teardown),
         cmocka_unit_test_setup_teardown(functions_that_may_write_go_through_the_log_unless_called_by_get, setup,
                                         teardown),
