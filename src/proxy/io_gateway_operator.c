@@ -72,6 +72,12 @@ static void on_metrics(struct exchange *exchange, const struct node_status *stat
     cc_buffer_finish(&body);
 }
 
+static bool has_session_key(const struct exchange *exchange)
+{
+    uint8_t key[SESSION_KEY_BYTES];
+    return io_catalog_session_key(exchange->worker->gateway->options.catalog, key);
+}
+
 static void on_ready(struct exchange *exchange, const struct node_status *status, const struct status_shell *shell)
 {
     (void)shell;
@@ -79,6 +85,7 @@ static void on_ready(struct exchange *exchange, const struct node_status *status
                       : !(status->database_up[DB_STRONG] && status->database_up[DB_WEAK]) ? "PostgreSQL is not up"
                       : status->replaying                                                 ? "changes that PostgreSQL lost in a crash are being applied again"
                       : exchange->snapshot == NULL                                        ? "the catalog is not read yet"
+                      : !has_session_key(exchange)                                        ? "the session key is not known yet"
                       : status->leader == 0                                               ? "there is no leader"
                                                                                           : NULL;
     json_t *json = json_pack("{s:b, s:s?}", "ready", why == NULL, "reason", why);
