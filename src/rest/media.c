@@ -9,6 +9,7 @@ struct offer {
     bool stripped;        // ;nulls=stripped
     double quality;
     struct cc_slice of;   // ;for="..." of a plan: the media type that is explained
+    struct cc_slice version; // ;version=3.1 of an OpenAPI document
     unsigned options;     // ;options=analyze|verbose
 };
 
@@ -81,10 +82,21 @@ static void read_offer(struct cc_slice text, struct offer *offer)
             offer->quality = read_quality(value);
         } else if (read_parameter(parameter, "for=", &value)) {
             offer->of = value;
+        } else if (read_parameter(parameter, "version=", &value)) {
+            offer->version = value;
         } else if (read_parameter(parameter, "options=", &value)) {
             offer->options = read_options(value);
         }
     }
+}
+
+// The name that tools use, and the registered one, which is of newer versions.
+static const char openapi[] = "application/openapi+json", openapi_registered[] = "application/vnd.oai.openapi+json";
+
+static bool wants_openapi_3(const struct offer *offer)
+{
+    bool named = offer->version.n > 0;
+    return (named && offer->version.data[0] == '3') || (!named && rest_text_equal_fold(offer->type, openapi_registered));
 }
 
 static bool format_of(const struct offer *offer, bool is_root, enum rest_format *out)
@@ -104,7 +116,7 @@ static bool format_of(const struct offer *offer, bool is_root, enum rest_format 
     };
     if (is_root) {
         *out = REST_FORMAT_OPENAPI;
-        return rest_text_equal_fold(offer->type, "application/openapi+json") ||
+        return rest_text_equal_fold(offer->type, openapi) || rest_text_equal_fold(offer->type, openapi_registered) ||
                rest_text_equal_fold(offer->type, "application/json") || rest_text_equal_fold(offer->type, "*/*") ||
                rest_text_equal_fold(offer->type, "application/*");
     }
@@ -204,6 +216,7 @@ bool plan_negotiate(struct planner *planner)
         }
         if (is_plan(&offer) ? explained_format(planner, &offer, &format) : format_of(&offer, is_root, &format)) {
             best = offer.quality;
+            planner->openapi_3 = is_root && wants_openapi_3(&offer);
             planner->plan->facts.format = format;
             planner->plan->facts.plan_type = is_plan(&offer) ? planner->plan->facts.plan_type : NULL;
         }

@@ -543,9 +543,9 @@ static bool plan_root(struct planner *planner, enum method method)
     if (method != METHOD_GET && method != METHOD_HEAD) {
         return plan_refuse(planner, REST_VERB, "Only GET and HEAD are possible here", NULL, NULL);
     }
-    planner->plan->kind = REST_PLAN_ANSWER;
-    rest_openapi_reply(planner->catalog, planner->schema, method == METHOD_HEAD, planner->arena,
-                       &planner->plan->answer);
+    planner->plan->kind = REST_PLAN_NOT_IN_CATALOG; // what a migration at another replica has just made is in it, too
+    rest_openapi_reply(planner->catalog, planner->schema, planner->openapi_3 ? REST_OPENAPI_3 : REST_OPENAPI_2,
+                       method == METHOD_HEAD, planner->arena, &planner->plan->answer);
     return false;
 }
 

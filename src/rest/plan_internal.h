@@ -71,6 +71,7 @@ struct planner {
     unsigned explain_options; // of enum plan_explain_option
     uint32_t n_stamps;              // places in the SQL text where the number of the stamp's parameter belongs
     size_t *stamps;
+    bool openapi_3;     // the description at / is wanted as OpenAPI 3.1, not 2.0
     bool reads_request; // the statement may run code that looks at the request
 };
 

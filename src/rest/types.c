@@ -500,6 +500,18 @@ static void put_outs(struct writer *writer, const struct rest_function *function
     put(writer, "}");
 }
 
+// Of a function that returns rows of a relation, which can be embedded in. Over a row type, it belongs to that relation.
+static void put_set_options(struct writer *writer, const struct rest_function *function)
+{
+    const struct rest_table *from = function->n_arguments == 1 ? row_type(writer, function->arguments[0].type) : NULL;
+    put(writer, "; SetofOptions: { from: ");
+    put_literal(writer, from == NULL ? "*" : from->name);
+    put(writer, "; to: ");
+    put_literal(writer, writer->catalog->tables[function->return_table].name);
+    put(writer, function->one_row || !function->returns_set ? "; isOneToOne: true" : "; isOneToOne: false");
+    put(writer, function->returns_set ? "; isSetofReturn: true }" : "; isSetofReturn: false }");
+}
+
 static void put_returns(struct writer *writer, const struct rest_function *function)
 {
     put(writer, "Returns: ");
@@ -515,10 +527,7 @@ static void put_returns(struct writer *writer, const struct rest_function *funct
     }
     put(writer, function->returns_set ? ")[]" : "");
     if (function->return_table >= 0) {
-        put(writer, "; SetofOptions: { from: \"*\"; to: ");
-        put_literal(writer, writer->catalog->tables[function->return_table].name);
-        put(writer, function->returns_set ? "; isOneToOne: false; isSetofReturn: true }"
-                                          : "; isOneToOne: true; isSetofReturn: false }");
+        put_set_options(writer, function);
     }
 }
 

@@ -37,7 +37,7 @@ def seed():
 class ConformanceCluster(Cluster):
     """`caucus up` with a configuration of ours: schemas, tokens, everything that is off by default on."""
 
-    auth = {'jwt_secret': SECRET, 'anonymous_role': 'h1_anon'}
+    auth = {'jwt_secret': SECRET, 'jwks_file': os.path.join(HERE, 'test_keys.json'), 'anonymous_role': 'h1_anon'}
     schemas = ['public', 'tenant2']
     schema_file = 'schema.sql'
 

@@ -70,7 +70,8 @@ def main():
     number = seed()
     with ConformanceCluster() as cluster:
         applied = cluster.migrate(os.path.join(SOURCE, 'schema.sql'))
-        environment = {'CAUCUS_URLS': ' '.join(cluster.urls()), 'CAUCUS_TOKENS': json.dumps(tokens()), 'CAUCUS_SEED': str(number)}
+        environment = {'CAUCUS_URLS': ' '.join(cluster.urls()), 'CAUCUS_TOKENS': json.dumps(tokens()), 'CAUCUS_SEED': str(number),
+                       'CAUCUS_TEST_KEYS': os.path.join(HERE, 'test_keys.json')}
         good = applied and run(['node', '--test', 'client.test.mjs'], directory, environment)
         fetch_types(cluster, directory)
         good = run(['node_modules/.bin/tsc', '--project', 'tsconfig.json'], directory) and good
