@@ -17,6 +17,7 @@ static const struct cli_option options[] = {
     {.name = "peer",
      .argument = "ID=HOST:PORT",
      .help = "Reach another replica there instead of at its peer address; may be repeated."},
+    {.name = "join", .help = "With an empty data directory: join a cluster that has data (see caucus reload and member add)."},
     {.name = "no-restart", .help = "Do not start a managed PostgreSQL again when it dies."},
 };
 
@@ -79,6 +80,7 @@ static enum cli_exit serve(const struct cli_arguments *arguments, const struct c
             .replica = id,
             .peers = peers,
             .n_peers = n_peers,
+            .join = cli_is_given(arguments, "join"),
             .restart_postgres = !cli_is_given(arguments, "no-restart"),
         };
         code = (enum cli_exit)replica_run(&replica);

@@ -30,7 +30,7 @@ void io_gateway_destroy(struct io_gateway *gateway, uint32_t drain_ms);
 
 // Hands answers to their threads; everything is copied.
 void io_gateway_answers(struct io_gateway *gateway, const struct node_answer *answers, size_t n_answers);
-// The answer to INBOX_STATUS.
+// The answer to INBOX_STATUS and INBOX_MEMBER.
 void io_gateway_status(struct io_gateway *gateway, uint64_t token, const struct node_status *status, const struct status_shell *shell);
 // A catalog was published: requests that wait for it go on.
 void io_gateway_catalog(struct io_gateway *gateway, uint32_t version);

@@ -124,6 +124,9 @@ struct cc_slice operator_parameter(struct exchange *exchange, const char *name, 
 // "name" in the first exposed schema, or "schema.name"; NULL: there is none that stores rows.
 const struct rest_table *operator_table(struct exchange *exchange, struct cc_slice name);
 
+// io_gateway_member.c: changes of the cluster's members.
+void member_post(struct exchange *exchange);
+
 // io_gateway_history.c: histories of weak rows.
 void history_get(struct exchange *exchange);
 void history_get_conflicts(struct exchange *exchange);

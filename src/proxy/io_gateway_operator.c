@@ -86,6 +86,7 @@ static void on_ready(struct exchange *exchange, const struct node_status *status
                       : status->replaying                                                 ? "changes that PostgreSQL lost in a crash are being applied again"
                       : exchange->snapshot == NULL                                        ? "the catalog is not read yet"
                       : !has_session_key(exchange)                                        ? "the session key is not known yet"
+                      : !status->is_member                                                ? "this replica is not a member of the cluster"
                       : status->leader == 0                                               ? "there is no leader"
                                                                                           : NULL;
     json_t *json = json_pack("{s:b, s:s?}", "ready", why == NULL, "reason", why);
@@ -342,6 +343,7 @@ static const struct route {
     {"GET", "conflicts", history_get_conflicts, ACCESS_OPERATOR},
     {"POST", "history/restore", history_post_restore, ACCESS_OPERATOR},
     {"GET", "migrations", get_migrations, ACCESS_OPERATOR},
+    {"POST", "member", member_post, ACCESS_OPERATOR},
     {"POST", "migrations", post_migration, ACCESS_OPERATOR},
 };
 

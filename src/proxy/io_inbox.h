@@ -11,6 +11,7 @@ enum inbox_kind {
     INBOX_READ_WEAK,
     INBOX_READ_SESSION, // index, bytes: encoded frontier (empty: of no interest)
     INBOX_STATUS,
+    INBOX_MEMBER, // bytes: struct node_member_change
 };
 
 struct inbox_message {

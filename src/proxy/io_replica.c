@@ -194,6 +194,22 @@ static void answer_status(struct replica *replica, uint64_t token)
     io_gateway_status(replica->gateway, token, &status, &shell);
 }
 
+static void change_member(struct replica *replica, const struct inbox_message *message)
+{
+    struct node_member_change change;
+    memcpy(&change, message->bytes.data, sizeof(change));
+    uint64_t index;
+    const char *why;
+    enum cc_status result = node_member_change(replica->node, replica_now(), &change, &index, &why);
+    struct node_status status;
+    struct status_shell shell;
+    describe(replica, &status, &shell);
+    shell.member_status = result;
+    shell.member_index = index;
+    shell.member_why = why;
+    io_gateway_status(replica->gateway, message->token, &status, &shell);
+}
+
 static void read_session(struct replica *replica, const struct inbox_message *message)
 {
     struct crdt_frontier frontier;
@@ -230,6 +246,9 @@ static void on_inbox(evutil_socket_t fd, short what, void *context)
             break;
         case INBOX_STATUS:
             answer_status(replica, message->token);
+            break;
+        case INBOX_MEMBER:
+            change_member(replica, message);
             break;
         }
         cc_buffer_finish(&message->bytes);

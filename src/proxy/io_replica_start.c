@@ -101,7 +101,9 @@ static struct node *make_node(const struct replica *replica)
     }
     for (size_t i = 0; i < config->n_replicas; i++) {
         const struct config_replica *other = &config->replicas[i];
-        options.raft.membership.members[options.raft.membership.n_members++] = founder_of(other);
+        if (other != replica->self || !replica->options->join || config->n_replicas == 1) { // who is not among the founders does not vote
+            options.raft.membership.members[options.raft.membership.n_members++] = founder_of(other);
+        }
         // The lowest port is first in line to lead.
         options.raft.rank += other->http.port < replica->self->http.port ||
                              (other->http.port == replica->self->http.port && other->id < replica->self->id);

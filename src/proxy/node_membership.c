@@ -289,7 +289,8 @@ static void watch_learner(struct node *node, uint32_t id)
     struct members *members = &node->members;
     struct raft_progress progress;
     const struct peer *peer = peer_find(node, id);
-    bool there = peer != NULL && peer->up && peer->refused == NULL && is_heard(node, id) && raft_progress_of(node->raft, id, &progress) == CC_OK;
+    bool works = peer != NULL && peer->up && peer->refused == NULL && peer->may_lead && peer->schema_version == node->strong.schema_version;
+    bool there = works && is_heard(node, id) && raft_progress_of(node->raft, id, &progress) == CC_OK;
     if (!there || members->round_of != id || members->round_term != raft_term(node->raft)) {
         members->round_of = there ? id : 0;
         members->round_term = raft_term(node->raft);

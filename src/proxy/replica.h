@@ -15,6 +15,7 @@ struct replica_options {
     uint32_t replica;            // an id of config->replicas
     const struct replica_peer_address *peers; // overrides of where other replicas are dialled
     size_t n_peers;
+    bool join;             // with an empty directory: into a cluster that has data, as a learner; config.json lists it already
     bool restart_postgres; // a managed server that died is started again
 };
 

@@ -37,13 +37,21 @@ static const struct node_peer_status *find_peer(const struct node_status *status
     return NULL;
 }
 
-static json_t *replica_json(const struct config_replica *replica, const struct node_status *status)
+// Of the log's membership; where an old log does not tell, config.json does.
+static json_t *replica_json(const struct config *config, const struct raft_member *raft_member, const struct node_status *status)
 {
+    struct member member;
+    const struct config_replica *listed = config_find_replica(config, raft_member->id);
+    bool told = member_read(raft_member, &member) == CC_OK;
     json_t *object = json_object();
-    json_object_set_new(object, "id", json_integer(replica->id));
-    json_object_set_new(object, "http", json_string(replica->http.text));
-    json_object_set_new(object, "peer", json_string(replica->peer.text));
-    if (replica->id == status->replica) {
+    json_object_set_new(object, "id", json_integer(member.id));
+    json_object_set_new(object, "http", json_string(told || listed == NULL ? member.http : listed->http.text));
+    json_object_set_new(object, "peer", json_string(told || listed == NULL ? member.peer : listed->peer.text));
+    char key[KEYS_TEXT_BYTES];
+    keys_to_text(told || listed == NULL ? member.public_key : listed->public_key, key);
+    json_object_set_new(object, "public_key", json_string(key));
+    json_object_set_new(object, "voter", json_boolean(member.voter));
+    if (member.id == status->replica) {
         json_object_set_new(object, "role", json_string(raft_role_name(status->role)));
         json_object_set_new(object, "reachable", json_true());
         json_object_set_new(object, "applied", json_integer((json_int_t)status->applied));
@@ -51,7 +59,7 @@ static json_t *replica_json(const struct config_replica *replica, const struct n
         json_object_set_new(object, "weak_missing", json_integer(0));
         return object;
     }
-    const struct node_peer_status *peer = find_peer(status, replica->id);
+    const struct node_peer_status *peer = find_peer(status, member.id);
     bool reachable = peer != NULL && peer->reachable;
     json_object_set_new(object, "role", json_string(reachable ? raft_role_name(peer->role) : "unknown"));
     json_object_set_new(object, "reachable", json_boolean(reachable));
@@ -65,12 +73,41 @@ static json_t *replica_json(const struct config_replica *replica, const struct n
     return object;
 }
 
+// Where config.json says something else than the log; the log counts.
+static json_t *differences_json(const struct config *config, const struct node_status *status)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < config->n_replicas; i++) {
+        const struct config_replica *listed = &config->replicas[i];
+        const struct raft_member *raft_member = member_find(&status->membership, listed->id);
+        struct member member;
+        char text[80];
+        if (raft_member == NULL) {
+            snprintf(text, sizeof(text), "replica %" PRIu32 " is in the file only", listed->id);
+        } else if (member_read(raft_member, &member) == CC_OK &&
+                   (strcmp(member.http, listed->http.text) != 0 || strcmp(member.peer, listed->peer.text) != 0 ||
+                    memcmp(member.public_key, listed->public_key, sizeof(member.public_key)) != 0)) {
+            snprintf(text, sizeof(text), "replica %" PRIu32 " has another address or key in the file", listed->id);
+        } else {
+            continue;
+        }
+        json_array_append_new(list, json_string(text));
+    }
+    for (uint32_t i = 0; i < status->membership.n_members; i++) {
+        uint32_t id = status->membership.members[i].id;
+        if (config_find_replica(config, id) == NULL) {
+            json_array_append_new(list, json_sprintf("replica %u is not in the file", id));
+        }
+    }
+    return list;
+}
+
 void status_put_json(struct cc_buffer *out, const struct config *config, const struct node_status *status,
                      const struct status_shell *shell)
 {
     json_t *replicas = json_array();
-    for (size_t i = 0; i < config->n_replicas; i++) {
-        json_array_append_new(replicas, replica_json(&config->replicas[i], status));
+    for (uint32_t i = 0; i < status->membership.n_members; i++) {
+        json_array_append_new(replicas, replica_json(config, &status->membership.members[i], status));
     }
     char clock[17];
     snprintf(clock, sizeof(clock), "%016" PRIx64, status->hlc);
@@ -94,6 +131,10 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
         json_object_set_new(root, "snapshot", json_pack("{s:s, s:I, s:I, s:I}", "state", status->snapshot, "index", (json_int_t)status->snapshot_index,
                                                         "bytes", (json_int_t)status->snapshot_bytes, "total", (json_int_t)status->snapshot_total));
     }
+    json_object_set_new(root, "member", json_boolean(status->is_member));
+    json_object_set_new(root, "membership_index", json_integer((json_int_t)status->membership_index));
+    json_object_set_new(root, "membership_committed", json_boolean(status->membership_committed >= status->membership_index));
+    json_object_set_new(root, "config_differs", differences_json(config, status));
     json_object_set_new(root, "halted", status->halted == NULL ? json_null() : json_string(status->halted));
     char *text = json_dumps(root, JSON_COMPACT);
     cc_buffer_append_text(out, text);

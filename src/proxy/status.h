@@ -13,6 +13,9 @@ struct status_shell {
     uint32_t postgres_restarts;
     uint64_t log_syncs, log_bytes, log_sync_us; // since the start
     uint64_t started_ms;      // wall time
+    enum cc_status member_status; // of the change that was asked for, if any
+    uint64_t member_index;
+    const char *member_why;
     uint64_t http_requests, http_answers_by_class[6], http_refused, http_connections;
 };
 
