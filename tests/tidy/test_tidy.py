@@ -22,7 +22,7 @@ FAULTS = {
     'src/proxy/io_new.c': ('// A.\ncc_log(CC_LOG_INFO, "unheard_of", "x=%d", 1);\n', 'log event unheard_of is not in'),
     'src/proxy/io_many.c': ('// A.\nmetric(out, "caucus_unknown", "gauge", "", 1);\n', 'metric caucus_unknown is not in'),
     'src/rest/codes.c': ('// A.\nerror("CC999");\n', 'error code CC999 is not in'),
-    'docs/ARCHITECTURE.md': ('See /wo' 'rk/main.\n', 'names a path of one machine'),
+    'docs/ARCHITECTURE.md': ('See /ho' 'me/ann/caucus.\n', 'names a path of one machine'),
     'config.json.example': ('{}', 'run `make docs`'),
 }
 

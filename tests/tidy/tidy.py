@@ -43,7 +43,7 @@ THIRD_PARTIES = [
 PURE_MODULES = ('crdt', 'consensus', 'clock')
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
-MACHINE_PATHS = re.compile(r'(?<![\w.])/(?:work|tmp/brief|root|home)/\w+')
+MACHINE_PATHS = re.compile(r'(?<![\w.])/(?:root|home|Users)/\w+')
 SOURCE_DIRECTORIES = ('src', 'include', 'tests', 'bench', 'demo-api', 'docs', 'tools', '.ci')
 
 findings = []
