@@ -16,6 +16,7 @@ from conformance_cluster import HERE, SECRET, ConformanceCluster, base64url, see
 
 SOURCE = os.path.join(HERE, 'postgrest-js')
 SKIPPED = 77
+NODE_MAJOR_MIN = 20  # what the published client still runs on
 
 
 def install(directory):
@@ -64,6 +65,10 @@ def main():
     directory = os.path.abspath(sys.argv[1])
     if shutil.which('node') is None or shutil.which('npm') is None:
         print('node and npm are missing: tools/install-packages conformance')
+        return SKIPPED
+    version = subprocess.run(['node', '--version'], capture_output=True, text=True, check=False).stdout.strip()
+    if int(version.lstrip('v').split('.')[0] or 0) < NODE_MAJOR_MIN:
+        print(f'the client needs node {NODE_MAJOR_MIN} or later, this is {version}')
         return SKIPPED
     if not install(directory):
         return SKIPPED
