@@ -39,7 +39,7 @@ static void accept_again(struct http_worker *worker)
 
 static void stop_if_drained(struct http_worker *worker, uint64_t now)
 {
-    if (worker->stopping && (worker->n_open == 0 || now >= worker->stop_ms)) {
+    if (worker->draining && (worker->n_open == 0 || now >= worker->stop_ms)) {
         event_base_loopbreak(worker->base);
     }
 }
@@ -102,8 +102,7 @@ bool http_worker_post(struct http_worker *worker, void (*function)(void *context
     return fits;
 }
 
-// Runs what is waiting. True: the server wants to stop.
-static bool run_posts(struct http_worker *worker, bool close_queue)
+static void run_posts(struct http_worker *worker, bool close_queue)
 {
     struct post_queue *posts = &worker->posts;
     pthread_mutex_lock(&posts->mutex);
@@ -114,17 +113,15 @@ static bool run_posts(struct http_worker *worker, bool close_queue)
     posts->n_waiting = 0;
     posts->is_signalled = false;
     posts->is_closed = posts->is_closed || close_queue;
-    bool stop = posts->stop;
     pthread_mutex_unlock(&posts->mutex);
     for (uint32_t i = 0; i < n_running; i++) {
         running[i].function(running[i].context, worker);
     }
-    return stop;
 }
 
 static void begin_to_stop(struct http_worker *worker)
 {
-    worker->stopping = true;
+    worker->draining = true;
     worker->stop_ms = http_now_ms() + atomic_load(&worker->server->drain_ms);
     evconnlistener_free(worker->listener);
     worker->listener = NULL;
@@ -143,8 +140,8 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
     struct http_worker *worker = context;
     eventfd_t n;
     eventfd_read(fd, &n);
-    bool stop = run_posts(worker, false);
-    if (stop && !worker->stopping) {
+    run_posts(worker, false);
+    if (atomic_load(&worker->server->stopping) && !worker->draining) {
         begin_to_stop(worker);
     }
     stop_if_drained(worker, http_now_ms());
@@ -447,23 +444,16 @@ enum cc_status http_server_create(const struct http_server_options *options, str
     return CC_OK;
 }
 
-static void tell_to_stop(struct http_worker *worker)
-{
-    pthread_mutex_lock(&worker->posts.mutex);
-    worker->posts.stop = true;
-    pthread_mutex_unlock(&worker->posts.mutex);
-    eventfd_write(worker->wake_fd, 1);
-}
-
 void http_server_destroy(struct http_server *server, uint32_t drain_ms)
 {
     if (server == NULL) {
         return;
     }
     atomic_store(&server->drain_ms, drain_ms);
+    atomic_store(&server->stopping, true); // before any worker wakes: from now on every answer says that it is the last one
     for (uint32_t i = 0; i < server->options.n_workers; i++) {
         if (server->workers[i]->has_thread) {
-            tell_to_stop(server->workers[i]);
+            eventfd_write(server->workers[i]->wake_fd, 1);
         }
     }
     for (uint32_t i = 0; i < server->options.n_workers; i++) {

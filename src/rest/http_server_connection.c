@@ -317,7 +317,7 @@ void http_worker_reply(struct http_worker *worker, uint64_t token, const struct 
         return;
     }
     struct http_response answer = *response;
-    connection->close_after = connection->close_after || answer.close || worker->stopping;
+    connection->close_after = connection->close_after || answer.close || atomic_load(&worker->server->stopping);
     answer.close = connection->close_after;
     cc_buffer_clear(&worker->head);
     if (http_response_put_head(&worker->head, &answer, connection->method, date_now(worker)) != CC_OK) {
@@ -441,7 +441,7 @@ static void advance(struct connection *connection)
     }
     cc_buffer_finish(&connection->pending);
     connection->n_pending_taken = 0;
-    if (connection->saw_end || (connection->worker->stopping && http_gate_is_between_requests(connection->gate))) {
+    if (connection->saw_end || (atomic_load(&connection->worker->server->stopping) && http_gate_is_between_requests(connection->gate))) {
         http_connection_close(connection);
         return;
     }

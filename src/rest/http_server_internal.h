@@ -68,7 +68,6 @@ struct post_queue {
     uint32_t n_waiting;
     bool is_signalled;
     bool is_closed;
-    bool stop;
 };
 
 struct counters {
@@ -98,7 +97,7 @@ struct http_worker {
     struct cc_buffer head; // of the answer being sent
     int64_t date_second;
     char date[30];
-    bool stopping;
+    bool draining; // has seen the server's `stopping`
     uint64_t stop_ms; // when what is left is closed
     struct post_queue posts;
     struct counters counters;
@@ -117,6 +116,7 @@ struct http_server {
     _Atomic uint32_t n_open;
     _Atomic size_t n_body_memory;
     _Atomic uint32_t drain_ms;
+    _Atomic bool stopping;
     pthread_mutex_t address_mutex;
     struct address_count *addresses;
     size_t n_addresses, addresses_capacity;
