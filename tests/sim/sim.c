@@ -39,15 +39,13 @@ uint64_t sim_spread(struct sim *sim, uint64_t mean_us)
 
 // -- Trace ----------------------------------------------------------------------------------------------------------
 
-static uint64_t hash_more(uint64_t hash, const char *text)
+void sim_hash(struct sim *sim, uint64_t what)
 {
-    for (; *text != '\0'; text++) { // FNV-1a
-        hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
-    }
-    return hash;
+    uint64_t hash = (sim->trace_hash ^ what) * UINT64_C(0x9e3779b97f4a7c15);
+    sim->trace_hash = hash ^ hash >> 29;
 }
 
-void sim_trace(struct sim *sim, const char *format, ...)
+void sim_trace_line(struct sim *sim, const char *format, ...)
 {
     char *line = sim->trace[sim->n_trace % SIM_TRACE_LINES];
     int n = snprintf(line, SIM_TRACE_BYTES, "%9.3f ms #%" PRIu64 " ", (double)sim->now_us / 1000.0, sim->step);
@@ -56,7 +54,6 @@ void sim_trace(struct sim *sim, const char *format, ...)
     vsnprintf(line + n, SIM_TRACE_BYTES - (size_t)n, format, arguments);
     va_end(arguments);
     sim->n_trace++;
-    sim->trace_hash = hash_more(sim->trace_hash, line);
     if (sim->print_trace) {
         printf("%s\n", line);
     }
@@ -77,6 +74,9 @@ static void print_state(const struct sim *sim)
 
 void sim_fail(struct sim *sim, const char *invariant, const char *format, ...)
 {
+    if (!sim->is_told) {
+        _Exit(SIM_FAILED_UNTOLD);
+    }
     print_state(sim);
     printf("FAILED seed %" PRIu64 " step %" PRIu64 " time %.3f ms invariant %s: ", sim->seed, sim->step,
            (double)sim->now_us / 1000.0, invariant);
@@ -86,7 +86,7 @@ void sim_fail(struct sim *sim, const char *invariant, const char *format, ...)
     va_end(arguments);
     printf("\nagain: sim --seed %" PRIu64 " --trace\n", sim->seed);
     fflush(stdout);
-    _Exit(1);
+    _Exit(SIM_FAILED);
 }
 
 // -- Events: a binary heap ------------------------------------------------------------------------------------------
@@ -132,18 +132,30 @@ static struct sim_event *pop(struct sim *sim)
     }
 }
 
-static void event_free(struct sim_event *event)
+static void event_free(struct sim *sim, struct sim_event *event)
 {
     cc_blob_unref(event->blob);
     if (event->free_data != NULL) {
         event->free_data(event->data);
     }
-    free(event);
+    event->next_free = sim->free_events;
+    sim->free_events = event;
+}
+
+static struct sim_event *event_create(struct sim *sim)
+{
+    struct sim_event *event = sim->free_events;
+    if (event == NULL) {
+        return cc_alloc(sizeof(*event));
+    }
+    sim->free_events = event->next_free;
+    *event = (struct sim_event){0};
+    return event;
 }
 
 struct sim_event *sim_after(struct sim *sim, uint64_t delay_us, void (*run)(struct sim *, struct sim_event *), uint32_t replica)
 {
-    struct sim_event *event = cc_alloc(sizeof(*event));
+    struct sim_event *event = event_create(sim);
     event->at_us = sim->now_us + delay_us;
     event->order = sim->next_order++;
     event->run = run;
@@ -167,9 +179,10 @@ static void handle_next(struct sim *sim)
     if (replica == NULL || replica->life == event->life) {
         sim->step++;
         sim->counters.events++;
+        sim_hash(sim, event->at_us ^ event->order << 32 ^ (uint64_t)event->replica << 60);
         event->run(sim, event);
     }
-    event_free(event);
+    event_free(sim, event);
 }
 
 // -- The run --------------------------------------------------------------------------------------------------------
@@ -258,14 +271,19 @@ static void destroy(struct sim *sim)
     }
     sim_check_destroy(sim->check);
     while (sim->n_heap > 0) {
-        event_free(sim->heap[--sim->n_heap]);
+        event_free(sim, sim->heap[--sim->n_heap]);
+    }
+    while (sim->free_events != NULL) {
+        struct sim_event *next = sim->free_events->next_free;
+        free(sim->free_events);
+        sim->free_events = next;
     }
     free(sim->heap);
 }
 
-void sim_run(struct sim *sim, uint64_t seed, bool print_trace)
+void sim_run(struct sim *sim, uint64_t seed, enum sim_tell tell)
 {
-    *sim = (struct sim){.seed = seed, .print_trace = print_trace, .trace_hash = UINT64_C(0xcbf29ce484222325)};
+    *sim = (struct sim){.seed = seed, .is_told = tell != SIM_TELL_NOTHING, .print_trace = tell == SIM_TELL_ALL, .trace_hash = UINT64_C(0xcbf29ce484222325)};
     cc_prng_seed(&sim->prng, seed);
     sim_knobs_draw(&sim->knobs, &sim->prng);
     create(sim);
@@ -287,5 +305,7 @@ void sim_run(struct sim *sim, uint64_t seed, bool print_trace)
     enter(sim, SIM_DONE);
     sim_check_end(sim);
     sim_clients_check(sim);
+    sim_hash(sim, cc_prng_next(&sim->prng)); // every draw was the same
+    sim->counters.simulated_us = sim->now_us;
     destroy(sim);
 }

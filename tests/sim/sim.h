@@ -88,12 +88,22 @@ struct sim_event {
     uint64_t a, b, c;
     struct cc_blob *blob;        // released after the run
     void *data;                  // given to free_data after the run
+    struct sim_event *next_free;
     void (*free_data)(void *data);
 };
 
 // An event `delay_us` from now. The caller fills in what it carries.
 struct sim_event *sim_after(struct sim *sim, uint64_t delay_us, void (*run)(struct sim *, struct sim_event *), uint32_t replica);
-void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// Kept only when the seed runs for the second time, to tell why it failed: text is most of the work.
+#define sim_trace(sim, ...)                                                                                            \
+    do {                                                                                                               \
+        if ((sim)->is_told) {                                                                                          \
+            sim_trace_line(sim, __VA_ARGS__);                                                                          \
+        }                                                                                                              \
+    } while (0)
+void sim_trace_line(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// What happened goes into the hash by which two runs of a seed are compared.
+void sim_hash(struct sim *sim, uint64_t what);
 // An invariant is violated: prints everything needed to find out why, and ends the process with status 1.
 _Noreturn void sim_fail(struct sim *sim, const char *invariant, const char *format, ...) __attribute__((format(printf, 3, 4)));
 // For what must hold; the text says what is wrong.
@@ -139,7 +149,7 @@ struct sim_replica {
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
+    uint64_t simulated_us, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
 };
 
@@ -160,14 +170,19 @@ struct sim {
     struct sim_clients *clients;
     struct sim_check *check;
     struct sim_counters counters;
-    bool print_trace;
+    bool is_told;     // keeps the trace,
+    bool print_trace; // and prints it as it grows
+    struct sim_event *free_events;
     char trace[SIM_TRACE_LINES][SIM_TRACE_BYTES];
     uint64_t n_trace;
     uint64_t trace_hash;
 };
 
+enum { SIM_FAILED = 1, SIM_FAILED_UNTOLD = 3 }; // exit status of a failing seed: the latter is to be run again with the trace
+enum sim_tell { SIM_TELL_NOTHING, SIM_TELL_FAILURE, SIM_TELL_ALL };
+
 // Runs one seed to its end, or fails. The trace hash is equal for equal seeds.
-void sim_run(struct sim *sim, uint64_t seed, bool print_trace);
+void sim_run(struct sim *sim, uint64_t seed, enum sim_tell tell);
 struct sim_replica *sim_replica_of(struct sim *sim, uint32_t id);
 
 // sim_replica.c

@@ -1,4 +1,5 @@
-// sim: runs seeds. Each seed runs in a process of its own, so that one that fails or aborts does not stop the others.
+// sim: runs seeds. Each seed runs in a process of its own, so that one that fails or aborts does not stop the others. One that
+// fails runs again, the same way, and tells what happened.
 //   --seed N          one seed; with --trace every step is printed, with --twice it must run the same way again
 //   --seeds A-B       many; --jobs K at a time
 //   --expect-failure  for planted bugs: succeeds when a seed fails
@@ -6,12 +7,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { JOBS_MAX = 64 };
 
 struct options {
     uint64_t first, last;
@@ -75,26 +80,30 @@ static struct options parse(int n, char **arguments)
             usage();
         }
     }
-    if (options.n_jobs < 1 || options.n_jobs > 64) {
+    if (options.n_jobs < 1 || options.n_jobs > JOBS_MAX) {
         usage();
     }
     return options;
 }
 
-// An assert of the product failed: say where the simulation was.
-static void on_abort(int signal_number)
+// An assert of the product failed, or worse: say where the simulation was.
+static void on_signal(int signal_number)
 {
     (void)signal_number;
     sim_fail(&current, "assert", "the program aborted");
 }
 
-static void run_seed(uint64_t seed, const struct options *options, int report_to)
+static void run_seed(uint64_t seed, enum sim_tell tell, bool twice, int report_to)
 {
-    signal(SIGABRT, on_abort);
-    sim_run(&current, seed, options->print_trace);
+    signal(SIGABRT, on_signal);
+    signal(SIGSEGV, on_signal);
+    if (tell == SIM_TELL_NOTHING && !freopen("/dev/null", "w", stderr)) { // what an assert prints is said by the second run
+        exit(70);
+    }
+    sim_run(&current, seed, tell);
     struct report report = {.seed = seed, .counters = current.counters, .trace_hash = current.trace_hash};
-    if (options->twice) {
-        sim_run(&current, seed, false);
+    if (twice) {
+        sim_run(&current, seed, SIM_TELL_FAILURE); // telling changes nothing
         if (current.trace_hash != report.trace_hash) {
             sim_fail(&current, "S6", "the same seed ran another way");
         }
@@ -105,7 +114,7 @@ static void run_seed(uint64_t seed, const struct options *options, int report_to
     exit(0);
 }
 
-static pid_t start(uint64_t seed, const struct options *options, int report_to)
+static pid_t start(uint64_t seed, enum sim_tell tell, bool twice, int report_to)
 {
     fflush(stdout);
     pid_t child = fork();
@@ -114,7 +123,7 @@ static pid_t start(uint64_t seed, const struct options *options, int report_to)
         exit(71);
     }
     if (child == 0) {
-        run_seed(seed, options, report_to);
+        run_seed(seed, tell, twice, report_to);
     }
     return child;
 }
@@ -152,12 +161,40 @@ static bool is_meaningful(const struct sim_counters *c, uint64_t n_seeds)
            c->migrations > 0 && c->session_reads > 0 && c->truncations > 0 && c->acknowledged > c->operations / 3;
 }
 
+struct running {
+    pid_t child;
+    uint64_t seed;
+};
+
 struct tally {
-    uint64_t n_running, n_failed;
+    struct running running[JOBS_MAX];
+    uint64_t n_running, n_failed, first_failed;
     struct sim_counters counters;
 };
 
-static void collect(struct tally *tally, int report_from)
+static uint64_t ended(struct tally *tally, pid_t child)
+{
+    for (uint64_t i = 0; i < tally->n_running; i++) {
+        if (tally->running[i].child == child) {
+            uint64_t seed = tally->running[i].seed;
+            tally->running[i] = tally->running[--tally->n_running];
+            return seed;
+        }
+    }
+    exit(70);
+}
+
+// The same seed goes the same way, and now tells it.
+static void tell_failure(uint64_t seed, int report_to)
+{
+    int status;
+    pid_t child = start(seed, SIM_TELL_FAILURE, false, report_to);
+    if (waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        printf("FAILED seed %" PRIu64 " invariant S6: it failed once and not again\n", seed);
+    }
+}
+
+static void collect(struct tally *tally, const struct options *options, const int report[2])
 {
     int status;
     pid_t child = wait(&status);
@@ -165,20 +202,37 @@ static void collect(struct tally *tally, int report_from)
         perror("wait");
         exit(71);
     }
-    tally->n_running--;
+    uint64_t seed = ended(tally, child);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         tally->n_failed++;
+        tally->first_failed = tally->n_failed == 1 || seed < tally->first_failed ? seed : tally->first_failed;
+        if (!options->expect_failure && WIFEXITED(status) && WEXITSTATUS(status) == SIM_FAILED_UNTOLD) {
+            tell_failure(seed, report[1]);
+        }
         return;
     }
-    struct report report;
-    if (read(report_from, &report, sizeof(report)) == (ssize_t)sizeof(report)) {
-        add(&tally->counters, &report.counters);
+    struct report heard;
+    if (read(report[0], &heard, sizeof(heard)) == (ssize_t)sizeof(heard)) {
+        add(&tally->counters, &heard.counters);
+    }
+}
+
+static void print_speed(const struct sim_counters *c)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_CHILDREN, &usage) == 0) {
+        double cpu_s = (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+        double simulated_s = (double)c->simulated_us / 1e6;
+        printf("%.0f simulated seconds in %.1f seconds of one core: %.0f to 1\n", simulated_s, cpu_s, cpu_s > 0 ? simulated_s / cpu_s : 0);
     }
 }
 
 int main(int n_arguments, char **arguments)
 {
     struct options options = parse(n_arguments, arguments);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30); // memory stays with the process: it lives for a moment only
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    (void)mallopt(M_TOP_PAD, 4 << 20);
     int ends[2];
     if (pipe(ends) != 0) {
         perror("pipe");
@@ -186,21 +240,22 @@ int main(int n_arguments, char **arguments)
     }
     struct tally tally = {0};
     uint64_t n_seeds = 0;
+    enum sim_tell tell = options.print_trace ? SIM_TELL_ALL : SIM_TELL_NOTHING;
     for (uint64_t seed = options.first; seed <= options.last; seed++) {
         if (tally.n_failed > 0 && options.expect_failure) {
             break;
         }
         if (tally.n_running == options.n_jobs) {
-            collect(&tally, ends[0]);
+            collect(&tally, &options, ends);
         }
-        start(seed, &options, ends[1]);
-        tally.n_running++;
+        tally.running[tally.n_running++] = (struct running){start(seed, tell, options.twice, ends[1]), seed};
         n_seeds++;
     }
     while (tally.n_running > 0) {
-        collect(&tally, ends[0]);
+        collect(&tally, &options, ends);
     }
     print_counters(&tally.counters);
+    print_speed(&tally.counters);
     bool meaningful = is_meaningful(&tally.counters, n_seeds);
     printf("%" PRIu64 " seeds, %" PRIu64 " failed%s\n", n_seeds, tally.n_failed, meaningful ? "" : "; too little happened for a verdict");
     bool good = options.expect_failure ? tally.n_failed > 0 : tally.n_failed == 0 && meaningful;

@@ -2,6 +2,7 @@
 // frames may be lost, come twice or overtake each other. A connection that is cut for long breaks.
 #include "sim/sim.h"
 
+#include "base/crc32c.h"
 #include "base/memory.h"
 
 #include <inttypes.h>
@@ -95,6 +96,7 @@ static void deliver(struct sim *sim, struct sim_event *event)
         return;
     }
     sim->counters.frames++;
+    sim_hash(sim, cc_crc32c(0, event->blob->data, event->blob->n));
     sim_trace(sim, "r%u <- r%u frame kind %u, %zu bytes", to->id, from, event->blob->data[1], event->blob->n);
     node_peer_frame(to->node, sim_replica_time(sim, to), from, cc_blob_slice(event->blob));
     sim_replica_settle(sim, to);
