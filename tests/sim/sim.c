@@ -22,12 +22,12 @@ enum {
 
 uint64_t sim_draw(struct sim *sim, uint64_t low, uint64_t high)
 {
-    return cc_prng_between(&sim->prng, low, high);
+    return sim->hooks.draw != NULL ? sim->hooks.draw(sim->hooks.context, low, high) : cc_prng_between(&sim->prng, low, high);
 }
 
 bool sim_chance(struct sim *sim, uint64_t per_million)
 {
-    return cc_prng_chance(&sim->prng, (uint32_t)per_million);
+    return sim->hooks.draw != NULL ? sim_draw(sim, 0, 999999) < per_million : cc_prng_chance(&sim->prng, (uint32_t)per_million);
 }
 
 uint64_t sim_spread(struct sim *sim, uint64_t mean_us)
@@ -251,6 +251,7 @@ static void create(struct sim *sim)
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *replica = &sim->replicas[i];
         replica->id = i + 1;
+        replica->sim = sim;
         replica->clock_offset_ms = (int64_t)sim_draw(sim, 0, 2 * sim->knobs.clock_offset_ms) - (int64_t)sim->knobs.clock_offset_ms;
         sim_disk_init(&replica->disk);
         replica->database = sim_database_create(sim, replica->id);
@@ -308,4 +309,63 @@ void sim_run(struct sim *sim, uint64_t seed, enum sim_tell tell)
     sim_hash(sim, cc_prng_next(&sim->prng)); // every draw was the same
     sim->counters.simulated_us = sim->now_us;
     destroy(sim);
+}
+
+// -- The same under a test's hand -----------------------------------------------------------------------------------
+
+void sim_open(struct sim *sim)
+{
+    create(sim);
+}
+
+void sim_close(struct sim *sim)
+{
+    destroy(sim);
+}
+
+bool sim_step(struct sim *sim, uint64_t until_us)
+{
+    if (sim->n_heap == 0 || sim->heap[0]->at_us > until_us) {
+        sim->now_us = until_us > sim->now_us ? until_us : sim->now_us;
+        return false;
+    }
+    handle_next(sim);
+    return true;
+}
+
+uint64_t sim_next_event_us(const struct sim *sim, const struct sim_replica *replica)
+{
+    uint64_t next_us = UINT64_MAX;
+    for (size_t i = 0; i < sim->n_heap; i++) {
+        const struct sim_event *event = sim->heap[i];
+        bool its_own = event->replica == replica->id && event->life == replica->life;
+        next_us = its_own && event->at_us < next_us ? event->at_us : next_us;
+    }
+    return next_us;
+}
+
+void sim_pause_until(struct sim *sim, struct sim_replica *replica, uint64_t until_us)
+{
+    uint64_t before_us = replica->paused_until_us;
+    replica->paused_until_us = until_us;
+    size_t n = sim->n_heap;
+    sim->n_heap = 0;
+    for (size_t i = 0; i < n; i++) { // in place: what is pushed back never passes what is still to be read
+        struct sim_event *event = sim->heap[i];
+        bool waits = event->replica == replica->id && event->at_us == before_us && before_us > sim->now_us;
+        if (waits && until_us < before_us) {
+            event->at_us = until_us > sim->now_us ? until_us : sim->now_us;
+        }
+        push(sim, event);
+    }
+}
+
+bool sim_stage(struct sim_replica *replica, enum sim_stage stage, enum sim_moment moment, const struct node_effects *effects)
+{
+    const struct sim_hooks *hooks = &replica->sim->hooks;
+    if (!replica->doomed && hooks->stage != NULL && !hooks->stage(hooks->context, replica->id, stage, moment, effects)) {
+        sim_trace(replica->sim, "r%u dies %s stage %d", replica->id, moment == SIM_BEFORE ? "before" : "after", (int)stage);
+        replica->doomed = true;
+    }
+    return !replica->doomed;
 }

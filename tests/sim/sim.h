@@ -14,6 +14,7 @@
 #define SIM_H
 
 #include "base/prng.h"
+#include "proxy/faults.h"
 #include "proxy/node.h"
 #include "sim/sim_disk.h"
 
@@ -118,6 +119,23 @@ uint64_t sim_spread(struct sim *sim, uint64_t mean_us);
 uint64_t sim_draw(struct sim *sim, uint64_t low, uint64_t high);
 bool sim_chance(struct sim *sim, uint64_t per_million);
 
+// -- Hooks: what a test may see and decide (tests/harness); without them nothing changes --------------------------------
+
+// Of handling a node's effects, in order; WRITE and SYNC are the log thread's part of LOG, APPLY the database's of JOBS.
+enum sim_stage { SIM_STAGE_LOG, SIM_STAGE_WRITE, SIM_STAGE_SYNC, SIM_STAGE_SEND, SIM_STAGE_JOBS, SIM_STAGE_APPLY, SIM_STAGE_ANSWER };
+enum sim_moment { SIM_BEFORE, SIM_AFTER };
+
+struct sim_hooks {
+    void *context;
+    // A number in [low, high]; NULL: from the seed.
+    uint64_t (*draw)(void *context, uint64_t low, uint64_t high);
+    // False: the replica dies at this very point, and nothing that would follow happens. LOG, SEND, JOBS, ANSWER: with the effects.
+    bool (*stage)(void *context, uint32_t replica, enum sim_stage stage, enum sim_moment moment, const struct node_effects *effects);
+    // Its database has committed the entry.
+    void (*applied)(void *context, uint32_t replica, uint64_t index);
+    struct faults *faults; // of messages; NULL: none but the seed's
+};
+
 // -- Parts ----------------------------------------------------------------------------------------------------------
 
 struct sim_database;
@@ -127,10 +145,13 @@ struct sim_check;
 
 struct sim_replica {
     uint32_t id;
+    struct sim *sim;
     bool alive;
+    bool doomed;   // a hook has let it die in the event that is being handled
     uint64_t life; // rises with every crash
     uint64_t paused_until_us;
     int64_t clock_offset_ms;
+    uint64_t ahead_us; // its own count of time since the start is ahead of the others' by this
     uint64_t tick_at_us; // of the one tick event that counts
     struct node *node;
     struct sim_disk disk;
@@ -157,6 +178,7 @@ struct sim {
     uint64_t seed;
     struct sim_knobs knobs;
     struct cc_prng prng;
+    struct sim_hooks hooks;
     uint64_t now_us;
     uint64_t step; // events handled
     enum sim_phase phase;
@@ -184,6 +206,17 @@ enum sim_tell { SIM_TELL_NOTHING, SIM_TELL_FAILURE, SIM_TELL_ALL };
 // Runs one seed to its end, or fails. The trace hash is equal for equal seeds.
 void sim_run(struct sim *sim, uint64_t seed, enum sim_tell tell);
 struct sim_replica *sim_replica_of(struct sim *sim, uint32_t id);
+// The parts of a run, for those who decide themselves what happens when: the caller has set seed, prng, knobs and hooks.
+void sim_open(struct sim *sim);
+void sim_close(struct sim *sim);
+// Handles the next event, if there is one until then; a replica that a hook has let die is doomed, the caller crashes it.
+bool sim_step(struct sim *sim, uint64_t until_us);
+// When the replica has its next event; UINT64_MAX: none is planned.
+uint64_t sim_next_event_us(const struct sim *sim, const struct sim_replica *replica);
+// The replica handles no events before this; what waits comes then, in order. May be before now: at once.
+void sim_pause_until(struct sim *sim, struct sim_replica *replica, uint64_t until_us);
+// False: the replica is doomed. Asks the hook, if there is one.
+bool sim_stage(struct sim_replica *replica, enum sim_stage stage, enum sim_moment moment, const struct node_effects *effects);
 
 // sim_replica.c
 void sim_replica_start(struct sim *sim, struct sim_replica *replica);

@@ -94,11 +94,21 @@ static struct answer *execute(struct sim *sim, struct sim_database *database, co
     return answer;
 }
 
+// NULL: the replica died before COMMIT was sent.
 static struct answer *strong_done(struct sim *sim, struct sim_database *database, const struct db_job *job, enum db_event_kind kind)
 {
+    struct sim_replica *replica = sim_replica_of(sim, database->replica);
+    uint64_t before = sim_rows_applied(&database->rows);
+    if (!sim_stage(replica, SIM_STAGE_APPLY, SIM_BEFORE, NULL)) {
+        return NULL;
+    }
     sim_rows_set_applied(&database->rows, job->last);
     sim_store_commit(database->rows.store, DB_STRONG);
     sim_check_strong_state(sim, database->replica, job->last, sim_store_digest(database->rows.store, DB_STRONG));
+    for (uint64_t index = before + 1; sim->hooks.applied != NULL && index <= job->last; index++) {
+        sim->hooks.applied(sim->hooks.context, database->replica, index);
+    }
+    (void)sim_stage(replica, SIM_STAGE_APPLY, SIM_AFTER, NULL);
     struct answer *answer = answer_create(job, DB_STRONG, kind);
     fill_state(database, answer);
     return answer;

@@ -102,14 +102,15 @@ static void deliver(struct sim *sim, struct sim_event *event)
     sim_replica_settle(sim, to);
 }
 
-static void schedule(struct sim *sim, uint32_t from, uint32_t to, struct cc_blob *frame)
+// Held: for how long a test holds the frame back; then later ones may overtake it, or not.
+static void schedule(struct sim *sim, uint32_t from, uint32_t to, struct cc_blob *frame, struct faults_decision held)
 {
     struct link *link = &sim->network->links[from][to];
-    uint64_t delay_us = sim_draw(sim, sim->knobs.delay_us / 2, sim->knobs.delay_us * 2);
+    uint64_t delay_us = sim_draw(sim, sim->knobs.delay_us / 2, sim->knobs.delay_us * 2) + held.delay_us;
     if (sim->phase == SIM_FAULTS && sim->knobs.jitter_us > 0 && sim_chance(sim, 200000)) {
         delay_us += sim_draw(sim, 0, sim->knobs.jitter_us);
     }
-    if (is_stream(sim)) {
+    if (is_stream(sim) && !held.overtaken) {
         uint64_t arrival_us = sim->now_us + delay_us;
         arrival_us = arrival_us < link->last_arrival_us ? link->last_arrival_us : arrival_us;
         link->last_arrival_us = arrival_us;
@@ -130,13 +131,21 @@ void sim_network_send(struct sim *sim, uint32_t from, uint32_t to, struct cc_sli
     if (!is_stream(sim) && sim_chance(sim, sim->knobs.loss_ppm)) {
         return;
     }
+    struct faults_decision held = {FAULTS_DELIVER, 0, false};
+    if (sim->hooks.faults != NULL) {
+        held = faults_decide(sim->hooks.faults, from, to, sim->now_us);
+    }
+    if (held.verdict == FAULTS_LOSE) {
+        sim_trace(sim, "r%u -> r%u frame kind %u is dropped", from, to, frame.data[1]);
+        return;
+    }
     struct cc_blob *blob = cc_blob_create(frame.data, frame.n);
     if (is_stream(sim) && link->stalled.n > 0) {
         stall(link, blob);
     } else {
-        schedule(sim, from, to, blob);
+        schedule(sim, from, to, blob, held);
         if (!is_stream(sim) && sim_chance(sim, sim->knobs.duplicate_ppm)) {
-            schedule(sim, from, to, blob);
+            schedule(sim, from, to, blob, held);
         }
     }
     cc_blob_unref(blob);
@@ -284,7 +293,7 @@ static void release_stalled(struct sim *sim, uint32_t from, uint32_t to)
     struct frames stalled = sim->network->links[from][to].stalled;
     sim->network->links[from][to].stalled = (struct frames){0};
     for (size_t i = 0; i < stalled.n; i++) {
-        schedule(sim, from, to, stalled.at[i]);
+        schedule(sim, from, to, stalled.at[i], (struct faults_decision){FAULTS_DELIVER, 0, false});
         cc_blob_unref(stalled.at[i]);
     }
     free(stalled.at);

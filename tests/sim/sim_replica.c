@@ -10,7 +10,7 @@ enum { LOAD_BYTES_MAX = 1 << 20, LOAD_ENTRIES_MAX = 256, WALL_START_MS = 1000 * 
 struct node_time sim_replica_time(const struct sim *sim, const struct sim_replica *replica)
 {
     uint64_t wall_ms = UINT64_C(1700) * WALL_START_MS + sim->now_us / 1000;
-    return (struct node_time){.now_us = sim->now_us, .wall_ms = wall_ms + (uint64_t)replica->clock_offset_ms};
+    return (struct node_time){.now_us = sim->now_us + replica->ahead_us, .wall_ms = wall_ms + (uint64_t)replica->clock_offset_ms};
 }
 
 // -- Log thread -----------------------------------------------------------------------------------------------------
@@ -53,7 +53,13 @@ static void log_done(struct sim *sim, struct sim_event *event)
         die_of_disk(sim, replica);
         return;
     }
+    if (!sim_stage(replica, SIM_STAGE_WRITE, SIM_BEFORE, NULL)) {
+        return;
+    }
     enum cc_status status = wal_append(replica->wal, &replica->log_writing);
+    if (replica->doomed || !sim_stage(replica, SIM_STAGE_SYNC, SIM_AFTER, NULL)) {
+        return;
+    }
     SIM_CHECK(sim, "log", status == CC_OK, "r%u: append: %s", replica->id, cc_status_text(status));
     wal_batch_clear(&replica->log_writing);
     replica->log_busy = false;
@@ -103,7 +109,7 @@ static void tick(struct sim *sim, struct sim_event *event)
 static void plan_tick(struct sim *sim, struct sim_replica *replica)
 {
     uint64_t at_us = node_next_tick_us(replica->node);
-    at_us = at_us <= sim->now_us ? sim->now_us + 1 : at_us;
+    at_us = at_us <= sim->now_us + replica->ahead_us ? sim->now_us + 1 : at_us - replica->ahead_us;
     if (replica->tick_at_us != 0 && replica->tick_at_us <= at_us) {
         return;
     }
@@ -152,9 +158,15 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
         tell_fact(sim, replica, &effects->facts[i]);
     }
     if (effects->log_number > 0) {
+        if (!sim_stage(replica, SIM_STAGE_LOG, SIM_BEFORE, effects)) {
+            return;
+        }
         wal_batch_append(&replica->log_queue, effects->log);
         replica->log_queued = effects->log_number;
         log_start(sim, replica);
+        if (!sim_stage(replica, SIM_STAGE_LOG, SIM_AFTER, effects)) {
+            return;
+        }
     }
     if (effects->truncate_index > 0) {
         uint64_t base = wal_state_of(replica->wal)->base_index;
@@ -168,20 +180,39 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
         event->b = effects->loads[i].first;
         event->c = effects->loads[i].last;
     }
+    if (effects->n_sends > 0 && !sim_stage(replica, SIM_STAGE_SEND, SIM_BEFORE, effects)) {
+        return;
+    }
     for (size_t i = 0; i < effects->n_sends; i++) {
         sim_check_send(sim, replica, effects->sends[i].frame);
         sim_network_send(sim, replica->id, effects->sends[i].peer, effects->sends[i].frame);
+    }
+    if (effects->n_sends > 0 && !sim_stage(replica, SIM_STAGE_SEND, SIM_AFTER, effects)) {
+        return;
+    }
+    bool has_jobs = effects->n_jobs[DB_STRONG] + effects->n_jobs[DB_WEAK] > 0;
+    if (has_jobs && !sim_stage(replica, SIM_STAGE_JOBS, SIM_BEFORE, effects)) {
+        return;
     }
     for (unsigned lane = 0; lane < DB_LANES; lane++) {
         for (size_t i = 0; i < effects->n_jobs[lane]; i++) {
             sim_database_submit(sim, replica->database, (enum db_lane)lane, effects->jobs[lane][i]);
         }
     }
+    if (has_jobs && !sim_stage(replica, SIM_STAGE_JOBS, SIM_AFTER, effects)) {
+        return;
+    }
     for (size_t i = 0; i < effects->n_snapshots; i++) {
         sim_snapshot_submit(sim, replica, &effects->snapshots[i]);
     }
+    if (effects->n_answers > 0 && !sim_stage(replica, SIM_STAGE_ANSWER, SIM_BEFORE, effects)) {
+        return;
+    }
     for (size_t i = 0; i < effects->n_answers; i++) {
         sim_clients_answer(sim, replica, &effects->answers[i]);
+    }
+    if (effects->n_answers > 0) {
+        (void)sim_stage(replica, SIM_STAGE_ANSWER, SIM_AFTER, effects);
     }
 }
 
@@ -189,6 +220,9 @@ void sim_replica_settle(struct sim *sim, struct sim_replica *replica)
 {
     struct node_effects effects;
     node_take_effects(replica->node, &effects);
+    if (replica->doomed) {
+        return; // it is dead already, the rest of the event is a dream
+    }
     sim_check_node(sim, replica);
     carry_out(sim, replica, &effects);
     plan_tick(sim, replica);
@@ -213,7 +247,9 @@ static enum cc_status sync_or_die(void *context, const char *name)
 {
     struct sim_replica *replica = context;
     struct wal_disk real = sim_disk_functions(&replica->disk);
-    return replica->syncs_fail ? CC_IO : real.sync(real.context, name);
+    bool writing = replica->log_busy && !replica->syncs_fail;
+    bool goes_on = !writing || (sim_stage(replica, SIM_STAGE_WRITE, SIM_AFTER, NULL) && sim_stage(replica, SIM_STAGE_SYNC, SIM_BEFORE, NULL));
+    return replica->syncs_fail || !goes_on ? CC_IO : real.sync(real.context, name);
 }
 
 static enum cc_status disk_list(void *context, struct cc_buffer *names_out)
@@ -264,7 +300,7 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
         .raft = {.id = replica->id,
                  .election_us = sim->knobs.election_us,
                  .heartbeat_us = sim->knobs.heartbeat_us,
-                 .seed = cc_prng_next(&sim->prng),
+                 .seed = sim->hooks.draw != NULL ? sim_draw(sim, 0, UINT64_MAX) : cc_prng_next(&sim->prng),
                  .cache_bytes_max = sim->knobs.cache_bytes,
                  .rank = replica->id - 1},
         .incarnation = 1,
@@ -329,7 +365,7 @@ void sim_replica_start(struct sim *sim, struct sim_replica *replica)
 // What the log thread was doing when the process died: nothing yet, or written and not yet synced.
 static void die_in_log(struct sim *sim, struct sim_replica *replica)
 {
-    if (replica->log_busy && sim_chance(sim, 500000)) {
+    if (replica->log_busy && !replica->doomed && sim_chance(sim, 500000)) {
         replica->syncs_fail = true;
         enum cc_status status = wal_append(replica->wal, &replica->log_writing);
         replica->syncs_fail = false;
@@ -366,7 +402,7 @@ void sim_replica_crash(struct sim *sim, struct sim_replica *replica, enum sim_re
     sim->counters.crashes++;
     sim->counters.machine_crashes += end == SIM_POWER_LOST ? 1 : 0;
     die_in_log(sim, replica);
-    replica->alive = false;
+    replica->alive = replica->doomed = false;
     replica->life++;
     replica->paused_until_us = 0;
     sim_network_replica_down(sim, replica->id, end == SIM_POWER_LOST);
