@@ -74,6 +74,7 @@ struct config_http {
 
 struct config_postgres {
     const char *conninfo;      // "": managed
+    const char *login_role;    // that requests log in as at a PostgreSQL of the operator; "": as conninfo says
     const char *bin_directory; // "": found by itself
     const char *system_user;   // that PostgreSQL runs as when Caucus is root
     const char *database;

@@ -106,6 +106,9 @@ const struct config_key config_keys[] = {
     TEXT(postgres.conninfo, CONFIG_TEXT, 4096, "\"\"",
          "libpq connection string of a PostgreSQL that the operator runs; \"\": each replica makes and supervises its "
          "own."),
+    TEXT(postgres.login_role, CONFIG_TEXT, CC_NAME_BYTES_MAX, "\"\"",
+         "With conninfo: the role as which reads log in, a member of all roles that tokens name, and of no other; \"\": as "
+         "conninfo says. A managed PostgreSQL has caucus_authenticator for this."),
     TEXT(postgres.bin_directory, CONFIG_TEXT, 4096, "\"\"", "Where initdb and postgres are; \"\": found by itself."),
     TEXT(postgres.system_user, CONFIG_TEXT, 32, "\"postgres\"",
          "Who runs a managed PostgreSQL when Caucus is started by root."),

@@ -153,6 +153,11 @@ enum cc_status io_auth_create(const struct config *config, const struct config_r
     return CC_OK;
 }
 
+bool io_auth_is_on(const struct io_auth *auth)
+{
+    return auth->is_on;
+}
+
 void io_auth_destroy(struct io_auth *auth)
 {
     if (auth != NULL) {

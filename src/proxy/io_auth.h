@@ -17,6 +17,7 @@ struct io_auth_problem {
 // be open to everybody on an address that is not a loopback one.
 enum cc_status io_auth_create(const struct config *config, const struct config_replica *self, struct io_auth **auth_out,
                               struct io_auth_problem *problem_out) CC_CHECKED;
+bool io_auth_is_on(const struct io_auth *auth); // else everybody may do everything
 void io_auth_destroy(struct io_auth *auth); // NULL is fine
 
 struct io_auth_cache *io_auth_cache_create(const struct io_auth *auth); // borrowed

@@ -206,13 +206,39 @@ static void on_rows(void *context, const struct io_postgres_read_result *rows)
     exchange->on_rows(exchange, rows);
 }
 
-void exchange_query(struct exchange *exchange, const struct rest_statement *statement)
+static void query(struct exchange *exchange, struct io_postgres_read *pool, const struct rest_statement *statement)
 {
     exchange_move(exchange, EXCHANGE_QUERY);
     exchange->n_queries++;
-    if (io_postgres_read_query(exchange->worker->reads, statement, exchange_left_ms(exchange), on_rows, exchange) != CC_OK) {
+    if (io_postgres_read_query(pool, statement, exchange_left_ms(exchange), on_rows, exchange) != CC_OK) {
         exchange_fail(exchange, 503, "CC202", "Too many reads are waiting", "Try again later or at a lower rate");
     }
+}
+
+void exchange_query(struct exchange *exchange, const struct rest_statement *statement)
+{
+    query(exchange, exchange->worker->reads, statement);
+}
+
+static struct io_postgres_read *open_reads(struct worker *worker, uint32_t n_connections, const char *user)
+{
+    const struct config *config = worker->gateway->options.config;
+    struct io_postgres_read_options options = {.base = http_worker_event_base(worker->http),
+                                               .conninfo = worker->gateway->options.conninfo,
+                                               .user = user,
+                                               .n_connections = n_connections,
+                                               .statement_timeout_ms = config->timeouts.statement_ms,
+                                               .search_path = config->postgres.search_path};
+    return io_postgres_read_create(&options);
+}
+
+void exchange_query_as_owner(struct exchange *exchange)
+{
+    struct worker *worker = exchange->worker;
+    if (worker->owner_reads == NULL) {
+        worker->owner_reads = open_reads(worker, 1, NULL);
+    }
+    query(exchange, worker->owner_reads, &exchange->statement);
 }
 
 // -- Requests and answers, on the worker's thread --------------------------------------------------------------------
@@ -451,13 +477,7 @@ static void worker_began(void *context, struct http_worker *http)
     struct worker *worker = cc_alloc(sizeof(*worker));
     worker->gateway = gateway;
     worker->http = http;
-    const struct config *config = gateway->options.config;
-    struct io_postgres_read_options reads = {.base = http_worker_event_base(http),
-                                             .conninfo = gateway->options.conninfo,
-                                             .n_connections = config->http.read_connections,
-                                             .statement_timeout_ms = config->timeouts.statement_ms,
-                                             .search_path = config->postgres.search_path};
-    worker->reads = io_postgres_read_create(&reads);
+    worker->reads = open_reads(worker, gateway->options.config->http.read_connections, gateway->options.login_role);
     worker->auth = io_auth_cache_create(gateway->options.auth);
     worker->timer = event_new(http_worker_event_base(http), -1, EV_PERSIST, on_timer, worker);
     struct timeval interval = {0, TIMER_MS * 1000};
@@ -470,6 +490,7 @@ static void worker_ends(void *context, struct http_worker *http)
     (void)context;
     struct worker *worker = http_worker_state(http);
     io_postgres_read_destroy(worker->reads);
+    io_postgres_read_destroy(worker->owner_reads);
     io_auth_cache_destroy(worker->auth);
     event_free(worker->timer);
     struct exchange *exchange, *next;

@@ -16,6 +16,7 @@ struct io_gateway_options { // borrowed, outlive the gateway
     const struct config *config;
     const struct config_replica *replica;
     const char *conninfo;
+    const char *login_role; // that requests read as, when tokens are; NULL: as conninfo says
     const struct io_auth *auth;
     struct io_catalog *catalog;
     struct io_inbox *inbox;

@@ -156,7 +156,7 @@ static void query(struct exchange *exchange, struct cc_slice sql, uint32_t n_par
     exchange->statement = (struct rest_statement){
         .kind = REST_READ, .sql = cc_arena_slice(&exchange->arena, sql), .n_parameters = n_parameters, .parameters = parameters};
     exchange->on_rows = on_rows;
-    exchange_query(exchange, &exchange->statement);
+    exchange_query_as_owner(exchange);
 }
 
 // -- One row -----------------------------------------------------------------------------------------------------------

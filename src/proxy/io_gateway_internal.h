@@ -65,7 +65,8 @@ struct exchange {
 struct worker { // per HTTP thread
     struct io_gateway *gateway;
     struct http_worker *http;
-    struct io_postgres_read *reads;
+    struct io_postgres_read *reads;       // for the row protocol: cannot become more than a role that tokens may name
+    struct io_postgres_read *owner_reads; // for operators' queries; NULL until the first of them
     struct io_auth_cache *auth;
     struct exchange *exchanges; // by number
     struct exchange *waiting;   // for a catalog
@@ -95,8 +96,10 @@ void exchange_ask_core(struct exchange *exchange, enum inbox_kind kind, uint64_t
 void exchange_submit(struct exchange *exchange, struct operation *operation);
 // A name is unknown: begins again once this replica's catalog is known to be current (barrier_passed), or cannot be made so.
 void exchange_make_current(struct exchange *exchange);
-// Runs a statement on a read connection; on_rows gets the result.
+// Runs a statement of a request on a read connection; on_rows gets the result.
 void exchange_query(struct exchange *exchange, const struct rest_statement *statement);
+// The same with exchange->statement, a text of ours, as Caucus itself.
+void exchange_query_as_owner(struct exchange *exchange);
 
 // io_gateway_identity.c: who asks, and whether they may. False: answered.
 bool exchange_identify(struct exchange *exchange);

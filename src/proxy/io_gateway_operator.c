@@ -201,7 +201,7 @@ static void query_text(struct exchange *exchange, const char *sql,
 {
     exchange->statement = (struct rest_statement){.kind = REST_READ, .sql = cc_slice_text(cc_arena_text(&exchange->arena, sql))};
     exchange->on_rows = on_rows;
-    exchange_query(exchange, &exchange->statement);
+    exchange_query_as_owner(exchange);
 }
 
 // The one text value of a result, as JSON.
@@ -221,14 +221,34 @@ static void digest_sql(struct exchange *exchange, const struct rest_table *table
     for (uint32_t i = 0; i < table->n_columns; i++) {
         columns[i] = quote_identifier(&exchange->arena, table->columns[i].name);
     }
-    bool weak = table->consistency == REST_WEAK;
-    cc_buffer_append_text(out, "SELECT json_build_object('table', $1::text, 'consistency', $2::text, ");
-    cc_buffer_append_text(out, weak ? "'frontier', (SELECT coalesce(json_object_agg(replica || '.' || to_hex(incarnation), sequence ORDER BY "
-                                      "replica, incarnation), '{}') FROM caucus.frontier)"
-                                    : "'index', (SELECT applied FROM caucus.applied)");
-    cc_buffer_append_text(out, ", 'rows', d.rows::bigint, 'digest', d.digest)::text FROM (");
+    cc_buffer_append_text(out, "SELECT json_build_object('table', $1::text, 'consistency', $2::text, 'index', (SELECT applied FROM caucus.applied), "
+                               "'rows', d.rows::bigint, 'digest', d.digest)::text FROM (");
     io_postgres_digest_sql(out, table->qualified, columns, table->n_columns);
     cc_buffer_append_text(out, ") d(rows, digest)");
+}
+
+static const char sql_weak_digest[] =
+    "SELECT json_build_object('table', $1::text, 'consistency', $2::text, 'frontier', (SELECT coalesce(json_object_agg(replica || '.' || "
+    "to_hex(incarnation), sequence ORDER BY replica, incarnation), '{}') FROM caucus.frontier), 'rows', d.rows, 'digest', to_hex(d.sum))::text FROM ";
+// Kept up by every transaction, or computed from all rows.
+static const char sql_weak_kept[] =
+    "caucus.digests d WHERE d.\"table\" = (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.oid = $3::regclass)";
+static const char sql_weak_full[] = "caucus.digest($3::regclass) d";
+
+static bool has_flag(struct exchange *exchange, const char *name)
+{
+    const struct cc_slice query = exchange->request.query;
+    size_t n = strlen(name);
+    for (size_t at = 0; query.data != NULL && at < query.n;) {
+        const uint8_t *end = memchr(query.data + at, '&', query.n - at);
+        size_t length = end == NULL ? query.n - at : (size_t)(end - query.data) - at;
+        if (length == n && memcmp(query.data + at, name, n) == 0) {
+            return true;
+        }
+        at += length + 1;
+    }
+    return cc_slice_equal_text(operator_parameter(exchange, name, 0), "true");
 }
 
 static void get_digest(struct exchange *exchange)
@@ -247,16 +267,23 @@ static void get_digest(struct exchange *exchange)
         return;
     }
     struct cc_buffer sql = {0};
-    digest_sql(exchange, table, &sql);
+    bool weak = table->consistency == REST_WEAK;
+    if (weak) {
+        cc_buffer_append_text(&sql, sql_weak_digest);
+        cc_buffer_append_text(&sql, has_flag(exchange, "full") ? sql_weak_full : sql_weak_kept);
+    } else {
+        digest_sql(exchange, table, &sql);
+    }
     exchange->statement = (struct rest_statement){.kind = REST_READ,
                                                   .sql = cc_arena_slice(&exchange->arena, cc_buffer_slice(&sql)),
-                                                  .n_parameters = 2,
-                                                  .parameters = cc_arena_array(&exchange->arena, 2, sizeof(struct cc_slice))};
+                                                  .n_parameters = weak ? 3 : 2,
+                                                  .parameters = cc_arena_array(&exchange->arena, 3, sizeof(struct cc_slice))};
     exchange->statement.parameters[0] = name;
-    exchange->statement.parameters[1] = cc_slice_text(table->consistency == REST_WEAK ? "weak" : "strong");
+    exchange->statement.parameters[1] = cc_slice_text(weak ? "weak" : "strong");
+    exchange->statement.parameters[2] = cc_slice_text(table->qualified);
     cc_buffer_finish(&sql);
     exchange->on_rows = on_json;
-    exchange_query(exchange, &exchange->statement);
+    exchange_query_as_owner(exchange);
 }
 
 // -- Types -----------------------------------------------------------------------------------------------------------

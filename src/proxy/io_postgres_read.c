@@ -81,7 +81,7 @@ struct connection {
 
 struct io_postgres_read {
     struct event_base *base;
-    char *conninfo, *search_path;
+    char *conninfo, *user, *search_path; // user: NULL when conninfo says it
     uint32_t n_connections, queue_max, prepared_max, statement_timeout_ms;
     struct connection *connections;
     struct job *queue;
@@ -644,7 +644,9 @@ static void on_connecting(evutil_socket_t fd, short what, void *context)
 static void connect_start(struct connection *connection)
 {
     connection->state = CONNECTION_CONNECTING;
-    connection->libpq = PQconnectStart(connection->pool->conninfo);
+    const char *const names[] = {"dbname", "user", NULL};
+    const char *const values[] = {connection->pool->conninfo, connection->pool->user, NULL};
+    connection->libpq = PQconnectStartParams(names, values, 1); // 1: "dbname" may be a whole connection string
     if (connection->libpq == NULL || PQstatus(connection->libpq) == CONNECTION_BAD) {
         lose(connection, true);
         return;
@@ -673,6 +675,7 @@ struct io_postgres_read *io_postgres_read_create(const struct io_postgres_read_o
     struct io_postgres_read *pool = cc_alloc(sizeof(*pool));
     pool->base = options->base;
     pool->conninfo = cc_strdup(options->conninfo);
+    pool->user = options->user == NULL ? NULL : cc_strdup(options->user);
     pool->search_path = cc_strdup(options->search_path == NULL ? "pg_catalog" : options->search_path);
     pool->n_connections = options->n_connections == 0 ? CONNECTIONS_DEFAULT : options->n_connections;
     pool->queue_max = options->queue_max == 0 ? QUEUE_DEFAULT : options->queue_max;
@@ -714,6 +717,7 @@ void io_postgres_read_destroy(struct io_postgres_read *pool)
     }
     free(pool->connections);
     free(pool->conninfo);
+    free(pool->user);
     free(pool->search_path);
     free(pool);
 }

@@ -12,6 +12,7 @@ struct io_postgres_read;
 struct io_postgres_read_options { // texts are copied
     struct event_base *base;
     const char *conninfo;
+    const char *user;              // NULL: as conninfo says
     uint32_t n_connections;        // 0: 4
     uint32_t queue_max;            // statements waiting for a connection; 0: 1024
     uint32_t prepared_max;         // per connection; 0: 256

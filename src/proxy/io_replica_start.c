@@ -358,6 +358,7 @@ void replica_open_database(struct replica *replica)
         .conninfo = replica->conninfo,
         .schemas = config->postgres.schemas,
         .n_schemas = config->postgres.n_schemas,
+        .keeps_login_role = replica->supervisor != NULL && io_auth_is_on(replica->auth),
         .on_published = replica_on_catalog,
         .on_flushed = replica_on_flushed,
         .on_sick = replica_on_sick,
@@ -367,11 +368,19 @@ void replica_open_database(struct replica *replica)
     replica->catalog = io_catalog_create(&catalog);
 }
 
+// Without tokens everybody may do everything, and Caucus asks as itself.
+static const char *login_role(const struct replica *replica)
+{
+    const char *role = replica->supervisor != NULL ? IO_CATALOG_LOGIN_ROLE : replica->config->postgres.login_role;
+    return io_auth_is_on(replica->auth) && role[0] != '\0' ? role : NULL;
+}
+
 bool replica_open_gateway(struct replica *replica)
 {
     struct io_gateway_options options = {.config = replica->config,
                                          .replica = replica->self,
                                          .conninfo = replica->conninfo,
+                                         .login_role = login_role(replica),
                                          .auth = replica->auth,
                                          .catalog = replica->catalog,
                                          .inbox = replica->inbox};

@@ -402,6 +402,23 @@ test('bad tokens are refused', async () => {
   assert.equal(last.session.last.headers.get('WWW-Authenticate'), 'Bearer error="invalid_token", error_description="JWT expired"')
 })
 
+test('SQL that gets into a function that reads finds no way to more rights', async () => {
+  const run = (one, other) => client('ann').rpc('run', { one, other }, { get: true })
+  assert.equal(await data(run('SELECT current_user')), 'h1_member')
+  const reset = "SELECT set_config('role', 'none', false)"
+  assert.equal(await data(run(reset, 'SELECT current_user')), 'caucus_authenticator')
+  await refused(run(reset, 'SELECT secret FROM treasure'), 403, '42501')
+  await refused(run('SET ROLE postgres', 'SELECT 1'), 403, '42501')
+  await refused(run('SET SESSION AUTHORIZATION postgres', 'SELECT 1'), 403, '42501')
+  await refused(run("INSERT INTO shops VALUES (1000, 'x') RETURNING name"), 405, '25006')
+  // Not even in a later request on the same connection, whatever is left behind there.
+  const open = ["SELECT set_config('default_transaction_read_only', 'off', false)", "SELECT set_config('caucus.writer', 'on', false)"]
+  await Promise.all(Array.from({ length: 24 }, () => data(run(...open))))
+  const steal = await Promise.all(Array.from({ length: 24 }, () => run("INSERT INTO shops VALUES (1000, 'x') RETURNING name")))
+  assert.ok(steal.every((answer) => ['25006', '42501'].includes(answer.error?.code)), JSON.stringify(steal.map((answer) => answer.error)))
+  assert.equal(await data(client('ann').rpc('whoami').select('role').single()).then((me) => me.role), 'h1_member')
+})
+
 // A token signed with one of ../test_keys.json, whose private parts are there for the tests.
 function signed(algorithm, claims) {
   const jwk = JSON.parse(fs.readFileSync(process.env.CAUCUS_TEST_KEYS)).keys.find((key) => key.alg === algorithm)

@@ -45,3 +45,15 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON public.presence, public.visits TO h1_ano
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.diary TO h1_member;
 REVOKE ALL ON FUNCTION public.turn_page(integer, text), public.pages(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.turn_page(integer, text), public.pages(integer) TO h1_member;
+
+-- What code that is fed with somebody's SQL could be made to do.
+CREATE TABLE public.treasure (id integer PRIMARY KEY, secret text);
+INSERT INTO public.treasure VALUES (1, 'gold');
+CREATE FUNCTION public.run(one text, other text DEFAULT 'SELECT $1') RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  answer text;
+BEGIN
+  EXECUTE one INTO answer;
+  EXECUTE other INTO answer USING answer;
+  RETURN answer;
+END $$;
