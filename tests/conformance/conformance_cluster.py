@@ -21,8 +21,9 @@ def base64url(data):
 
 
 def token(role, secret=SECRET, **claims):
-    """A token for an hour."""
+    """A token for an hour; claims that are None are left out."""
     claims = {'role': role, 'exp': int(time.time()) + 3600, **claims}
+    claims = {name: value for name, value in claims.items() if value is not None}
     text = base64url(b'{"alg":"HS256","typ":"JWT"}') + '.' + base64url(json.dumps(claims).encode())
     return text + '.' + base64url(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest())
 
@@ -40,9 +41,10 @@ class ConformanceCluster(Cluster):
     auth = {'jwt_secret': SECRET, 'jwks_file': os.path.join(HERE, 'test_keys.json'), 'anonymous_role': 'h1_anon'}
     schemas = ['public', 'tenant2']
     schema_file = 'schema.sql'
+    n_replicas = 3
 
     def __init__(self):
-        super().__init__(3)
+        super().__init__(self.n_replicas)
         self.schema = os.path.join(self.root, '0001_conformance.sql')
         shutil.copy(os.path.join(HERE, self.schema_file), self.schema)
         os.makedirs(self.data)

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Every route with each kind of token: none, of each role, forged in each way. The operators' routes are those of the source's own table, so
+that a new one cannot be left out; and a replica refuses to start where everybody could do everything.
+
+usage: test_tokens.py [SOURCE_ROOT]
+"""
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+from conformance_cluster import HERE, SECRET, ConformanceCluster, base64url, token
+
+sys.path.insert(0, os.path.join(HERE, '..', 'e2e'))
+from cluster import CAUCUS, free_base  # noqa: E402
+
+SOURCE_ROOT = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.path.join(HERE, '..', '..')
+AUDIENCE = 'bicycles'
+
+
+def of(role, secret=SECRET, **claims):
+    return token(role, secret, **{'aud': AUDIENCE, **claims})
+
+
+def with_header(header, of_token):
+    """The token's claims and signature under another header."""
+    return base64url(json.dumps(header).encode()) + '.' + of_token.split('.', 1)[1]
+
+
+def signed_as(algorithm, role):
+    """Claims under an algorithm's name, "signed" with the public key as an HMAC secret, as the classic confusion does."""
+    with open(os.path.join(HERE, 'test_keys.json'), encoding='utf-8') as file:
+        key = next(key for key in json.load(file)['keys'] if key['alg'] == algorithm)
+    public = json.dumps({name: value for name, value in key.items() if name in ('kty', 'crv', 'x', 'y', 'n', 'e')})
+    return with_header({'alg': 'HS256', 'typ': 'JWT', 'kid': key['kid']}, of(role, public))
+
+
+OPERATOR = of('caucus_operator')
+FORGED = {
+    'wrong signature': of('caucus_operator', SECRET[::-1]),
+    'no signature': OPERATOR.rsplit('.', 1)[0] + '.',
+    'alg none': with_header({'alg': 'none', 'typ': 'JWT'}, OPERATOR).rsplit('.', 1)[0] + '.',
+    'alg none, in other letters': with_header({'alg': 'nOnE'}, OPERATOR),
+    'another algorithm': with_header({'alg': 'HS384', 'typ': 'JWT'}, OPERATOR),
+    'crit': with_header({'alg': 'HS256', 'crit': ['exp']}, OPERATOR),
+    'public key as secret, RS256': signed_as('RS256', 'caucus_operator'),
+    'public key as secret, ES256': signed_as('ES256', 'caucus_operator'),
+    'expired': of('caucus_operator', exp=int(time.time()) - 3600),
+    'not yet valid': of('caucus_operator', nbf=int(time.time()) + 3600),
+    'another audience': of('caucus_operator', aud='somebody else'),
+    'no audience': of('caucus_operator', aud=None),
+    'no expiry': of('caucus_operator', exp=None),
+    'not a token': 'caucus_operator',
+    'empty': '',
+}
+ROLES = {'h1_anon': of('h1_anon'), 'h1_member': of('h1_member'), 'nobody_knows': of('nobody_knows'), 'postgres': of('postgres'), 'operator': OPERATOR}
+
+# method, path, body
+ROWS = [('GET', '/shops', None), ('HEAD', '/shops', None), ('POST', '/shops', '{}'), ('PATCH', '/shops?id=eq.-1', '{"name":"x"}'),
+        ('PUT', '/shops?id=eq.-1', '{"id":-1,"name":"x"}'), ('DELETE', '/shops?id=eq.-1', None), ('GET', '/rpc/whoami', None), ('POST', '/rpc/whoami', '{}'),
+        ('GET', '/', None), ('GET', '/nothing', None)]
+
+
+def operator_routes():
+    with open(os.path.join(SOURCE_ROOT, 'src', 'proxy', 'io_gateway_operator.c'), encoding='utf-8') as file:
+        found = re.findall(r'\{"(GET|POST|PUT|PATCH|DELETE)", "([^"]+)", \w+, (ACCESS_\w+)\}', file.read())
+    assert len(found) > 10, found
+    return [(method, '/_caucus/' + name, access) for method, name, access in found]
+
+
+class OneReplica(ConformanceCluster):
+    n_replicas = 1
+    auth = {**ConformanceCluster.auth, 'jwt_audience': AUDIENCE, 'require_expiry': True}
+
+    def __init__(self):
+        super().__init__()
+        os.environ['CAUCUS_TOKEN'] = OPERATOR
+
+
+class Routes(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = OneReplica()
+        cls.cluster.__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.__exit__(None, None, None)
+
+    def ask(self, method, path, body=None, bearer=None):
+        """Status and error code. Streams are not read to their end."""
+        connection = http.client.HTTPConnection('127.0.0.1', self.cluster.port(1), timeout=30)
+        try:
+            headers = {'Content-Type': 'application/json'} if body is not None else {}
+            if bearer is not None:
+                headers['Authorization'] = 'Bearer ' + bearer
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            text = answer.read() if answer.status >= 400 else b''
+            return answer.status, json.loads(text).get('code') if text else None
+        finally:
+            connection.close()
+
+    def test_a_forged_token_opens_nothing_that_asks_for_one(self):
+        routes = ROWS + [(method, path, '{}' if method == 'POST' else None) for method, path, access in operator_routes() if access != 'ACCESS_OPEN']
+        for name, bearer in FORGED.items():
+            for method, path, body in routes:
+                with self.subTest(f'{method} {path}', token=name):
+                    status, code = self.ask(method, path, body, bearer)
+                    self.assertEqual(status, 401, code)
+                    self.assertIn(code, (None,) if method == 'HEAD' else ('PGRST301', 'PGRST303'))
+
+    def test_open_routes_do_not_look_at_tokens_and_tell_nothing(self):
+        routes = [(method, path) for method, path, access in operator_routes() if access == 'ACCESS_OPEN']
+        self.assertEqual(sorted(routes), [('GET', '/_caucus/live'), ('GET', '/_caucus/ready')])
+        for bearer in (None, *FORGED.values(), *ROLES.values()):
+            for method, path in routes:
+                self.assertEqual(self.ask(method, path, None, bearer)[0], 200)
+        self.assertEqual(self.cluster.request(1, 'GET', '/_caucus/ready').json(), {'ready': True, 'reason': None})
+
+    def test_operators_routes_are_for_operators(self):
+        for method, path, access in operator_routes():
+            if access != 'ACCESS_OPERATOR':
+                continue
+            body = '{}' if method == 'POST' else None
+            with self.subTest(f'{method} {path}'):
+                self.assertEqual(self.ask(method, path, body), (401, 'CC230'))
+                for role, bearer in ROLES.items():
+                    if role == 'operator':
+                        self.assertNotIn(self.ask(method, path, body, bearer)[0], (401, 403))
+                    else:
+                        self.assertEqual(self.ask(method, path, body, bearer), (403, 'CC230'), role)
+
+    def test_what_is_no_route_is_for_operators_too(self):
+        for path in ('/_caucus/', '/_caucus/nothing', '/_caucus/live/x', '/_caucus/status/', '/_caucus/../shops', '/_caucus/STATUS'):
+            self.assertEqual(self.ask('GET', path), (401, 'CC230'), path)
+            self.assertIn(self.ask('GET', path, None, OPERATOR)[0], (404, 405), path)
+
+    def test_rows_are_for_roles_that_exist_and_have_the_right(self):
+        for method, path, body in ROWS:
+            with self.subTest(f'{method} {path}'):
+                for bearer in (None, ROLES['h1_anon'], ROLES['h1_member']):
+                    status, code = self.ask(method, path, body, bearer)
+                    self.assertNotIn(status, (401, 403, 500), code)
+                if path in ('/', '/nothing'):
+                    continue  # needs no database
+                self.assertEqual(self.ask(method, path, body, ROLES['postgres'])[0], 403)
+                self.assertEqual(self.ask(method, path, body, ROLES['nobody_knows'])[0], 401)
+
+    def test_clients_routes_take_every_good_token(self):
+        for method, path, access in operator_routes():
+            if access == 'ACCESS_CLIENT':
+                body = '{"operations":[]}' if method == 'POST' else None
+                for bearer in (None, ROLES['h1_member'], OPERATOR):
+                    self.assertNotIn(self.ask(method, path, body, bearer)[0], (401, 403, 500), path)
+
+
+class Open(unittest.TestCase):
+    def start(self, address, auth):
+        """Exit code and log of a replica that is expected not to start."""
+        cluster = OneReplica()
+        try:
+            with open(cluster.config, encoding='utf-8') as file:
+                config = json.load(file)
+            config['auth'] = auth
+            config['replicas'][0]['http'] = f'{address}:{free_base(1) + 1}'
+            with open(cluster.config, 'w', encoding='utf-8') as file:
+                json.dump(config, file)
+            done = subprocess.run([CAUCUS, 'serve', '--config', cluster.config, '--replica', '1'], capture_output=True, text=True, timeout=60, check=False)
+            return done.returncode, done.stderr
+        finally:
+            cluster.remove()
+
+    def test_a_replica_refuses_to_start_open_to_the_world(self):
+        for address in ('0.0.0.0', '192.0.2.1', '[::]'):
+            code, log = self.start(address, {})
+            self.assertEqual(code, 78, log)
+            self.assertIn('auth.allow_open', log)
+
+    def test_secrets_that_are_too_short_are_refused(self):
+        code, log = self.start('127.0.0.1', {'jwt_secret': 'short'})
+        self.assertEqual(code, 78, log)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
