@@ -49,6 +49,10 @@ static const char *const bootstrap_tables[] = {
 
 // Run after the tables, and again whenever their text has changed. First what tables of older programs lack.
 static const char *const bootstrap_functions[] = {
+    // Digests of weak tables, kept up by the transactions that change them (src/crdt/digest.h); shape: the columns they cover.
+    "CREATE TABLE IF NOT EXISTS caucus.digests (\"table\" text PRIMARY KEY, shape text NOT NULL, rows bigint NOT NULL, sum bigint NOT NULL) "
+    "WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0)",
+
     "ALTER TABLE caucus.history ADD COLUMN IF NOT EXISTS rows bigint[]",
     "CREATE INDEX IF NOT EXISTS history_rows ON caucus.history USING gin (rows) WITH (gin_pending_list_limit = 256)",
     "CREATE INDEX IF NOT EXISTS history_stamp ON caucus.history USING brin (stamp COLLATE \"C\") WITH (pages_per_range = 16)",
@@ -63,7 +67,7 @@ static const char *const bootstrap_functions[] = {
     // arguments is short, which is worth 4 us per statement.
     "CREATE OR REPLACE FUNCTION caucus.is_direct() RETURNS boolean LANGUAGE plpgsql STABLE AS $$\n"
     "BEGIN\n"
-    "  RETURN pg_catalog.current_setting('caucus.writer', true) IS DISTINCT FROM 'on';\n"
+    "  RETURN pg_catalog.current_setting('caucus.writer', true) IS DISTINCT FROM 'on' OR session_user = 'caucus_authenticator';\n"
     "END $$",
 
     "CREATE OR REPLACE FUNCTION caucus.is_captured() RETURNS boolean LANGUAGE plpgsql STABLE AS $$\n"
@@ -130,6 +134,58 @@ static const char *const bootstrap_functions[] = {
     "  RETURN any_row;\n"
     "END $$",
 
+    "CREATE OR REPLACE FUNCTION caucus.digest_shape(relation oid) RETURNS text LANGUAGE sql STABLE AS $$\n"
+    "  SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a\n"
+    "  WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attname <> '_caucus'\n"
+    "$$",
+
+    // The digest of a weak table as src/crdt/digest.h defines it, by reading all rows. concat: the very text that clients get.
+    "CREATE OR REPLACE FUNCTION caucus.digest(relation oid, OUT rows bigint, OUT sum bigint) LANGUAGE plpgsql STABLE\n"
+    "  SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1\n"
+    "  SET bytea_output = 'hex' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off AS $$\n"
+    "DECLARE\n"
+    "  key text := '0::bigint';\n"
+    "  fields text := '';\n"
+    "  r record;\n"
+    "BEGIN\n"
+    "  FOR r IN SELECT a.attname FROM pg_catalog.pg_index x, unnest(x.indkey::smallint[]) WITH ORDINALITY AS k(attnum, n), pg_catalog.pg_attribute a\n"
+    "    WHERE x.indrelid = relation AND x.indisprimary AND k.n <= x.indnkeyatts AND a.attrelid = relation AND a.attnum = k.attnum ORDER BY k.n LOOP\n"
+    "    key := pg_catalog.format('hashtextextended(concat(t.%I) COLLATE \"C\", %s)', r.attname, key);\n"
+    "  END LOOP;\n"
+    "  FOR r IN SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped\n"
+    "    AND a.attgenerated = '' AND a.attname <> '_caucus' AND NOT EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = relation\n"
+    "      AND x.indisprimary AND a.attnum = ANY ((x.indkey::smallint[])[0:x.indnkeyatts - 1])) LOOP\n"
+    "    fields := fields || pg_catalog.format(' # CASE WHEN t.%1$I IS NOT DISTINCT FROM NULL THEN 0 ELSE '\n"
+    "      'hashtextextended(concat(t.%1$I) COLLATE \"C\", k.h # (%2$s)::bigint) END', r.attname,\n"
+    "      hashtextextended(r.attname::text COLLATE \"C\", 0));\n"
+    "  END LOOP;\n"
+    "  EXECUTE pg_catalog.format('SELECT count(*), coalesce(bit_xor(k.h%s), 0) FROM %s t, LATERAL (SELECT %s AS h OFFSET 0) k', fields,\n"
+    "    relation::regclass, key) INTO rows, sum;\n"
+    "END $$",
+
+    // At the end of a migration: digests of weak tables that it made or changed. The lock waits for weak writes under way.
+    "CREATE OR REPLACE FUNCTION caucus.note_digests(anew boolean) RETURNS void LANGUAGE plpgsql AS $$\n"
+    "DECLARE\n"
+    "  r record;\n"
+    "BEGIN\n"
+    "  FOR r IN\n"
+    "    SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, caucus.digest_shape(c.oid) AS shape\n"
+    "    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace\n"
+    "    WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'caucus') AND n.nspname !~ '^pg_'\n"
+    "      AND caucus.is_weak(c.oid)\n"
+    "  LOOP\n"
+    "    IF anew OR pg_catalog.pg_stat_get_xact_tuples_inserted(r.oid) + pg_catalog.pg_stat_get_xact_tuples_updated(r.oid)\n"
+    "         + pg_catalog.pg_stat_get_xact_tuples_deleted(r.oid) > 0\n"
+    "       OR NOT EXISTS (SELECT FROM caucus.digests d WHERE d.\"table\" = r.name AND d.shape = r.shape) THEN\n"
+    "      EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', r.oid::regclass);\n"
+    "      INSERT INTO caucus.digests SELECT r.name, r.shape, d.rows, d.sum FROM caucus.digest(r.oid) d\n"
+    "      ON CONFLICT (\"table\") DO UPDATE SET shape = EXCLUDED.shape, rows = EXCLUDED.rows, sum = EXCLUDED.sum;\n"
+    "    END IF;\n"
+    "  END LOOP;\n"
+    "  DELETE FROM caucus.digests d WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace\n"
+    "    WHERE c.relkind = 'r' AND pg_catalog.format('%I.%I', n.nspname, c.relname) = d.\"table\" AND caucus.is_weak(c.oid));\n"
+    "END $$",
+
     // Guards and capture on every table of users; the stamps of weak tables. Called at the end of each migration. The
     // capture trigger's name makes it the first of a row's AFTER triggers: what others do comes after the row itself.
     "CREATE OR REPLACE FUNCTION caucus.protect() RETURNS void LANGUAGE plpgsql AS $$\n"
@@ -160,7 +216,10 @@ static const char *const bootstrap_functions[] = {
     "      EXECUTE pg_catalog.format('ALTER TABLE %s ADD COLUMN _caucus jsonb', r.name);\n"
     "    END IF;\n"
     "  END LOOP;\n"
+    "  PERFORM caucus.note_digests(false);\n"
     "END $$",
+
+    "SELECT caucus.note_digests(true)",
 };
 
 #endif

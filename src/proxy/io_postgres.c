@@ -142,6 +142,7 @@ void pg_lane_begin(struct pg_lane *lane)
         pg_lane_as_replica(lane, false);
         pg_lane_must_text(lane, "BEGIN");
         lane->in_transaction = true;
+        pg_digests_finish(&lane->digests);
         pg_lane_settings_forget(lane);
     }
 }
@@ -848,6 +849,7 @@ void io_postgres_destroy(struct io_postgres *postgres)
         free_jobs(lane);
         pg_lane_settings_forget(lane);
         pg_lane_sequences_forget(lane);
+        pg_digests_finish(&lane->digests);
         free(lane->settings);
         free(lane->deferred);
     }

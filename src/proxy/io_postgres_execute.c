@@ -29,6 +29,7 @@ struct execute_item {
     uint32_t n_run;      // it and those behind it that its statement speaks for; 0: itself only
     uint32_t twin;       // 1 + the item of this batch that has the same Idempotency-Key
     struct cc_slice outcome, change;
+    struct pg_digests digests; // of weak tables, as far as it has changed them
 };
 
 struct execute {
@@ -106,6 +107,9 @@ static void dispose(struct pg_job *job)
 {
     struct execute *execute = job->state;
     clear_chunk(execute);
+    for (uint32_t i = 0; i < execute->n; i++) {
+        pg_digests_finish(&execute->items[i].digests);
+    }
     effect_builder_finish(&execute->effects);
 }
 
@@ -679,7 +683,9 @@ static void next_chunk(struct execute *execute)
 
 static struct cc_slice take_change(struct execute *execute, struct execute_item *item, uint32_t index, struct cc_slice *failure_out)
 {
+    pg_digests_finish(&item->digests); // of an attempt that was rolled back
     struct pg_weak_write write = {.lane = execute->lane,
+                                  .digests = &item->digests,
                                   .arena = &execute->job->arena,
                                   .operation = &item->operation,
                                   .stamp = execute->job->job.stamps[index],
@@ -721,6 +727,7 @@ static void accept_chunk(struct execute *execute)
         item->settled = true;
         if (execute->weak) {
             pg_weak_mend(execute->lane, arena, item->change, &item->operation, item->captured);
+            pg_digests_join(&execute->lane->digests, &item->digests);
         } else if (put_effects(execute, item) != CC_OK) {
             pg_lane_drop(execute->lane, "a statement's result is not as its shape says", NULL);
             return;

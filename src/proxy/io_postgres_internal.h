@@ -4,6 +4,7 @@
 
 #include "crdt/row.h"
 #include "proxy/io_postgres.h"
+#include "proxy/io_postgres_digest.h"
 #include "proxy/io_postgres_link.h"
 #include "proxy/pg_value.h"
 
@@ -85,6 +86,7 @@ struct pg_lane {
     uint32_t schema_version;
     struct crdt_frontier frontier;
     uint64_t hlc_floor;
+    struct pg_digests digests; // weak lane: what the open transaction has changed
     // Strong lane, open transaction.
     bool migrated;      // a migration was executed in it
     bool has_deferrable;

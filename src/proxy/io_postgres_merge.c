@@ -4,6 +4,7 @@
 //   DESCRIBE (unknown tables) --> READ (BEGIN, rows FOR UPDATE, tombstones) --> WRITE (rows, tombstones, history, COMMIT) --> done
 //                                   ^                                             \-- error: roll back, set by set; a set that
 //                                   +------------------------------------------------ fails alone holds up its origin
+#include "crdt/digest.h"
 #include "proxy/apply_sql.h"
 #include "proxy/io_postgres_weak.h"
 
@@ -30,6 +31,7 @@ struct merge_row {
     bool is_live;             // was to be seen
     bool had_tombstone;
     bool changed;
+    uint64_t digest_before; // as it was to be seen
     struct cc_slice stamps_before;
 };
 
@@ -54,6 +56,7 @@ struct merge {
     struct merge_row **slots; // hash of rows
     size_t n_slots;
     struct cc_arena arena; // of this attempt
+    struct pg_digests digests;
     struct cc_slice *asked;
     size_t n_asked;
     PGresult **row_results; // kept while their values are looked at
@@ -76,6 +79,7 @@ static void clear_attempt(struct merge *merge)
         free(table->rows);
     }
     merge->tables = NULL;
+    pg_digests_finish(&merge->digests);
     cc_arena_finish(&merge->arena);
     cc_arena_init(&merge->arena);
     merge->failed = false;
@@ -364,6 +368,26 @@ static void row_writer_send(struct row_writer *writer, struct merge *merge, cons
     cc_buffer_finish(&writer->sql);
 }
 
+// Registers hold what the row shows, also for key columns in their own place.
+static uint64_t digest_of(const struct pg_table *table, const struct merge_row *row)
+{
+    uint64_t key = crdt_digest_key(row->values, table->n_key), sum = key;
+    for (uint32_t i = 0; i < table->n_fields; i++) {
+        const struct pg_column *column = &table->columns[table->fields[i]];
+        if (column->key_position == 0) {
+            sum ^= crdt_digest_field(key, column->name, row->row.registers[i].value);
+        }
+    }
+    return sum;
+}
+
+static void note_digest(struct pg_digests *digests, const struct pg_table *table, const struct merge_row *row)
+{
+    bool visible = crdt_row_is_visible(&row->row);
+    uint64_t sum = (row->exists ? row->digest_before : 0) ^ (visible ? digest_of(table, row) : 0);
+    pg_digests_add(digests, table, (int64_t)visible - (int64_t)row->exists, sum);
+}
+
 static void write_table(struct merge *merge, const struct merge_table *merged, struct pg_tombstones *tombstones)
 {
     const struct pg_table *table = merged->table;
@@ -376,6 +400,7 @@ static void write_table(struct merge *merge, const struct merge_table *merged, s
         if (!row->changed) {
             continue;
         }
+        note_digest(&merge->digests, table, row);
         bool visible = crdt_row_is_visible(&row->row);
         if (visible) {
             row_writer_put(&writers[row->exists ? ROW_UPDATE : ROW_INSERT], table, row, false);
@@ -403,6 +428,7 @@ static void write_all(struct merge *merge)
         }
     }
     pg_tombstones_send(&tombstones, lane);
+    pg_digests_send(&merge->digests, lane);
     struct pg_history history;
     struct pg_requests requests;
     pg_history_init(&history);
@@ -533,6 +559,7 @@ static bool take_rows(struct merge_table *table, const PGresult *result)
         for (uint32_t f = 0; f < described->n_fields; f++) {
             row->row.registers[f].value = pg_result_value(result, i, (int)(2 + f));
         }
+        row->digest_before = digest_of(described, row);
     }
     return true;
 }

@@ -2,6 +2,7 @@
 #include "proxy/io_postgres_weak.h"
 
 #include "base/memory.h"
+#include "crdt/digest.h"
 #include "proxy/apply_sql.h"
 
 #include <assert.h>
@@ -56,6 +57,27 @@ static bool changes_key(const struct pg_table *table, const struct cc_slice *new
     return false;
 }
 
+// Each step counts by itself, so that rows that a write changes several times come out right.
+static void digest_row(struct builder *builder, enum crdt_operation operation, const struct pg_table *table,
+                       const struct cc_slice *new_values, const struct cc_slice *old_values, const bool *known)
+{
+    struct pg_digests *digests = builder->write->digests;
+    if (operation == CRDT_INSERT || operation == CRDT_DELETE) {
+        bool inserted = operation == CRDT_INSERT;
+        pg_digests_add(digests, table, inserted ? 1 : -1, pg_digest_row(table, inserted ? new_values : old_values));
+        return;
+    }
+    uint64_t key = pg_digest_key(table, new_values), sum = 0;
+    for (uint32_t i = 0; i < table->n_fields; i++) {
+        uint32_t at = table->fields[i];
+        if (known[at] && table->columns[at].key_position == 0) {
+            struct cc_slice name = table->columns[at].name;
+            sum ^= crdt_digest_field(key, name, new_values[at]) ^ crdt_digest_field(key, name, old_values[at]);
+        }
+    }
+    pg_digests_add(digests, table, 0, sum);
+}
+
 // One row: images by position in the table (NULL: there is none); set: columns named by the statement.
 static void put_row(struct builder *builder, enum crdt_operation operation, const struct pg_table *table, const struct cc_slice *new_values,
                     const struct cc_slice *old_values, const bool *known, const bool *set)
@@ -66,6 +88,7 @@ static void put_row(struct builder *builder, enum crdt_operation operation, cons
         put_row(builder, CRDT_INSERT, table, new_values, old_values, known, set);
         return;
     }
+    digest_row(builder, operation, table, new_values, old_values, known);
     struct crdt_row_change *change = add_row(builder, operation, table);
     change->key = key_of(table, operation == CRDT_DELETE ? old_values : new_values, arena);
     for (uint32_t i = 0; i < table->n_fields && operation != CRDT_DELETE; i++) {
@@ -606,6 +629,7 @@ void pg_weak_commit_start(struct pg_job *job)
         pg_history_put(&history, &set, job->job.items[i]);
     }
     pg_history_send(&history, lane);
+    pg_digests_send(&lane->digests, lane);
     struct io_postgres_query query = {.sql = "COMMIT"};
     io_postgres_link_send(lane->link, &query, on_weak_commit, job, 0);
     io_postgres_link_sync(lane->link, NULL, NULL, 0);

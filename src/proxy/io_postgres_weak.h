@@ -12,6 +12,7 @@ struct pg_weak_write {
     struct cc_slice outcome;
     PGresult *const *results;  // per statement
     PGresult *const *captured; // per statement and one more; NULL where nothing was captured
+    struct pg_digests *digests; // gets what the write has changed of them
 };
 
 // The encoded, unnumbered change set of an executed write, in the arena; the empty slice when it changed nothing.

@@ -790,6 +790,13 @@ static void a_delete_and_a_later_insert_meet_in_any_order(void **state)
     assert_same(fixture, all_presence);
 }
 
+// The digest that every transaction keeps up is that of the rows.
+static void assert_digest_kept(struct site *site)
+{
+    assert_string_equal(site_query(site, "SELECT rows || ' ' || sum FROM caucus.digests"),
+                        site_query(site, "SELECT rows || ' ' || sum FROM caucus.digest('presence'::regclass)"));
+}
+
 // Random writes at both, merged in batches of random length.
 static void random_weak_writes_converge(void **state)
 {
@@ -823,10 +830,16 @@ static void random_weak_writes_converge(void **state)
             merge(sites[1 - from], &changes[from][n_merged[from]], n);
             n_merged[from] += n;
         }
+        if (round % 50 == 0) {
+            assert_digest_kept(sites[at]);
+        }
     }
     for (size_t from = 0; from < 2; from++) {
         merge(sites[1 - from], &changes[from][n_merged[from]], n_changes[from] - n_merged[from]);
     }
+    assert_digest_kept(&fixture->one);
+    assert_digest_kept(&fixture->two);
+    assert_same(fixture, "SELECT sum::text FROM caucus.digests");
     assert_true(crdt_frontier_equal(&fixture->one.frontier, &fixture->two.frontier));
     assert_same(fixture, "SELECT coalesce(json_agg(json_build_array(id, status, place, who) ORDER BY id)::text, 'none') FROM presence");
 }
