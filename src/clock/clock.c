@@ -1,6 +1,8 @@
 // Hybrid logical clock, stamp order and codec.
 #include "clock/clock.h"
 
+#include "base/mutant.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,10 +25,17 @@ uint64_t clock_hlc_of_ms(uint64_t ms)
     return (ms > MS_MAX ? MS_MAX : ms) << COUNTER_BITS;
 }
 
+static void raise_to(struct clock_hlc *clock, uint64_t hlc)
+{
+    if (hlc > clock->last) {
+        clock->last = hlc;
+    }
+}
+
 void clock_hlc_floor(struct clock_hlc *clock, uint64_t floor)
 {
-    if (floor > clock->last) {
-        clock->last = floor;
+    if (!cc_mutant(CC_MUTANT_CLOCK_RESTARTS)) {
+        raise_to(clock, floor);
     }
 }
 
@@ -34,17 +43,21 @@ struct clock_stamp clock_hlc_tick(struct clock_hlc *clock, uint64_t wall_ms)
 {
     assert(clock->last < UINT64_MAX);
     uint64_t now = clock_hlc_of_ms(wall_ms);
-    clock->last = now > clock->last ? now : clock->last + 1;
+    bool follows = now > clock->last || cc_mutant(CC_MUTANT_CLOCK_FOLLOWS_WALL);
+    clock->last = follows ? now : clock->last + 1;
     return (struct clock_stamp){.hlc = clock->last, .replica = clock->replica, .incarnation = clock->incarnation};
 }
 
 enum cc_status clock_hlc_observe(struct clock_hlc *clock, uint64_t hlc, uint64_t wall_ms)
 {
     uint64_t ms = clock_hlc_ms(hlc);
-    if (ms > wall_ms && ms - wall_ms > clock->skew_ms_max) {
+    if (cc_mutant(CC_MUTANT_CLOCK_OBSERVES_NOTHING)) {
+        return CC_OK;
+    }
+    if (ms > wall_ms && ms - wall_ms > clock->skew_ms_max && !cc_mutant(CC_MUTANT_SKEW_TAKEN)) {
         return CC_CLOCK_SKEW;
     }
-    clock_hlc_floor(clock, hlc);
+    raise_to(clock, hlc);
     return CC_OK;
 }
 
@@ -57,6 +70,9 @@ int clock_stamp_compare(const struct clock_stamp *a, const struct clock_stamp *b
 {
     if (a->hlc != b->hlc) {
         return compare_u64(a->hlc, b->hlc);
+    }
+    if (cc_mutant(CC_MUTANT_TIES_KEEP_MINE)) {
+        return 0;
     }
     if (a->replica != b->replica) {
         return compare_u64(a->replica, b->replica);

@@ -66,7 +66,7 @@ static void settle_restored(struct raft *raft)
 void raft_restore_hard_state(struct raft *raft, struct raft_hard_state hard_state)
 {
     raft->term = hard_state.term;
-    raft->vote = hard_state.vote;
+    raft->vote = cc_mutant(CC_MUTANT_VOTE_FORGOTTEN) ? 0 : hard_state.vote;
     raft->identity_out.term = hard_state.term;
 }
 
@@ -74,7 +74,7 @@ enum cc_status raft_restore_entry(struct raft *raft, const struct raft_entry *en
 {
     assert(!raft->started);
     uint64_t last = raft_log_last(&raft->log);
-    if (entry->index <= raft->log.base_index) {
+    if (entry->index <= raft->log.base_index || (cc_mutant(CC_MUTANT_FIRST_RECORD_WINS) && entry->index <= last)) {
         return CC_OK;
     }
     if (entry->index > last + 1 || entry->term > raft->term || entry->index <= raft->commit) {
@@ -210,7 +210,9 @@ void raft_install_snapshot(struct raft *raft, uint64_t now_us, uint64_t index, u
         }
     }
     raft->handed_index = raft->handed_index > index ? raft->handed_index : index;
-    raft_mark_hard_state(raft); // nothing leaves before the base is durable: it is written with this
+    if (!cc_mutant(CC_MUTANT_SNAPSHOT_NOT_DURABLE)) {
+        raft_mark_hard_state(raft); // nothing leaves before the base is durable: it is written with this
+    }
     raft->number_entries = raft->number_last + 1;
     raft->commit = index;
     raft->released = index;
@@ -445,6 +447,9 @@ static bool is_ignored_vote(const struct raft *raft, const struct raft_message *
 static bool settle_terms(struct raft *raft, const struct raft_message *message)
 {
     if (message->term < raft->term) {
+        if (cc_mutant(CC_MUTANT_DEPOSED_REPLIES) && message->kind == RAFT_APPEND_REPLY) {
+            return true;
+        }
         answer_stale(raft, message);
         return false;
     }
@@ -571,7 +576,7 @@ static bool merge_into_last(struct raft *raft, const struct raft_message *messag
 void raft_queue(struct raft *raft, const struct raft_message *message, uint64_t after)
 {
     bool is_vote = message->kind == RAFT_VOTE || message->kind == RAFT_VOTE_REPLY;
-    if (after < raft->number_hard && !(is_vote && raft_mutant(RAFT_MUTANT_VOTE_NOT_DURABLE))) {
+    if (after < raft->number_hard && !(is_vote && cc_mutant(CC_MUTANT_VOTE_NOT_DURABLE))) {
         after = raft->number_hard;
     }
     if (merge_into_last(raft, message, after)) {

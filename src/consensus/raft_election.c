@@ -29,7 +29,9 @@ void raft_become_follower(struct raft *raft, uint64_t term, uint32_t leader)
     if (term > raft->term) {
         raft->term = term;
         raft->vote = 0;
-        raft_mark_hard_state(raft);
+        if (!cc_mutant(CC_MUTANT_TERM_NOT_DURABLE)) {
+            raft_mark_hard_state(raft);
+        }
     }
     raft->role = raft->self_voter ? RAFT_FOLLOWER : RAFT_LEARNER;
     raft->leader = leader;
@@ -66,7 +68,7 @@ bool raft_leader_is_heard(const struct raft *raft)
 static void tally(struct raft *raft)
 {
     uint32_t n_voters = raft_n_voters(raft);
-    uint32_t majority = n_voters / 2 + 1;
+    uint32_t majority = n_voters / 2 + (cc_mutant(CC_MUTANT_SMALL_MAJORITY) ? 0 : 1);
     bool self = raft->role == RAFT_PRE_CANDIDATE || raft->self_granted;
     uint32_t n_granted = self && raft->self_voter ? 1 : 0;
     uint32_t n_refused = 0;
@@ -154,7 +156,7 @@ static bool is_up_to_date(const struct raft *raft, const struct raft_message *me
 {
     uint64_t term = last_term(raft);
     uint64_t index = raft_log_last(&raft->log);
-    if (raft_mutant(RAFT_MUTANT_COMPARE_INDEX_ONLY)) {
+    if (cc_mutant(CC_MUTANT_COMPARE_INDEX_ONLY)) {
         return message->log_index >= index;
     }
     return message->log_term > term || (message->log_term == term && message->log_index >= index);
@@ -170,14 +172,14 @@ static bool may_vote(const struct raft *raft, const struct raft_message *message
 
 static bool vote_is_free(const struct raft *raft, uint32_t candidate)
 {
-    return raft->vote == candidate || (raft->vote == 0 && raft->leader == 0);
+    return raft->vote == candidate || (raft->vote == 0 && raft->leader == 0) || cc_mutant(CC_MUTANT_VOTE_TWICE);
 }
 
 // "a server does not increase its term [...] until it has learned from a majority [...] that they would grant it their votes";
 // a pre-vote changes nothing here (thesis 9.6). Refused while a leader is heard.
 void raft_on_pre_vote(struct raft *raft, const struct raft_message *message)
 {
-    if (raft->recovering) {
+    if (raft->recovering && !cc_mutant(CC_MUTANT_RECOVERING_VOTES)) {
         return;
     }
     bool term_free = message->term > raft->term || (message->term == raft->term && vote_is_free(raft, message->from));
@@ -195,7 +197,7 @@ void raft_on_pre_vote(struct raft *raft, const struct raft_message *message)
 // (thesis 3.4); the reply waits until the vote is on disk.
 void raft_on_vote(struct raft *raft, const struct raft_message *message)
 {
-    if (raft->recovering) {
+    if (raft->recovering && !cc_mutant(CC_MUTANT_RECOVERING_VOTES)) {
         return;
     }
     bool granted = vote_is_free(raft, message->from) && may_vote(raft, message);
@@ -214,7 +216,7 @@ void raft_on_vote_reply(struct raft *raft, const struct raft_message *message)
 {
     bool pre_vote = message->kind == RAFT_PRE_VOTE_REPLY;
     struct raft_peer *peer = raft_peer_find(raft, message->from);
-    if (peer == NULL || peer->recovering || raft->role != (pre_vote ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE)) {
+    if (peer == NULL || raft_peer_is_out(peer) || raft->role != (pre_vote ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE)) {
         return;
     }
     uint64_t asked = pre_vote && !message->reject ? raft->term + 1 : raft->term;

@@ -10,9 +10,9 @@
 #ifndef RAFT_INTERNAL_H
 #define RAFT_INTERNAL_H
 
+#include "base/mutant.h"
 #include "consensus/raft.h"
 #include "consensus/raft_log.h"
-#include "consensus/raft_mutant.h"
 
 enum {
     RAFT_READ_ROUNDS_MAX = 16,                               // rounds of reads not yet answered
@@ -203,6 +203,11 @@ struct raft_peer *raft_peer_find(struct raft *raft, uint32_t id); // NULL: not a
 bool raft_is_known_member(const struct raft *raft); // by the newest committed membership or a later one in the log
 bool raft_is_leaving(const struct raft *raft);      // was a voter before the uncommitted membership in force
 void raft_peer_forget_loaded(struct raft_peer *peer);
+// Neither its votes nor its copies count.
+static inline bool raft_peer_is_out(const struct raft_peer *peer)
+{
+    return peer->recovering && !cc_mutant(CC_MUTANT_RECOVERING_COUNTS);
+}
 uint32_t raft_n_voters(const struct raft *raft);
 // The greatest value that a majority of the voters has reached. values[i] belongs to peers[i], `self` to this replica.
 uint64_t raft_quorum_value(const struct raft *raft, uint64_t self, const uint64_t *values);

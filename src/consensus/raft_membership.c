@@ -238,6 +238,9 @@ void raft_config_add(struct raft *raft, uint64_t index, const struct raft_member
 
 void raft_config_truncate(struct raft *raft, uint64_t last)
 {
+    if (cc_mutant(CC_MUTANT_CONFIG_KEPT)) {
+        return;
+    }
     size_t n_before = raft->n_configs;
     while (raft->n_configs > 1 && raft_config_index(raft) > last) {
         raft->n_configs--;
@@ -287,16 +290,20 @@ uint64_t raft_quorum_value(const struct raft *raft, uint64_t self, const uint64_
     uint32_t n = 0;
     for (uint32_t i = 0; i <= raft->n_peers; i++) {
         bool is_self = i == raft->n_peers;
-        if (is_self ? !raft->self_voter : !raft->peers[i].voter) {
+        bool voter = is_self ? raft->self_voter : raft->peers[i].voter;
+        if (!voter && !cc_mutant(CC_MUTANT_LEARNER_COUNTS)) {
             continue;
         }
-        uint64_t value = is_self ? self : raft->peers[i].recovering ? 0 : values[i];
+        uint64_t value = is_self ? self : raft_peer_is_out(&raft->peers[i]) ? 0 : values[i];
         uint32_t at = n++;
         while (at > 0 && sorted[at - 1] < value) {
             sorted[at] = sorted[at - 1];
             at--;
         }
         sorted[at] = value;
+    }
+    if (cc_mutant(CC_MUTANT_COMMIT_BY_HALF) && n > 1) {
+        return sorted[n / 2 - 1];
     }
     return n > 0 ? sorted[n / 2] : 0; // reached by n / 2 + 1 of them
 }

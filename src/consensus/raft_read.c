@@ -75,7 +75,7 @@ static void accept(struct raft *raft, uint32_t from, uint64_t context)
         answer(raft, &read, 0);
         return;
     }
-    if (raft_mutant(RAFT_MUTANT_READ_WITHOUT_ROUND) && raft->role == RAFT_LEADER && raft_is_settled(raft)) {
+    if (cc_mutant(CC_MUTANT_READ_WITHOUT_ROUND) && raft->role == RAFT_LEADER && raft_is_settled(raft)) {
         answer(raft, &read, raft->commit);
         return;
     }
@@ -92,7 +92,8 @@ void raft_read(struct raft *raft, uint64_t now_us, uint64_t context)
 bool raft_reads_wait(const struct raft *raft)
 {
     const struct raft_reads *reads = &raft->reads;
-    bool may_begin = raft->role == RAFT_LEADER ? raft_is_settled(raft) : raft->leader != 0;
+    bool settled = raft_is_settled(raft) || cc_mutant(CC_MUTANT_READ_BEFORE_SETTLED);
+    bool may_begin = raft->role == RAFT_LEADER ? settled : raft->leader != 0;
     return may_begin && reads->n > reads->n_sent && reads->n_rounds < RAFT_READ_ROUNDS_MAX;
 }
 
@@ -104,6 +105,11 @@ void raft_reads_begin_round(struct raft *raft)
         return;
     }
     struct raft_reads *reads = &raft->reads;
+    if (cc_mutant(CC_MUTANT_READ_JOINS_ROUND) && reads->n_rounds > 0) {
+        reads->rounds[reads->n_rounds - 1].n_reads += reads->n - reads->n_sent;
+        reads->n_sent = reads->n;
+        return;
+    }
     struct raft_round *round = &reads->rounds[reads->n_rounds++];
     *round = (struct raft_round){.sent_us = raft->now_us, .n_reads = reads->n - reads->n_sent};
     reads->n_sent = reads->n;

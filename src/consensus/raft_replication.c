@@ -95,7 +95,8 @@ static enum cc_status check_config_proposal(struct raft *raft, const struct cc_b
         return CC_INVALID;
     }
     // Not before an entry of the own term is committed: D. Ongaro, raft-dev, 10 July 2015 (RELIABILITY A9).
-    if (!raft_is_settled(raft) || raft_config_index(raft) > raft->commit) {
+    bool settled = raft_is_settled(raft) || cc_mutant(CC_MUTANT_CONFIG_UNSETTLED);
+    if (!settled || raft_config_index(raft) > raft->commit) {
         return CC_UNAVAILABLE;
     }
     return raft_membership_check(raft, &membership);
@@ -192,9 +193,10 @@ void raft_commit_try(struct raft *raft)
     for (uint32_t i = 0; i < raft->n_peers; i++) {
         match[i] = raft->peers[i].match;
     }
-    uint64_t index = raft_quorum_value(raft, raft->persisted_index, match);
+    uint64_t own = cc_mutant(CC_MUTANT_COMMIT_UNSYNCED) ? raft_log_last(&raft->log) : raft->persisted_index;
+    uint64_t index = raft_quorum_value(raft, own, match);
     bool own_term = raft_log_term_at(&raft->log, index) == raft->term;
-    if (index > raft->commit && (own_term || raft_mutant(RAFT_MUTANT_COMMIT_OLD_TERM))) {
+    if (index > raft->commit && (own_term || cc_mutant(CC_MUTANT_COMMIT_OLD_TERM))) {
         raft_commit_to(raft, index);
     }
 }
@@ -240,7 +242,7 @@ void raft_on_append_reply(struct raft *raft, struct raft_peer *peer, const struc
 {
     peer->heard_us = raft->now_us;
     peer->fed_us = raft->now_us;
-    if (message->reject) {
+    if (message->reject && !cc_mutant(CC_MUTANT_HINT_IS_MATCH)) {
         on_append_refused(raft, peer, message);
         return;
     }
@@ -457,7 +459,8 @@ static void feed_entries(struct raft *raft, struct raft_peer *peer)
 // A heartbeat names no entries, so its commit index is capped at what the follower is known to have.
 static void feed_heartbeat(struct raft *raft, struct raft_peer *peer)
 {
-    uint64_t commit = raft->commit < peer->match ? raft->commit : peer->match;
+    bool capped = peer->match < raft->commit && !cc_mutant(CC_MUTANT_HEARTBEAT_UNCAPPED);
+    uint64_t commit = capped ? peer->match : raft->commit;
     if (!peer->heartbeat_due && peer->commit_told >= commit) {
         return;
     }
@@ -542,7 +545,7 @@ static void take_entries(struct raft *raft, const struct raft_message *message)
     while (i < message->n_entries) {
         const struct raft_entry *entry = &message->entries[i];
         bool known =
-            raft_log_matches(&raft->log, entry->index, entry->term) && !raft_mutant(RAFT_MUTANT_TRUNCATE_ALWAYS);
+            raft_log_matches(&raft->log, entry->index, entry->term) && !cc_mutant(CC_MUTANT_TRUNCATE_ALWAYS);
         if (entry->index > raft->log.base_index && !known) {
             break;
         }
@@ -560,18 +563,20 @@ void raft_on_append(struct raft *raft, const struct raft_message *message)
 {
     uint64_t previous = message->log_index;
     bool committed_here = previous < raft->log.base_index; // so every leader has it
-    if (!committed_here && !raft_log_matches(&raft->log, previous, message->log_term)) {
+    bool unchecked = cc_mutant(CC_MUTANT_PREVIOUS_UNCHECKED) && previous <= raft_log_last(&raft->log);
+    if (!committed_here && !unchecked && !raft_log_matches(&raft->log, previous, message->log_term)) {
         refuse_append(raft, message);
         return;
     }
     take_entries(raft, message);
     raft->snapshot_wanted = 0;
     uint64_t agreed = previous + message->n_entries;
-    raft_commit_to(raft, message->commit < agreed ? message->commit : agreed);
+    uint64_t known = cc_mutant(CC_MUTANT_COMMIT_UNCAPPED) ? raft_log_last(&raft->log) : agreed;
+    raft_commit_to(raft, message->commit < known ? message->commit : known);
     if (agreed < raft->commit) {
         agreed = raft->commit;
     }
-    bool durable = agreed <= raft->persisted_index || raft_mutant(RAFT_MUTANT_ACK_NOT_DURABLE);
+    bool durable = agreed <= raft->persisted_index || cc_mutant(CC_MUTANT_ACK_NOT_DURABLE);
     struct raft_message reply = {
         .kind = RAFT_APPEND_REPLY,
         .to = message->from,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "consensus/wal_internal.h"
 
 // -- Segments -------------------------------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ static enum cc_status flush(struct wal *wal)
     const struct wal_disk *disk = wal->disk;
     enum cc_status status =
         disk->write(disk->context, name, segment->end - wal->staged.n, wal->staged.data, wal->staged.n);
-    if (status == CC_OK) {
+    if (status == CC_OK && !cc_mutant(CC_MUTANT_SYNC_SKIPPED)) {
         status = disk->sync(disk->context, name);
     }
     if (status != CC_OK) {
@@ -441,7 +442,8 @@ enum cc_status wal_prepare(struct wal *wal)
 
 static bool is_removable(const struct wal_segment *segment, uint64_t index, uint64_t record_number)
 {
-    return segment->entry_max < index && (segment->change_last == 0 || segment->change_last < record_number);
+    bool has_changes = segment->change_last > 0 && segment->change_last >= record_number && !cc_mutant(CC_MUTANT_CHANGES_CUT);
+    return segment->entry_max < index && !has_changes;
 }
 
 static enum cc_status remove_oldest(struct wal *wal)

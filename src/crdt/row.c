@@ -1,6 +1,8 @@
 // A weak row: merge, and the forms in which its stamps are stored.
 #include "crdt/row.h"
 
+#include "base/mutant.h"
+
 #include <assert.h>
 
 enum { REMAINS_VERSION = 1, REGISTER_BYTES_MIN = 1 + 1 + 16, COLUMN_NONE = UINT32_MAX };
@@ -35,7 +37,7 @@ bool crdt_row_is_visible(const struct crdt_row *row)
 
 static bool raise_stamp(struct clock_stamp *stamp, const struct clock_stamp *to)
 {
-    if (clock_stamp_compare(stamp, to) >= 0) {
+    if (clock_stamp_compare(stamp, to) >= 0 && !cc_mutant(CC_MUTANT_LAST_COMES_WINS)) {
         return false;
     }
     *stamp = *to;
@@ -77,7 +79,8 @@ static int compare_write(const struct crdt_register *held, struct cc_slice value
 static void merge_field(struct crdt_row *row, uint32_t column, struct cc_slice value, const struct clock_stamp *stamp,
                         struct crdt_outcome *outcome)
 {
-    if (column == COLUMN_NONE || row->columns[column].key || is_cleared(row, column, stamp)) {
+    if (column == COLUMN_NONE || row->columns[column].key ||
+        (is_cleared(row, column, stamp) && !cc_mutant(CC_MUTANT_DELETED_FIELDS_RETURN))) {
         outcome->n_lost++;
         return;
     }
@@ -114,10 +117,11 @@ struct crdt_outcome crdt_row_merge(struct crdt_row *row, const struct crdt_row_c
         outcome.changed = raise_stamp(&row->life, stamp);
         break;
     case CRDT_UPDATE:
+        outcome.changed = cc_mutant(CC_MUTANT_UPDATE_REVIVES) && raise_stamp(&row->life, stamp);
         break;
     case CRDT_DELETE:
         outcome.changed = raise_stamp(&row->death, stamp);
-        if (outcome.changed) {
+        if (outcome.changed && !cc_mutant(CC_MUTANT_DELETE_KEEPS_FIELDS)) {
             clear_registers(row);
         }
         break;

@@ -265,7 +265,7 @@ void forward_deadlines(struct node *node)
         }
         if (pending->state == PENDING_EXECUTING || pending->state == PENDING_LOGGED) {
             // Sent again meanwhile, it must not be taken for a new one.
-            answer(node, pending, node_unknown(node), 0);
+            answer(node, pending, cc_mutant(CC_MUTANT_LOGGED_REFUSED) ? not_leader(node) : node_unknown(node), 0);
             pending->answered = true;
             pending->deadline_us = UINT64_MAX;
         } else if (pending->uncertain) {

@@ -3,6 +3,7 @@
 #define PROXY_NODE_INTERNAL_H
 
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "proxy/member.h"
 #include "proxy/node.h"
 

@@ -15,12 +15,13 @@ void log_mark(struct node *node)
     }
     upkeep->marked_us = node->time.now_us;
     upkeep->marked_commit = commit;
-    wal_put_mark(&node->out->log, commit, node->clock.last);
+    uint64_t marked = cc_mutant(CC_MUTANT_MARK_AHEAD) ? raft_last_index(node->raft) : commit;
+    wal_put_mark(&node->out->log, marked, node->clock.last);
 }
 
 struct cc_slice log_refusal(struct node *node)
 {
-    if (!node->upkeep.durable.space_low) {
+    if (!node->upkeep.durable.space_low || cc_mutant(CC_MUTANT_SPACE_IGNORED)) {
         return (struct cc_slice){0};
     }
     return node_refusal(node, CC_NO_SPACE, "CC219", "The disk of the replica that takes the write is nearly full: the write was not executed",
@@ -81,7 +82,8 @@ static uint64_t cut_index(const struct node *node)
 {
     uint64_t base = raft_first_index(node->raft) - 1;
     uint64_t commit = raft_commit(node->raft);
-    uint64_t limit = node->upkeep.durable.applied < commit ? node->upkeep.durable.applied : commit;
+    uint64_t flushed = cc_mutant(CC_MUTANT_CUT_UNFLUSHED) ? node->strong.applied : node->upkeep.durable.applied;
+    uint64_t limit = flushed < commit ? flushed : commit;
     uint64_t cut = limit;
     for (uint32_t i = 0; i < node->n_peers; i++) {
         if (counts(node, &node->peers[i]) && node->peers[i].applied < cut) {

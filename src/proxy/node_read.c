@@ -197,7 +197,8 @@ static bool is_reached(const struct node *node, const struct read_group *group)
 {
     const struct strong *strong = &node->strong;
     bool has_log = strong->state != STRONG_DOWN && strong->state != STRONG_HALTED && group->index <= strong->applied;
-    bool has_changes = group->frontier == NULL || (node->weak.up && crdt_frontier_covers(&node->weak.frontier, group->frontier));
+    has_log = has_log || cc_mutant(CC_MUTANT_READ_UNAPPLIED);
+    bool has_changes = group->frontier == NULL || cc_mutant(CC_MUTANT_SESSION_IGNORED) || (node->weak.up && crdt_frontier_covers(&node->weak.frontier, group->frontier));
     return (group->index == 0 || has_log) && has_changes;
 }
 

@@ -117,7 +117,9 @@ static void ask_around(struct node *node)
         all_fresh = all_fresh && peer->fresh;
         any_used = any_used || peer->used;
     }
-    if (any_used) {
+    if (any_used && cc_mutant(CC_MUTANT_RECOVERY_AT_ONCE)) {
+        end(node);
+    } else if (any_used) {
         node->recovery.state = RECOVERY_CATCHING_UP;
     } else if (all_fresh) {
         end(node);

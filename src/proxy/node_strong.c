@@ -138,8 +138,9 @@ static bool may_lead(const struct node *node)
 {
     const struct strong *strong = &node->strong;
     uint64_t last = raft_last_index(node->raft);
+    bool applied = (strong->applied == last && strong->planned == last) || cc_mutant(CC_MUTANT_LEAD_UNAPPLIED);
     return raft_role(node->raft) == RAFT_LEADER && raft_is_settled(node->raft) && raft_commit(node->raft) == last &&
-           strong->told == last && strong->applied == last && strong->planned == last;
+           strong->told == last && applied;
 }
 
 static void start_leading(struct node *node)
@@ -157,7 +158,8 @@ static void start_leading(struct node *node)
 static void stop_leading(struct node *node)
 {
     struct strong *strong = &node->strong;
-    if (strong->executing != NULL || strong->n_open > 0) {
+    bool open = strong->executing != NULL || strong->n_open > 0;
+    if (open && !cc_mutant(CC_MUTANT_ROLLBACK_MISSING)) {
         node_job_submit(node, DB_STRONG, node_job_create(node, DB_ROLLBACK, 0));
     }
     if (strong->executing != NULL) {
@@ -181,7 +183,8 @@ void strong_step_back(struct node *node)
 static void commit_open_transaction(struct node *node)
 {
     struct strong *strong = &node->strong;
-    if (strong->n_open == 0 || strong->executing != NULL || raft_commit(node->raft) < strong->executed) {
+    bool committed = raft_commit(node->raft) >= strong->executed || cc_mutant(CC_MUTANT_COMMIT_EARLY);
+    if (strong->n_open == 0 || strong->executing != NULL || !committed) {
         return;
     }
     struct job *job = node_job_create(node, DB_COMMIT, 0);
@@ -196,7 +199,7 @@ static void commit_open_transaction(struct node *node)
 static bool settle_without_executing(struct node *node, struct pending *pending)
 {
     const struct executed *executed = forward_executed(node, pending->id);
-    if (executed != NULL) {
+    if (executed != NULL && !cc_mutant(CC_MUTANT_EXECUTED_FORGOTTEN)) {
         forward_finish(node, pending, cc_blob_slice(executed->outcome), executed->index);
         return true;
     }
@@ -207,7 +210,8 @@ static bool settle_without_executing(struct node *node, struct pending *pending)
         }
         pending->uncertain = false;
     }
-    if (!pending->migration && pending->schema_version != node->strong.executed_schema) {
+    bool stale = pending->schema_version != node->strong.executed_schema && !cc_mutant(CC_MUTANT_STALE_PLAN);
+    if (!pending->migration && stale) {
         struct cc_slice refusal = node_refusal(node, CC_STALE, "CC208", "The schema has changed", "Send the request again");
         forward_finish(node, pending, refusal, 0);
         return true;
@@ -393,6 +397,9 @@ static void batch_executed(struct node *node, struct job *job, const struct db_e
     }
     strong->executing = NULL;
     mark_logged(node, n);
+    for (size_t i = 0; cc_mutant(CC_MUTANT_ANSWER_EARLY) && i < n; i++) {
+        forward_finish(node, forward_find(node, strong->executing_ids.at + i * OPERATION_ID_BYTES), event->outcomes[i], index);
+    }
     strong->executing_ids.n = 0;
     strong->executed = index;
     strong->n_open++;
@@ -414,7 +421,8 @@ static void database_up(struct node *node, const struct db_event *event)
     if (strong->state != STRONG_DOWN) {
         move(node, STRONG_DOWN);
     }
-    strong->applied = strong->planned = event->applied;
+    bool remembers = cc_mutant(CC_MUTANT_APPLIED_FROM_MEMORY) && strong->applied > event->applied;
+    strong->applied = strong->planned = remembers ? strong->applied : event->applied;
     strong->schema_version = event->schema_version;
     node->out->catalog_changed = true;
     if (event->applied > raft_last_index(node->raft) && (recovery_is_over(node) || node->n_peers == 0)) {

@@ -92,6 +92,9 @@ enum cc_status weak_restore(struct node *node, struct cc_slice bytes)
             cc_blob_unref(weak->own.at[weak->own_head++].bytes);
         }
     }
+    if (cc_mutant(CC_MUTANT_SEQUENCE_REUSED)) {
+        return CC_OK;
+    }
     own_add(node, set.sequence, 0, cc_blob_create(bytes.data, bytes.n));
     weak->next_sequence = set.sequence + 1;
     weak->replay_until = set.sequence;
@@ -133,7 +136,8 @@ static void push_to(struct node *node, struct peer *peer)
             }
             return;
         }
-        while (n < 256 && n_bytes < NODE_CHANGES_FRAME_BYTES && change != NULL && change->log_number <= weak->synced) {
+        while (n < 256 && n_bytes < NODE_CHANGES_FRAME_BYTES && change != NULL &&
+               (change->log_number <= weak->synced || cc_mutant(CC_MUTANT_PUSH_UNSYNCED))) {
             sets[n++] = cc_blob_slice(change->bytes);
             n_bytes += change->bytes->n;
             change = own_find(node, peer->pushed + 1 + n);
@@ -268,7 +272,8 @@ static bool receive_set(struct node *node, struct cc_slice bytes)
     if (incoming == NULL || set.sequence < incoming->next) {
         return true;
     }
-    if (set.sequence > incoming->next || weak->incoming_bytes > INCOMING_BYTES_MAX) {
+    bool gap = set.sequence > incoming->next && !cc_mutant(CC_MUTANT_GAP_TAKEN);
+    if (gap || weak->incoming_bytes > INCOMING_BYTES_MAX) {
         return false;
     }
     weak->gather.over = weak->gather.over || set.durable; // its writer waits
@@ -313,8 +318,9 @@ static void replay_own(struct node *node)
 
 static bool may_merge(const struct node *node, const struct crdt_change_set *set)
 {
-    uint64_t horizon = node->time.wall_ms + node->options.clock_skew_ms_max;
-    return set->schema_version <= node->strong.schema_version && clock_hlc_ms(set->stamp.hlc) <= horizon;
+    uint64_t horizon = cc_mutant(CC_MUTANT_SKEW_TAKEN) ? UINT64_MAX : node->time.wall_ms + node->options.clock_skew_ms_max;
+    bool has_schema = set->schema_version <= node->strong.schema_version || cc_mutant(CC_MUTANT_SCHEMA_IGNORED);
+    return has_schema && clock_hlc_ms(set->stamp.hlc) <= horizon;
 }
 
 static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blob, size_t *n_bytes)
@@ -517,7 +523,8 @@ static bool is_logged(struct node *node)
     for (struct weak_write *write = node->weak.executed; write != NULL; write = write->next) {
         if (write->sequence > 0) {
             const struct own_change *change = own_find(node, write->sequence);
-            if (change == NULL || change->log_number > node->weak.synced) {
+            bool synced = change != NULL && (change->log_number <= node->weak.synced || cc_mutant(CC_MUTANT_WEAK_COMMIT_UNSYNCED));
+            if (!synced) {
                 return false;
             }
         }
@@ -647,7 +654,7 @@ static void database_down(struct node *node)
     weak->queue = again;
     DL_CONCAT(weak->committing, weak->executed);
     weak->executed = NULL;
-    weak->replay_until = weak->next_sequence - 1;
+    weak->replay_until = cc_mutant(CC_MUTANT_REPLAY_MISSING) ? 0 : weak->next_sequence - 1;
     snapshot_lane(node, DB_WEAK, false);
 }
 

@@ -74,10 +74,9 @@ static void print_state(const struct sim *sim)
 
 void sim_fail(struct sim *sim, const char *invariant, const char *format, ...)
 {
-    if (!sim->is_told) {
-        _Exit(SIM_FAILED_UNTOLD);
+    if (sim->is_told) {
+        print_state(sim);
     }
-    print_state(sim);
     printf("FAILED seed %" PRIu64 " step %" PRIu64 " time %.3f ms invariant %s: ", sim->seed, sim->step,
            (double)sim->now_us / 1000.0, invariant);
     va_list arguments;
@@ -86,7 +85,7 @@ void sim_fail(struct sim *sim, const char *invariant, const char *format, ...)
     va_end(arguments);
     printf("\nagain: sim --seed %" PRIu64 " --trace\n", sim->seed);
     fflush(stdout);
-    _Exit(SIM_FAILED);
+    _Exit(sim->is_told ? SIM_FAILED : SIM_FAILED_UNTOLD);
 }
 
 // -- Events: a binary heap ------------------------------------------------------------------------------------------

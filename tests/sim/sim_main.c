@@ -2,7 +2,8 @@
 // fails runs again, the same way, and tells what happened.
 //   --seed N          one seed; with --trace every step is printed, with --twice it must run the same way again
 //   --seeds A-B       many; --jobs K at a time
-//   --expect-failure  for planted bugs: succeeds when a seed fails
+//   --mutant N        in sim_mutants: plants bug N of src/base/mutant.h; succeeds when a seed fails
+#include "base/mutant.h"
 #include "sim/sim.h"
 
 #include <errno.h>
@@ -16,12 +17,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { JOBS_MAX = 64 };
+enum { JOBS_MAX = 64, SEED_SECONDS_MAX = 120 };
 
 struct options {
     uint64_t first, last;
     uint64_t n_jobs;
-    bool print_trace, twice, expect_failure, quiet;
+    bool print_trace, twice;
+    int mutant;
 };
 
 struct report { // from a seed's process to us
@@ -34,7 +36,7 @@ static struct sim current;
 
 static void usage(void)
 {
-    printf("usage: sim [--seed N | --seeds A-B] [--jobs K] [--trace] [--twice] [--expect-failure]\n");
+    printf("usage: sim [--seed N | --seeds A-B] [--jobs K] [--trace] [--twice] [--mutant N]\n");
     exit(64);
 }
 
@@ -74,8 +76,8 @@ static struct options parse(int n, char **arguments)
             options.print_trace = true;
         } else if (strcmp(arguments[i], "--twice") == 0) {
             options.twice = true;
-        } else if (strcmp(arguments[i], "--expect-failure") == 0) {
-            options.expect_failure = true;
+        } else if (strcmp(arguments[i], "--mutant") == 0 && more) {
+            options.mutant = (int)number(arguments[++i], &end);
         } else {
             usage();
         }
@@ -83,20 +85,25 @@ static struct options parse(int n, char **arguments)
     if (options.n_jobs < 1 || options.n_jobs > JOBS_MAX) {
         usage();
     }
+    if (!cc_mutant_choose(options.mutant)) {
+        printf("this build does not have that planted bug: use sim_mutants\n");
+        exit(64);
+    }
     return options;
 }
 
 // An assert of the product failed, or worse: say where the simulation was.
 static void on_signal(int signal_number)
 {
-    (void)signal_number;
-    sim_fail(&current, "assert", "the program aborted");
+    sim_fail(&current, "assert", "the program %s", signal_number == SIGALRM ? "does not come to an end" : "aborted");
 }
 
 static void run_seed(uint64_t seed, enum sim_tell tell, bool twice, int report_to)
 {
     signal(SIGABRT, on_signal);
     signal(SIGSEGV, on_signal);
+    signal(SIGALRM, on_signal); // it goes round in circles
+    alarm(SEED_SECONDS_MAX);
     if (tell == SIM_TELL_NOTHING && !freopen("/dev/null", "w", stderr)) { // what an assert prints is said by the second run
         exit(70);
     }
@@ -206,7 +213,7 @@ static void collect(struct tally *tally, const struct options *options, const in
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         tally->n_failed++;
         tally->first_failed = tally->n_failed == 1 || seed < tally->first_failed ? seed : tally->first_failed;
-        if (!options->expect_failure && WIFEXITED(status) && WEXITSTATUS(status) == SIM_FAILED_UNTOLD) {
+        if (options->mutant == 0 && WIFEXITED(status) && WEXITSTATUS(status) == SIM_FAILED_UNTOLD) {
             tell_failure(seed, report[1]);
         }
         return;
@@ -227,6 +234,29 @@ static void print_speed(const struct sim_counters *c)
     }
 }
 
+static bool told_mutant(const struct options *options, const struct tally *tally)
+{
+    static const struct {
+        int number;
+        const char *class, *name, *text;
+    } mutants[] = {
+#define SIM_MUTANT(number, name, class, text) {number, class, #name, text},
+        CC_MUTANTS(SIM_MUTANT)
+#undef SIM_MUTANT
+    };
+    for (size_t i = 0; i < sizeof(mutants) / sizeof(mutants[0]); i++) {
+        if (mutants[i].number == options->mutant) {
+            printf("mutant %d %s (%s: %s): ", mutants[i].number, mutants[i].name, mutants[i].class, mutants[i].text);
+        }
+    }
+    if (tally->n_failed == 0) {
+        printf("NOT FOUND in %" PRIu64 " seeds\n", options->last - options->first + 1);
+        return false;
+    }
+    printf("found by seed %" PRIu64 "\n", tally->first_failed);
+    return true;
+}
+
 int main(int n_arguments, char **arguments)
 {
     struct options options = parse(n_arguments, arguments);
@@ -242,7 +272,7 @@ int main(int n_arguments, char **arguments)
     uint64_t n_seeds = 0;
     enum sim_tell tell = options.print_trace ? SIM_TELL_ALL : SIM_TELL_NOTHING;
     for (uint64_t seed = options.first; seed <= options.last; seed++) {
-        if (tally.n_failed > 0 && options.expect_failure) {
+        if (tally.n_failed > 0 && options.mutant > 0) {
             break;
         }
         if (tally.n_running == options.n_jobs) {
@@ -254,10 +284,12 @@ int main(int n_arguments, char **arguments)
     while (tally.n_running > 0) {
         collect(&tally, &options, ends);
     }
+    if (options.mutant > 0) {
+        return told_mutant(&options, &tally) ? 0 : 1;
+    }
     print_counters(&tally.counters);
     print_speed(&tally.counters);
     bool meaningful = is_meaningful(&tally.counters, n_seeds);
     printf("%" PRIu64 " seeds, %" PRIu64 " failed%s\n", n_seeds, tally.n_failed, meaningful ? "" : "; too little happened for a verdict");
-    bool good = options.expect_failure ? tally.n_failed > 0 : tally.n_failed == 0 && meaningful;
-    return good ? 0 : 1;
+    return tally.n_failed == 0 && meaningful ? 0 : 1;
 }

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "consensus/raft_mutant.h"
+#include "base/mutant.h"
 #include "scenario/raft_cluster.h"
 
 enum {
@@ -397,7 +397,7 @@ static bool run_seed(uint64_t seed, unsigned n_steps, struct cc_buffer *trace, s
     }
     struct cluster *cluster = &world->cluster;
     cluster_start(cluster, &options);
-    cluster->check_durability = CAUCUS_MUTANT == 0; // a mutant must be found by its consequences
+    cluster->check_durability = cc_mutant_chosen == 0; // a mutant must be found by its consequences
     cluster->trace = trace;
     for (unsigned i = 0; i < n_steps && cluster->violation[0] == '\0'; i++) {
         step(world);
@@ -479,14 +479,14 @@ static int run_mutant(uint64_t first, uint64_t last, unsigned n_steps)
         uint64_t end = seed + SEEDS_PER_CHILD - 1 < last ? seed + SEEDS_PER_CHILD - 1 : last;
         int result = run_seeds_in_child(seed, end, n_steps);
         if (result == CAUGHT) {
-            printf("mutant %d is caught in the seeds %" PRIu64 "-%" PRIu64 "\n", CAUCUS_MUTANT, seed, end);
+            printf("mutant %d is caught in the seeds %" PRIu64 "-%" PRIu64 "\n", (int)cc_mutant_chosen, seed, end);
             return 0;
         }
         if (result != 0) {
             return 2;
         }
     }
-    printf("mutant %d is not caught\n", CAUCUS_MUTANT);
+    printf("mutant %d is not caught\n", (int)cc_mutant_chosen);
     return 1;
 }
 
@@ -504,5 +504,5 @@ int main(int argc, char **argv)
     if (argc > 3) {
         storm_percent = (uint32_t)strtoul(argv[3], NULL, 10);
     }
-    return CAUCUS_MUTANT == 0 ? run_sound_build(first, last, n_steps) : run_mutant(first, last, n_steps);
+    return cc_mutant_chosen == 0 ? run_sound_build(first, last, n_steps) : run_mutant(first, last, n_steps);
 }
