@@ -3,6 +3,7 @@
 
 #include "rest/openapi.h"
 #include "rest/reply.h"
+#include "rest/similar.h"
 #include "rest/vector.h"
 
 #include <assert.h>
@@ -388,46 +389,16 @@ static void give_location_facts(struct planner *planner, const struct rest_table
     }
 }
 
-static uint32_t distance(const char *a, struct cc_slice b)
-{
-    enum { MAX = 63 };
-    size_t n = strlen(a);
-    if (n > MAX || b.n > MAX) {
-        return MAX;
-    }
-    uint32_t row[MAX + 1];
-    for (uint32_t j = 0; j <= b.n; j++) {
-        row[j] = j;
-    }
-    for (uint32_t i = 1; i <= n; i++) {
-        uint32_t diagonal = row[0];
-        row[0] = i;
-        for (uint32_t j = 1; j <= b.n; j++) {
-            uint32_t change = diagonal + ((uint8_t)a[i - 1] == b.data[j - 1] ? 0 : 1);
-            diagonal = row[j];
-            uint32_t least = row[j - 1] < row[j] ? row[j - 1] + 1 : row[j] + 1;
-            row[j] = change < least ? change : least;
-        }
-    }
-    return row[b.n];
-}
-
 static const char *similar_table(struct planner *planner)
 {
-    const char *best = NULL;
-    uint32_t least = (uint32_t)planner->relation.n / 3 + 1;
+    struct rest_similar similar;
+    rest_similar_init(&similar, planner->relation);
     for (uint32_t i = 0; i < planner->catalog->n_tables; i++) {
-        const struct rest_table *table = &planner->catalog->tables[i];
-        if (strcmp(table->schema, planner->schema) != 0) {
-            continue;
-        }
-        uint32_t now = distance(table->name, planner->relation);
-        if (now < least) {
-            least = now;
-            best = table->name;
+        if (strcmp(planner->catalog->tables[i].schema, planner->schema) == 0) {
+            rest_similar_try(&similar, planner->catalog->tables[i].name);
         }
     }
-    return best == NULL ? NULL : plan_text(planner, "Perhaps you meant the table '%s.%s'", planner->schema, best);
+    return similar.best == NULL ? NULL : plan_text(planner, "Perhaps you meant the table '%s.%s'", planner->schema, similar.best);
 }
 
 static bool find_table(struct planner *planner, const struct rest_table **out)

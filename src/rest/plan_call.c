@@ -2,6 +2,7 @@
 #include "rest/body.h"
 #include "rest/plan_internal.h"
 
+#include "rest/similar.h"
 #include "rest/utf8.h"
 #include "rest/vector.h"
 
@@ -192,6 +193,42 @@ static const char *unnamed_type(enum rest_body_type type)
     return "json/jsonb";
 }
 
+static const char *argument_list(struct planner *planner, const struct rest_function *function)
+{
+    const char *list = "";
+    for (uint32_t i = 0; i < function->n_arguments; i++) {
+        list = plan_text(planner, "%s%s%s", list, i == 0 ? "" : ", ", function->arguments[i].name);
+    }
+    return list;
+}
+
+// A function of nearly that name, or the overload of that name with nearly those parameters.
+static const char *similar_function(struct call *call, const char *given)
+{
+    struct planner *planner = call->planner;
+    struct rest_similar names;
+    struct rest_similar lists;
+    bool has_overload = false;
+    rest_similar_init(&names, planner->relation);
+    rest_similar_init(&lists, cc_slice_text(given));
+    lists.least = lists.least * 2; // the function's name is right: less will do
+    for (uint32_t i = 0; i < planner->catalog->n_functions; i++) {
+        const struct rest_function *function = &planner->catalog->functions[i];
+        if (is_named(call, function)) {
+            has_overload = true;
+            rest_similar_try(&lists, argument_list(planner, function));
+        } else if (strcmp(function->schema, planner->schema) == 0) {
+            rest_similar_try(&names, function->name);
+        }
+    }
+    static const char hint[] = "Perhaps you meant to call the function";
+    if (has_overload && lists.best != NULL) {
+        return plan_text(planner, "%s %s.%.*s(%s)", hint, planner->schema, (int)planner->relation.n,
+                         (const char *)planner->relation.data, lists.best);
+    }
+    return has_overload || names.best == NULL ? NULL : plan_text(planner, "%s %s.%s", hint, planner->schema, names.best);
+}
+
 static bool refuse_unknown(struct call *call)
 {
     struct planner *planner = call->planner;
@@ -206,7 +243,7 @@ static bool refuse_unknown(struct call *call)
                                       "Searched for the function %s.%.*s without parameters or with a single unnamed "
                                       "%s parameter, but no matches were found in the schema cache.",
                                       planner->schema, n, name, unnamed_type(call->body_type)),
-                            NULL);
+                            similar_function(call, ""));
     }
     qsort(call->names, call->n_names, sizeof(*call->names), compare_names);
     const char *list = "";
@@ -223,7 +260,7 @@ static bool refuse_unknown(struct call *call)
             "Searched for the function %s.%.*s with parameter%s %s%s, but no matches were found in the schema cache.",
             planner->schema, n, name, call->n_names > 1 ? "s" : "", list,
             call->by_query ? "" : " or with a single unnamed json/jsonb parameter"),
-        NULL);
+        similar_function(call, list));
 }
 
 static bool refuse_ambiguous(struct call *call, bool (*matches)(const struct call *, const struct rest_function *))

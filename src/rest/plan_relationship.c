@@ -1,6 +1,7 @@
 // Relationships: which foreign key an embedding means.
 #include "rest/plan_internal.h"
 
+#include "rest/similar.h"
 #include "rest/vector.h"
 
 struct search {
@@ -236,6 +237,46 @@ static bool refuse_ambiguous(struct search *search)
     return false;
 }
 
+// Among what the origin is related to, by keys, junctions and functions.
+static const char *similar_target(struct search *search)
+{
+    struct rest_similar similar;
+    rest_similar_init(&similar, search->item->target);
+    for (uint32_t i = 0; i < search->catalog->n_foreign_keys; i++) {
+        const struct rest_foreign_key *key = &search->catalog->foreign_keys[i];
+        const struct rest_table *from = from_of(search, key);
+        if (from == search->origin) {
+            rest_similar_try(&similar, to_of(search, key)->name);
+        }
+        if (to_of(search, key) != search->origin) {
+            continue;
+        }
+        rest_similar_try(&similar, from->name);
+        for (uint32_t k = 0; k < search->catalog->n_foreign_keys; k++) {
+            if (search->catalog->foreign_keys[k].from == key->from) {
+                rest_similar_try(&similar, to_of(search, &search->catalog->foreign_keys[k])->name);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < search->catalog->n_functions; i++) {
+        const struct rest_function *function = &search->catalog->functions[i];
+        if (function->return_table >= 0 && plan_takes_row(function, search->origin)) {
+            rest_similar_try(&similar, function->name);
+        }
+    }
+    // The name itself is no help: what is wrong is the hint then.
+    return similar.least == 0 ? NULL : similar.best;
+}
+
+static const char *similar_hint(struct search *search)
+{
+    const char *best = similar_target(search);
+    struct cc_slice target = search->item->target;
+    return best == NULL ? NULL
+                        : plan_text(search->planner, "Perhaps you meant '%s' instead of '%.*s'.", best, (int)target.n,
+                                    (const char *)target.data);
+}
+
 static bool refuse_unknown(struct search *search)
 {
     struct planner *planner = search->planner;
@@ -252,7 +293,7 @@ static bool refuse_unknown(struct search *search)
                                   "Searched for a foreign key relationship between '%s' and '%.*s'%s in the schema "
                                   "'%s', but no matches were found.",
                                   origin, n, target, with_hint, search->origin->schema),
-                        NULL);
+                        similar_hint(search));
 }
 
 // Functions over the origin's row type that return rows of a table. They go before what foreign keys say.
