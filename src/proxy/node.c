@@ -69,7 +69,7 @@ struct node *node_create(const struct node_options *options)
     for (uint32_t i = 0; i < options->raft.membership.n_members; i++) {
         uint32_t id = options->raft.membership.members[i].id;
         if (id != options->raft.id) {
-            node->peers[node->n_peers++].id = id;
+            node->peers[node->n_peers++] = (struct peer){.id = id, .member = true};
         }
     }
     weak_init(node);
@@ -431,7 +431,7 @@ bool node_is_handed_over(const struct node *node)
         return true;
     }
     for (uint32_t i = 0; i < node->n_peers; i++) {
-        if (node->peers[i].up && !node->peers[i].stopping) {
+        if (node->peers[i].member && node->peers[i].up && !node->peers[i].stopping) {
             return false;
         }
     }
@@ -561,15 +561,18 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         .membership_committed = node->members.committed,
         .n_queued = node->n_queued + node->weak.n_queued,
         .n_waiting_reads = node->n_reads,
-        .n_peers = node->n_peers,
         .counters = node->counters.counters,
     };
     snapshot_describe(node, status);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
-        status->peers[i] = (struct node_peer_status){
+        const struct raft_member *member = member_find(raft_membership(node->raft), peer->id);
+        if (member == NULL) {
+            continue;
+        }
+        status->peers[status->n_peers++] = (struct node_peer_status){
             .id = peer->id,
-            .voter = true,
+            .voter = member->voter,
             .reachable = peer->up,
             .applied = peer->applied,
             .weak_missing = weak_missing_at(node, peer),
@@ -578,12 +581,6 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
             .role = peer->role,
             .refused = peer->refused,
         };
-        const struct raft_membership *membership = raft_membership(node->raft);
-        for (uint32_t m = 0; m < membership->n_members; m++) {
-            if (membership->members[m].id == peer->id) {
-                status->peers[i].voter = membership->members[m].voter;
-            }
-        }
     }
 }
 

@@ -21,6 +21,7 @@ enum {
     NODE_GATHER_MAX = 256,     // or until there is so much
     NODE_CHANGES_FRAME_BYTES = 512 << 10,
     NODE_OWN_CHANGES_BYTES_MAX = 64 << 20, // own change sets kept in memory for peers and for a database that lost commits
+    NODE_PEERS_MAX = 2 * CC_REPLICAS_MAX, // members, and others whose connection is up
 };
 
 // -- Growing arrays of the outbox ------------------------------------------------------------------------------------
@@ -155,7 +156,8 @@ struct read_group {
     uint64_t asked_us;
     uint64_t index; // 0: not known yet, or of no interest to a session
     struct crdt_frontier *frontier; // of a session, or what was heard; NULL: of no interest
-    uint32_t heard; // replicas that have told their frontier: bits by position among the peers
+    uint32_t heard[CC_REPLICAS_MAX]; // replicas that have told their frontier
+    uint32_t n_heard;
     NODE_ARRAY(struct read_waiter) waiters;
     struct read_group *prev, *next;
 };
@@ -219,6 +221,7 @@ struct weak {
 
 struct peer {
     uint32_t id;
+    bool member;         // else it was one, or we do not know yet that it is: it is forgotten when its connection goes down
     bool up;
     bool stopping;
     bool may_lead;       // it says so: its database is up, and no operator has moved the office away from it
@@ -387,7 +390,7 @@ struct node {
     struct snapshot_source source;
     struct snapshot_target target;
     uint64_t next_snapshot_job;
-    struct peer peers[CC_REPLICAS_MAX];
+    struct peer peers[NODE_PEERS_MAX];
     uint32_t n_peers;
     uint64_t housekeeping_us;
     uint32_t known_leader;
@@ -475,6 +478,10 @@ enum cc_status membership_restore(struct node *node, struct cc_slice body) CC_CH
 void membership_refresh(struct node *node);                 // after the core may have changed it
 void membership_removed(struct node *node, uint64_t index); // a peer says so
 bool membership_has_self(const struct node *node);
+// By the newest membership that is known to be committed.
+bool membership_votes(const struct node *node, uint32_t id);
+uint32_t membership_n_voters(const struct node *node);
+bool membership_is_alone(const struct node *node); // there are no other members
 bool membership_declines(const struct node *node);          // an operator has moved the office away from here
 void membership_tick(struct node *node);
 

@@ -86,7 +86,7 @@ static uint64_t cut_index(const struct node *node)
     uint64_t limit = flushed < commit ? flushed : commit;
     uint64_t cut = limit;
     for (uint32_t i = 0; i < node->n_peers; i++) {
-        if (counts(node, &node->peers[i]) && node->peers[i].applied < cut) {
+        if (node->peers[i].member && counts(node, &node->peers[i]) && node->peers[i].applied < cut) {
             cut = node->peers[i].applied;
         }
     }

@@ -36,6 +36,39 @@ bool membership_has_self(const struct node *node)
     return member_find(raft_membership_committed(node->raft, &index), self) != NULL && node->members.removed_at <= index;
 }
 
+// Of the committed members: a change that is not committed may be lost again.
+static const struct raft_membership *committed_members(const struct node *node)
+{
+    uint64_t index;
+    return raft_membership_committed(node->raft, &index);
+}
+
+bool membership_votes(const struct node *node, uint32_t id)
+{
+    const struct raft_member *member = member_find(committed_members(node), id);
+    return member != NULL && member->voter;
+}
+
+uint32_t membership_n_voters(const struct node *node)
+{
+    const struct raft_membership *membership = committed_members(node);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        n += membership->members[i].voter;
+    }
+    return n;
+}
+
+bool membership_is_alone(const struct node *node)
+{
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        if (node->peers[i].member) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // -- Following the configuration -------------------------------------------------------------------------------------
 
 static bool is_listed(const struct node *node, uint32_t id)
@@ -45,27 +78,39 @@ static bool is_listed(const struct node *node, uint32_t id)
            member_find(raft_membership_committed(node->raft, &index), id) != NULL;
 }
 
-// Peers are those of the membership in force, and until a change is committed also those that it takes away.
+// One that is no member any more stays a peer while its connection lasts: its clients' writes under way are answered, and the
+// weak changes that only it has come over.
+static bool may_stay(struct node *node, struct peer *peer)
+{
+    bool was_member = peer->member;
+    peer->member = is_listed(node, peer->id);
+    if (peer->member) {
+        return true;
+    }
+    if (peer->up && was_member && membership_has_self(node)) {
+        peer_send_removed(node, peer->id, node->members.committed);
+    }
+    if (!peer->up) {
+        forward_peer_lost(node, peer->id);
+    }
+    return peer->up;
+}
+
+// Members are those of the membership in force, and until a change is committed also those that it takes away.
 static void follow_members(struct node *node)
 {
     uint32_t n_kept = 0;
     for (uint32_t i = 0; i < node->n_peers; i++) {
-        uint32_t id = node->peers[i].id;
-        if (is_listed(node, id)) {
+        if (may_stay(node, &node->peers[i])) {
             node->peers[n_kept++] = node->peers[i];
-            continue;
-        }
-        forward_peer_lost(node, id);
-        if (node->peers[i].up) {
-            peer_send_removed(node, id, raft_membership_index(node->raft));
         }
     }
     node->n_peers = n_kept;
     const struct raft_membership *membership = raft_membership(node->raft);
     for (uint32_t i = 0; i < membership->n_members; i++) {
         uint32_t id = membership->members[i].id;
-        if (id != node->options.raft.id && peer_find(node, id) == NULL && node->n_peers < CC_REPLICAS_MAX) {
-            node->peers[node->n_peers++] = (struct peer){.id = id};
+        if (id != node->options.raft.id && peer_find(node, id) == NULL && node->n_peers < NODE_PEERS_MAX) {
+            node->peers[node->n_peers++] = (struct peer){.id = id, .member = true};
         }
     }
     node->out->members_changed = true;
@@ -244,6 +289,13 @@ static enum cc_status transfer(struct node *node, uint32_t to, const char **why_
     return status;
 }
 
+// A leader that is to be removed hands its writes under way over in order; the next leader removes it.
+static enum cc_status leave_office_first(struct node *node, const char **why_out)
+{
+    enum cc_status status = transfer(node, 0, why_out);
+    return status == CC_OK ? refuse(CC_UNAVAILABLE, "it leads: another replica takes over first, which can then remove it", why_out) : status;
+}
+
 enum cc_status node_member_change(struct node *node, struct node_time time, const struct node_member_change *change, uint64_t *index_out,
                                   const char **why_out)
 {
@@ -255,6 +307,9 @@ enum cc_status node_member_change(struct node *node, struct node_time time, cons
     }
     if (change->action == NODE_MEMBER_TRANSFER) {
         return transfer(node, change->member.id, why_out);
+    }
+    if (change->action == NODE_MEMBER_REMOVE && change->member.id == node->options.raft.id && membership_n_voters(node) > 1) {
+        return leave_office_first(node, why_out);
     }
     const struct raft_membership *now = raft_membership(node->raft);
     struct raft_membership next = *now;

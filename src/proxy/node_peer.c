@@ -382,24 +382,37 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
     }
 }
 
+// It was a member, or is one and our log does not say so yet.
+static struct peer *peer_add_stranger(struct node *node, uint32_t id)
+{
+    if (node->n_peers == NODE_PEERS_MAX) {
+        return NULL;
+    }
+    node->peers[node->n_peers] = (struct peer){.id = id};
+    return &node->peers[node->n_peers++];
+}
+
 void node_peer_up(struct node *node, struct node_time time, uint32_t id, uint32_t incarnation)
 {
     node->time = time;
     struct peer *peer = peer_find(node, id);
-    if (peer == NULL) { // was one
-        if (membership_has_self(node)) {
-            peer_send_removed(node, id, raft_membership_index(node->raft));
-        }
+    if (peer == NULL) {
+        peer = peer_add_stranger(node, id);
+    }
+    if (peer == NULL) {
         return;
     }
     if (peer->incarnation != 0 && peer->incarnation != incarnation) {
         raft_peer_forget(node->raft, time.now_us, id);
     }
-    *peer = (struct peer){.id = id, .up = true, .incarnation = incarnation, .heard_us = time.now_us, .applied = peer->applied,
+    *peer = (struct peer){.id = id, .member = peer->member, .up = true, .incarnation = incarnation, .heard_us = time.now_us, .applied = peer->applied,
                            .remembered_incarnation = peer->remembered_incarnation, .remembered = peer->remembered};
     raft_peer_reset(node->raft, time.now_us, id);
     peer_send_hello(node, peer);
     peer_send_frontier(node, peer);
+    if (!peer->member && membership_has_self(node)) {
+        peer_send_removed(node, id, node->members.committed);
+    }
     forward_pump(node);
 }
 
@@ -413,6 +426,9 @@ void node_peer_down(struct node *node, struct node_time time, uint32_t id)
     peer->up = false;
     raft_peer_reset(node->raft, time.now_us, id);
     forward_peer_lost(node, id);
+    if (!peer->member) {
+        *peer = node->peers[--node->n_peers];
+    }
 }
 
 // -- Clocks ----------------------------------------------------------------------------------------------------------
@@ -428,7 +444,7 @@ bool peer_clock_is_off(const struct node *node, int64_t *median_ms_out)
     int64_t offsets[CC_REPLICAS_MAX];
     size_t n = 0;
     for (uint32_t i = 0; i < node->n_peers; i++) {
-        if (node->peers[i].up && node->peers[i].clock_known) {
+        if (node->peers[i].member && node->peers[i].up && node->peers[i].clock_known) {
             offsets[n++] = node->peers[i].clock_offset_ms;
         }
     }

@@ -79,23 +79,34 @@ void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms)
     NODE_PUSH(node->fresh_weak->waiters, waiter);
 }
 
+static bool has_heard(const struct read_group *group, uint32_t id)
+{
+    for (uint32_t i = 0; i < group->n_heard; i++) {
+        if (group->heard[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void ask_peers(struct node *node, struct read_group *group)
 {
     group->asked_us = node->time.now_us;
     for (uint32_t i = 0; i < node->n_peers; i++) {
-        if (node->peers[i].up && (group->heard & 1u << i) == 0) {
-            peer_ask_frontier(node, &node->peers[i], group->context);
+        struct peer *peer = &node->peers[i];
+        if (peer->up && membership_votes(node, peer->id) && !has_heard(group, peer->id)) {
+            peer_ask_frontier(node, peer, group->context);
         }
     }
 }
 
 static bool heard_majority(const struct node *node, const struct read_group *group)
 {
-    uint32_t n = 1;
-    for (uint32_t i = 0; i < node->n_peers; i++) {
-        n += group->heard >> i & 1u;
+    uint32_t n = membership_votes(node, node->options.raft.id);
+    for (uint32_t i = 0; i < group->n_heard; i++) {
+        n += membership_votes(node, group->heard[i]);
     }
-    return n > (node->n_peers + 1) / 2;
+    return n > membership_n_voters(node) / 2;
 }
 
 static void wait_if_heard(struct node *node, struct read_group *group)
@@ -124,8 +135,8 @@ void read_told(struct node *node, uint32_t peer, uint64_t context, const struct 
             return; // more origins than a frontier has places: such a change cannot be held here either
         }
     }
-    for (uint32_t i = 0; i < node->n_peers; i++) {
-        group->heard |= node->peers[i].id == peer ? 1u << i : 0;
+    if (!has_heard(group, peer) && group->n_heard < CC_REPLICAS_MAX) {
+        group->heard[group->n_heard++] = peer;
     }
     wait_if_heard(node, group);
 }

@@ -114,7 +114,7 @@ static void ask_around(struct node *node)
     }
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
-        all_fresh = all_fresh && peer->fresh;
+        all_fresh = all_fresh && (peer->fresh || !peer->member);
         any_used = any_used || peer->used;
     }
     if (any_used && cc_mutant(CC_MUTANT_RECOVERY_AT_ONCE)) {

@@ -380,17 +380,19 @@ static void write_free(struct weak_write *write)
     free(write);
 }
 
-// How many have the change set on disk. What a peer's frontier says of sets like this survives a crash of its PostgreSQL.
+// How many voters have the change set on disk. What a peer's frontier says of sets like this survives a crash of its PostgreSQL.
 static enum operation_durability durability_of(const struct node *node, const struct weak_write *write)
 {
-    uint32_t n_replicas = node->n_peers + 1, n_holding = 1;
+    uint32_t n_voters = membership_n_voters(node), n_holding = membership_votes(node, node->options.raft.id);
+    n_holding += cc_mutant(CC_MUTANT_DURABILITY_COUNTED_WRONG) ? 1 : 0;
     for (uint32_t i = 0; write->durability != OPERATION_LOCAL && i < node->n_peers; i++) {
-        n_holding += crdt_frontier_get(&node->peers[i].frontier, node->weak.self) >= write->sequence;
+        const struct peer *peer = &node->peers[i];
+        n_holding += membership_votes(node, peer->id) && crdt_frontier_get(&peer->frontier, node->weak.self) >= write->sequence;
     }
-    if (n_holding == n_replicas) {
+    if (n_holding == n_voters) {
         return OPERATION_ALL;
     }
-    return n_holding > n_replicas / 2 ? OPERATION_MAJORITY : OPERATION_LOCAL;
+    return n_holding > n_voters / 2 ? OPERATION_MAJORITY : OPERATION_LOCAL;
 }
 
 static void write_answer(struct node *node, struct weak_write *write)

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""Members come and go by editing config.json while clients write: 1, 3, 5, 3 and 1 replicas, and nothing fails."""
+import collections
+import http.client
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import unittest
+import uuid
+
+from cluster import CAUCUS, CutCluster, command, end_with_us, free_base, wait_until
+
+SIZE_MAX = 5
+
+
+class Members(CutCluster):
+    """Replicas that are added to and removed from config.json."""
+
+    def __init__(self, n=1):
+        super().__init__(n)
+        self.ids = list(self.ids)
+        self.base = free_base(SIZE_MAX)
+
+    @classmethod
+    def make(cls, n=1):
+        self = super().make(n)
+        for relay in self.relays.values():
+            relay.close()
+        self.relays = {}
+        return self
+
+    def print_logs(self):
+        self.ids = sorted(self.processes)
+        super().print_logs()
+
+    def read_config(self):
+        with open(self.config, encoding='utf-8') as file:
+            return json.load(file)
+
+    def write_config(self, config):
+        with open(self.config + '.new', 'w', encoding='utf-8') as file:
+            json.dump(config, file, indent=2)
+        os.rename(self.config + '.new', self.config)
+
+    def list_replicas(self, ids):
+        """Makes config.json list these replicas; new ones get a directory and a key."""
+        config = self.read_config()
+        known = {replica['id']: replica for replica in config['replicas']}
+        config['replicas'] = [known.get(replica) or self.make_replica(replica) for replica in ids]
+        self.write_config(config)
+
+    def make_replica(self, replica):
+        os.makedirs(os.path.join(self.data, str(replica)), exist_ok=True)
+        return {'id': replica, 'http': f'127.0.0.1:{self.base + replica}', 'peer': f'127.0.0.1:{self.base + 100 + replica}',
+                'public_key': self.make_key(replica), 'data_directory': str(replica), 'key_file': f'{replica}/key'}
+
+    def make_key(self, replica):
+        path = os.path.join(self.data, str(replica), 'key')
+        if os.path.exists(path):
+            os.unlink(path)
+        result = command('keygen', '--out', path, '--json')
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)['public_key']
+
+    def start(self, replica, join=False):
+        words = [CAUCUS, 'serve', '--config', self.config, '--replica', str(replica)] + (['--join'] if join else [])
+        with open(os.path.join(self.data, str(replica), 'caucus.log'), 'ab') as log:
+            self.processes[replica] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_us)
+
+    def reload(self, *words, code=0):
+        result = command('reload', '--config', self.config, '--wait', '60', *words, timeout=180)
+        assert result.returncode == code, f'{result.returncode}: {result.stdout}{result.stderr}'
+        return result.stdout + result.stderr
+
+    def voters(self, replica):
+        status = self.status(replica)
+        return status and [member['id'] for member in status['replicas'] if member['voter']]
+
+    def has_logged(self, replica, text):
+        with open(os.path.join(self.data, str(replica), 'caucus.log'), encoding='utf-8') as file:
+            return text in file.read()
+
+
+class Load:
+    """Clients that each send one write after the other, spread over the replicas in `cluster.ids`. A write may be refused as not
+    executed by a replica that is leaving (503, CC220), then the same one is sent to another; whatever else is not 201 is a failure."""
+
+    def __init__(self, cluster, n_strong=6, n_weak=2):
+        self.cluster = cluster
+        self.lock = threading.Lock()
+        self.ended = threading.Event()
+        self.runs = threading.Event()
+        self.runs.set()
+        self.leaving = set()
+        self.under_way = collections.Counter()
+        self.acknowledged = {'/transfers': [], '/presence': []}
+        self.failures = []
+        self.moved = 0
+        self.slowest = 0.0
+        paths = ['/transfers'] * n_strong + ['/presence'] * n_weak
+        self.threads = [threading.Thread(target=self.run, args=(i, path), daemon=True) for i, path in enumerate(paths)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.runs.set()
+        for thread in self.threads:
+            thread.join(60)
+
+    def run(self, turn, path):
+        while self.runs.wait() and not self.ended.is_set():
+            tag = str(uuid.uuid4())
+            began = time.monotonic()
+            for _ in range(SIZE_MAX):
+                turn += 1
+                answer = self.send(path, tag, turn)
+                if answer is not None:
+                    break
+            with self.lock:
+                self.slowest = max(self.slowest, time.monotonic() - began)
+                if answer == 201:
+                    self.acknowledged[path].append(tag)
+                else:
+                    self.failures.append((round(time.monotonic(), 2), answer))
+
+    def send(self, path, tag, turn):
+        """201, what went wrong, or None: to be sent elsewhere."""
+        with self.lock:
+            replica = self.cluster.ids[turn % len(self.cluster.ids)]
+            self.under_way[replica] += 1
+        body = {'tag': tag, 'amount': 1} if path == '/transfers' else {'id': tag, 'status': 'here'}
+        try:
+            answer = self.cluster.request(replica, 'POST', path, body, {'Idempotency-Key': tag}, timeout=30)
+        except (OSError, http.client.HTTPException) as error:
+            return f'replica {replica}: {error!r}'
+        finally:
+            with self.lock:
+                self.under_way[replica] -= 1
+        if answer.status == 201:
+            return 201
+        if replica in self.leaving and answer.status == 503 and b'CC220' in answer.body:
+            with self.lock:
+                self.moved += 1
+            return None
+        return f'replica {replica}: {answer!r}'
+
+    def verify(self):
+        self.runs.clear()
+        self.cluster.verify()
+        self.runs.set()
+
+    def leave(self, replica):
+        """Clients go elsewhere; returns when none waits for an answer of that replica."""
+        with self.lock:
+            self.cluster.ids.remove(replica)
+        wait_until(lambda: self.under_way[replica] == 0, 30, f'no request at replica {replica}')
+
+
+class Growth(unittest.TestCase):
+    def grow(self, cluster, load, ids):
+        new = [replica for replica in ids if replica not in cluster.ids]
+        cluster.list_replicas(ids)
+        for replica in new:
+            cluster.start(replica, join=True)
+        cluster.reload()
+        cluster.wait_ready(new)
+        with load.lock:
+            cluster.ids += new
+        self.assertEqual(cluster.voters(1), ids)
+
+    def shrink(self, cluster, load, ids):
+        gone = [replica for replica in cluster.ids if replica not in ids]
+        load.leaving |= set(gone)
+        cluster.list_replicas(ids)
+        cluster.reload()
+        for replica in gone:
+            wait_until(lambda r=replica: (cluster.status(r) or {}).get('member') is False, 20, f'replica {replica} knows that it is removed')
+            load.leave(replica)
+            cluster.processes[replica].terminate()
+            self.assertEqual(cluster.processes[replica].wait(60), 0)
+        survivor = ids[0]
+        wait_until(lambda: cluster.voters(survivor) == ids, 20, f'voters {ids}')
+
+    def test_1_3_5_3_1_replicas_under_load_without_a_failed_write(self):
+        with Members.make() as cluster:
+            cluster.start_all()
+            with Load(cluster) as load:
+                time.sleep(0.5)
+                self.grow(cluster, load, [1, 2, 3])
+                self.grow(cluster, load, [1, 2, 3, 4, 5])
+                self.assertEqual(cluster.reload().strip(), 'nothing to change')
+                load.verify()
+                # The leader is among those that go.
+                self.shrink(cluster, load, [2, 4, 5])
+                load.verify()
+                self.shrink(cluster, load, [4])
+                time.sleep(0.5)
+            n = {path: len(tags) for path, tags in load.acknowledged.items()}
+            print(f'{n} written, {load.moved} sent elsewhere, slowest {load.slowest:.2f} s')
+            self.assertEqual(load.failures[:5], [])
+            self.assertGreater(n['/transfers'], 200)
+            for path, column in (('/transfers', 'tag'), ('/presence', 'id')):
+                found = collections.Counter(row[column] for row in cluster.get(4, f'{path}?select={column}'))
+                self.assertEqual([tag for tag in load.acknowledged[path] if found[tag] != 1][:3], [], path)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
