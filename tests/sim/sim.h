@@ -10,13 +10,14 @@
 //   sim_client.c    clients and the history of what they saw
 //   sim_check.c     the invariants (names as in docs/TESTING.md)
 //   sim_disk.c      the disk
+//   sim_hooks.h     what a test may see and decide: tests/harness
 #ifndef SIM_H
 #define SIM_H
 
 #include "base/prng.h"
-#include "proxy/faults.h"
 #include "proxy/node.h"
 #include "sim/sim_disk.h"
+#include "sim/sim_hooks.h"
 
 enum { SIM_REPLICAS_MAX = 5, SIM_TRACE_LINES = 200, SIM_TRACE_BYTES = 220 };
 
@@ -118,23 +119,6 @@ _Noreturn void sim_fail(struct sim *sim, const char *invariant, const char *form
 uint64_t sim_spread(struct sim *sim, uint64_t mean_us);
 uint64_t sim_draw(struct sim *sim, uint64_t low, uint64_t high);
 bool sim_chance(struct sim *sim, uint64_t per_million);
-
-// -- Hooks: what a test may see and decide (tests/harness); without them nothing changes --------------------------------
-
-// Of handling a node's effects, in order; WRITE and SYNC are the log thread's part of LOG, APPLY the database's of JOBS.
-enum sim_stage { SIM_STAGE_LOG, SIM_STAGE_WRITE, SIM_STAGE_SYNC, SIM_STAGE_SEND, SIM_STAGE_JOBS, SIM_STAGE_APPLY, SIM_STAGE_ANSWER };
-enum sim_moment { SIM_BEFORE, SIM_AFTER };
-
-struct sim_hooks {
-    void *context;
-    // A number in [low, high]; NULL: from the seed.
-    uint64_t (*draw)(void *context, uint64_t low, uint64_t high);
-    // False: the replica dies at this very point, and nothing that would follow happens. LOG, SEND, JOBS, ANSWER: with the effects.
-    bool (*stage)(void *context, uint32_t replica, enum sim_stage stage, enum sim_moment moment, const struct node_effects *effects);
-    // Its database has committed the entry.
-    void (*applied)(void *context, uint32_t replica, uint64_t index);
-    struct faults *faults; // of messages; NULL: none but the seed's
-};
 
 // -- Parts ----------------------------------------------------------------------------------------------------------
 

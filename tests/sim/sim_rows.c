@@ -565,6 +565,22 @@ void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_sli
     cc_arena_finish(&arena);
 }
 
+bool sim_rows_show_weak(struct sim *sim, const struct sim_rows *rows, const char *key, struct cc_buffer *out)
+{
+    struct weak_row row;
+    weak_row_load(sim, rows->store, cc_slice_text(key), &row);
+    bool visible = crdt_row_is_visible(&row.row);
+    for (uint32_t i = 1; i < N_COLUMNS && visible; i++) {
+        struct cc_slice name = columns[i].name, value = row.registers[i].value;
+        cc_buffer_append_text(out, i == 1 ? "" : " ");
+        cc_buffer_append_slice(out, name);
+        cc_buffer_append_text(out, "=");
+        cc_buffer_append_slice(out, value.data == NULL ? cc_slice_text("null") : value);
+    }
+    weak_row_finish(&row);
+    return visible;
+}
+
 // -- History and frontier -------------------------------------------------------------------------------------------
 
 static const char *history_name(struct crdt_origin origin, uint64_t sequence, char out[KEY_BYTES])

@@ -1,0 +1,564 @@
+// Each of the harness's features, used to show something that must hold.
+#include "harness/harness.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static struct harness *make(uint64_t seed)
+{
+    return harness_create(&(struct harness_options){.seed = seed});
+}
+
+static void add_fault(struct harness *harness, struct faults_rule rule)
+{
+    assert_int_not_equal(harness_add_fault(harness, &rule), 0);
+}
+
+static uint32_t other_than(uint32_t replica)
+{
+    return replica == 1 ? 2 : 1;
+}
+
+static uint64_t put(struct harness *harness, uint32_t replica, const char *statement)
+{
+    uint64_t request = harness_write(harness, replica, statement);
+    assert_true(harness_wait(harness, request));
+    return harness_answer(harness, request)->index;
+}
+
+static void assert_row(struct harness *harness, uint32_t replica, const char *key, const char *expected)
+{
+    struct cc_buffer value = {0};
+    bool found = harness_look(harness, replica, key, &value);
+    assert_string_equal(found ? cc_buffer_text(&value) : "none", expected);
+    cc_buffer_finish(&value);
+}
+
+static void settle(struct harness *harness)
+{
+    struct cc_buffer why_not = {0};
+    bool settled = harness_settle(harness, &why_not);
+    if (!settled) {
+        print_message("not settled: %s\n", cc_buffer_text(&why_not));
+    }
+    cc_buffer_finish(&why_not);
+    assert_true(settled);
+}
+
+static uint64_t term_of(struct harness *harness, uint32_t replica)
+{
+    return raft_term(node_raft(harness_node(harness, replica)));
+}
+
+// -- Time -----------------------------------------------------------------------------------------------------------
+
+static void equal_seeds_run_alike_step_by_step_and_others_do_not(void **state)
+{
+    (void)state;
+    struct harness *one = make(1), *same = make(1), *other = make(2);
+    unsigned n_differing = 0;
+    for (int i = 0; i < 2000; i++) {
+        assert_true(harness_step(one));
+        assert_true(harness_step(same));
+        assert_true(harness_step(other));
+        assert_int_equal(harness_now_us(one), harness_now_us(same));
+        n_differing += harness_now_us(one) != harness_now_us(other);
+    }
+    assert_true(n_differing > 1000);
+    harness_destroy(one);
+    harness_destroy(same);
+    harness_destroy(other);
+}
+
+static void while_one_replica_steps_the_others_stand_still(void **state)
+{
+    (void)state;
+    struct harness *harness = make(3);
+    uint32_t leader = harness_wait_for_leader(harness);
+    settle(harness);
+    uint32_t lonely = other_than(leader), third = 6 - leader - lonely;
+    uint64_t term = term_of(harness, third);
+    for (int i = 0; i < 2000 && raft_role(node_raft(harness_node(harness, lonely))) == RAFT_FOLLOWER; i++) {
+        assert_true(harness_step_replica(harness, lonely));
+    }
+    assert_int_equal(raft_role(node_raft(harness_node(harness, lonely))), RAFT_PRE_CANDIDATE); // it heard nobody
+    assert_int_equal(harness_leader(harness), leader);
+    assert_int_equal(term_of(harness, third), term);
+    settle(harness);
+    harness_destroy(harness);
+}
+
+// -- Own chance -----------------------------------------------------------------------------------------------------
+
+struct drawer {
+    uint64_t n;
+};
+
+static uint64_t draw_lowest(void *context, uint64_t low, uint64_t high)
+{
+    (void)high;
+    ((struct drawer *)context)->n++;
+    return low;
+}
+
+static void chance_can_be_the_tests_own(void **state)
+{
+    (void)state;
+    uint64_t leader_us[2];
+    for (uint64_t seed = 0; seed < 2; seed++) { // the seed decides nothing any more
+        struct drawer drawer = {0};
+        struct harness *harness = harness_create(&(struct harness_options){.seed = seed, .draw = draw_lowest, .draw_context = &drawer});
+        harness_wait_for_leader(harness);
+        leader_us[seed] = harness_now_us(harness);
+        assert_true(drawer.n > 20);
+        put(harness, 2, "put orders 1");
+        harness_destroy(harness);
+    }
+    assert_int_equal(leader_us[0], leader_us[1]);
+}
+
+// -- Pause, stop, start ---------------------------------------------------------------------------------------------
+
+static void a_leader_that_stands_still_is_replaced_and_follows_when_it_goes_on(void **state)
+{
+    (void)state;
+    struct harness *harness = make(4);
+    uint32_t old = harness_wait_for_leader(harness);
+    harness_pause(harness, old);
+    harness_run_ms(harness, 4000);
+    assert_int_equal(raft_role(node_raft(harness_node(harness, old))), RAFT_LEADER); // it does not know
+    uint32_t leader = harness_leader(harness);
+    assert_int_not_equal(leader, old);
+    put(harness, leader, "put orders 1");
+    harness_resume(harness, old);
+    settle(harness);
+    assert_int_not_equal(term_of(harness, old), 1);
+    assert_row(harness, old, "orders", "1");
+    harness_destroy(harness);
+}
+
+static void what_was_acknowledged_survives_a_power_cut_everywhere(void **state)
+{
+    (void)state;
+    struct harness *harness = make(5);
+    harness_wait_for_leader(harness);
+    put(harness, 1, "put orders 1");
+    put(harness, 2, "append list x");
+    for (uint32_t id = 1; id <= 3; id++) {
+        harness_stop(harness, id, HARNESS_CUT_POWER);
+        assert_null(harness_node(harness, id));
+    }
+    for (uint32_t id = 1; id <= 3; id++) {
+        harness_start(harness, id);
+    }
+    settle(harness);
+    for (uint32_t id = 1; id <= 3; id++) {
+        assert_row(harness, id, "orders", "1");
+        assert_row(harness, id, "list", "x ");
+    }
+    harness_destroy(harness);
+}
+
+struct death { // where somebody is to die
+    uint32_t replica; // 0: nobody
+    enum sim_stage stage;
+    enum sim_moment moment;
+    enum harness_fate fate;
+    unsigned nth;
+};
+
+static enum harness_fate die_there(void *context, struct harness *harness, uint32_t replica, enum sim_stage stage, enum sim_moment moment,
+                                   const struct node_effects *effects)
+{
+    (void)harness;
+    (void)effects;
+    struct death *death = context;
+    if (replica != death->replica || stage != death->stage || moment != death->moment || --death->nth > 0) {
+        return HARNESS_GO_ON;
+    }
+    death->replica = 0;
+    return death->fate;
+}
+
+static void what_is_written_and_not_synced_survives_a_kill_but_no_power_cut(void **state)
+{
+    (void)state;
+    const enum harness_fate fates[] = {HARNESS_KILL, HARNESS_CUT_POWER};
+    for (size_t i = 0; i < 2; i++) {
+        struct harness *harness = make(6);
+        uint32_t leader = harness_wait_for_leader(harness);
+        settle(harness);
+        uint32_t follower = other_than(leader);
+        struct death death = {follower, SIM_STAGE_SYNC, SIM_BEFORE, fates[i], 1};
+        harness_set_hooks(harness, &(struct harness_hooks){.context = &death, .stage = die_there});
+        uint64_t index = put(harness, leader, "put orders 1");
+        assert_int_equal(death.replica, 0);
+        assert_null(harness_node(harness, follower));
+        add_fault(harness, (struct faults_rule){.kind = FAULTS_ISOLATE, .replica = follower}); // it is told nothing anew
+        harness_start(harness, follower);
+        uint64_t on_disk = harness_disk(harness, follower)->last_index;
+        assert_int_equal(on_disk, fates[i] == HARNESS_KILL ? index : index - 1);
+        harness_heal(harness);
+        settle(harness);
+        assert_row(harness, follower, "orders", "1");
+        harness_destroy(harness);
+    }
+}
+
+// -- Stages ---------------------------------------------------------------------------------------------------------
+
+struct watch {
+    unsigned n_votes, n_acknowledgements;
+};
+
+static void check_vote(struct harness *harness, struct watch *watch, uint32_t replica, const struct raft_message *message)
+{
+    const struct wal_state *disk = harness_disk(harness, replica);
+    if (message->kind == RAFT_VOTE_REPLY && !message->reject) {
+        assert_true(disk->hard_state.term == message->term && disk->hard_state.vote == message->to);
+        watch->n_votes++;
+    }
+    if (message->kind == RAFT_APPEND_REPLY && !message->reject && message->term == disk->hard_state.term) {
+        assert_true(disk->last_index >= message->log_index);
+        watch->n_acknowledgements++;
+    }
+}
+
+static enum harness_fate watch_sends(void *context, struct harness *harness, uint32_t replica, enum sim_stage stage, enum sim_moment moment,
+                                     const struct node_effects *effects)
+{
+    for (size_t i = 0; stage == SIM_STAGE_SEND && moment == SIM_BEFORE && i < effects->n_sends; i++) {
+        struct raft_message message;
+        if (harness_raft_message(effects->sends[i].frame, &message)) {
+            check_vote(harness, context, replica, &message);
+            raft_message_finish(&message);
+        }
+    }
+    return HARNESS_GO_ON;
+}
+
+static void votes_and_acknowledgements_are_on_disk_before_they_are_sent(void **state)
+{
+    (void)state;
+    struct watch watch = {0};
+    struct harness *harness = make(7);
+    harness_set_hooks(harness, &(struct harness_hooks){.context = &watch, .stage = watch_sends});
+    for (int round = 0; round < 3; round++) {
+        uint32_t leader = harness_wait_for_leader(harness);
+        put(harness, leader, "append list x");
+        harness_stop(harness, leader, HARNESS_KILL);
+        harness_run_ms(harness, 4000);
+        harness_start(harness, leader);
+    }
+    assert_true(watch.n_votes >= 3);
+    assert_true(watch.n_acknowledgements >= 6);
+    harness_destroy(harness);
+}
+
+static void die_and_come_back(uint32_t victim_rank, struct death death)
+{
+    struct harness *harness = make(8);
+    uint32_t leader = harness_wait_for_leader(harness);
+    settle(harness);
+    death.replica = victim_rank == 0 ? leader : other_than(leader);
+    harness_set_hooks(harness, &(struct harness_hooks){.context = &death, .stage = die_there});
+    uint64_t writes[3];
+    const char *const statements[] = {"append list a", "append list b", "append list c"};
+    for (size_t i = 0; i < 3; i++) {
+        writes[i] = harness_write(harness, (uint32_t)i + 1, statements[i]);
+        harness_run_ms(harness, 2);
+    }
+    harness_run_ms(harness, 6000);
+    for (uint32_t id = 1; id <= 3; id++) {
+        harness_start(harness, id);
+    }
+    settle(harness);
+    struct cc_buffer list = {0};
+    harness_look(harness, 1, "list", &list);
+    for (size_t i = 0; i < 3; i++) {
+        const char *text = cc_buffer_text(&list);
+        const char *found = strchr(text, statements[i][strlen(statements[i]) - 1]);
+        enum harness_outcome kind = harness_answer(harness, writes[i])->kind;
+        assert_false(kind == HARNESS_DONE && found == NULL);    // lost
+        assert_false(kind == HARNESS_REFUSED && found != NULL); // executed although it was said not to be
+        assert_true(found == NULL || strchr(found + 1, *found) == NULL);
+    }
+    assert_row(harness, 2, "list", cc_buffer_text(&list));
+    assert_row(harness, 3, "list", cc_buffer_text(&list));
+    cc_buffer_finish(&list);
+    harness_destroy(harness);
+}
+
+static void whoever_dies_between_any_two_stages_nothing_acknowledged_is_lost(void **state)
+{
+    (void)state;
+    for (uint32_t victim_rank = 0; victim_rank < 2; victim_rank++) {
+        for (int stage = SIM_STAGE_LOG; stage <= SIM_STAGE_ANSWER; stage++) {
+            for (int moment = SIM_BEFORE; moment <= SIM_AFTER; moment++) {
+                for (unsigned nth = 1; nth <= 3; nth++) {
+                    die_and_come_back(victim_rank, (struct death){0, (enum sim_stage)stage, (enum sim_moment)moment, HARNESS_KILL, nth});
+                    die_and_come_back(victim_rank, (struct death){0, (enum sim_stage)stage, (enum sim_moment)moment, HARNESS_CUT_POWER, nth});
+                }
+            }
+        }
+    }
+}
+
+static void a_leader_that_dies_between_sync_and_answer_loses_nothing(void **state)
+{
+    (void)state;
+    struct harness *harness = make(9);
+    uint32_t leader = harness_wait_for_leader(harness);
+    settle(harness);
+    struct death death = {leader, SIM_STAGE_ANSWER, SIM_BEFORE, HARNESS_CUT_POWER, 1};
+    harness_set_hooks(harness, &(struct harness_hooks){.context = &death, .stage = die_there});
+    uint64_t write = harness_write(harness, leader, "put orders 1");
+    harness_run_ms(harness, 4000);
+    assert_int_equal(harness_answer(harness, write)->kind, HARNESS_UNKNOWN);
+    harness_start(harness, leader);
+    settle(harness);
+    for (uint32_t id = 1; id <= 3; id++) {
+        assert_row(harness, id, "orders", "1");
+    }
+    harness_destroy(harness);
+}
+
+// -- Applied --------------------------------------------------------------------------------------------------------
+
+struct applied {
+    uint64_t last[4];
+};
+
+static void note_applied(void *context, struct harness *harness, uint32_t replica, uint64_t index)
+{
+    (void)harness;
+    struct applied *applied = context;
+    assert_int_equal(index, applied->last[replica] + 1);
+    applied->last[replica] = index;
+}
+
+static void every_replica_applies_every_entry_once_and_in_order(void **state)
+{
+    (void)state;
+    struct applied applied = {0};
+    struct harness *harness =
+        harness_create(&(struct harness_options){.seed = 10, .hooks = {.context = &applied, .applied = note_applied}});
+    harness_wait_for_leader(harness);
+    for (uint32_t i = 0; i < 30; i++) {
+        put(harness, i % 3 + 1, "append list x");
+    }
+    settle(harness);
+    assert_true(applied.last[1] >= 31);
+    assert_int_equal(applied.last[2], applied.last[1]);
+    assert_int_equal(applied.last[3], applied.last[1]);
+    harness_destroy(harness);
+}
+
+// -- Election timeouts ----------------------------------------------------------------------------------------------
+
+static void forced_timeouts_elect_at_once_when_the_leader_is_gone(void **state)
+{
+    (void)state;
+    struct harness *harness = make(11);
+    uint32_t old = harness_wait_for_leader(harness);
+    uint32_t next = other_than(old), third = 6 - old - next;
+    harness_stop(harness, old, HARNESS_KILL);
+    uint64_t began_us = harness_now_us(harness);
+    assert_true(harness_time_out(harness, third)); // so that it no longer believes in the old one
+    harness_run_ms(harness, 20);                   // its question is refused: the other does still
+    assert_true(harness_time_out(harness, next));
+    for (int i = 0; i < 1000 && harness_leader(harness) == 0; i++) {
+        harness_run_ms(harness, 1);
+    }
+    assert_int_not_equal(harness_leader(harness), 0);
+    assert_true(harness_now_us(harness) - began_us < 100 * 1000);
+    harness_destroy(harness);
+}
+
+static void a_timeout_while_others_hear_the_leader_disturbs_nobody(void **state)
+{
+    (void)state;
+    struct harness *harness = make(12);
+    uint32_t leader = harness_wait_for_leader(harness);
+    settle(harness);
+    uint64_t term = term_of(harness, leader);
+    for (int i = 0; i < 5; i++) {
+        assert_true(harness_time_out(harness, other_than(leader)));
+        harness_run_ms(harness, 300);
+    }
+    assert_false(harness_time_out(harness, leader)); // who leads has none
+    assert_int_equal(harness_leader(harness), leader);
+    assert_int_equal(term_of(harness, leader), term);
+    harness_destroy(harness);
+}
+
+// -- Faults ---------------------------------------------------------------------------------------------------------
+
+static void an_isolated_leader_neither_reads_nor_writes_and_the_others_go_on(void **state)
+{
+    (void)state;
+    struct harness *harness = make(13);
+    uint32_t old = harness_wait_for_leader(harness);
+    settle(harness);
+    add_fault(harness, (struct faults_rule){.kind = FAULTS_ISOLATE, .replica = old});
+    uint64_t lost = harness_write(harness, old, "put lost 1");
+    uint64_t read = harness_read(harness, old, "orders");
+    harness_run_ms(harness, 7000);
+    assert_int_equal(harness_answer(harness, read)->kind, HARNESS_REFUSED);
+    assert_int_not_equal(harness_answer(harness, lost)->kind, HARNESS_DONE);
+    uint32_t leader = harness_leader(harness);
+    assert_int_not_equal(leader, old);
+    put(harness, leader, "put orders 1");
+    harness_heal(harness);
+    settle(harness);
+    assert_row(harness, old, "orders", "1");
+    harness_destroy(harness);
+}
+
+static void both_sides_of_a_split_take_weak_writes_and_are_equal_afterwards(void **state)
+{
+    (void)state;
+    struct harness *harness = harness_create(&(struct harness_options){.n_replicas = 4, .seed = 14});
+    harness_wait_for_leader(harness);
+    settle(harness);
+    add_fault(harness, (struct faults_rule){.kind = FAULTS_SPLIT, .n_listed = 2, .listed = {{1, 1}, {2, 1}}}); // 1 2 | 3 4
+    assert_true(harness_wait(harness, harness_write_weak(harness, 1, "upsert anna a 1")));
+    assert_true(harness_wait(harness, harness_write_weak(harness, 3, "upsert anna b 2")));
+    harness_run_ms(harness, 3000);
+    struct cc_buffer here = {0}, there = {0};
+    assert_true(harness_look_weak(harness, 2, "anna", &here));
+    assert_true(harness_look_weak(harness, 4, "anna", &there));
+    assert_string_not_equal(cc_buffer_text(&here), cc_buffer_text(&there));
+    harness_heal(harness);
+    settle(harness);
+    cc_buffer_clear(&here);
+    cc_buffer_clear(&there);
+    harness_look_weak(harness, 2, "anna", &here);
+    harness_look_weak(harness, 4, "anna", &there);
+    assert_string_equal(cc_buffer_text(&here), cc_buffer_text(&there));
+    cc_buffer_finish(&here);
+    cc_buffer_finish(&there);
+    harness_destroy(harness);
+}
+
+static void writes_commit_under(struct faults_rule rule, uint64_t n_hits_min)
+{
+    struct harness *harness = make(15);
+    uint32_t leader = harness_wait_for_leader(harness);
+    settle(harness);
+    add_fault(harness, rule);
+    for (int i = 0; i < 20; i++) {
+        uint64_t write = harness_write(harness, leader, "append list x");
+        assert_true(harness_wait(harness, write));
+    }
+    assert_true(harness_faults(harness)->rules[0].n_hit >= n_hits_min);
+    harness_heal(harness);
+    settle(harness);
+    harness_destroy(harness);
+}
+
+static void writes_go_on_whatever_happens_to_some_messages(void **state)
+{
+    (void)state;
+    writes_commit_under((struct faults_rule){.kind = FAULTS_DROP, .pick = FAULTS_NTH, .n = 1}, 1);
+    writes_commit_under((struct faults_rule){.kind = FAULTS_DROP, .pick = FAULTS_EVERY, .n = 5}, 8);
+    writes_commit_under((struct faults_rule){.kind = FAULTS_DROP, .pick = FAULTS_CHANCE, .n = 200000}, 4);
+    writes_commit_under((struct faults_rule){.kind = FAULTS_DELAY, .delay_ms = 30, .jitter_ms = 20}, 40);
+    writes_commit_under((struct faults_rule){.kind = FAULTS_REORDER, .delay_ms = 40, .pick = FAULTS_EVERY, .n = 3}, 15);
+}
+
+static void latency_is_as_long_as_asked(void **state)
+{
+    (void)state;
+    struct harness *harness = make(16);
+    uint32_t leader = harness_wait_for_leader(harness);
+    settle(harness);
+    add_fault(harness, (struct faults_rule){.kind = FAULTS_DELAY, .from = leader, .delay_ms = 100});
+    uint64_t began_us = harness_now_us(harness);
+    put(harness, leader, "put orders 1");
+    uint64_t took_us = harness_now_us(harness) - began_us;
+    assert_in_range(took_us, 100 * 1000, 120 * 1000);
+    harness_destroy(harness);
+}
+
+// -- One-way cuts ---------------------------------------------------------------------------------------------------
+
+struct offices {
+    uint64_t terms[100];
+    unsigned n;
+};
+
+static void note_office(void *context, struct harness *harness, uint32_t replica, enum raft_role role, uint64_t term, uint32_t leader)
+{
+    (void)harness;
+    (void)replica;
+    (void)leader;
+    struct offices *offices = context;
+    bool is_new = role == RAFT_LEADER && (offices->n == 0 || offices->terms[offices->n - 1] < term);
+    if (is_new && offices->n < sizeof(offices->terms) / sizeof(offices->terms[0])) {
+        offices->terms[offices->n++] = term;
+    }
+}
+
+static unsigned leader_changes(uint64_t seed, uint32_t from, uint32_t to)
+{
+    struct offices offices = {0};
+    struct harness *harness = make(seed);
+    harness_wait_for_leader(harness);
+    settle(harness);
+    harness_run_ms(harness, 10000); // the first in line has its office by now
+    harness_set_hooks(harness, &(struct harness_hooks){.context = &offices, .role = note_office});
+    add_fault(harness, (struct faults_rule){.kind = FAULTS_DROP, .from = from, .to = to});
+    harness_run_ms(harness, 60000);
+    put(harness, harness_leader(harness), "put orders 1"); // and the cluster serves
+    harness_heal(harness);
+    settle(harness);
+    harness_destroy(harness);
+    return offices.n;
+}
+
+static void a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minute(void **state)
+{
+    (void)state;
+    for (uint32_t from = 1; from <= 3; from++) {
+        for (uint32_t to = 1; to <= 3; to++) {
+            for (uint64_t seed = 1; from != to && seed <= 5; seed++) {
+                unsigned n = leader_changes(seed, from, to);
+                if (n > 1) {
+                    print_message("cut %u -> %u, seed %u: %u leader changes\n", from, to, (unsigned)seed, n);
+                }
+                assert_true(n <= 1);
+            }
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_seeds_run_alike_step_by_step_and_others_do_not),
+        cmocka_unit_test(while_one_replica_steps_the_others_stand_still),
+        cmocka_unit_test(chance_can_be_the_tests_own),
+        cmocka_unit_test(a_leader_that_stands_still_is_replaced_and_follows_when_it_goes_on),
+        cmocka_unit_test(what_was_acknowledged_survives_a_power_cut_everywhere),
+        cmocka_unit_test(what_is_written_and_not_synced_survives_a_kill_but_no_power_cut),
+        cmocka_unit_test(votes_and_acknowledgements_are_on_disk_before_they_are_sent),
+        cmocka_unit_test(whoever_dies_between_any_two_stages_nothing_acknowledged_is_lost),
+        cmocka_unit_test(a_leader_that_dies_between_sync_and_answer_loses_nothing),
+        cmocka_unit_test(every_replica_applies_every_entry_once_and_in_order),
+        cmocka_unit_test(forced_timeouts_elect_at_once_when_the_leader_is_gone),
+        cmocka_unit_test(a_timeout_while_others_hear_the_leader_disturbs_nobody),
+        cmocka_unit_test(an_isolated_leader_neither_reads_nor_writes_and_the_others_go_on),
+        cmocka_unit_test(both_sides_of_a_split_take_weak_writes_and_are_equal_afterwards),
+        cmocka_unit_test(writes_go_on_whatever_happens_to_some_messages),
+        cmocka_unit_test(latency_is_as_long_as_asked),
+        cmocka_unit_test(a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minute),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
