@@ -152,6 +152,19 @@ static void prefer_table_names(struct search *search)
     search->n_found = n == 0 ? search->n_found : n;
 }
 
+// A junction table counts before the views of it.
+static void prefer_junction_tables(struct search *search)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < search->n_found; i++) {
+        const struct plan_relationship *found = &search->found[i];
+        if (found->junction == NULL || is_table(found->junction)) {
+            search->found[n++] = *found;
+        }
+    }
+    search->n_found = n == 0 ? search->n_found : n;
+}
+
 static const char *cardinality_text(enum plan_cardinality cardinality)
 {
     switch (cardinality) {
@@ -333,6 +346,7 @@ bool plan_relationship_find(struct planner *planner, const struct rest_table *or
         }
     }
     prefer_table_names(&search);
+    prefer_junction_tables(&search);
     if (search.n_found == 0) {
         return refuse_unknown(&search);
     }

@@ -49,3 +49,11 @@ CREATE TABLE moods (id integer PRIMARY KEY, mood mood NOT NULL DEFAULT 'glad', p
 GRANT SELECT, INSERT, UPDATE, DELETE ON moods TO h1_anon;
 CREATE FUNCTION with_mood(wanted mood) RETURNS SETOF moods LANGUAGE sql STABLE AS
 $$ SELECT * FROM moods WHERE mood = wanted ORDER BY id $$;
+
+-- Views with the keys of their tables, and one that stands for a junction.
+CREATE VIEW note_titles AS SELECT upper(title) AS loud, id AS note, title, n FROM notes;
+CREATE TABLE internal.part_of (thing integer REFERENCES internal.things (id), box integer REFERENCES internal.boxes (id), PRIMARY KEY (thing, box));
+INSERT INTO internal.part_of VALUES (1, 2), (1, 3), (2, 3);
+CREATE VIEW parts_of_boxes AS SELECT box, thing FROM internal.part_of;
+GRANT SELECT, INSERT, UPDATE, DELETE ON note_titles TO h1_anon;
+GRANT SELECT ON parts_of_boxes TO h1_anon;
