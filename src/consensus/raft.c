@@ -298,7 +298,8 @@ uint64_t raft_next_tick_us(const struct raft *raft)
     }
     if (raft->role == RAFT_LEADER) {
         bool transfer_first = raft->transfer_to != 0 && raft->transfer_deadline_us < raft->heartbeat_due_us;
-        return transfer_first ? raft->transfer_deadline_us : raft->heartbeat_due_us;
+        uint64_t next_us = transfer_first ? raft->transfer_deadline_us : raft->heartbeat_due_us;
+        return raft->notice_due_us != 0 && raft->notice_due_us < next_us ? raft->notice_due_us : next_us;
     }
     uint64_t next_us = raft->election_deadline_us;
     if (raft->reads.n_rounds > 0) {

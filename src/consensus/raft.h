@@ -51,6 +51,7 @@ struct raft_options {
     struct raft_membership membership; // at the start of the log; one that joins, or has lost its disk, is not in it and does not vote
     uint64_t election_us;  // minimum election timeout; drawn from [1, 2) times this, biased by rank
     uint64_t heartbeat_us;
+    uint64_t notice_us; // for so long a new commit index may wait for a message that goes to the follower anyway; 0: not at all
     uint64_t seed;         // another one at every start: also read requests are numbered from it
     size_t cache_bytes_max; // payloads kept in memory; 0: CC_LOG_CACHE_BYTES_MAX
     uint32_t rank;         // 0: first in line. Rank r waits r/n_members of election_us longer
@@ -92,6 +93,8 @@ enum cc_status raft_propose(struct raft *raft, enum raft_entry_kind kind, uint64
                             uint64_t *index_out) CC_CHECKED;
 // Everything handed out with persist_number <= number is durable.
 void raft_persisted(struct raft *raft, uint64_t now_us, uint64_t number);
+// On a leader: the peer is told the commit index with the next output, somebody there waits for it.
+void raft_tell_commit(struct raft *raft, uint32_t peer_id);
 // Asks for a read index (thesis 6.4); the result comes in raft_output.reads under the same context.
 void raft_read(struct raft *raft, uint64_t now_us, uint64_t context);
 // Hands leadership to `target`, or to the most advanced voter when 0 (thesis 3.10). Time-boxed to one election timeout.

@@ -52,6 +52,7 @@ struct raft_peer {
     uint64_t heard_us;
     uint64_t round_acked; // the latest read round it has answered
     uint64_t commit_told; // the commit index it was told last
+    bool notice_due;      // it is to be told the commit index now: somebody there waits for it
     bool heartbeat_due;
     bool probe_sent; // PROBE: nothing more before the answer or the next heartbeat
     bool nudge_due;  // an append seems lost: send an empty one, its answer tells
@@ -152,6 +153,7 @@ struct raft {
 
     // Leader.
     uint64_t heartbeat_due_us;
+    uint64_t notice_due_us; // then those are told the commit index whom no append has told; 0: there are none
     uint64_t term_start; // index of the first entry of the term
     uint64_t uncommitted_bytes;
     uint64_t round;       // of reads, from 1 in each term

@@ -28,6 +28,7 @@ static void answer(struct raft *raft, const struct raft_pending_read *read, uint
         .reject = index == 0,
     };
     raft_queue(raft, &reply, 0);
+    raft_tell_commit(raft, read->from);
 }
 
 static void push_read(struct raft *raft, uint32_t from, uint64_t context)

@@ -45,6 +45,7 @@ void raft_leader_start(struct raft *raft)
     raft->snapshot_wanted = 0;
     raft->round = 1;
     raft->heartbeat_due_us = raft->now_us + raft->options.heartbeat_us;
+    raft->notice_due_us = 0;
     for (uint32_t i = 0; i < raft->n_peers; i++) {
         raft_peer_start(raft, &raft->peers[i]);
     }
@@ -73,6 +74,7 @@ void raft_leader_tick(struct raft *raft)
         return;
     }
     raft_transfer_tick(raft);
+    raft->feed_due = raft->feed_due || (raft->notice_due_us != 0 && raft->now_us >= raft->notice_due_us);
     if (raft->now_us < raft->heartbeat_due_us) {
         return;
     }
@@ -456,13 +458,16 @@ static void feed_entries(struct raft *raft, struct raft_peer *peer)
     }
 }
 
-// A heartbeat names no entries, so its commit index is capped at what the follower is known to have.
-static void feed_heartbeat(struct raft *raft, struct raft_peer *peer)
+// A heartbeat names no entries, so its commit index is capped at what the follower is known to have. Under load the next append
+// tells it soon enough, and the follower need not wake up for it. True: it has not been told yet.
+static bool feed_heartbeat(struct raft *raft, struct raft_peer *peer, bool notices_due)
 {
     bool capped = peer->match < raft->commit && !cc_mutant(CC_MUTANT_HEARTBEAT_UNCAPPED);
     uint64_t commit = capped ? peer->match : raft->commit;
-    if (!peer->heartbeat_due && peer->commit_told >= commit) {
-        return;
+    bool untold = peer->commit_told < commit;
+    peer->notice_due = peer->notice_due && peer->commit_told < raft->commit;
+    if (!peer->heartbeat_due && !(untold && (notices_due || peer->notice_due))) {
+        return untold;
     }
     struct raft_message message = {
         .kind = RAFT_HEARTBEAT,
@@ -472,7 +477,9 @@ static void feed_heartbeat(struct raft *raft, struct raft_peer *peer)
     };
     push_message(raft, &message);
     peer->heartbeat_due = false;
+    peer->notice_due = false;
     peer->commit_told = commit > peer->commit_told ? commit : peer->commit_told;
+    return false;
 }
 
 void raft_feed(struct raft *raft)
@@ -481,9 +488,25 @@ void raft_feed(struct raft *raft)
         return;
     }
     raft->feed_due = false;
+    bool notices_due = raft->options.notice_us == 0 || (raft->notice_due_us != 0 && raft->now_us >= raft->notice_due_us);
+    bool untold = false;
     for (uint32_t i = 0; i < raft->n_peers; i++) {
         feed_entries(raft, &raft->peers[i]);
-        feed_heartbeat(raft, &raft->peers[i]);
+        untold = feed_heartbeat(raft, &raft->peers[i], notices_due) || untold;
+    }
+    if (!untold) {
+        raft->notice_due_us = 0;
+    } else if (raft->notice_due_us == 0) {
+        raft->notice_due_us = raft->now_us + raft->options.notice_us;
+    }
+}
+
+void raft_tell_commit(struct raft *raft, uint32_t peer_id)
+{
+    struct raft_peer *peer = raft_peer_find(raft, peer_id);
+    if (raft->role == RAFT_LEADER && peer != NULL) {
+        peer->notice_due = true;
+        raft->feed_due = true;
     }
 }
 

@@ -173,12 +173,17 @@ static void signal_core(const struct io_log *log)
     (void)n; // cannot fail but by overflow, and then it is readable anyway
 }
 
+// With the mutex held. True: the caller signals log_wake after unlocking, or the log thread would wake up only to wait for the mutex.
+static bool must_wake(struct io_log *log)
+{
+    bool waits = log->log_waits;
+    log->log_waits = false;
+    return waits;
+}
+
 static void wake_log(struct io_log *log)
 {
-    if (log->log_waits) {
-        log->log_waits = false;
-        (void)pthread_cond_signal(&log->log_wake);
-    }
+    (void)pthread_cond_signal(&log->log_wake);
 }
 
 static void give_to_helper(struct io_log *log, struct task *task)
@@ -212,8 +217,11 @@ static void fail(struct io_log *log, enum cc_status status, const char *text)
         (void)snprintf(log->failure_text, sizeof(log->failure_text), "%s", text);
     }
     bool tell = must_signal(log);
-    wake_log(log);
+    bool wake = must_wake(log);
     unlock(log);
+    if (wake) {
+        wake_log(log);
+    }
     if (tell) {
         signal_core(log);
     }
@@ -270,8 +278,11 @@ static void make_segment(struct io_log *log, struct task *task)
     lock(log);
     log->segment_made = true;
     log->segment_status = status;
-    wake_log(log);
+    bool wake = must_wake(log);
     unlock(log);
+    if (wake) {
+        wake_log(log);
+    }
 }
 
 static struct task *await_plan(struct io_log *log)
@@ -554,8 +565,11 @@ void io_log_append(struct io_log *log, const struct wal_batch *batch, uint64_t n
     log->has_pending = true;
     log->stats.n_batches++;
     log->stats.n_queued_bytes += batch->bytes.n;
-    wake_log(log);
+    bool wake = must_wake(log);
     unlock(log);
+    if (wake) {
+        wake_log(log);
+    }
 }
 
 static void ask(struct io_log *log, const struct task *request)
@@ -566,11 +580,14 @@ static void ask(struct io_log *log, const struct task *request)
     bool too_many = log->n_tasks >= TASKS_MAX;
     list_add(too_many ? &log->answers : &log->requests, task);
     bool tell = too_many && must_signal(log);
+    bool wake = !too_many && must_wake(log);
     if (!too_many) {
         log->n_tasks += task->kind == TASK_TRUNCATE ? 0 : 1;
-        wake_log(log);
     }
     unlock(log);
+    if (wake) {
+        wake_log(log);
+    }
     if (tell) {
         signal_core(log);
     }

@@ -42,6 +42,7 @@ struct io_postgres_link {
     unsigned backoff_ms;
     char why[300];
     bool closing; // no new attempt after the failure
+    bool unsynced; // commands follow the last sync: the server answers them at the next one, so they leave with it
     struct command *commands;
     size_t first, n, capacity; // a ring of commands in flight
     struct statement *buckets[N_BUCKETS];
@@ -243,6 +244,7 @@ static void opened(struct io_postgres_link *link)
         return;
     }
     link->state = LINK_OPEN;
+    link->unsynced = false;
     link->readable = event_new(link->options.base, PQsocket(link->connection), EV_READ | EV_PERSIST, on_socket, link);
     link->writable = event_new(link->options.base, PQsocket(link->connection), EV_WRITE, on_socket, link);
     event_add(link->readable, NULL);
@@ -419,7 +421,9 @@ static void on_socket(evutil_socket_t socket, short what, void *context)
         while (process_one(link)) {
         }
     }
-    flush(link);
+    if (!link->unsynced || (what & EV_WRITE)) {
+        flush(link);
+    }
 }
 
 // -- Sending -------------------------------------------------------------------------------------------------------------
@@ -515,6 +519,7 @@ void io_postgres_link_send(struct io_postgres_link *link, const struct io_postgr
         fail_with_message(link, "cannot send");
         return;
     }
+    link->unsynced = true;
     struct command *command = command_push(link, COMMAND_QUERY);
     command->on_result = on_result;
     command->context = context;
@@ -537,6 +542,7 @@ void io_postgres_link_sync(struct io_postgres_link *link, io_postgres_on_sync *o
         fail_with_message(link, "cannot send");
         return;
     }
+    link->unsynced = false;
     struct command *command = command_push(link, COMMAND_SYNC);
     command->on_sync = on_sync;
     command->context = context;

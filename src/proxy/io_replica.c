@@ -88,7 +88,8 @@ static void log_fact(const struct node_fact *fact)
     }
 }
 
-// In this order: make durable, send, start database jobs, answer. What depends on durability the node holds back itself.
+// In this order: make durable, send, answer, start database jobs: whoever waits longest comes first. What depends on durability
+// the node holds back itself.
 static void carry_out(struct replica *replica, const struct node_effects *effects)
 {
     if (effects->log_number > 0) {
@@ -98,6 +99,9 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
         io_peer_send(replica->peers, effects->sends[i].peer, effects->sends[i].frame);
     }
     io_peer_flush(replica->peers);
+    if (effects->n_answers > 0 && replica->gateway != NULL) {
+        io_gateway_answers(replica->gateway, effects->answers, effects->n_answers);
+    }
     if (effects->truncate_index > 0) {
         io_log_truncate(replica->log, effects->truncate_index, effects->truncate_record);
     }
@@ -121,9 +125,6 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
     }
     for (size_t i = 0; i < effects->n_snapshots; i++) {
         io_snapshot_submit(replica->snapshot, &effects->snapshots[i]);
-    }
-    if (effects->n_answers > 0 && replica->gateway != NULL) {
-        io_gateway_answers(replica->gateway, effects->answers, effects->n_answers);
     }
     for (size_t i = 0; i < effects->n_facts; i++) {
         log_fact(&effects->facts[i]);

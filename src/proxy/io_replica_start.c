@@ -14,6 +14,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+enum { COMMIT_NOTICE_US = 1000 };
+
 static char *path_in_data(const struct replica *replica, const char *name)
 {
     struct cc_buffer path = {0};
@@ -86,7 +88,8 @@ static struct node *make_node(const struct replica *replica)
     struct node_options options = {
         .raft = {.id = replica->self->id,
                  .election_us = config->timeouts.election_ms * 1000ull,
-                 .heartbeat_us = config->timeouts.heartbeat_ms * 1000ull},
+                 .heartbeat_us = config->timeouts.heartbeat_ms * 1000ull,
+                 .notice_us = COMMIT_NOTICE_US},
         .incarnation = replica->identity.incarnation,
         .is_new = is_new(replica),
         .clock_skew_ms_max = config->timeouts.clock_skew_ms_max,

@@ -150,6 +150,7 @@ void peer_send_forward_reply(struct node *node, uint32_t id, const uint8_t opera
     cc_put_u64(&frame, index);
     cc_put_string(&frame, outcome);
     frame_send(node, peer->id, &frame);
+    raft_tell_commit(node->raft, id); // its client may read there next
 }
 
 void peer_send_changes(struct node *node, struct peer *peer, const struct cc_slice *sets, size_t n_sets)

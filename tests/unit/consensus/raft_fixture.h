@@ -64,10 +64,9 @@ static inline struct raft_options fixture_options(uint32_t n_voters)
 }
 
 // A follower with `terms[i]` at index i + 1.
-static inline struct fixture fixture_make(uint32_t n_voters, struct raft_hard_state hard_state, const uint64_t *terms,
-                                          size_t n_terms)
+static inline struct fixture fixture_make_with(struct raft_options options, struct raft_hard_state hard_state, const uint64_t *terms,
+                                               size_t n_terms)
 {
-    struct raft_options options = fixture_options(n_voters);
     struct fixture fixture = {.raft = raft_create(&options, hard_state), .persist = true};
     for (size_t i = 0; i < n_terms; i++) {
         struct raft_entry entry = {.index = i + 1, .term = terms[i], .kind = RAFT_ENTRY_DATA};
@@ -76,6 +75,12 @@ static inline struct fixture fixture_make(uint32_t n_voters, struct raft_hard_st
     raft_tick(fixture.raft, 0);
     fixture_pump(&fixture);
     return fixture;
+}
+
+static inline struct fixture fixture_make(uint32_t n_voters, struct raft_hard_state hard_state, const uint64_t *terms,
+                                          size_t n_terms)
+{
+    return fixture_make_with(fixture_options(n_voters), hard_state, terms, n_terms);
 }
 
 static inline void fixture_receive(struct fixture *fixture, struct raft_message message)
@@ -98,19 +103,25 @@ static inline void fixture_grant(struct fixture *fixture, enum raft_message_kind
 }
 
 // Server 1 becomes leader of the next term with the votes of all others; its first entry is not acknowledged by anybody.
-static inline struct fixture fixture_leader(uint32_t n_voters, struct raft_hard_state hard_state, const uint64_t *terms,
-                                            size_t n_terms)
+static inline struct fixture fixture_leader_with(struct raft_options options, struct raft_hard_state hard_state, const uint64_t *terms,
+                                                 size_t n_terms)
 {
-    struct fixture fixture = fixture_make(n_voters, hard_state, terms, n_terms);
+    struct fixture fixture = fixture_make_with(options, hard_state, terms, n_terms);
     fixture_tick(&fixture, 2 * FIXTURE_ELECTION_US);
-    for (uint32_t id = 2; id <= n_voters; id++) {
+    for (uint32_t id = 2; id <= options.membership.n_members; id++) {
         fixture_grant(&fixture, RAFT_PRE_VOTE_REPLY, id, hard_state.term + 1);
     }
-    for (uint32_t id = 2; id <= n_voters; id++) {
+    for (uint32_t id = 2; id <= options.membership.n_members; id++) {
         fixture_grant(&fixture, RAFT_VOTE_REPLY, id, hard_state.term + 1);
     }
     assert_int_equal(raft_role(fixture.raft), RAFT_LEADER);
     return fixture;
+}
+
+static inline struct fixture fixture_leader(uint32_t n_voters, struct raft_hard_state hard_state, const uint64_t *terms,
+                                            size_t n_terms)
+{
+    return fixture_leader_with(fixture_options(n_voters), hard_state, terms, n_terms);
 }
 
 static inline void fixture_ack(struct fixture *fixture, uint32_t from, uint64_t index)

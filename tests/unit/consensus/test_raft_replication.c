@@ -431,6 +431,39 @@ static void restoring_refuses_a_log_with_gaps_falling_terms_or_terms_nobody_vote
     raft_destroy(raft);
 }
 
+static void a_commit_is_told_with_the_next_append_or_after_a_while_or_when_somebody_waits(void **state)
+{
+    (void)state;
+    struct raft_options options = fixture_options(3);
+    options.notice_us = 20;
+    struct fixture fixture = fixture_leader_with(options, fresh, NULL, 0);
+    fixture_ack(&fixture, 2, 1);
+    assert_int_equal(raft_commit(fixture.raft), 1);
+    fixture_ack(&fixture, 3, 1);
+    assert_int_equal(fixture_count(&fixture, RAFT_HEARTBEAT), 0);
+    // With the next append.
+    assert_int_equal(fixture_propose(&fixture, "a"), CC_OK);
+    fixture_pump(&fixture);
+    assert_int_equal(fixture_sent(&fixture, RAFT_APPEND, 2)->commit, 1);
+    assert_int_equal(fixture_sent(&fixture, RAFT_APPEND, 3)->commit, 1);
+    // When somebody there waits: only there.
+    fixture_ack(&fixture, 2, 2);
+    fixture_ack(&fixture, 3, 2);
+    raft_tell_commit(fixture.raft, 3);
+    fixture_pump(&fixture);
+    assert_int_equal(fixture_count(&fixture, RAFT_HEARTBEAT), 1);
+    assert_int_equal(fixture_sent(&fixture, RAFT_HEARTBEAT, 3)->commit, 2);
+    // After a while, without being asked for an answer.
+    assert_true(raft_next_tick_us(fixture.raft) <= fixture.now_us + 20);
+    fixture_tick(&fixture, 20);
+    assert_int_equal(fixture_count(&fixture, RAFT_HEARTBEAT), 1);
+    assert_int_equal(fixture_sent(&fixture, RAFT_HEARTBEAT, 2)->commit, 2);
+    assert_int_equal(fixture_sent(&fixture, RAFT_HEARTBEAT, 2)->context, 0);
+    fixture_tick(&fixture, 20);
+    assert_int_equal(fixture_count(&fixture, RAFT_HEARTBEAT), 0);
+    raft_destroy(fixture.raft);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,6 +486,7 @@ int main(void)
         cmocka_unit_test(a_follower_that_lost_acknowledged_entries_is_not_fed_again_by_this_leader),
         cmocka_unit_test(proposals_are_refused_when_not_leader_too_large_or_too_much_is_uncommitted),
         cmocka_unit_test(entries_that_left_memory_are_asked_for_from_disk_and_sent),
+        cmocka_unit_test(a_commit_is_told_with_the_next_append_or_after_a_while_or_when_somebody_waits),
         cmocka_unit_test(restoring_refuses_a_log_with_gaps_falling_terms_or_terms_nobody_voted_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
