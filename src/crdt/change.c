@@ -2,7 +2,8 @@
 //
 // Bytes: head {u8 version (with DURABLE), u32 replica, u32 incarnation, u64 sequence, u64 hlc, u32 schema_version}, nullable frontier
 // seen (from version 2 on), four nullable strings of the request, varint n_rows, rows. Row: u8 operation, with SAME_SHAPE set when table and columns are the row before's;
-// else table, varint n_fields, column names; then key, then (value, old value) of each field.
+// else table, varint n_fields, column names; then key, then (value, old value) of each field, and its nullable part in a row with PARTS
+// (version 3: the same as version 2 but for these rows, and used only if there are any).
 #include "crdt/change.h"
 
 #include "base/hash.h"
@@ -15,10 +16,12 @@
 enum {
     VERSION = 2,
     VERSION_WITHOUT_SEEN = 1,
+    VERSION_WITH_PARTS = 3,
     DURABLE = 0x80,
     SEQUENCE_OFFSET = 1 + 4 + 4,
     HEAD_BYTES = SEQUENCE_OFFSET + 8 + 8 + 4,
     SAME_SHAPE = 0x80,
+    PARTS = 0x40,
     ROW_BYTES_MIN = 3, // operation, key of at least one byte
     FIELD_BYTES_MIN = 2,
 };
@@ -65,11 +68,32 @@ static bool same_shape(const struct crdt_row_change *a, const struct crdt_row_ch
     return true;
 }
 
+static bool has_parts(const struct crdt_row_change *row)
+{
+    for (uint32_t i = 0; i < row->n_fields; i++) {
+        if (row->fields[i].part.data != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint8_t version_of(const struct crdt_change_set *set)
+{
+    for (uint32_t i = 0; i < set->n_rows; i++) {
+        if (has_parts(&set->rows[i])) {
+            return VERSION_WITH_PARTS;
+        }
+    }
+    return VERSION;
+}
+
 static void put_row(struct cc_buffer *out, const struct crdt_row_change *row, const struct crdt_row_change *before)
 {
     assert(row->operation != CRDT_DELETE || row->n_fields == 0);
     bool same = before != NULL && same_shape(row, before);
-    cc_put_u8(out, (uint8_t)((uint8_t)row->operation | (same ? SAME_SHAPE : 0)));
+    bool parts = has_parts(row);
+    cc_put_u8(out, (uint8_t)((uint8_t)row->operation | (same ? SAME_SHAPE : 0) | (parts ? PARTS : 0)));
     if (!same) {
         cc_put_string(out, row->table);
         cc_put_varint(out, row->n_fields);
@@ -81,6 +105,9 @@ static void put_row(struct cc_buffer *out, const struct crdt_row_change *row, co
     for (uint32_t i = 0; i < row->n_fields; i++) {
         cc_put_nullable(out, row->fields[i].value);
         cc_put_nullable(out, row->fields[i].old_value);
+        if (parts) {
+            cc_put_nullable(out, row->fields[i].part);
+        }
     }
 }
 
@@ -88,7 +115,7 @@ void crdt_change_set_put(struct cc_buffer *out, const struct crdt_change_set *se
 {
     assert(set->stamp.hlc > 0);
     assert(set->stamp.replica == set->origin.replica && set->stamp.incarnation == set->origin.incarnation);
-    cc_put_u8(out, (uint8_t)(VERSION | (set->durable ? DURABLE : 0)));
+    cc_put_u8(out, (uint8_t)(version_of(set) | (set->durable ? DURABLE : 0)));
     cc_put_u32(out, set->origin.replica);
     cc_put_u32(out, set->origin.incarnation);
     cc_put_u64(out, set->sequence);
@@ -107,7 +134,7 @@ void crdt_change_set_put(struct cc_buffer *out, const struct crdt_change_set *se
 
 void crdt_change_set_number(uint8_t *bytes, size_t n, uint64_t sequence)
 {
-    assert(n >= HEAD_BYTES && (bytes[0] & ~DURABLE) == VERSION); // only sets that were made just now are numbered
+    assert(n >= HEAD_BYTES && (bytes[0] & ~DURABLE) >= VERSION); // only sets that were made just now are numbered
     for (size_t i = 0; i < 8; i++) {
         bytes[SEQUENCE_OFFSET + i] = (uint8_t)(sequence >> (8 * i));
     }
@@ -118,7 +145,8 @@ void crdt_change_set_number(uint8_t *bytes, size_t n, uint64_t sequence)
 static void read_head(struct cc_reader *reader, struct crdt_change_set *set)
 {
     uint8_t version = cc_read_u8(reader);
-    set->durable = version == (VERSION | DURABLE);
+    set->durable = (version & DURABLE) != 0;
+    version &= (uint8_t)~DURABLE;
     set->origin.replica = cc_read_u32(reader);
     set->origin.incarnation = cc_read_u32(reader);
     set->sequence = cc_read_u64(reader);
@@ -126,7 +154,8 @@ static void read_head(struct cc_reader *reader, struct crdt_change_set *set)
     set->stamp.replica = set->origin.replica;
     set->stamp.incarnation = set->origin.incarnation;
     set->schema_version = cc_read_u32(reader);
-    if ((version != VERSION && !set->durable && version != VERSION_WITHOUT_SEEN) || set->stamp.hlc == 0) {
+    bool known = version == VERSION || version == VERSION_WITH_PARTS || (version == VERSION_WITHOUT_SEEN && !set->durable);
+    if (!known || set->stamp.hlc == 0) {
         cc_reader_fail(reader);
     }
 }
@@ -141,16 +170,21 @@ static void read_seen(struct cc_reader *reader, struct crdt_change_set *set)
     }
 }
 
-static bool read_operation(struct cc_reader *reader, enum crdt_operation *operation_out, bool *same_out)
+struct row_head {
+    bool same;  // shape as the row before
+    bool parts; // its fields have parts
+};
+
+static bool read_operation(struct cc_reader *reader, enum crdt_operation *operation_out, struct row_head *head_out)
 {
     uint8_t byte = cc_read_u8(reader);
-    uint8_t operation = byte & (SAME_SHAPE - 1);
+    uint8_t operation = byte & (PARTS - 1);
     if (operation < CRDT_INSERT || operation > CRDT_DELETE) {
         cc_reader_fail(reader);
         return false;
     }
     *operation_out = (enum crdt_operation)operation;
-    *same_out = (byte & SAME_SHAPE) != 0;
+    *head_out = (struct row_head){.same = (byte & SAME_SHAPE) != 0, .parts = (byte & PARTS) != 0};
     return cc_reader_ok(reader);
 }
 
@@ -188,11 +222,11 @@ static void copy_shape(struct cc_reader *reader, struct cc_arena *arena, const s
 static void read_row(struct cc_reader *reader, struct cc_arena *arena, const struct crdt_row_change *before,
                      struct crdt_row_change *row)
 {
-    bool same = false;
-    if (!read_operation(reader, &row->operation, &same)) {
+    struct row_head head;
+    if (!read_operation(reader, &row->operation, &head)) {
         return;
     }
-    if (same) {
+    if (head.same) {
         copy_shape(reader, arena, before, row);
     } else {
         read_shape(reader, arena, row);
@@ -204,6 +238,7 @@ static void read_row(struct cc_reader *reader, struct cc_arena *arena, const str
     for (uint32_t i = 0; i < row->n_fields && cc_reader_ok(reader); i++) {
         row->fields[i].value = cc_read_nullable(reader);
         row->fields[i].old_value = cc_read_nullable(reader);
+        row->fields[i].part = head.parts ? cc_read_nullable(reader) : (struct cc_slice){0};
     }
 }
 

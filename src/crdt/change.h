@@ -17,6 +17,7 @@ struct crdt_field {
     struct cc_slice column;
     struct cc_slice value;     // PostgreSQL's text form; NULL slice is SQL NULL
     struct cc_slice old_value; // what the writer saw; for histories
+    struct cc_slice part;      // of a column with a merge type (parts.h): its writer's part; NULL slice: the value is what is written
 };
 
 struct crdt_row_change {

@@ -1,22 +1,39 @@
 // A weak row: merge, and the forms in which its stamps are stored.
 #include "crdt/row.h"
 
+#include "base/base64.h"
 #include "base/mutant.h"
 
 #include <assert.h>
+#include <string.h>
 
-enum { REMAINS_VERSION = 1, REGISTER_BYTES_MIN = 1 + 1 + 16, COLUMN_NONE = UINT32_MAX };
+enum { REMAINS_VERSION = 1, REMAINS_WITH_PARTS = 2, REGISTER_BYTES_MIN = 1 + 1 + 16, COLUMN_NONE = UINT32_MAX };
 
 static const struct clock_stamp stamp_zero = {0};
 // Life of a row that was there before its table became weak.
 static const struct clock_stamp stamp_of_old = {.hlc = 1};
 
-void crdt_row_init(struct crdt_row *row, const struct crdt_column *columns, uint32_t n_columns, struct crdt_register *registers)
+static bool is_typed(const struct crdt_row *row, uint32_t column)
 {
-    *row = (struct crdt_row){.n_columns = n_columns, .columns = columns, .registers = registers};
+    return row->columns[column].kind.merge != CRDT_LWW;
+}
+
+static void show_parts(struct crdt_row *row, uint32_t column)
+{
+    struct crdt_register *held = &row->registers[column];
+    held->value = crdt_parts_value(&row->columns[column].kind, &held->parts, row->arena);
+}
+
+void crdt_row_init(struct crdt_row *row, const struct crdt_column *columns, uint32_t n_columns, struct crdt_register *registers,
+                   struct cc_arena *arena)
+{
+    *row = (struct crdt_row){.n_columns = n_columns, .columns = columns, .registers = registers, .arena = arena};
     for (uint32_t i = 0; i < n_columns; i++) {
         bool empty = columns[i].sticky || columns[i].key;
         registers[i] = (struct crdt_register){.value = empty ? (struct cc_slice){0} : columns[i].cleared};
+        if (is_typed(row, i)) {
+            show_parts(row, i);
+        }
     }
 }
 
@@ -26,7 +43,8 @@ bool crdt_row_is_visible(const struct crdt_row *row)
         return false;
     }
     for (uint32_t i = 0; i < row->n_columns; i++) {
-        if (row->columns[i].sticky && !row->columns[i].key && row->registers[i].value.data == NULL) {
+        bool sticky = row->columns[i].sticky && !row->columns[i].key && !is_typed(row, i);
+        if (sticky && row->registers[i].value.data == NULL) {
             return false;
         }
     }
@@ -76,9 +94,40 @@ static int compare_write(const struct crdt_register *held, struct cc_slice value
     return order != 0 ? order : compare_nullable(value, held->value);
 }
 
-static void merge_field(struct crdt_row *row, uint32_t column, struct cc_slice value, const struct clock_stamp *stamp,
+// The part of a write that names a value only: an old program's, or one made before the column got its type.
+static struct cc_slice part_of_value(const struct crdt_row *row, uint32_t column, struct cc_slice value, const struct clock_stamp *stamp)
+{
+    static const struct crdt_parts none = {0};
+    struct crdt_part_write write = {.stamp = *stamp, .value = value};
+    struct cc_slice bytes = {0};
+    if (crdt_part_make(&row->columns[column].kind, &none, &write, row->arena, &bytes) != CC_OK) {
+        return (struct cc_slice){0};
+    }
+    return bytes;
+}
+
+static void merge_part(struct crdt_row *row, uint32_t column, const struct crdt_part *part, struct crdt_outcome *outcome)
+{
+    struct crdt_register *held = &row->registers[column];
+    bool cleared = clock_stamp_compare(&part->stamp, &row->death) <= 0;
+    if (cleared || !crdt_parts_take(&row->columns[column].kind, &held->parts, part, row->arena)) {
+        outcome->n_lost++;
+        return;
+    }
+    outcome->n_won++;
+    outcome->changed = true;
+    show_parts(row, column);
+}
+
+static void merge_field(struct crdt_row *row, uint32_t column, const struct crdt_field *field, const struct clock_stamp *stamp,
                         struct crdt_outcome *outcome)
 {
+    struct cc_slice value = field->value;
+    if (column != COLUMN_NONE && !row->columns[column].key && is_typed(row, column)) {
+        struct cc_slice bytes = field->part.data != NULL ? field->part : part_of_value(row, column, value, stamp);
+        merge_part(row, column, &(struct crdt_part){*stamp, bytes}, outcome);
+        return;
+    }
     if (column == COLUMN_NONE || row->columns[column].key ||
         (is_cleared(row, column, stamp) && !cc_mutant(CC_MUTANT_DELETED_FIELDS_RETURN))) {
         outcome->n_lost++;
@@ -101,7 +150,11 @@ static void clear_registers(struct crdt_row *row)
 {
     for (uint32_t i = 0; i < row->n_columns; i++) {
         struct crdt_register *held = &row->registers[i];
-        if (!row->columns[i].key && is_cleared(row, i, &held->stamp)) {
+        if (is_typed(row, i)) {
+            if (crdt_parts_clear(&held->parts, &row->death)) {
+                show_parts(row, i);
+            }
+        } else if (!row->columns[i].key && is_cleared(row, i, &held->stamp)) {
             *held = (struct crdt_register){.value = row->columns[i].cleared};
         }
     }
@@ -130,9 +183,40 @@ struct crdt_outcome crdt_row_merge(struct crdt_row *row, const struct crdt_row_c
     for (uint32_t i = 0; i < change->n_fields; i++) {
         uint32_t column = find_column(row, change->fields[i].column, next);
         next = column == COLUMN_NONE ? next : column + 1;
-        merge_field(row, column, change->fields[i].value, stamp, &outcome);
+        merge_field(row, column, &change->fields[i], stamp, &outcome);
     }
     return outcome;
+}
+
+static bool join_register(struct crdt_row *row, uint32_t column, const struct crdt_register *other)
+{
+    struct crdt_outcome outcome = {0};
+    struct crdt_register *held = &row->registers[column];
+    for (uint32_t i = 0; is_typed(row, column) && i < other->parts.n; i++) {
+        merge_part(row, column, &other->parts.at[i], &outcome);
+    }
+    // A sticky register without a stamp may hold a value, too: from before the table became weak.
+    bool written = !clock_stamp_is_zero(&other->stamp) || row->columns[column].sticky;
+    if (!is_typed(row, column) && written && !is_cleared(row, column, &other->stamp) &&
+        compare_write(held, other->value, &other->stamp) > 0) {
+        *held = (struct crdt_register){.value = other->value, .stamp = other->stamp};
+        return true;
+    }
+    return outcome.changed;
+}
+
+bool crdt_row_join(struct crdt_row *row, const struct crdt_row *other)
+{
+    assert(row->columns == other->columns && row->n_columns == other->n_columns);
+    bool changed = raise_stamp(&row->life, &other->life);
+    if (raise_stamp(&row->death, &other->death)) {
+        clear_registers(row);
+        changed = true;
+    }
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        changed = (!row->columns[i].key && join_register(row, i, &other->registers[i])) || changed;
+    }
+    return changed;
 }
 
 // -- Stamps of a visible row: jsonb text ----------------------------------------------------------------------------
@@ -154,15 +238,44 @@ static void put_json_text(struct cc_buffer *out, struct cc_slice text)
     cc_put_u8(out, '"');
 }
 
+static void put_member(struct cc_buffer *out, struct cc_slice name, struct cc_slice text)
+{
+    cc_buffer_append_text(out, out->n > 0 && out->data[out->n - 1] == '{' ? "" : ", ");
+    put_json_text(out, name);
+    cc_buffer_append_text(out, ": \"");
+    cc_buffer_append_slice(out, text);
+    cc_buffer_append_text(out, "\"");
+}
+
 static void put_stamp_member(struct cc_buffer *out, struct cc_slice name, const struct clock_stamp *stamp)
 {
     char text[CLOCK_STAMP_TEXT_BYTES];
     clock_stamp_text(stamp, text);
-    cc_buffer_append_text(out, out->n > 0 && out->data[out->n - 1] == '{' ? "" : ", ");
-    put_json_text(out, name);
-    cc_buffer_append_text(out, ": \"");
-    cc_buffer_append_text(out, text);
-    cc_buffer_append_text(out, "\"");
+    put_member(out, name, cc_slice_text(text));
+}
+
+void crdt_parts_name_put(struct cc_buffer *out, struct cc_slice column)
+{
+    cc_put_u8(out, '*');
+    cc_buffer_append_slice(out, column);
+}
+
+void crdt_parts_text_put(struct cc_buffer *out, const struct crdt_parts *parts)
+{
+    struct cc_buffer bytes = {0};
+    crdt_parts_put(&bytes, parts);
+    cc_base64url_put(out, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+}
+
+static void put_parts_member(struct cc_buffer *out, const struct crdt_row *row, uint32_t column)
+{
+    struct cc_buffer name = {0}, text = {0};
+    crdt_parts_name_put(&name, row->columns[column].name);
+    crdt_parts_text_put(&text, &row->registers[column].parts);
+    put_member(out, cc_buffer_slice(&name), cc_buffer_slice(&text));
+    cc_buffer_finish(&name);
+    cc_buffer_finish(&text);
 }
 
 static const struct clock_stamp *smallest_stamp(const struct crdt_row *row)
@@ -170,7 +283,7 @@ static const struct clock_stamp *smallest_stamp(const struct crdt_row *row)
     const struct clock_stamp *smallest = NULL;
     for (uint32_t i = 0; i < row->n_columns; i++) {
         const struct clock_stamp *stamp = &row->registers[i].stamp;
-        if (!row->columns[i].key && (smallest == NULL || clock_stamp_compare(stamp, smallest) < 0)) {
+        if (!row->columns[i].key && !is_typed(row, i) && (smallest == NULL || clock_stamp_compare(stamp, smallest) < 0)) {
             smallest = stamp;
         }
     }
@@ -189,7 +302,9 @@ void crdt_stamps_put(struct cc_buffer *out, const struct crdt_row *row)
         put_stamp_member(out, cc_slice_text("+"), &row->life);
     }
     for (uint32_t i = 0; i < row->n_columns; i++) {
-        if (!row->columns[i].key && clock_stamp_compare(&row->registers[i].stamp, common) != 0) {
+        if (is_typed(row, i)) {
+            put_parts_member(out, row, i);
+        } else if (!row->columns[i].key && clock_stamp_compare(&row->registers[i].stamp, common) != 0) {
             put_stamp_member(out, row->columns[i].name, &row->registers[i].stamp);
         }
     }
@@ -316,6 +431,27 @@ struct stamps_pass {
     struct clock_stamp common, life;
 };
 
+static void mark_explicit(struct crdt_register *held)
+{
+    held->stamp = stamp_zero; // what follows from a stamp and a value is not wanted any more
+}
+
+// "*views". Members of an object are sorted by length, then bytes, so a stamp of the column has been seen before its parts.
+static bool take_parts(struct stamps_pass *pass, struct cc_slice name, struct cc_slice text)
+{
+    uint32_t column = find_column(pass->row, cc_slice_of(name.data + 1, name.n - 1), 0);
+    if (!pass->columns || column == COLUMN_NONE || !is_typed(pass->row, column)) {
+        return true;
+    }
+    struct crdt_register *held = &pass->row->registers[column];
+    struct cc_buffer bytes = {0};
+    bool ok = cc_base64url_read(text, &bytes) == CC_OK &&
+              crdt_parts_read(cc_arena_slice(pass->row->arena, cc_buffer_slice(&bytes)), pass->row->arena, &held->parts) == CC_OK;
+    cc_buffer_finish(&bytes);
+    mark_explicit(held);
+    return ok;
+}
+
 static void take_member(struct stamps_pass *pass, struct cc_slice name, const struct clock_stamp *stamp)
 {
     bool is_common = name.n == 0;
@@ -338,6 +474,13 @@ static void read_member(struct cc_reader *reader, struct cc_buffer *name, struct
     expect(reader, ':');
     read_json_text(reader, text);
     if (!cc_reader_ok(reader)) {
+        return;
+    }
+    bool is_stamp = text->n == 0 || memchr(text->data, '.', text->n) != NULL; // base64url has no points
+    if (!is_stamp && name->n > 1 && name->data[0] == '*' && pass->row->arena != NULL) {
+        if (!take_parts(pass, cc_buffer_slice(name), cc_buffer_slice(text))) {
+            cc_reader_fail(reader);
+        }
         return;
     }
     if (clock_stamp_parse(cc_buffer_slice(text), &stamp) != CC_OK || clock_stamp_is_zero(&stamp)) {
@@ -370,6 +513,18 @@ static enum cc_status read_object(struct cc_slice json, struct stamps_pass *pass
     return cc_reader_end(&reader);
 }
 
+// A row as an insert left it: its value is what the stamp's origin wrote.
+static void take_implied_part(struct crdt_row *row, uint32_t column)
+{
+    struct crdt_register *held = &row->registers[column];
+    struct crdt_outcome outcome = {0};
+    if (!clock_stamp_is_zero(&held->stamp)) {
+        struct cc_slice bytes = part_of_value(row, column, held->value, &held->stamp);
+        merge_part(row, column, &(struct crdt_part){held->stamp, bytes}, &outcome);
+        held->stamp = stamp_zero;
+    }
+}
+
 enum cc_status crdt_stamps_read(struct cc_slice text, struct crdt_row *row)
 {
     struct stamps_pass pass = {.row = row};
@@ -389,7 +544,13 @@ enum cc_status crdt_stamps_read(struct cc_slice text, struct crdt_row *row)
         return CC_OK;
     }
     pass.columns = true;
-    return read_object(text, &pass);
+    enum cc_status status = read_object(text, &pass);
+    for (uint32_t i = 0; status == CC_OK && i < row->n_columns; i++) {
+        if (is_typed(row, i)) {
+            take_implied_part(row, i);
+        }
+    }
+    return status;
 }
 
 // -- Remains of a row that is not visible ---------------------------------------------------------------------------
@@ -398,19 +559,29 @@ enum cc_status crdt_stamps_read(struct cc_slice text, struct crdt_row *row)
 static bool must_remain(const struct crdt_row *row, uint32_t column)
 {
     const struct crdt_register *held = &row->registers[column];
-    if (row->columns[column].key) {
-        return false;
+    if (row->columns[column].key || is_typed(row, column)) {
+        return held->parts.n > 0;
     }
     return !clock_stamp_is_zero(&held->stamp) || (row->columns[column].sticky && held->value.data != NULL);
+}
+
+static void put_remaining_parts(struct cc_buffer *out, const struct crdt_parts *parts)
+{
+    struct cc_buffer bytes = {0};
+    crdt_parts_put(&bytes, parts);
+    cc_put_string(out, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
 }
 
 void crdt_remains_put(struct cc_buffer *out, const struct crdt_row *row)
 {
     uint32_t n = 0;
+    bool parts = false;
     for (uint32_t i = 0; i < row->n_columns; i++) {
         n += must_remain(row, i) ? 1 : 0;
+        parts = parts || row->registers[i].parts.n > 0;
     }
-    cc_put_u8(out, REMAINS_VERSION);
+    cc_put_u8(out, parts ? REMAINS_WITH_PARTS : REMAINS_VERSION);
     clock_stamp_put(out, &row->life);
     cc_put_varint(out, n);
     for (uint32_t i = 0; i < row->n_columns; i++) {
@@ -418,6 +589,9 @@ void crdt_remains_put(struct cc_buffer *out, const struct crdt_row *row)
             cc_put_string(out, row->columns[i].name);
             cc_put_nullable(out, row->registers[i].value);
             clock_stamp_put(out, &row->registers[i].stamp);
+            if (parts) {
+                put_remaining_parts(out, &row->registers[i].parts);
+            }
         }
     }
 }
@@ -426,7 +600,8 @@ void crdt_remains_put(struct cc_buffer *out, const struct crdt_row *row)
 static enum cc_status read_remains(struct cc_slice bytes, struct crdt_row *row, bool set)
 {
     struct cc_reader reader = cc_reader_of(bytes);
-    if (cc_read_u8(&reader) != REMAINS_VERSION) {
+    uint8_t version = cc_read_u8(&reader);
+    if (version != REMAINS_VERSION && version != REMAINS_WITH_PARTS) {
         cc_reader_fail(&reader);
     }
     struct clock_stamp life = clock_stamp_read(&reader);
@@ -435,9 +610,19 @@ static enum cc_status read_remains(struct cc_slice bytes, struct crdt_row *row, 
         struct cc_slice name = cc_read_string(&reader);
         struct crdt_register held = {.value = cc_read_nullable(&reader)};
         held.stamp = clock_stamp_read(&reader);
-        uint32_t column = set ? find_column(row, name, 0) : COLUMN_NONE;
-        if (column != COLUMN_NONE && !row->columns[column].key) {
+        struct cc_slice parts = version == REMAINS_WITH_PARTS ? cc_read_string(&reader) : (struct cc_slice){0};
+        uint32_t column = cc_reader_ok(&reader) ? find_column(row, name, 0) : COLUMN_NONE;
+        if (column == COLUMN_NONE || row->columns[column].key) {
+            continue;
+        }
+        if (is_typed(row, column) && parts.n > 0 && crdt_parts_read(parts, row->arena, &held.parts) != CC_OK) {
+            cc_reader_fail(&reader);
+        }
+        if (set) {
             row->registers[column] = held;
+        }
+        if (set && is_typed(row, column)) {
+            show_parts(row, column);
         }
     }
     if (set) {

@@ -499,7 +499,7 @@ static struct merge_row *find_row(struct merge *merge, struct merge_table *table
     row->key = key;
     row->values = values;
     struct crdt_register *registers = cc_arena_array(&merge->arena, table->table->n_fields, sizeof(*registers));
-    crdt_row_init(&row->row, table->table->registers, table->table->n_fields, registers);
+    crdt_row_init(&row->row, table->table->registers, table->table->n_fields, registers, &merge->arena);
     table->rows = cc_grow(table->rows, &table->capacity, table->n_rows + 1, sizeof(struct merge_row *));
     table->rows[table->n_rows++] = row;
     merge->slots[at] = row;
@@ -553,13 +553,13 @@ static bool take_rows(struct merge_table *table, const PGresult *result)
         }
         struct merge_row *row = table->rows[n - 1];
         row->exists = true;
-        if (crdt_stamps_read(pg_result_value(result, i, 1), &row->row) != CC_OK) {
-            return false;
-        }
         for (uint32_t f = 0; f < described->n_fields; f++) {
             row->row.registers[f].value = pg_result_value(result, i, (int)(2 + f));
         }
         row->digest_before = digest_of(described, row);
+        if (crdt_stamps_read(pg_result_value(result, i, 1), &row->row) != CC_OK) {
+            return false;
+        }
     }
     return true;
 }

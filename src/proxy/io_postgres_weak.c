@@ -98,8 +98,10 @@ static void put_row(struct builder *builder, enum crdt_operation operation, cons
         }
         bool named = operation == CRDT_INSERT || set[at] || !same_value(new_values[at], old_values[at]);
         if (named) {
-            change->fields[change->n_fields++] = (struct crdt_field){
-                table->columns[at].name, new_values[at], operation == CRDT_INSERT ? (struct cc_slice){0} : old_values[at]};
+            change->fields[change->n_fields++] =
+                (struct crdt_field){.column = table->columns[at].name,
+                                    .value = new_values[at],
+                                    .old_value = operation == CRDT_INSERT ? (struct cc_slice){0} : old_values[at]};
         }
     }
     if (operation == CRDT_UPDATE && change->n_fields == 0) {
@@ -348,12 +350,12 @@ static bool tombstone_of(struct pg_tombstones *tombstones, const struct pg_table
     }
     struct crdt_row crdt;
     struct crdt_register *registers = cc_arena_array(arena, table->n_fields, sizeof(*registers));
-    crdt_row_init(&crdt, table->registers, table->n_fields, registers);
-    if (table->stamps < 0 || crdt_stamps_read(values[table->stamps], &crdt) != CC_OK) {
-        return false;
-    }
+    crdt_row_init(&crdt, table->registers, table->n_fields, registers, arena);
     for (uint32_t i = 0; i < table->n_fields; i++) {
         registers[i].value = values[table->fields[i]];
+    }
+    if (table->stamps < 0 || crdt_stamps_read(values[table->stamps], &crdt) != CC_OK) {
+        return false;
     }
     struct cc_slice key = key_of(table, values, arena);
     struct crdt_row_change deletion = {.operation = CRDT_DELETE, .table = table->name, .key = key};

@@ -37,7 +37,7 @@ static void check_set(struct cc_slice bytes)
 
         struct crdt_register registers[N_COLUMNS];
         struct crdt_row row;
-        crdt_row_init(&row, columns, N_COLUMNS, registers);
+        crdt_row_init(&row, columns, N_COLUMNS, registers, NULL);
         for (uint32_t i = 0; i < set.n_rows; i++) {
             crdt_row_merge(&row, &set.rows[i], &set.stamp);
         }
@@ -51,7 +51,7 @@ static void check_stamps(struct cc_slice text)
 {
     struct crdt_register registers[N_COLUMNS];
     struct crdt_row row;
-    crdt_row_init(&row, columns, N_COLUMNS, registers);
+    crdt_row_init(&row, columns, N_COLUMNS, registers, NULL);
     if (crdt_stamps_read(text, &row) == CC_OK) {
         struct cc_buffer again = {0};
         crdt_stamps_put(&again, &row);
@@ -64,7 +64,7 @@ static void check_remains(struct cc_slice bytes)
 {
     struct crdt_register registers[N_COLUMNS];
     struct crdt_row row;
-    crdt_row_init(&row, columns, N_COLUMNS, registers);
+    crdt_row_init(&row, columns, N_COLUMNS, registers, NULL);
     if (crdt_remains_read(bytes, &row) == CC_OK) {
         struct cc_buffer again = {0};
         crdt_remains_put(&again, &row);

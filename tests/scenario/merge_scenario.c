@@ -62,7 +62,7 @@ static struct crdt_row *row_of(struct scenario *scenario, struct replica *replic
     replica->keys[replica->n_rows] = key;
     struct crdt_row *row = &replica->rows[replica->n_rows++];
     struct crdt_register *registers = cc_arena_array(&scenario->arena, scenario->n_columns, sizeof(*registers));
-    crdt_row_init(row, scenario->columns, scenario->n_columns, registers);
+    crdt_row_init(row, scenario->columns, scenario->n_columns, registers, NULL);
     return row;
 }
 

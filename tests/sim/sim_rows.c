@@ -385,7 +385,7 @@ static void weak_row_load(struct sim *sim, const struct sim_store *store, struct
 {
     char name[KEY_BYTES];
     const struct cc_blob *stored = sim_store_get(store, weak_name(key, name));
-    crdt_row_init(&row->row, columns, N_COLUMNS, row->registers);
+    crdt_row_init(&row->row, columns, N_COLUMNS, row->registers, NULL);
     row->bytes = NULL;
     if (stored == NULL) {
         return;
@@ -457,7 +457,7 @@ static void write_as_sql(struct weak_row *row, const struct crdt_row_change *cha
     for (uint32_t i = 0; i < change->n_fields; i++) {
         for (uint32_t column = 1; column < N_COLUMNS; column++) {
             if (cc_slice_equal(change->fields[i].column, columns[column].name)) {
-                row->registers[column] = (struct crdt_register){change->fields[i].value, *stamp};
+                row->registers[column] = (struct crdt_register){.value = change->fields[i].value, .stamp = *stamp};
             }
         }
     }

@@ -19,10 +19,10 @@ static struct crdt_change_set example(void)
     static struct crdt_field first[2];
     static struct crdt_field second[2];
     static struct crdt_row_change rows[3];
-    first[0] = (struct crdt_field){text("status"), text("busy"), text("")};
-    first[1] = (struct crdt_field){text("seen_at"), text(NULL), text("yesterday")};
-    second[0] = (struct crdt_field){text("status"), text("away"), text(NULL)};
-    second[1] = (struct crdt_field){text("seen_at"), text("now"), text(NULL)};
+    first[0] = (struct crdt_field){text("status"), text("busy"), text(""), {0}};
+    first[1] = (struct crdt_field){text("seen_at"), text(NULL), text("yesterday"), {0}};
+    second[0] = (struct crdt_field){text("status"), text("away"), text(NULL), {0}};
+    second[1] = (struct crdt_field){text("seen_at"), text("now"), text(NULL), {0}};
     rows[0] = (struct crdt_row_change){CRDT_UPDATE, text("public.presence"), text("\x01""a"), first, 2};
     rows[1] = (struct crdt_row_change){CRDT_UPSERT, text("public.presence"), text("\x01""b"), second, 2};
     rows[2] = (struct crdt_row_change){CRDT_DELETE, text("public.presence"), text("\x01""c"), NULL, 0};
@@ -194,7 +194,7 @@ struct step {
 
 static struct crdt_row_change row_of(const struct step *step, struct crdt_field *field)
 {
-    *field = (struct crdt_field){text(step->column), text(step->value), text("before")};
+    *field = (struct crdt_field){text(step->column), text(step->value), text("before"), {0}};
     return (struct crdt_row_change){step->operation, text("public.t"), text("\x01k"), field, step->column == NULL ? 0 : 1};
 }
 

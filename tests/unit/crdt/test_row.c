@@ -39,7 +39,7 @@ struct case_row {
 
 static void init(struct case_row *row)
 {
-    crdt_row_init(&row->row, columns, N_COLUMNS, row->registers);
+    crdt_row_init(&row->row, columns, N_COLUMNS, row->registers, NULL);
 }
 
 static struct clock_stamp stamp_of(uint64_t hlc)
@@ -65,15 +65,15 @@ static struct write insert(uint64_t hlc, const char *status, const char *name)
     return (struct write){CRDT_INSERT,
                           stamp_of(hlc),
                           4,
-                          {{text("status"), text(status), {0}},
-                           {text("seen"), text(NULL), {0}},
-                           {text("name"), text(name), {0}},
-                           {text("count"), text("1"), {0}}}};
+                          {{text("status"), text(status), {0}, {0}},
+                           {text("seen"), text(NULL), {0}, {0}},
+                           {text("name"), text(name), {0}, {0}},
+                           {text("count"), text("1"), {0}, {0}}}};
 }
 
 static struct write set(enum crdt_operation operation, uint64_t hlc, const char *column, const char *value)
 {
-    return (struct write){operation, stamp_of(hlc), 1, {{text(column), text(value), {0}}}};
+    return (struct write){operation, stamp_of(hlc), 1, {{text(column), text(value), {0}, {0}}}};
 }
 
 static struct write delete_at(uint64_t hlc)
@@ -480,13 +480,13 @@ static void column_names_are_escaped_as_json(void **state)
     struct crdt_column strange[2] = {{.name = text("a\"\\\n\xc3\xa4\xf0\x9f\x90\x98")}, {.name = text("plain")}};
     struct crdt_register registers[2];
     struct crdt_row row;
-    crdt_row_init(&row, strange, 2, registers);
+    crdt_row_init(&row, strange, 2, registers, NULL);
     row.life = stamp_of(5);
     registers[0].stamp = stamp_of(6);
     registers[1].stamp = stamp_of(5);
     struct cc_buffer out = {0};
     crdt_stamps_put(&out, &row);
-    crdt_row_init(&row, strange, 2, registers);
+    crdt_row_init(&row, strange, 2, registers, NULL);
     assert_int_equal(crdt_stamps_read(cc_buffer_slice(&out), &row), CC_OK);
     assert_int_equal(registers[0].stamp.hlc, 6);
     const char *escaped = "{\"\":\"0000000000000005.1.1\",\"a\\\"\\\\\\n\\u00e4\\ud83d\\udc18\":\"0000000000000007.1.1\"}";

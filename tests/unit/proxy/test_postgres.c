@@ -871,9 +871,9 @@ static void a_poisoned_change_holds_up_its_origin_only(void **state)
                                 "COMMENT ON TABLE presence IS '@caucus weak'");
     struct cc_slice items[4];
     for (uint32_t i = 0; i < 4; i++) {
-        struct crdt_field fields[3] = {{cc_slice_text("status"), cc_slice_text(i == 1 ? "poison" : "fine"), {0}},
-                                       {cc_slice_text("place"), cc_slice_text("x"), {0}},
-                                       {cc_slice_text("who"), cc_slice_text("y"), {0}}};
+        struct crdt_field fields[3] = {{cc_slice_text("status"), cc_slice_text(i == 1 ? "poison" : "fine"), {0}, {0}},
+                                       {cc_slice_text("place"), cc_slice_text("x"), {0}, {0}},
+                                       {cc_slice_text("who"), cc_slice_text("y"), {0}, {0}}};
         struct cc_buffer key = {0}, bytes = {0};
         struct cc_slice id = cc_slice_text(cc_arena_printf(&fixture->arena, "k%u", i));
         crdt_key_put(&key, &id, 1);

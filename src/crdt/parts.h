@@ -1,0 +1,72 @@
+// Merge types: what a column of a weak row merges to, other than the last writer's value. Pure.
+//
+// Such a column is a set of parts, one for each origin that wrote it. A part is written by its origin only, and whole: of two
+// parts of one origin the one with the greater stamp holds, so merging parts is commutative, associative and idempotent,
+// whatever is in them. A deletion of the row clears the parts with smaller stamps. The value shown is a function of the parts
+// and of the column's constant default (its base):
+//   counter   base + what each origin has counted; increments under one Idempotency-Key count once, at whichever origins
+//   max, min  the greatest or smallest of base and parts
+//   set       elements that an origin has added, unless somebody who saw this very addition removed it (an addition wins over a
+//             concurrent removal); the base must be empty
+// See docs/adr/merge-types.md.
+#ifndef CRDT_PARTS_H
+#define CRDT_PARTS_H
+
+#include "base/arena.h"
+#include "crdt/frontier.h"
+
+enum crdt_merge { CRDT_LWW, CRDT_COUNTER, CRDT_MAX, CRDT_MIN, CRDT_SET };
+
+// How texts of a type are compared: bytes (text, uuid, boolean, ...), numbers, or dates and times as PostgreSQL shows them (ISO, UTC).
+enum crdt_order { CRDT_ORDER_BYTES, CRDT_ORDER_NUMBER, CRDT_ORDER_TIME };
+
+struct crdt_kind { // of a column
+    enum crdt_merge merge;
+    enum crdt_order order;           // max, min
+    struct cc_slice least, greatest; // counter: values of its type, where the sum stops; NULL slices: no limit
+    struct cc_slice base;            // its constant default; NULL slice: none
+    bool not_null;                   // without parts and base, it shows nothing counted ("0", "{}"), not NULL
+};
+
+enum { CRDT_KEYED_MAX = 64 }; // increments under a key that a part remembers one by one; older ones count for themselves
+
+struct crdt_part {
+    struct clock_stamp stamp; // of the write; its replica and incarnation are the origin
+    struct cc_slice bytes;
+};
+
+struct crdt_parts { // sorted by origin
+    uint32_t n;
+    struct crdt_part *at;
+};
+
+// "counter", "max", "min", "set", "lww". CC_INVALID: none of these.
+enum cc_status crdt_merge_of_text(struct cc_slice text, enum crdt_merge *merge_out) CC_CHECKED;
+const char *crdt_merge_text(enum crdt_merge merge);
+// The kind of a column of this type (as format_type shows it). Texts live in the arena. CC_INVALID: the type cannot be merged so.
+enum cc_status crdt_kind_of(enum crdt_merge merge, struct cc_slice type, struct cc_arena *arena, struct crdt_kind *kind_out) CC_CHECKED;
+
+// Takes a part in. False when nothing changed: an equal or later one of its origin is held, or it is malformed. Borrows the bytes.
+bool crdt_parts_take(const struct crdt_kind *kind, struct crdt_parts *parts, const struct crdt_part *part, struct cc_arena *arena);
+// Drops those written at or before the row's death. False: there were none.
+bool crdt_parts_clear(struct crdt_parts *parts, const struct clock_stamp *death);
+// What they show, as PostgreSQL writes it; NULL slice: SQL NULL. Lives in the arena or borrows.
+struct cc_slice crdt_parts_value(const struct crdt_kind *kind, const struct crdt_parts *parts, struct cc_arena *arena);
+
+// What a write makes of the writer's own part, so that the column shows `value` (what the writer's statement set) at once: a counter
+// counts the difference to what was shown before, a set adds and removes the differences, max and min take the value if it exceeds.
+struct crdt_part_write {
+    struct clock_stamp stamp;
+    struct cc_slice value;
+    bool keyed; // counted once for all writes with this key
+    uint64_t key;
+};
+// CC_INVALID: the column cannot take the value (a counter NaN). bytes_out: the NULL slice when the parts stay as they are.
+enum cc_status crdt_part_make(const struct crdt_kind *kind, const struct crdt_parts *before, const struct crdt_part_write *write,
+                              struct cc_arena *arena, struct cc_slice *bytes_out) CC_CHECKED;
+
+// Stored form of all parts of a column, as rows and tombstones hold it. Reading borrows. CC_MALFORMED, CC_TOO_LARGE.
+void crdt_parts_put(struct cc_buffer *out, const struct crdt_parts *parts);
+enum cc_status crdt_parts_read(struct cc_slice bytes, struct cc_arena *arena, struct crdt_parts *parts_out) CC_CHECKED;
+
+#endif
