@@ -19,7 +19,7 @@
 #include "sim/sim_disk.h"
 #include "sim/sim_hooks.h"
 
-enum { SIM_REPLICAS_MAX = 5, SIM_TRACE_LINES = 200, SIM_TRACE_BYTES = 220 };
+enum { SIM_REPLICAS_MAX = 5, SIM_TRACE_LINES = 200, SIM_TRACE_BYTES = 220, SIM_SKEW_MS = 500 };
 
 struct sim;
 struct sim_replica;
@@ -49,6 +49,9 @@ struct sim_replica;
     X(pause_length_us)                                                                                                 \
     X(sync_us)                                                                                                         \
     X(sync_slow_ppm)                                                                                                   \
+    X(slow_disk)   /* one replica's syncs take so many times longer */                                                 \
+    X(space_mean_us) /* until a disk is nearly full, */                                                                \
+    X(space_length_us) /* and how long it stays so */                                                                  \
     X(segment_bytes)                                                                                                   \
     X(disk_fail_ppm)     /* of syncs: the process ends and starts again */                                             \
     X(log_bytes)         /* of the log on disk, before replicas that are behind get a snapshot; 0: no limit */                 \
@@ -65,6 +68,7 @@ struct sim_replica;
     X(n_keys)                                                                                                          \
     X(think_us)                                                                                                        \
     X(timeout_ms)                                                                                                      \
+    X(durable_percent) /* of weak writes: wait until a majority, or all, have them */                                  \
     X(weak_percent)                                                                                                    \
     X(read_percent)                                                                                                    \
     X(session_percent) /* of reads: of what the client has seen, instead of linearizable */                            \
@@ -141,6 +145,9 @@ struct sim_replica {
     struct sim_disk disk;
     struct wal_disk files;
     bool syncs_fail; // the process dies between write and sync
+    bool slow_disk;
+    bool space_low, told_space_low; // the disk is nearly full; the node knows
+    uint64_t wall_max_ms;           // the latest time that its clock has ever shown
     struct wal *wal;
     struct wal_batch log_queue, log_writing;
     uint64_t log_queued, log_number;
@@ -154,7 +161,7 @@ struct sim_replica {
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t simulated_us, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
+    uint64_t simulated_us, full_disks, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
 };
 

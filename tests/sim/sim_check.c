@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "consensus/raft_internal.h"
+#include "proxy/node_internal.h"
 #include "sim/sim_rows.h"
 
 #include <inttypes.h>
@@ -208,6 +209,16 @@ static void check_committed(struct sim *sim, const struct sim_replica *replica, 
     SIM_CHECK(sim, "I3", hash == committed->hash, "r%u committed entry %" PRIu64 " with another content", replica->id, index);
 }
 
+// The hybrid clock is never further ahead than the bound allows, of the latest time that this replica's clock has shown.
+static void check_clock(struct sim *sim, struct sim_replica *replica)
+{
+    uint64_t wall_ms = sim_replica_time(sim, replica).wall_ms;
+    replica->wall_max_ms = wall_ms > replica->wall_max_ms ? wall_ms : replica->wall_max_ms;
+    uint64_t ms = clock_hlc_ms(replica->node->clock.last);
+    SIM_CHECK(sim, "W6", ms <= replica->wall_max_ms + SIM_SKEW_MS, "r%u: its stamps are %" PRIu64 " ms ahead of its clock", replica->id,
+              ms - replica->wall_max_ms);
+}
+
 void sim_check_node(struct sim *sim, struct sim_replica *replica)
 {
     const struct raft *raft = node_raft(replica->node);
@@ -227,6 +238,7 @@ void sim_check_node(struct sim *sim, struct sim_replica *replica)
     for (uint64_t index = seen->commit + 1; index <= raft_commit(raft); index++) {
         check_committed(sim, replica, raft, index);
     }
+    check_clock(sim, replica);
     *seen = (struct seen){raft_term(raft), raft_commit(raft), raft->commit, raft_role(raft)};
 }
 

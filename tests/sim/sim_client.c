@@ -30,7 +30,8 @@ static const char *const verdict_names[] = {"running", "done", "failed", "refuse
 struct request { // one logical operation of a client
     uint32_t number;
     uint32_t client;
-    bool is_read, is_session, is_weak, is_keyed, is_migration, is_probe;
+    bool is_read, is_session, is_weak, is_keyed, is_migration, is_probe; // a weak read: linearizable, of weak tables
+    enum operation_durability durability;
     bool is_append;   // its id must be in the lists of its keys
     bool leaves_id;   // weak: its id is in a change set if it changed anything
     uint32_t at;      // probes: the replica to ask
@@ -45,6 +46,7 @@ struct request { // one logical operation of a client
     uint64_t n_rows;
     // Reads.
     uint64_t commit_at_begin;
+    struct crdt_frontier *spread_at_begin; // weak: what a majority had acknowledged
     uint64_t applied;
     struct cc_blob *value;
 };
@@ -52,7 +54,7 @@ struct request { // one logical operation of a client
 struct attempt {
     struct request *request;
     uint32_t replica;
-    bool submitted, waits, refused;
+    bool submitted, waits, refused, no_space;
     uint64_t submitted_us;
     uint64_t committed_index;
     struct cc_blob *outcome; // as committed
@@ -65,6 +67,7 @@ struct session { // what a client has seen
 
 struct sim_clients {
     struct session *sessions; // client - 1
+    struct crdt_frontier spread; // weak writes acknowledged as held by a majority
     struct request **requests;
     size_t n_requests, requests_capacity;
     struct attempt *attempts; // token - 1
@@ -151,6 +154,9 @@ static void plan_weak(struct sim *sim, struct request *request)
     request->is_weak = true;
     request->leaves_id = true;
     request->n_statements = 1;
+    if (percent(sim, sim->knobs.durable_percent)) {
+        request->durability = sim_chance(sim, 700000) ? OPERATION_MAJORITY : OPERATION_ALL;
+    }
     uint64_t kind = sim_draw(sim, 0, 99);
     if (kind < 25) {
         snprintf(request->statements[0], STATEMENT_BYTES, "insert %s %s", key, request->id);
@@ -168,7 +174,12 @@ static void plan_read(struct sim *sim, struct request *request)
 {
     request->is_read = true;
     request->is_session = !request->is_probe && percent(sim, sim->knobs.session_percent);
-    request->commit_at_begin = request->is_session ? 0 : sim_check_commit(sim);
+    request->is_weak = !request->is_session && !request->is_probe && percent(sim, sim->knobs.weak_percent / 2);
+    request->commit_at_begin = request->is_session || request->is_weak ? 0 : sim_check_commit(sim);
+    if (request->is_weak) {
+        request->spread_at_begin = cc_alloc(sizeof(*request->spread_at_begin));
+        *request->spread_at_begin = sim->clients->spread;
+    }
     draw_key(sim, sim_chance(sim, 700000) ? 'L' : 'M', request->keys[0]);
 }
 
@@ -237,6 +248,7 @@ static void encode(struct sim *sim, const struct request *request, const struct 
         .kind = request->is_migration ? OPERATION_MIGRATION : OPERATION_STATEMENTS,
         .schema_version = status.schema_version,
         .weak = request->is_weak,
+        .durability = request->durability,
         .n_statements = request->n_statements,
         .statements = statements,
         .migration_name = cc_slice_text(request->keys[0]),
@@ -262,6 +274,8 @@ static void ask_to_read(struct sim *sim, struct sim_replica *replica, const stru
     if (request->is_session) {
         const struct session *session = session_of(sim, request);
         node_read_session(replica->node, time, token, session->index, &session->frontier, timeout_ms(sim, request));
+    } else if (request->is_weak) {
+        node_read_weak(replica->node, time, token, timeout_ms(sim, request));
     } else {
         node_read(replica->node, time, token, timeout_ms(sim, request));
     }
@@ -275,6 +289,7 @@ static void submit(struct sim *sim, struct sim_event *event)
     const struct request *request = attempt->request;
     attempt->submitted = true;
     attempt->submitted_us = sim->now_us;
+    attempt->no_space = replica->told_space_low && !request->is_read;
     sim_trace(sim, "client %u request %u attempt %" PRIu64 " at r%u: %s %s; %s", request->client, request->number, token, replica->id,
               request->is_read ? "read" : request->is_migration ? "migrate" : "", request->is_read || request->is_migration ? request->keys[0] : request->statements[0],
               request->statements[1]);
@@ -355,10 +370,11 @@ static void select_row(struct sim *sim, struct sim_event *event)
     sim_database_frontier(replica->database, &frontier);
     struct session *session = request->is_session ? session_of(sim, request) : NULL;
     bool behind = session != NULL && (applied < session->index || !crdt_frontier_covers(&frontier, &session->frontier));
+    behind = behind || (request->is_weak && !crdt_frontier_covers(&frontier, request->spread_at_begin));
     if (!up || behind || applied < event->b) { // this database lost what it had: wait until it has it again
         cc_buffer_finish(&value);
         attempt->submitted_us = sim->now_us;
-        if (session != NULL) {
+        if (session != NULL || request->is_weak) {
             ask_to_read(sim, replica, request, event->a);
             sim_replica_settle(sim, replica);
             return;
@@ -374,6 +390,7 @@ static void select_row(struct sim *sim, struct sim_event *event)
         *session = (struct session){applied, frontier};
         sim->counters.session_reads++;
     }
+    sim->counters.weak_reads += request->is_weak ? 1 : 0;
     attempt->waits = false;
     request->applied = applied;
     request->value = cc_blob_create(value.data, value.n);
@@ -402,15 +419,39 @@ static void take_token(struct sim *sim, const struct request *request, const str
     SIM_CHECK(sim, "W8", status == CC_OK, "too many origins in a session");
 }
 
-// A session's read is let through when the replica believes that it holds what the session has seen.
-static void check_session(struct sim *sim, const struct sim_replica *replica, const struct request *request)
+// A read is let through when the replica believes that it holds what must be seen. The thread that reads looks again, in its own
+// snapshot; this is about the node.
+static void check_let_through(struct sim *sim, const struct sim_replica *replica, const struct request *request, uint64_t index)
 {
     struct node_status status;
     node_describe(replica->node, sim->now_us, &status);
+    SIM_CHECK(sim, "C3", status.applied >= index, "r%u lets request %u read at %" PRIu64 " before it has applied that", replica->id,
+              request->number, index);
+    SIM_CHECK(sim, "W8", !request->is_weak || crdt_frontier_covers(&status.frontier, request->spread_at_begin),
+              "r%u lets request %u read before it holds what a majority had acknowledged", replica->id, request->number);
     const struct session *session = session_of(sim, request);
     bool holds = status.applied >= session->index && crdt_frontier_covers(&status.frontier, &session->frontier);
     SIM_CHECK(sim, "W8", !request->is_session || holds, "r%u lets request %u read before it holds what the session has seen",
               replica->id, request->number);
+}
+
+// What is said to be durable at others is there, and a crash of their databases leaves it.
+static void check_durability(struct sim *sim, const struct request *request, const struct node_answer *answer)
+{
+    uint32_t n_holding = 0;
+    for (uint32_t id = 1; id <= sim->n_replicas && answer->durability != OPERATION_LOCAL; id++) {
+        struct crdt_frontier frontier;
+        sim_database_frontier(sim_replica_of(sim, id)->database, &frontier);
+        bool is_own = id == answer->origin.replica; // in its log
+        n_holding += is_own || crdt_frontier_get(&frontier, answer->origin) >= answer->sequence ? 1 : 0;
+    }
+    bool good = answer->durability == OPERATION_LOCAL || n_holding == sim->n_replicas ||
+                (answer->durability == OPERATION_MAJORITY && n_holding > sim->n_replicas / 2);
+    SIM_CHECK(sim, "W5", good, "weak request %u was answered as spread, but only %u replicas hold it", request->number, n_holding);
+    if (answer->durability != OPERATION_LOCAL) {
+        enum cc_status status = crdt_frontier_raise(&sim->clients->spread, answer->origin, answer->sequence);
+        SIM_CHECK(sim, "W5", status == CC_OK, "too many origins");
+    }
 }
 
 static void take_outcome(struct sim *sim, struct attempt *attempt, const struct node_answer *answer)
@@ -421,11 +462,15 @@ static void take_outcome(struct sim *sim, struct attempt *attempt, const struct 
     SIM_CHECK(sim, "codec", status == CC_OK, "request %u: the outcome cannot be read", request->number);
     attempt->waits = false;
     request->n_rows = outcome.n_rows;
+    SIM_CHECK(sim, "B6", !attempt->no_space || outcome.kind == REST_REFUSED, "r%u takes request %u although its disk is nearly full", attempt->replica,
+              request->number);
     switch (outcome.kind) {
     case REST_DONE:
     case REST_FAILED:
         if (!request->is_weak) {
             check_recorded(sim, attempt, answer);
+        } else if (answer->sequence > 0) {
+            check_durability(sim, request, answer);
         }
         take_token(sim, request, answer);
         finish(sim, request, outcome.kind == REST_DONE ? DONE : FAILED);
@@ -449,7 +494,7 @@ void sim_clients_answer(struct sim *sim, struct sim_replica *replica, const stru
     check_in_time(sim, replica, attempt);
     if (answer->kind == NODE_ANSWER_READ) {
         SIM_CHECK(sim, "I11", attempt->request->is_read, "a read's answer to a write");
-        check_session(sim, replica, attempt->request);
+        check_let_through(sim, replica, attempt->request, answer->index);
         struct sim_event *event = sim_after(sim, sim_draw(sim, 1, SELECT_US_MAX), select_row, replica->id);
         event->a = answer->token;
         event->b = answer->index;
@@ -488,6 +533,7 @@ void sim_clients_destroy(struct sim_clients *clients)
 {
     for (size_t i = 0; i < clients->n_requests; i++) {
         cc_blob_unref(clients->requests[i]->value);
+        free(clients->requests[i]->spread_at_begin);
         free(clients->requests[i]);
     }
     for (size_t i = 0; i < clients->n_attempts; i++) {
@@ -620,7 +666,7 @@ static void check_list(struct sim *sim, const char *key)
                 check_append(sim, request, key, cc_buffer_slice(&list));
             }
         }
-        if (request->is_read && request->verdict == DONE && strcmp(request->keys[0], key) == 0) {
+        if (request->is_read && !request->is_weak && request->verdict == DONE && strcmp(request->keys[0], key) == 0) {
             check_read(sim, request, cc_buffer_slice(&list));
             // Requests are in order of their beginning: what an earlier read saw is seen by those that begin after its end.
             bool later = !request->is_session && request->begin_us > longest_end_us;
@@ -668,7 +714,7 @@ void sim_clients_check(struct sim *sim)
     }
     for (size_t i = 0; i < sim->clients->n_requests; i++) {
         const struct request *request = sim->clients->requests[i];
-        if (request->is_weak && request->leaves_id) {
+        if (request->is_weak && !request->is_read && request->leaves_id) {
             check_weak(sim, request);
         }
     }

@@ -116,7 +116,8 @@ static struct answer *strong_done(struct sim *sim, struct sim_database *database
 
 static struct answer *apply(struct sim *sim, struct sim_database *database, const struct db_job *job)
 {
-    sim_store_rollback(database->rows.store, DB_STRONG); // there should be nothing open
+    SIM_CHECK(sim, "D5", sim_store_savepoint(database->rows.store, DB_STRONG) == 0, "r%u applies entries in a transaction that is open",
+              database->replica);
     uint64_t applied = sim_rows_applied(&database->rows);
     SIM_CHECK(sim, "I7", job->first == applied + 1 && job->last >= job->first,
               "r%u applies entries %" PRIu64 " to %" PRIu64 " upon %" PRIu64, database->replica, job->first, job->last, applied);
@@ -169,10 +170,17 @@ static struct answer *merge(struct sim *sim, struct sim_database *database, cons
 {
     SIM_CHECK(sim, "W2", sim_store_savepoint(database->rows.store, DB_WEAK) == 0,
               "r%u merges into an open transaction of local writes", database->replica);
+    bool durable = false;
     for (uint32_t i = 0; i < job->n_items; i++) {
+        struct crdt_change_set set;
+        durable = durable || (crdt_change_set_peek(job->items[i], &set) == CC_OK && set.durable);
         sim_rows_merge(sim, &database->rows, job->items[i]);
     }
-    return weak_done(sim, database, job, DB_MERGED);
+    struct answer *answer = weak_done(sim, database, job, DB_MERGED);
+    if (durable) { // commits that somebody waits for are synchronous, and take those before them along
+        sim_rows_flush(&database->rows);
+    }
+    return answer;
 }
 
 static struct answer *fetch(struct sim_database *database, const struct db_job *job)
@@ -394,8 +402,7 @@ static void flush(struct sim *sim, struct sim_event *event)
 {
     struct sim_database *database = database_of(sim, event->a);
     if (database->up) {
-        sim_store_flush(database->rows.store);
-        database->rows.sequence_flushed = database->rows.sequence;
+        sim_rows_flush(&database->rows);
         tell_flushed(sim, database);
     }
     sim_after(sim, sim_spread(sim, sim->knobs.flush_us), flush, 0)->a = event->a;
@@ -467,6 +474,8 @@ void sim_database_crash(struct sim *sim, struct sim_database *database)
     }
     size_t n_lost = sim_store_crash(database->rows.store);
     database->rows.sequence = database->rows.sequence_flushed;
+    SIM_CHECK(sim, "M1", sim_rows_applied(&database->rows) == database->rows.applied_flushed, "r%u: the model lost another part than the unflushed one",
+              database->replica);
     sim->counters.commits_lost += n_lost;
     sim_trace(sim, "r%u database crashed: %zu commits lost, applied %" PRIu64, database->replica, n_lost,
               sim_rows_applied(&database->rows));

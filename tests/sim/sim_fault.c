@@ -91,6 +91,27 @@ static void jump_clock(struct sim *sim, struct sim_event *event)
     again(sim, sim->knobs.clock_jump_mean_us, jump_clock);
 }
 
+// -- Disks ----------------------------------------------------------------------------------------------------------
+
+static void make_space(struct sim *sim, struct sim_event *event)
+{
+    sim_replica_of(sim, (uint32_t)event->a)->space_low = false;
+}
+
+static void fill_disk(struct sim *sim, struct sim_event *event)
+{
+    (void)event;
+    if (is_over(sim)) {
+        return;
+    }
+    struct sim_replica *replica = any_replica(sim);
+    replica->space_low = true;
+    sim->counters.full_disks++;
+    sim_trace(sim, "r%u disk nearly full", replica->id);
+    sim_after(sim, sim_spread(sim, sim->knobs.space_length_us), make_space, 0)->a = replica->id;
+    again(sim, sim->knobs.space_mean_us, fill_disk);
+}
+
 // -- Databases ------------------------------------------------------------------------------------------------------
 
 static void crash_database(struct sim *sim, struct sim_event *event)
@@ -194,6 +215,8 @@ void sim_fault_start(struct sim *sim)
     again(sim, sim->knobs.crash_mean_us, crash);
     again(sim, sim->knobs.pause_mean_us, pause);
     again(sim, sim->knobs.clock_jump_mean_us, jump_clock);
+    again(sim, sim->knobs.space_mean_us, fill_disk);
+    any_replica(sim)->slow_disk = sim->knobs.slow_disk > 0;
     again(sim, sim->knobs.database_crash_mean_us, crash_database);
     again(sim, sim->knobs.lane_drop_mean_us, drop_lane);
     again(sim, sim->knobs.cut_mean_us, cut_network);
@@ -206,6 +229,7 @@ void sim_fault_heal(struct sim *sim)
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *replica = &sim->replicas[i];
         replica->clock_offset_ms = 0;
+        replica->slow_disk = replica->space_low = false;
         sim_database_heal(sim, replica->database);
         if (!replica->alive) {
             sim_replica_start(sim, replica);

@@ -48,6 +48,9 @@ static void draw_machines(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->pause_length_us = scaled(prng, 10 * MS, 4 * knobs->election_us);
     knobs->sync_us = scaled(prng, 50, 20 * MS);
     knobs->sync_slow_ppm = maybe(prng, 1000, 20000);
+    knobs->slow_disk = cc_prng_below(prng, 4) == 0 ? cc_prng_between(prng, 5, 50) : 0;
+    knobs->space_mean_us = maybe(prng, 300 * MS, 4 * S);
+    knobs->space_length_us = scaled(prng, 50 * MS, 2 * S);
     knobs->segment_bytes = cc_prng_between(prng, 8, 256) << 10;
     knobs->disk_fail_ppm = maybe(prng, 100, 3000);
     knobs->log_bytes = cc_prng_below(prng, 4) == 0 ? 1 : maybe(prng, 1, 128) << 10;
@@ -76,6 +79,7 @@ static void draw_workload(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->n_keys = cc_prng_between(prng, 1, 6);
     knobs->think_us = scaled(prng, 500, 100 * MS);
     knobs->timeout_ms = scaled(prng, 200, 5000);
+    knobs->durable_percent = maybe(prng, 5, 60);
     knobs->weak_percent = cc_prng_between(prng, 0, 60);
     knobs->read_percent = cc_prng_between(prng, 5, 50);
     knobs->session_percent = maybe(prng, 10, 90);

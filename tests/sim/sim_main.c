@@ -272,11 +272,11 @@ int main(int n_arguments, char **arguments)
     uint64_t n_seeds = 0;
     enum sim_tell tell = options.print_trace ? SIM_TELL_ALL : SIM_TELL_NOTHING;
     for (uint64_t seed = options.first; seed <= options.last; seed++) {
-        if (tally.n_failed > 0 && options.mutant > 0) {
-            break;
-        }
         if (tally.n_running == options.n_jobs) {
             collect(&tally, &options, ends);
+        }
+        if (tally.n_failed > 0 && options.mutant > 0) {
+            break;
         }
         tally.running[tally.n_running++] = (struct running){start(seed, tell, options.twice, ends[1]), seed};
         n_seeds++;

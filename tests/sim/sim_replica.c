@@ -1,5 +1,6 @@
 // One replica: a node on its log, and the shell's part in virtual time: making durable, sending, loading, starting jobs, answering.
 #include "sim/sim.h"
+#include "sim/sim_rows.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ static void log_start(struct sim *sim, struct sim_replica *replica)
     wal_batch_append(&replica->log_writing, &replica->log_queue);
     wal_batch_clear(&replica->log_queue);
     replica->log_number = replica->log_queued;
-    uint64_t delay_us = sim_spread(sim, sim->knobs.sync_us);
+    uint64_t delay_us = sim_spread(sim, sim->knobs.sync_us) * (replica->slow_disk ? sim->knobs.slow_disk : 1);
     if (sim->phase == SIM_FAULTS && sim_chance(sim, sim->knobs.sync_slow_ppm)) {
         delay_us += sim_draw(sim, 10 * 1000, 1000 * 1000);
     }
@@ -169,6 +170,10 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
         }
     }
     if (effects->truncate_index > 0) {
+        uint64_t flushed = sim_database_rows(replica->database)->applied_flushed;
+        bool is_gone = effects->truncate_index <= raft_first_index(node_raft(replica->node)); // behind a snapshot that is still to be installed
+        SIM_CHECK(sim, "I13", is_gone || effects->truncate_index <= flushed + 1, "r%u cuts its log below %" PRIu64 ", but PostgreSQL has flushed only %" PRIu64,
+                  replica->id, effects->truncate_index, flushed);
         uint64_t base = wal_state_of(replica->wal)->base_index;
         enum cc_status status = wal_truncate(replica->wal, effects->truncate_index, effects->truncate_record);
         SIM_CHECK(sim, "log", status == CC_OK || status == CC_INVALID, "r%u: truncate: %s", replica->id, cc_status_text(status));
@@ -235,7 +240,9 @@ void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t 
                                    .log_number = replica->log_synced,
                                    .record_number = replica->log_record,
                                    .log_base = wal_state_of(replica->wal)->base_index,
-                                   .log_bytes = wal_bytes(replica->wal)};
+                                   .log_bytes = wal_bytes(replica->wal),
+                                   .space_low = replica->space_low};
+    replica->told_space_low = replica->space_low;
     node_durable(replica->node, sim_replica_time(sim, replica), &durable);
     sim_replica_settle(sim, replica);
 }
@@ -304,7 +311,7 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
                  .cache_bytes_max = sim->knobs.cache_bytes,
                  .rank = replica->id - 1},
         .incarnation = 1,
-        .clock_skew_ms_max = 500,
+        .clock_skew_ms_max = SIM_SKEW_MS,
         .frontier_interval_us = 200 * 1000,
         .facts_of_database = cc_slice_text("model"),
         .log_bytes_max = sim->knobs.log_bytes,
@@ -354,6 +361,7 @@ void sim_replica_start(struct sim *sim, struct sim_replica *replica)
     replica->tick_at_us = 0;
     replica->log_queued = replica->log_synced = 0;
     replica->log_record = 0;
+    replica->told_space_low = false;
     struct node_time time = sim_replica_time(sim, replica);
     node_start(replica->node, time.now_us, time.wall_ms);
     sim_check_replica_started(sim, replica);

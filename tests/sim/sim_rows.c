@@ -273,6 +273,11 @@ bool sim_rows_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice by
     } else if (operation.kind == OPERATION_MIGRATION) {
         is_migration = migrate(rows, &operation, effects, outcome_out);
     } else {
+        const struct cc_blob *schema = sim_store_get(rows->store, "s/schema");
+        struct cc_reader reader = cc_reader_of(cc_blob_slice(schema));
+        uint64_t version = schema == NULL ? 0 : cc_read_u64(&reader);
+        SIM_CHECK(sim, "C15", operation.schema_version == version, "r%u executes upon schema %" PRIu64 " what was planned for %u",
+                  rows->replica, version, operation.schema_version);
         run_statements(sim, rows, &operation, effects, outcome_out);
         if (operation.key.data != NULL) {
             put_request(rows, operation.principal, operation.key, cc_buffer_slice(outcome_out));
@@ -356,6 +361,13 @@ uint64_t sim_rows_applied(const struct sim_rows *rows)
 uint32_t sim_rows_schema(const struct sim_rows *rows)
 {
     return (uint32_t)get_u64(rows->store, "s/schema");
+}
+
+void sim_rows_flush(struct sim_rows *rows)
+{
+    sim_store_flush(rows->store);
+    rows->sequence_flushed = rows->sequence;
+    rows->applied_flushed = sim_rows_applied(rows);
 }
 
 // -- Weak rows ------------------------------------------------------------------------------------------------------
@@ -552,6 +564,7 @@ void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_sli
         struct crdt_change_set set = {.origin = {stamp->replica, stamp->incarnation},
                                       .stamp = *stamp,
                                       .schema_version = operation.schema_version,
+                                      .durable = operation.durability != OPERATION_LOCAL,
                                       .rows = &change,
                                       .n_rows = 1};
         crdt_change_set_put(change_out, &set);
@@ -651,6 +664,8 @@ void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice chan
     struct crdt_frontier frontier;
     read_frontier(sim_store_get(rows->store, "f"), &frontier);
     if (set.sequence > crdt_frontier_get(&frontier, set.origin)) {
+        SIM_CHECK(sim, "C15", set.schema_version <= sim_rows_schema(rows), "r%u merges a change of schema %u, but has %u", rows->replica,
+                  set.schema_version, sim_rows_schema(rows));
         sim_rows_record(sim, rows, change);
         sim_rows_merge_rows(sim, rows->store, &set);
     }

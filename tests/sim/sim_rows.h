@@ -15,6 +15,7 @@ struct sim_rows {
     uint32_t replica;
     int64_t sequence;         // not transactional
     int64_t sequence_flushed;
+    uint64_t applied_flushed; // what a crash leaves
 };
 
 // Reading committed or own state.
@@ -40,6 +41,9 @@ void sim_rows_record(struct sim *sim, struct sim_rows *rows, struct cc_slice cha
 // Merges a change set, unless it is held already.
 void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice change);
 const struct cc_blob *sim_rows_history(const struct sim_rows *rows, struct crdt_origin origin, uint64_t sequence);
+
+// What is committed is durable from now on.
+void sim_rows_flush(struct sim_rows *rows);
 
 // Just the rows: merges into an otherwise empty store, for checking.
 void sim_rows_merge_rows(struct sim *sim, struct sim_store *store, const struct crdt_change_set *set);

@@ -67,6 +67,7 @@ static enum cc_status install(struct sim *sim, struct sim_replica *replica, uint
     rows->sequence = rows->sequence_flushed = (int64_t)cc_read_u64(&reader);
     sim_store_rollback(rows->store, DB_STRONG); // of a leader that was; its connection has said so, and may not have done it yet
     sim_store_import(rows->store, cc_slice_of(reader.at, cc_reader_left(&reader)));
+    sim_rows_flush(rows);
     SIM_CHECK(sim, "A13", sim_rows_applied(rows) == index, "r%u: the snapshot is of another index", replica->id);
     sim_check_strong_state(sim, replica->id, index, sim_store_digest(rows->store, DB_STRONG));
     struct crdt_frontier frontier;
