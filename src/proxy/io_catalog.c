@@ -20,7 +20,8 @@ static const char session_sql[] = "SELECT set_config('search_path', 'pg_catalog'
 // An asynchronous commit is on disk when the flush position has passed the insert position seen after it.
 static const char flush_sql[] = "SELECT (SELECT applied FROM caucus.applied), pg_current_wal_insert_lsn() - '0/0'::pg_lsn,"
                                 " pg_current_wal_flush_lsn() - '0/0'::pg_lsn,"
-                                " (SELECT coalesce(max(f.sequence), 0) FROM caucus.frontier f JOIN caucus.meta m USING (replica, incarnation))";
+                                " (SELECT coalesce(max(f.sequence), 0) FROM caucus.frontier f JOIN caucus.meta m USING (replica, incarnation)),"
+                                " (SELECT string_agg(concat_ws(' ', replica, incarnation, sequence), ' ') FROM caucus.frontier)";
 
 // Roles come and go with migrations. Superusers, and who can become one, are never within reach of a request.
 static const char login_role_sql[] =
@@ -52,6 +53,8 @@ struct io_catalog {
     bool sick;
     uint64_t seen_applied, seen_own, seen_insert; // of an earlier look
     uint64_t flushed, flushed_own;
+    struct crdt_frontier seen_frontier, flushed_frontier;
+    bool frontier_known;
     pthread_mutex_t lock; // guards what follows
     struct catalog_snapshot *current;
     bool has_session_key;
@@ -179,6 +182,20 @@ static uint64_t number_of(const PGresult *result, int column)
     return strtoull(PQgetvalue(result, 0, column), NULL, 10);
 }
 
+// "replica incarnation sequence ...": what is not in order is left out.
+static void read_frontier(const char *text, struct crdt_frontier *frontier_out)
+{
+    frontier_out->n = 0;
+    char *at = NULL;
+    for (const char *from = text; *from != '\0'; from = at) {
+        uint64_t replica = strtoull(from, &at, 10), incarnation = strtoull(at, &at, 10), sequence = strtoull(at, &at, 10);
+        struct crdt_origin origin = {(uint32_t)replica, (uint32_t)incarnation};
+        if (at == from || (sequence > 0 && crdt_frontier_raise(frontier_out, origin, sequence) != CC_OK)) {
+            return;
+        }
+    }
+}
+
 static void set_sick(struct io_catalog *catalog, bool sick)
 {
     if (catalog->sick != sick) {
@@ -198,17 +215,21 @@ static void on_flush(void *context, uint64_t number, PGresult *result)
         if (catalog->seen_insert > 0 && flush >= catalog->seen_insert) {
             catalog->flushed = catalog->seen_applied;
             catalog->flushed_own = catalog->seen_own;
+            catalog->flushed_frontier = catalog->seen_frontier;
+            catalog->frontier_known = true;
             catalog->seen_insert = 0;
         }
         if (catalog->seen_insert == 0 || applied < catalog->seen_applied) {
             catalog->seen_applied = applied;
             catalog->seen_own = number_of(result, 3);
+            read_frontier(PQgetvalue(result, 0, 4), &catalog->seen_frontier);
             catalog->seen_insert = insert;
         }
     }
     PQclear(result);
     if (catalog->options.on_flushed != NULL && catalog->flushed + catalog->flushed_own > 0) {
-        catalog->options.on_flushed(catalog->options.context, catalog->flushed, catalog->flushed_own);
+        catalog->options.on_flushed(catalog->options.context, catalog->flushed, catalog->flushed_own,
+                                    catalog->frontier_known ? &catalog->flushed_frontier : NULL);
     }
 }
 
@@ -276,6 +297,7 @@ static void on_down(void *context, const char *why)
     catalog->n_unanswered = 0;
     set_sick(catalog, false); // the lanes are down, too, and say so
     catalog->flushed = catalog->flushed_own = 0; // what was flushed is looked up again
+    catalog->frontier_known = false;
     cc_log(CC_LOG_DEBUG, "catalog_connection_lost", "why=%s", cc_log_quote(why));
 }
 

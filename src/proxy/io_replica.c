@@ -82,6 +82,9 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_PROMOTED:
         cc_log(CC_LOG_INFO, "promoted", "member=%" PRIu64 " index=%" PRIu64, fact->a, fact->b);
         return;
+    case NODE_FACT_TOO_OLD:
+        cc_log(CC_LOG_ERROR, "change_too_old", "origin=%" PRIu64 ".%" PRIx64 " sequence=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
     case NODE_FACT_REPLAY:
         cc_log(CC_LOG_INFO, "replay", "log=%s first=%" PRIu64 " last=%" PRIu64, fact->text, fact->a, fact->b);
         return;
@@ -385,13 +388,14 @@ static bool is_space_low(const struct replica *replica)
     return statvfs(replica->self->data_directory, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < least;
 }
 
-void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence)
+void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence, const struct crdt_frontier *frontier)
 {
     struct replica *replica = context;
     struct io_log_stats log;
     io_log_describe(replica->log, &log);
     struct node_durable durable = {.applied = applied,
                                    .own_sequence = own_sequence,
+                                   .frontier = frontier,
                                    .log_number = replica->log_number,
                                    .record_number = replica->log_record,
                                    .log_base = log.base_index,

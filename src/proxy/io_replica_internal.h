@@ -69,7 +69,7 @@ void replica_on_snapshot(void *context, const struct snapshot_event *event);
 void replica_on_catalog(void *context, uint32_t version);
 void replica_on_sick(void *context, bool sick);
 void replica_on_no_session_key(void *context);
-void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence);
+void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence, const struct crdt_frontier *frontier);
 void replica_on_supervisor(void *context, enum supervisor_state state, const char *text);
 
 #endif

@@ -61,6 +61,7 @@ struct node_durable {
     uint64_t record_number; // was the last record
     uint64_t log_base;      // the log on disk begins after this index
     uint64_t log_bytes;
+    const struct crdt_frontier *frontier; // of weak changes, in PostgreSQL; NULL: not known
     bool space_low; // the disk is nearly full: no more writes are taken
 };
 void node_durable(struct node *node, struct node_time time, const struct node_durable *durable);
@@ -149,6 +150,7 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_MEMBERS, // a: how many, b: index that they are committed at, c: index of those in force
     NODE_FACT_REMOVED, // a: index; this replica is no member any more
     NODE_FACT_PROMOTED, // a: member, b: index
+    NODE_FACT_TOO_OLD, // a: replica, b: incarnation, c: sequence of a change set that comes too late to be merged
     NODE_FACT_REPLAY,      // a: first index or sequence, b: last: applied again after a crash of PostgreSQL
 };
 
@@ -183,6 +185,16 @@ struct node_effects { // borrowed until the next node_take_effects
 };
 
 void node_take_effects(struct node *node, struct node_effects *effects_out);
+
+// What is not needed any more by any member: tombstones whose newest stamp is at most `bound` (hybrid logical time), and change
+// sets of the history up to this frontier.
+struct node_garbage {
+    uint64_t bound;
+    struct crdt_frontier history;
+};
+void node_garbage(const struct node *node, struct node_garbage *garbage_out);
+// Before tombstones up to the bound go, and when an earlier process's bound is found: older changes that were never seen are refused.
+void node_garbage_collected(struct node *node, struct node_time time, uint64_t bound);
 
 // -- Questions -----------------------------------------------------------------------------------------------------------
 

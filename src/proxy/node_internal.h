@@ -3,6 +3,7 @@
 #define PROXY_NODE_INTERNAL_H
 
 #include "base/memory.h"
+#include "crdt/stability.h"
 #include "base/mutant.h"
 #include "proxy/member.h"
 #include "proxy/node.h"
@@ -260,6 +261,19 @@ struct upkeep {
     uint64_t record_cut; // weak changes in records below this are
 };
 
+// -- What is settled among all members (node_stable.c) ---------------------------------------------------------------
+
+struct stable {
+    struct crdt_stability stability;
+    struct crdt_frontier flushed; // in this replica's PostgreSQL, on disk
+    bool flushed_known;
+    uint64_t mark_hlc, mark_number; // a mark on its way to the disk; number 0: none
+    uint64_t marked_hlc, marked_us; // the last one there
+    uint64_t moved_us;              // when the frontier moved last
+    uint64_t collected;             // tombstones up to this stamp may be gone
+    uint64_t n_refused, told_us;
+};
+
 // -- Amnesia (node_recovery.c) ----------------------------------------------------------------------------------------
 
 enum recovery_state { RECOVERY_DONE, RECOVERY_ASKING, RECOVERY_CATCHING_UP };
@@ -387,6 +401,7 @@ struct node {
     struct upkeep upkeep;
     struct members members;
     struct recovery recovery;
+    struct stable stable;
     struct snapshot_source source;
     struct snapshot_target target;
     uint64_t next_snapshot_job;
@@ -416,6 +431,14 @@ void log_mark(struct node *node); // now and then
 // A write is refused because the disk is nearly full: the refusal; else an empty slice.
 struct cc_slice log_refusal(struct node *node);
 void log_finish(struct node *node);
+
+// node_stable.c
+void stable_tick(struct node *node);
+void stable_received(struct node *node, const struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed);
+void stable_flushed(struct node *node, const struct crdt_frontier *flushed);
+void stable_moved(struct node *node); // weak tables have changed
+// The set is not held, and what it would have to be compared with may be gone: it comes from a replica that was removed, or had forgotten.
+bool stable_refuses(struct node *node, const struct crdt_change_set *set);
 
 // node_recovery.c
 void recovery_start(struct node *node);
@@ -519,6 +542,7 @@ struct peer *peer_find(struct node *node, uint32_t id);
 void peer_send_raft(struct node *node, const struct raft_message *message);
 void peer_send_hello(struct node *node, struct peer *peer);
 void peer_send_frontier(struct node *node, struct peer *peer);
+void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed);
 void peer_send_removed(struct node *node, uint32_t id, uint64_t index);
 void peer_tell_frontier(struct node *node); // to all
 void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context); // read_told gets the answer

@@ -105,6 +105,9 @@ void node_durable(struct node *node, struct node_time time, const struct node_du
     node->time = time;
     struct upkeep *upkeep = &node->upkeep;
     upkeep->durable = *durable;
+    if (durable->frontier != NULL) {
+        stable_flushed(node, durable->frontier);
+    }
     add_checkpoint(node);
     if (snapshot_keep_own(node) == UINT64_MAX) { // afterwards PostgreSQL may have less than now
         drop_checkpoints(upkeep);

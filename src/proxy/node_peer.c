@@ -14,6 +14,7 @@ enum frame_kind {
     FRAME_CHANGES = 6,       // count, change sets
     FRAME_REMOVED = 7,       // index: the membership committed there does not have the receiver
     FRAME_ASK = 8,           // u64 context
+    FRAME_STABLE = 10,       // crdt_claim, frontier of what is on disk in PostgreSQL
     FRAME_TOLD = 9,          // u64 context, frontier of what was acknowledged
     FRAME_FORGOTTEN = 19,    // u64 index: your log had at least this
     FRAME_PULL = 20,         // snapshot_pull
@@ -80,6 +81,27 @@ void peer_send_frontier(struct node *node, struct peer *peer)
     cc_put_u64(&frame, raft_last_index(node->raft));
     crdt_frontier_put(&frame, &node->weak.frontier);
     frame_send(node, peer->id, &frame);
+}
+
+void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_STABLE);
+    cc_put_u64(&frame, claim->sequence);
+    cc_put_u64(&frame, claim->hlc);
+    cc_put_u64(&frame, claim->held);
+    crdt_frontier_put(&frame, flushed);
+    frame_send(node, peer->id, &frame);
+}
+
+static void receive_stable(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    struct crdt_frontier flushed;
+    struct crdt_claim claim = {.sequence = cc_read_u64(reader)};
+    claim.hlc = cc_read_u64(reader);
+    claim.held = cc_read_u64(reader);
+    if (crdt_frontier_read(reader, &flushed) == CC_OK && cc_reader_end(reader) == CC_OK) {
+        stable_received(node, peer, &claim, &flushed);
+    }
 }
 
 void peer_send_removed(struct node *node, uint32_t id, uint64_t index)
@@ -365,6 +387,9 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         break;
     case FRAME_TOLD:
         receive_told(node, peer, &reader);
+        break;
+    case FRAME_STABLE:
+        receive_stable(node, peer, &reader);
         break;
     case FRAME_FORGOTTEN:
         recovery_reminded(node, cc_read_u64(&reader));

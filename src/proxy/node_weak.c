@@ -272,6 +272,9 @@ static bool receive_set(struct node *node, struct cc_slice bytes)
     if (incoming == NULL || set.sequence < incoming->next) {
         return true;
     }
+    if (!is_own && stable_refuses(node, &set)) {
+        return true;
+    }
     bool gap = set.sequence > incoming->next && !cc_mutant(CC_MUTANT_GAP_TAKEN);
     if (gap || weak->incoming_bytes > INCOMING_BYTES_MAX) {
         return false;
@@ -606,6 +609,7 @@ static void take_frontier(struct node *node, const struct crdt_frontier *frontie
     struct weak *weak = &node->weak;
     weak->frontier = *frontier;
     weak->frontier_moved = true;
+    stable_moved(node);
     for (size_t i = 0; i < weak->incoming.n; i++) {
         struct incoming *incoming = &weak->incoming.at[i];
         uint64_t held = crdt_frontier_get(frontier, incoming->origin);
