@@ -309,6 +309,11 @@ uint64_t raft_next_tick_us(const struct raft *raft)
     return next_us;
 }
 
+void raft_set_rank(struct raft *raft, uint32_t rank)
+{
+    raft->options.rank = rank;
+}
+
 void raft_set_eligible(struct raft *raft, uint64_t now_us, bool eligible)
 {
     raft_advance(raft, now_us);

@@ -103,6 +103,7 @@ enum cc_status raft_transfer(struct raft *raft, uint64_t now_us, uint32_t target
 // A replica that is not eligible (its PostgreSQL is down) votes and stores, but does not campaign.
 // A leader that becomes ineligible transfers leadership away.
 void raft_set_eligible(struct raft *raft, uint64_t now_us, bool eligible);
+void raft_set_rank(struct raft *raft, uint32_t rank); // in place of that in the options, from the next election timeout on
 // A replica that may have forgotten what it promised: it stores, but neither votes nor campaigns.
 void raft_set_recovering(struct raft *raft, bool recovering);
 // The same of a member: it counts in no majority, though the majority is that of all voters.

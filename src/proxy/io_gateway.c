@@ -243,6 +243,12 @@ void exchange_query_as_owner(struct exchange *exchange)
 
 // -- Requests and answers, on the worker's thread --------------------------------------------------------------------
 
+static bool is_for_members(const struct exchange *exchange)
+{
+    struct cc_slice path = exchange->request.path;
+    return !operator_owns(path) || operator_access(path) == ACCESS_CLIENT;
+}
+
 // With the snapshot that it holds; again when it holds a newer one.
 static void begin(struct exchange *exchange)
 {
@@ -251,6 +257,8 @@ static void begin(struct exchange *exchange)
         struct rest_reply reply;
         rest_cors_preflight(&exchange->request, origins, &exchange->arena, &reply);
         exchange_reply(exchange, &reply);
+    } else if (is_for_members(exchange) && !exchange->worker->gateway->is_member) {
+        exchange_fail(exchange, 503, "CC220", "This replica is not a member of the cluster", "Use another replica");
     } else if (operator_owns(exchange->request.path)) {
         operator_begin(exchange);
     } else if (exchange->snapshot == NULL) {
@@ -449,6 +457,11 @@ void io_gateway_status(struct io_gateway *gateway, uint64_t token, const struct 
     }
 }
 
+void io_gateway_set_member(struct io_gateway *gateway, bool is_member)
+{
+    gateway->is_member = is_member;
+}
+
 void io_gateway_catalog(struct io_gateway *gateway, uint32_t version)
 {
     (void)version;
@@ -516,6 +529,7 @@ enum cc_status io_gateway_create(const struct io_gateway_options *options, struc
         free(gateway);
         return CC_IO;
     }
+    gateway->is_member = true;
     gateway->n_workers = config->http.threads > 0 ? config->http.threads : default_threads();
     struct http_server_options server = http_server_options_default();
     server.host = options->replica->http.host;

@@ -33,6 +33,8 @@ void io_gateway_destroy(struct io_gateway *gateway, uint32_t drain_ms);
 void io_gateway_answers(struct io_gateway *gateway, const struct node_answer *answers, size_t n_answers);
 // The answer to INBOX_STATUS and INBOX_MEMBER.
 void io_gateway_status(struct io_gateway *gateway, uint64_t token, const struct node_status *status, const struct status_shell *shell);
+// Whether this replica is a member of the cluster; one that is not refuses all but operators' questions.
+void io_gateway_set_member(struct io_gateway *gateway, bool is_member);
 // A catalog was published: requests that wait for it go on.
 void io_gateway_catalog(struct io_gateway *gateway, uint32_t version);
 // Adds what the HTTP threads counted.

@@ -79,6 +79,7 @@ struct io_gateway {
     struct http_server *server;
     uint64_t id_seed; // first half of operation ids: random, of this process
     uint32_t n_workers;
+    _Atomic bool is_member;
 };
 
 uint64_t gateway_now_us(void);

@@ -132,6 +132,13 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
     for (size_t i = 0; i < effects->n_facts; i++) {
         log_fact(&effects->facts[i]);
     }
+    if (effects->removed_changed) {
+        replica->removed = effects->removed_at > 0;
+        replica_set_removed(replica, effects->removed_at);
+    }
+    if (replica->gateway != NULL) {
+        io_gateway_set_member(replica->gateway, node_is_member(replica->node));
+    }
     if (effects->members_changed && replica->peers != NULL) {
         struct io_peer_member members[CC_REPLICAS_MAX];
         char hosts[CC_REPLICAS_MAX][MEMBER_ADDRESS_BYTES];

@@ -29,6 +29,7 @@ struct replica {
     struct node *node;
     struct io_log *log;
     bool put_log_aside; // at the end of this process
+    bool removed; // this replica is no member any more
     uint64_t log_number, log_record; // of the last batch that is synced
     struct io_peer *peers;
     struct io_postgres *postgres;
@@ -51,6 +52,8 @@ bool replica_open_auth(struct replica *replica);
 bool replica_open_log(struct replica *replica);
 // Remembers, over restarts, that the log is new and what came before it is not known.
 void replica_set_new(const struct replica *replica, bool is_new);
+// Remembers, over restarts, that this replica was removed by the change at this index; 0: it is a member.
+void replica_set_removed(const struct replica *replica, uint64_t index);
 void replica_put_log_aside(const struct replica *replica); // when it is closed
 bool replica_open_supervisor(struct replica *replica);
 bool replica_open_peers(struct replica *replica);

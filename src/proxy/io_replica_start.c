@@ -57,6 +57,35 @@ static bool is_new(const struct replica *replica)
     return found;
 }
 
+void replica_set_removed(const struct replica *replica, uint64_t index)
+{
+    char *path = path_in_data(replica, "removed");
+    FILE *file = index > 0 ? fopen(path, "we") : NULL;
+    if (index == 0) {
+        (void)unlink(path);
+    } else if (file == NULL || fprintf(file, "%" PRIu64 "\n", index) < 0 || fflush(file) != 0 || fsync(fileno(file)) != 0) {
+        cc_log(CC_LOG_ERROR, "removed_not_noted", "path=%s why=%s", cc_log_quote(path), strerror(errno));
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    sync_path(replica->self->data_directory);
+    free(path);
+}
+
+static uint64_t removed_at(const struct replica *replica)
+{
+    char *path = path_in_data(replica, "removed");
+    FILE *file = fopen(path, "re");
+    char text[32] = "";
+    if (file != NULL) {
+        (void)!fgets(text, sizeof(text), file);
+        (void)fclose(file);
+    }
+    free(path);
+    return strtoull(text, NULL, 10);
+}
+
 void replica_put_log_aside(const struct replica *replica)
 {
     char name[64];
@@ -92,6 +121,7 @@ static struct node *make_node(const struct replica *replica)
                  .notice_us = COMMIT_NOTICE_US},
         .incarnation = replica->identity.incarnation,
         .is_new = is_new(replica),
+        .removed_at = removed_at(replica),
         .clock_skew_ms_max = config->timeouts.clock_skew_ms_max,
         .frontier_interval_us = config->timeouts.frontier_ms * 1000ull,
         .request_window_us = config->timeouts.request_ms * 2000ull,
@@ -179,6 +209,10 @@ bool replica_open_log(struct replica *replica)
     if (!make_data_directory(replica)) {
         return false;
     }
+    if (replica->options->join) { // the operator says that it is to be one again
+        replica_set_removed(replica, 0);
+    }
+    replica->removed = removed_at(replica) > 0;
     struct cc_buffer directory = {0}, text = {0};
     cc_buffer_printf(&directory, "%s/log", replica->self->data_directory);
     struct io_log_options options = {.directory = cc_buffer_text(&directory), .segment_bytes = replica->config->limits.log_segment_bytes};
@@ -280,10 +314,20 @@ static bool dialled_member(const struct replica *replica, const struct raft_memb
 size_t replica_dialled_members(const struct replica *replica, struct io_peer_member members[static CC_REPLICAS_MAX],
                                char hosts[static CC_REPLICAS_MAX][MEMBER_ADDRESS_BYTES])
 {
-    const struct raft_membership *membership = raft_membership(node_raft(replica->node));
+    const struct raft *raft = node_raft(replica->node);
+    const struct raft_membership *membership = raft_membership(raft);
     size_t n = 0;
+    if (replica->removed) {
+        return 0; // those that are up stay so for a while
+    }
     for (uint32_t i = 0; i < membership->n_members; i++) {
         n += dialled_member(replica, &membership->members[i], hosts[n], &members[n]);
+    }
+    // One that joins, or was away while the members changed, may not know the leader by its log.
+    bool is_lost = !node_is_member(replica->node) || raft_leader(raft) == 0;
+    for (size_t i = 0; is_lost && i < replica->config->n_replicas && n < CC_REPLICAS_MAX; i++) {
+        struct raft_member listed = {.id = replica->config->replicas[i].id};
+        n += member_find(membership, listed.id) == NULL && dialled_member(replica, &listed, hosts[n], &members[n]);
     }
     return n;
 }

@@ -27,6 +27,7 @@ static void outbox_clear(struct node_outbox *out)
     out->facts.n = 0;
     out->catalog_changed = false;
     out->members_changed = false;
+    out->removed_changed = false;
 }
 
 static void outbox_finish(struct node_outbox *out)
@@ -61,6 +62,7 @@ struct node *node_create(const struct node_options *options)
     }
     node_set_facts(node, options->facts_of_database);
     node->raft = raft_create(&options->raft, (struct raft_hard_state){0});
+    node->members.removed_at = options->removed_at;
     clock_hlc_init(&node->clock, options->raft.id, options->incarnation, options->clock_skew_ms_max);
     for (size_t i = 0; i < 2; i++) {
         outbox_init(&node->outboxes[i]);
@@ -223,6 +225,11 @@ struct cc_slice node_refusal(struct node *node, enum cc_status status, const cha
     return encode_outcome(node, &outcome);
 }
 
+struct cc_slice node_not_a_member(struct node *node)
+{
+    return node_refusal(node, CC_UNAVAILABLE, "CC220", "This replica is not a member of the cluster", "Use another replica");
+}
+
 struct cc_slice node_unknown(struct node *node)
 {
     struct rest_outcome outcome = {.kind = REST_UNKNOWN,
@@ -348,7 +355,7 @@ void node_submit(struct node *node, struct node_time time, uint64_t token, struc
         return;
     }
     if (!node->members.has_self) {
-        node_answer_outcome(node, token, node_refusal(node, CC_UNAVAILABLE, "CC220", "This replica is not a member of the cluster", "Use another replica"), 0);
+        node_answer_outcome(node, token, node_not_a_member(node), 0);
         return;
     }
     if (operation.weak) {
@@ -491,6 +498,7 @@ static void take_raft_output(struct node *node)
     strong_committed(node);
     membership_refresh(node);
     if (raft_leader(node->raft) != node->known_leader) {
+        node->out->members_changed = true; // see node_effects.members_changed
         node->known_leader = raft_leader(node->raft);
         forward_leader_changed(node);
     }
@@ -527,6 +535,8 @@ void node_take_effects(struct node *node, struct node_effects *effects_out)
         .n_facts = out->facts.n,
         .catalog_changed = out->catalog_changed,
         .members_changed = out->members_changed,
+        .removed_changed = out->removed_changed,
+        .removed_at = node->members.removed_at,
     };
     for (size_t lane = 0; lane < DB_LANES; lane++) {
         effects_out->jobs[lane] = out->jobs[lane].at;
@@ -583,6 +593,11 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
             .refused = peer->refused,
         };
     }
+}
+
+bool node_is_member(const struct node *node)
+{
+    return node->members.has_self;
 }
 
 const struct raft *node_raft(const struct node *node)

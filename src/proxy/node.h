@@ -21,6 +21,7 @@
 struct node_options {
     struct raft_options raft;
     uint32_t incarnation;
+    uint64_t removed_at;              // node_effects.removed_at of an earlier run of this replica
     bool is_new;                      // the log is new, and this replica has not yet made good for what it may have forgotten
     uint64_t clock_skew_ms_max;
     uint64_t frontier_interval_us;    // how often frontiers are told to peers; default 1 s
@@ -180,7 +181,9 @@ struct node_effects { // borrowed until the next node_take_effects
     size_t n_answers;
     const struct node_fact *facts;
     size_t n_facts;
-    bool members_changed; // raft_membership differs: dial others
+    bool members_changed; // raft_membership, node_is_member or the leader differs: perhaps others are to be dialled
+    bool removed_changed; // remember `removed_at` over restarts: the members committed at this index do not have this replica; 0: it is one
+    uint64_t removed_at;
     bool catalog_changed; // read the catalog again: schema_version rose
 };
 
@@ -238,6 +241,7 @@ struct node_status {
 };
 
 void node_describe(const struct node *node, uint64_t now_us, struct node_status *status_out);
+bool node_is_member(const struct node *node); // else it refuses service
 const struct raft *node_raft(const struct node *node); // for checkers
 
 #endif

@@ -255,6 +255,17 @@ void forward_peer_lost(struct node *node, uint32_t peer)
     }
 }
 
+void forward_refuse_queued(struct node *node)
+{
+    struct pending *pending, *next;
+    DL_FOREACH_SAFE(node->queue, pending, next)
+    {
+        if (pending->peer == 0 && !pending->uncertain) {
+            forward_finish(node, pending, node_not_a_member(node), 0);
+        }
+    }
+}
+
 void forward_deadlines(struct node *node)
 {
     struct pending *pending, *next;

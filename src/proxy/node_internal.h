@@ -53,6 +53,7 @@ struct node_outbox {
     NODE_ARRAY(struct node_fact) facts;
     bool catalog_changed;
     bool members_changed;
+    bool removed_changed;
 };
 
 // -- Writes on their way (node_forward.c) ----------------------------------------------------------------------------
@@ -424,6 +425,7 @@ void node_answer_error(struct node *node, uint64_t token, const struct rest_outc
 // Outcomes that the node itself gives; encoded into the outbox.
 struct cc_slice node_refusal(struct node *node, enum cc_status status, const char *code, const char *message, const char *hint);
 struct cc_slice node_unknown(struct node *node);
+struct cc_slice node_not_a_member(struct node *node);
 struct cc_slice node_copy(struct node *node, struct cc_slice bytes);
 
 // node_log.c
@@ -479,6 +481,7 @@ void forward_pump(struct node *node);            // sends what belongs to the le
 void forward_peer_lost(struct node *node, uint32_t peer);
 void forward_leader_changed(struct node *node);
 void forward_deadlines(struct node *node);
+void forward_refuse_queued(struct node *node); // this replica was removed: what nobody has executed is refused
 void forward_requeue(struct node *node, const uint8_t *ids, size_t n, bool uncertain);
 struct pending *forward_find(struct node *node, const uint8_t id[OPERATION_ID_BYTES]);
 void forward_finish(struct node *node, struct pending *pending, struct cc_slice outcome, uint64_t index);

@@ -116,6 +116,32 @@ static void follow_members(struct node *node)
     node->out->members_changed = true;
 }
 
+static bool is_before(const struct member *a, const struct member *b)
+{
+    char host[MEMBER_ADDRESS_BYTES];
+    uint32_t port_a = 0, port_b = 0;
+    if (member_address_split(a->http, host, &port_a) != CC_OK || member_address_split(b->http, host, &port_b) != CC_OK) {
+        return false;
+    }
+    return port_a < port_b || (port_a == port_b && a->id < b->id);
+}
+
+// The lowest port is first in line to lead. Where the log does not tell the addresses, config.json has done.
+static void follow_rank(struct node *node)
+{
+    const struct raft_membership *membership = raft_membership(node->raft);
+    const struct raft_member *own = member_find(membership, node->options.raft.id);
+    struct member self, other;
+    if (own == NULL || member_read(own, &self) != CC_OK) {
+        return;
+    }
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        rank += membership->members[i].voter && member_read(&membership->members[i], &other) == CC_OK && is_before(&other, &self);
+    }
+    raft_set_rank(node->raft, rank);
+}
+
 void membership_refresh(struct node *node)
 {
     struct members *members = &node->members;
@@ -135,10 +161,16 @@ void membership_refresh(struct node *node)
         members->written = committed;
     }
     follow_members(node);
+    follow_rank(node);
     bool has_self = membership_has_self(node);
     if (has_self != members->has_self) {
         members->has_self = has_self;
+        node->out->members_changed = true;
         node_update_eligible(node);
+    }
+    if (has_self && members->removed_at > 0) { // it was taken back
+        members->removed_at = 0;
+        node->out->removed_changed = true;
     }
     node_fact(node, NODE_FACT_MEMBERS, known->n_members, committed, index, NULL);
 }
@@ -146,12 +178,21 @@ void membership_refresh(struct node *node)
 void membership_removed(struct node *node, uint64_t index)
 {
     struct members *members = &node->members;
-    members->removed_at = index > members->removed_at ? index : members->removed_at;
-    members->has_self = membership_has_self(node);
     if (!members->has_self) {
-        node_fact(node, NODE_FACT_REMOVED, members->removed_at, 0, 0, NULL);
-        node_update_eligible(node);
+        return; // it knows, or is not one yet
     }
+    members->removed_at = index;
+    members->has_self = membership_has_self(node);
+    if (members->has_self) { // the others' log is behind ours
+        members->removed_at = 0;
+        return;
+    }
+    node->out->removed_changed = true;
+    node->out->members_changed = true;
+    node_update_eligible(node);
+    node_fact(node, NODE_FACT_REMOVED, members->removed_at, 0, 0, NULL);
+    forward_refuse_queued(node);
+    read_deadlines(node);
 }
 
 // -- Changes, on the leader ------------------------------------------------------------------------------------------
@@ -364,16 +405,6 @@ static void watch_learner(struct node *node, uint32_t id)
 }
 
 // -- Rank: the lowest port leads -------------------------------------------------------------------------------------
-
-static bool is_before(const struct member *a, const struct member *b)
-{
-    char host[MEMBER_ADDRESS_BYTES];
-    uint32_t port_a = 0, port_b = 0;
-    if (member_address_split(a->http, host, &port_a) != CC_OK || member_address_split(b->http, host, &port_b) != CC_OK) {
-        return false;
-    }
-    return port_a < port_b || (port_a == port_b && a->id < b->id);
-}
 
 static bool is_fit(const struct node *node, const struct peer *peer)
 {

@@ -23,6 +23,8 @@ static void refuse(struct node *node, uint64_t token)
     struct cc_slice refusal;
     if (node->strong.state == STRONG_HALTED) {
         refusal = node_refusal(node, CC_UNAVAILABLE, "CC204", node->strong.halted, "Read at another replica");
+    } else if (!node->members.has_self) {
+        refusal = node_not_a_member(node);
     } else {
         refusal = node_refusal(node, CC_UNAVAILABLE, "CC209", "This replica could not make sure in time that it would read the newest rows",
                                "Try again, or read with Prefer: consistency=local");
@@ -30,9 +32,14 @@ static void refuse(struct node *node, uint64_t token)
     node_answer_outcome(node, token, refusal, 0);
 }
 
+static bool is_out_of_service(const struct node *node)
+{
+    return node->strong.state == STRONG_HALTED || !node->members.has_self;
+}
+
 void read_submit(struct node *node, uint64_t token, uint64_t index, const struct crdt_frontier *frontier, uint32_t timeout_ms)
 {
-    if (node->n_reads >= CC_READS_WAITING_MAX || node->strong.state == STRONG_HALTED) {
+    if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
         refuse(node, token);
         return;
     }
@@ -66,7 +73,7 @@ static void ask(struct node *node, struct read_group *group)
 
 void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms)
 {
-    if (node->n_reads >= CC_READS_WAITING_MAX || node->strong.state == STRONG_HALTED) {
+    if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
         refuse(node, token);
         return;
     }
@@ -255,7 +262,7 @@ static void drop_late(struct node *node, struct read_group *group)
     size_t n_kept = 0;
     for (size_t i = 0; i < group->waiters.n; i++) {
         struct read_waiter waiter = group->waiters.at[i];
-        if (node->time.now_us >= waiter.deadline_us || node->strong.state == STRONG_HALTED) {
+        if (node->time.now_us >= waiter.deadline_us || is_out_of_service(node)) {
             refuse(node, waiter.token);
             node->n_reads--;
         } else {

@@ -183,10 +183,17 @@ class Growth(unittest.TestCase):
         for replica in gone:
             wait_until(lambda r=replica: (cluster.status(r) or {}).get('member') is False, 20, f'replica {replica} knows that it is removed')
             load.leave(replica)
+            self.check_removed(cluster, replica)
             cluster.processes[replica].terminate()
             self.assertEqual(cluster.processes[replica].wait(60), 0)
         survivor = ids[0]
         wait_until(lambda: cluster.voters(survivor) == ids, 20, f'voters {ids}')
+
+    def check_removed(self, cluster, replica):
+        for path in ('/notes', '/presence', '/rpc/nothing', '/_caucus/tables'):
+            for headers in ({}, {'Prefer': 'consistency=local'}):
+                answer = cluster.request(replica, 'GET', path, headers=headers)
+                self.assertEqual((answer.status, answer.json()['code']), (503, 'CC220'), answer)
 
     def test_1_3_5_3_1_replicas_under_load_without_a_failed_write(self):
         with Members.make() as cluster:
@@ -209,6 +216,54 @@ class Growth(unittest.TestCase):
             for path, column in (('/transfers', 'tag'), ('/presence', 'id')):
                 found = collections.Counter(row[column] for row in cluster.get(4, f'{path}?select={column}'))
                 self.assertEqual([tag for tag in load.acknowledged[path] if found[tag] != 1][:3], [], path)
+
+    def test_a_removed_replica_knows_it_after_a_restart_and_disturbs_nobody(self):
+        with Members.make(3) as cluster:
+            cluster.start_all()
+            cluster.list_replicas([1, 2])
+            self.assertIn('remove replica 3', cluster.reload())
+            wait_until(lambda: not cluster.status(3)['member'], 20, 'told')
+            term = cluster.status(1)['term']
+            cluster.processes[3].kill()
+            cluster.processes[3].wait()
+            cluster.list_replicas([1, 2, 3])  # as an old config.json would have it
+            cluster.start(3)
+            status = wait_until(lambda: cluster.status(3), 20, 'status')
+            self.assertFalse(status['member'])
+            self.check_removed(cluster, 3)
+            time.sleep(2)  # in which it would ask for an election
+            self.assertEqual(cluster.request(1, 'POST', '/notes', {'id': 'one'}).status, 201)
+            self.assertEqual(cluster.status(1)['term'], term)
+            # Taken back, with what it has.
+            cluster.processes[3].kill()
+            cluster.processes[3].wait()
+            cluster.start(3, join=True)
+            cluster.reload()
+            cluster.wait_ready()
+            self.assertTrue(cluster.status(3)['member'])
+            cluster.verify()
+            self.assertFalse(os.path.exists(os.path.join(cluster.data, '3', 'removed')))
+
+    def test_a_replica_that_was_away_while_all_others_changed_finds_the_new_ones(self):
+        with Members.make(3) as cluster:
+            cluster.start_all()
+            cluster.processes[3].kill()
+            cluster.processes[3].wait()
+            cluster.list_replicas([1, 2, 3, 4])
+            cluster.start(4, join=True)
+            cluster.reload()
+            cluster.list_replicas([1, 2, 3, 4, 5])
+            cluster.start(5, join=True)
+            cluster.reload()
+            cluster.list_replicas([3, 4, 5])
+            cluster.reload()
+            self.assertEqual(cluster.request(4, 'POST', '/notes', {'id': 'one'}).status, 201)
+            for replica in (1, 2):
+                cluster.processes[replica].terminate()
+                cluster.processes[replica].wait()
+            cluster.start(3)
+            cluster.wait_ready([3, 4, 5])
+            self.assertEqual([row['id'] for row in cluster.get(3, '/notes')], ['one'])
 
 
 if __name__ == '__main__':
