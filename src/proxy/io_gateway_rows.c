@@ -15,10 +15,13 @@ static struct cc_slice fingerprint_create(struct exchange *exchange)
 {
     const struct rest_request *request = &exchange->request;
     struct cc_buffer all = {0};
-    struct cc_slice parts[] = {request->method, request->path, request->query, request->body, rest_request_header(request, "Prefer"),
-                               rest_request_header(request, "If-Match"), rest_request_header(request, "If-None-Match")};
+    struct cc_slice parts[] = {request->method, request->path, request->query, request->body};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         cc_put_nullable(&all, parts[i]);
+    }
+    static const char *const headers[] = {"Prefer", "If-Match", "If-None-Match", "Accept", "Content-Profile", "Content-Type"};
+    for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+        cc_put_nullable(&all, rest_request_header(request, headers[i]));
     }
     static const uint8_t keys[2][16] = {"caucus request 1", "caucus request 2"};
     struct cc_buffer text = {0};

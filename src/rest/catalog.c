@@ -409,6 +409,8 @@ static void load_function(struct load *load, const json_t *json, struct rest_fun
     function->returns_void = bool_of(load, json, "returns_void");
     function->returns_row = bool_of(load, json, "returns_row");
     function->return_type = required_text(load, json, "return_type");
+    function->return_base = text_of(load, json, "return_base");
+    function->media_type = text_of(load, json, "media_type");
     function->comment = text_of(load, json, "comment");
     function->arguments = load_arguments(load, json, "arguments", true, &function->n_arguments);
     function->outs = load_arguments(load, json, "outs", false, &function->n_outs);
@@ -474,6 +476,7 @@ static void load_catalog(struct load *load, const json_t *json)
     load->catalog->has_deferrable = bool_of(load, json, "has_deferrable");
     load->catalog->has_sequences = bool_of(load, json, "has_sequences");
     load->catalog->reads_request = json_is_true(json_object_get(json, "reads_request"));
+    load->catalog->geojson = text_of(load, json, "geojson");
     load_superusers(load, json);
     load_schemas(load, json);
     load_tables(load, json);

@@ -77,6 +77,8 @@ struct rest_function {
     bool one_row; // ROWS 1: a computed relationship to one row
     bool returns_set, returns_void, returns_row; // row: composite, TABLE or OUT parameters
     const char *return_type;                     // format_type
+    const char *return_base;                     // the same with domains resolved
+    const char *media_type;                      // the domain that it returns, when its name is one: "text/html"; else NULL
     int32_t return_table;                        // position in tables when it returns that row type, else -1
     uint32_t n_arguments;                        // IN, INOUT, VARIADIC
     const struct rest_argument *arguments;
@@ -100,6 +102,7 @@ struct rest_catalog {
         has_deferrable; // any deferrable constraint or constraint trigger: SET CONSTRAINTS ALL IMMEDIATE before effects are collected
     bool has_sequences;
     bool reads_request;    // something in the database does, see rest_table
+    const char *geojson;   // qualified name of PostGIS's function from a row to a GeoJSON feature, or NULL
     uint32_t n_superusers; // and PostgreSQL's own roles: no request runs as one of them
     const char **superusers;
 };

@@ -99,7 +99,41 @@ static bool wants_openapi_3(const struct offer *offer)
     return (named && offer->version.data[0] == '3') || (!named && rest_text_equal_fold(offer->type, openapi_registered));
 }
 
-static bool format_of(const struct offer *offer, bool is_root, enum rest_format *out)
+// What a request is for: the description at /, rows, or what a function returns.
+struct subject {
+    bool is_root;
+    const struct rest_function *function; // of a call
+    const char *geojson;                  // see rest_catalog
+};
+
+static bool is_value(const struct rest_function *function)
+{
+    return function != NULL && !function->returns_row && !function->returns_set && !function->returns_void;
+}
+
+// The value itself: of functions that return a domain called like a media type, and text, XML and bytes when asked for as such.
+static const char *raw_type_of(const struct offer *offer, const struct rest_function *function)
+{
+    static const char *const types[][2] = {
+        {"text", "text/plain"}, {"xml", "text/xml"}, {"bytea", "application/octet-stream"}};
+    if (!is_value(function) || function->return_base == NULL) {
+        return NULL;
+    }
+    if (function->media_type != NULL && strcmp(function->media_type, "*/*") == 0) {
+        return "application/octet-stream"; // the function itself says more, by response.headers
+    }
+    if (function->media_type != NULL && rest_text_equal_fold(offer->type, function->media_type)) {
+        return function->media_type;
+    }
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (strcmp(function->return_base, types[i][0]) == 0 && rest_text_equal_fold(offer->type, types[i][1])) {
+            return types[i][1];
+        }
+    }
+    return NULL;
+}
+
+static bool format_of(const struct offer *offer, const struct subject *subject, enum rest_format *out)
 {
     static const struct {
         const char *type;
@@ -114,7 +148,11 @@ static bool format_of(const struct offer *offer, bool is_root, enum rest_format 
         {"application/vnd.pgrst.array", REST_FORMAT_ARRAY, REST_FORMAT_ARRAY_STRIPPED},
         {"text/csv", REST_FORMAT_CSV, REST_FORMAT_CSV},
     };
-    if (is_root) {
+    if (raw_type_of(offer, subject->function) != NULL) {
+        *out = REST_FORMAT_RAW;
+        return true;
+    }
+    if (subject->is_root) {
         *out = REST_FORMAT_OPENAPI;
         return rest_text_equal_fold(offer->type, openapi) || rest_text_equal_fold(offer->type, openapi_registered) ||
                rest_text_equal_fold(offer->type, "application/json") || rest_text_equal_fold(offer->type, "*/*") ||
@@ -126,7 +164,9 @@ static bool format_of(const struct offer *offer, bool is_root, enum rest_format 
             return true;
         }
     }
-    return false;
+    *out = REST_FORMAT_GEOJSON;
+    bool is_rows = subject->function == NULL || subject->function->returns_row;
+    return is_rows && subject->geojson != NULL && rest_text_equal_fold(offer->type, "application/geo+json");
 }
 
 // ---- plans
@@ -149,12 +189,12 @@ static const char *options_text(struct planner *planner, unsigned options)
     return text;
 }
 
-static bool explained_format(struct planner *planner, const struct offer *offer, enum rest_format *out)
+static bool explained_format(struct planner *planner, const struct offer *offer, const struct subject *subject,
+                             enum rest_format *out)
 {
     struct offer of = {0};
     read_offer(offer->of.n > 0 ? offer->of : cc_slice_text("application/json"), &of);
-    bool is_root = planner->relation.data == NULL;
-    if (!planner->request->options.plans_allowed || is_root || !format_of(&of, false, out)) {
+    if (!planner->request->options.plans_allowed || subject->is_root || !format_of(&of, subject, out)) {
         return false;
     }
     planner->explain_json = rest_text_equal_fold(offer->type, "application/vnd.pgrst.plan+json");
@@ -197,28 +237,35 @@ void plan_explain(struct planner *planner)
     plan->facts.is_explained = true;
 }
 
-bool plan_negotiate(struct planner *planner)
+static void take_offer(struct planner *planner, const struct offer *offer, const struct subject *subject, enum rest_format format)
+{
+    struct rest_reply_facts *facts = &planner->plan->facts;
+    planner->openapi_3 = subject->is_root && wants_openapi_3(offer);
+    facts->format = format;
+    facts->plan_type = is_plan(offer) ? facts->plan_type : NULL;
+    if (format == REST_FORMAT_RAW) {
+        const char *type = raw_type_of(offer, subject->function);
+        facts->raw_is_bytes = strcmp(subject->function->return_base, "bytea") == 0;
+        facts->raw_type = strncmp(type, "text/", 5) == 0 ? plan_text(planner, "%s; charset=utf-8", type) : type;
+    }
+}
+
+bool plan_negotiate(struct planner *planner, const struct rest_function *function)
 {
     struct cc_slice accept = rest_request_header(planner->request, "Accept");
-    bool is_root = planner->relation.data == NULL;
-    struct cc_slice rest = accept;
+    struct subject subject = {
+        .is_root = planner->relation.data == NULL, .function = function, .geojson = planner->catalog->geojson};
+    struct cc_slice rest = accept.n == 0 ? cc_slice_text("*/*") : accept;
     double best = 0;
-    if (accept.n == 0) {
-        planner->plan->facts.format = is_root ? REST_FORMAT_OPENAPI : REST_FORMAT_ARRAY;
-        return true;
-    }
     while (rest.n > 0) {
         struct offer offer;
         enum rest_format format = REST_FORMAT_ARRAY;
         read_offer(next_part(&rest, ','), &offer);
-        if (offer.quality <= best) {
-            continue;
-        }
-        if (is_plan(&offer) ? explained_format(planner, &offer, &format) : format_of(&offer, is_root, &format)) {
+        bool fits = offer.quality > best && (is_plan(&offer) ? explained_format(planner, &offer, &subject, &format)
+                                                             : format_of(&offer, &subject, &format));
+        if (fits) {
             best = offer.quality;
-            planner->openapi_3 = is_root && wants_openapi_3(&offer);
-            planner->plan->facts.format = format;
-            planner->plan->facts.plan_type = is_plan(&offer) ? planner->plan->facts.plan_type : NULL;
+            take_offer(planner, &offer, &subject, format);
         }
     }
     if (best > 0) {

@@ -37,6 +37,8 @@ enum rest_format {
     REST_FORMAT_OBJECT_STRIPPED,
     REST_FORMAT_CSV,
     REST_FORMAT_OPENAPI,
+    REST_FORMAT_GEOJSON,
+    REST_FORMAT_RAW, // the value of a function as it is
 };
 
 // What the reply has to know of the request.
@@ -50,6 +52,8 @@ struct rest_reply_facts {
     const char *content_profile;     // NULL: none
     int64_t offset;                  // of the page
     const char *csv_header;          // CSV
+    const char *raw_type;            // RAW: its media type
+    bool raw_is_bytes;               // RAW: the body is hex text
     const char *relation;            // percent-encoded name, for Location
     uint32_t n_location_keys;        // percent-encoded names of the key columns, for Location
     const char **location_keys;

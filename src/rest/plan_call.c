@@ -473,6 +473,8 @@ static void put_body(struct call *call)
     const struct rest_function *function = call->function;
     if (call->planner->plan->facts.head || function->returns_void) {
         put_text(call, "NULL::text");
+    } else if (call->planner->plan->facts.format == REST_FORMAT_RAW) {
+        put_text(call, call->planner->plan->facts.raw_is_bytes ? "string_agg(encode(r.value, 'hex'), '')" : "string_agg(r.value::text, '')");
     } else if (!function->returns_row) {
         put_text(call, function->returns_set ? "coalesce(json_agg(r.value), '[]')::text"
                                              : "coalesce(json_agg(r.value)->0, 'null')::text");
@@ -584,7 +586,7 @@ bool plan_call(struct planner *planner)
             NULL);
     }
     struct call call = {.planner = planner, .by_query = by_query};
-    if (!read_arguments(&call) || !choose_function(&call)) {
+    if (!read_arguments(&call) || !choose_function(&call) || !plan_negotiate(planner, call.function)) {
         return false;
     }
     if (planner->plan->facts.applied.has_max_affected && !call.function->returns_set) {

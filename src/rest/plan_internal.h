@@ -143,8 +143,8 @@ void plan_put_value(struct planner *planner, const char *type, const char *base_
 void plan_put_payload_value(struct planner *planner, const struct rest_table *table, const struct plan_payload *payload,
                             uint32_t column);
 
-// media.c. What an Accept header admits; false: refused.
-bool plan_negotiate(struct planner *planner);
+// media.c. What an Accept header admits, of the root or a relation, or of a function's result; false: refused.
+bool plan_negotiate(struct planner *planner, const struct rest_function *function);
 void plan_explain(struct planner *planner); // the planned statement becomes the question for its plan
 
 // The kinds of requests. False: the plan is an answer.

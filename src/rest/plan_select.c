@@ -600,7 +600,13 @@ void plan_put_aggregate(struct planner *planner)
     switch (planner->plan->facts.format) {
     case REST_FORMAT_ARRAY:
     case REST_FORMAT_OPENAPI:
+    case REST_FORMAT_RAW:
         put_text(planner, "coalesce(json_agg(r.*), '[]')::text");
+        return;
+    case REST_FORMAT_GEOJSON:
+        put_text(planner, "coalesce(json_agg(");
+        put_text(planner, planner->catalog->geojson);
+        put_text(planner, "(r.*)::json), '[]')::text");
         return;
     case REST_FORMAT_OBJECT:
         put_text(planner, "(json_agg(r.*)->0)::text");
@@ -623,7 +629,12 @@ static void put_row_of_format(struct planner *planner)
     case REST_FORMAT_ARRAY:
     case REST_FORMAT_OBJECT:
     case REST_FORMAT_OPENAPI:
+    case REST_FORMAT_RAW:
         put_text(planner, "row_to_json(r.*)::text");
+        return;
+    case REST_FORMAT_GEOJSON:
+        put_text(planner, planner->catalog->geojson);
+        put_text(planner, "(r.*)::text");
         return;
     case REST_FORMAT_ARRAY_STRIPPED:
     case REST_FORMAT_OBJECT_STRIPPED:

@@ -316,7 +316,7 @@ static bool finish(struct write *write, enum rest_statement_kind kind, bool with
     statement->captured = write->captured;
     statement->single = plan_is_singular(planner);
     statement->body_is_array = planner->preferences.representation == REST_RETURN_REPRESENTATION &&
-                               (format == REST_FORMAT_ARRAY || format == REST_FORMAT_ARRAY_STRIPPED);
+                               (format == REST_FORMAT_ARRAY || format == REST_FORMAT_ARRAY_STRIPPED || format == REST_FORMAT_GEOJSON);
     if (!write->captured) {
         give_shape(write, with_set);
     } else {
@@ -336,7 +336,7 @@ static bool finish(struct write *write, enum rest_statement_kind kind, bool with
 static bool answer_nothing(struct planner *planner)
 {
     enum rest_format format = planner->plan->facts.format;
-    bool is_array = format == REST_FORMAT_ARRAY || format == REST_FORMAT_ARRAY_STRIPPED;
+    bool is_array = format == REST_FORMAT_ARRAY || format == REST_FORMAT_ARRAY_STRIPPED || format == REST_FORMAT_GEOJSON;
     struct rest_outcome outcome = {.kind = REST_DONE};
     outcome.body = planner->plan->facts.wants_body && is_array ? cc_slice_text("[]") : (struct cc_slice){0};
     struct rest_statement *statement = &planner->plan->statement;

@@ -253,6 +253,10 @@ static const char *content_type(enum rest_format format)
         return "text/csv; charset=utf-8";
     case REST_FORMAT_OPENAPI:
         return "application/openapi+json; charset=utf-8";
+    case REST_FORMAT_GEOJSON:
+        return "application/geo+json; charset=utf-8";
+    case REST_FORMAT_RAW: // see raw_type
+        break;
     }
     return "";
 }
@@ -276,6 +280,10 @@ static void add_common_headers(const struct rest_plan *plan, struct rest_reply *
 
 static void add_content_type(const struct rest_plan *plan, struct rest_reply *reply, struct cc_arena *arena)
 {
+    if (plan->facts.format == REST_FORMAT_RAW) {
+        rest_reply_add_header(reply, arena, "Content-Type", plan->facts.raw_type);
+        return;
+    }
     bool bare = plan->facts.is_scalar && plan->facts.format != REST_FORMAT_CSV;
     rest_reply_add_header(reply, arena, "Content-Type", content_type(bare ? REST_FORMAT_ARRAY : plan->facts.format));
 }
@@ -289,6 +297,50 @@ static struct cc_slice csv_body(const struct rest_plan *plan, struct cc_slice ro
         cc_buffer_append_slice(&out, rows);
     }
     return take_buffer(&out, arena);
+}
+
+static struct cc_slice collection_body(struct cc_slice features, struct cc_arena *arena)
+{
+    struct cc_buffer out = {0};
+    cc_buffer_append_text(&out, "{\"type\" : \"FeatureCollection\", \"features\" : ");
+    cc_buffer_append_slice(&out, features);
+    cc_buffer_append_text(&out, "}");
+    return take_buffer(&out, arena);
+}
+
+static uint8_t hex_digit(uint8_t c)
+{
+    return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+// As PostgreSQL's encode(..., 'hex') writes it.
+static struct cc_slice bytes_of_hex(struct cc_slice hex, struct cc_arena *arena)
+{
+    uint8_t *bytes = cc_arena_array(arena, hex.n / 2 + 1, 1);
+    for (size_t i = 0; i < hex.n / 2; i++) {
+        bytes[i] = (uint8_t)(hex_digit(hex.data[2 * i]) << 4 | hex_digit(hex.data[2 * i + 1]));
+    }
+    return cc_slice_of(bytes, hex.n / 2);
+}
+
+// The answer's body from what the database made for it.
+static struct cc_slice body_of(const struct rest_plan *plan, struct cc_slice text, struct cc_arena *arena)
+{
+    switch (plan->facts.format) {
+    case REST_FORMAT_CSV:
+        return plan->facts.is_scalar ? text : csv_body(plan, text, arena);
+    case REST_FORMAT_GEOJSON:
+        return collection_body(text, arena);
+    case REST_FORMAT_RAW:
+        return plan->facts.raw_is_bytes ? bytes_of_hex(text, arena) : text.data == NULL ? cc_slice_of("", 0) : text;
+    case REST_FORMAT_ARRAY:
+    case REST_FORMAT_OBJECT:
+    case REST_FORMAT_ARRAY_STRIPPED:
+    case REST_FORMAT_OBJECT_STRIPPED:
+    case REST_FORMAT_OPENAPI:
+        break;
+    }
+    return text;
 }
 
 // ---- reads
@@ -455,9 +507,7 @@ void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result
     }
     add_common_headers(plan, &reply, arena);
     if (plan->facts.wants_body) {
-        reply.body = plan->facts.format == REST_FORMAT_CSV && !plan->facts.is_scalar
-                         ? csv_body(plan, result->body, arena)
-                         : result->body;
+        reply.body = body_of(plan, result->body, arena);
     }
     apply_preconditions(plan, page, arena, &reply);
     apply_function_settings(result, arena, &reply);
@@ -560,13 +610,8 @@ static void add_write_body(const struct rest_plan *plan, const struct rest_outco
 {
     enum rest_format format = plan->facts.format;
     add_content_type(plan, reply, arena);
-    if (format == REST_FORMAT_CSV) {
-        reply->body = csv_body(plan, outcome->body, arena);
-    } else if (outcome->body.n == 0 && !is_object(format)) {
-        reply->body = cc_slice_text("[]");
-    } else {
-        reply->body = outcome->body;
-    }
+    bool is_empty_list = outcome->body.n == 0 && !is_object(format) && format != REST_FORMAT_CSV;
+    reply->body = body_of(plan, is_empty_list ? cc_slice_text("[]") : outcome->body, arena);
     const char *tag = plan->facts.action == REST_ACTION_DELETE
                           ? NULL
                           : etag_of(plan, (int64_t)outcome->n_rows, reply->body, arena);

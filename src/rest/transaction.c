@@ -1,6 +1,7 @@
 // Transaction: several row operations in one request.
 #include "rest/transaction.h"
 
+#include "rest/body.h"
 #include "rest/json_body.h"
 #include "rest/reply.h"
 
@@ -199,10 +200,17 @@ static void put_headers(struct cc_buffer *out, const struct rest_reply *reply)
 
 static bool is_json(const struct rest_plan *plan)
 {
-    return plan->facts.format != REST_FORMAT_CSV;
+    return plan->facts.format != REST_FORMAT_CSV && plan->facts.format != REST_FORMAT_RAW;
 }
 
-static void put_reply(struct cc_buffer *out, const struct rest_plan *plan, const struct rest_reply *reply)
+// Bytes in JSON: as PostgreSQL writes a bytea there.
+static struct cc_slice text_of_body(const struct rest_plan *plan, struct cc_slice body, struct cc_arena *arena)
+{
+    bool bytes = plan->facts.format == REST_FORMAT_RAW && plan->facts.raw_is_bytes;
+    return bytes ? rest_body_of_bytes(body, arena) : body;
+}
+
+static void put_reply(struct cc_buffer *out, const struct rest_plan *plan, const struct rest_reply *reply, struct cc_arena *arena)
 {
     cc_buffer_printf(out, "{\"status\":%d,\"headers\":", reply->status);
     put_headers(out, reply);
@@ -212,7 +220,7 @@ static void put_reply(struct cc_buffer *out, const struct rest_plan *plan, const
     } else if (is_json(plan)) {
         cc_buffer_append_slice(out, reply->body);
     } else {
-        rest_json_put_string(out, reply->body);
+        rest_json_put_string(out, text_of_body(plan, reply->body, arena));
     }
     cc_buffer_append_text(out, "}");
 }
@@ -253,7 +261,7 @@ void rest_transaction_reply(uint32_t n, const struct rest_plan *plans, const str
         struct rest_reply reply;
         rest_reply_write(&plans[i], &outcomes[i], arena, &reply);
         cc_buffer_append_text(&out, i == 0 ? "" : ",\n ");
-        put_reply(&out, &plans[i], &reply);
+        put_reply(&out, &plans[i], &reply, arena);
     }
     cc_buffer_append_text(&out, "]");
     *reply_out = (struct rest_reply){.status = 200};

@@ -57,3 +57,24 @@ INSERT INTO internal.part_of VALUES (1, 2), (1, 3), (2, 3);
 CREATE VIEW parts_of_boxes AS SELECT box, thing FROM internal.part_of;
 GRANT SELECT, INSERT, UPDATE, DELETE ON note_titles TO h1_anon;
 GRANT SELECT ON parts_of_boxes TO h1_anon;
+
+-- Functions that answer with something else than JSON.
+CREATE DOMAIN "text/html" AS text;
+CREATE DOMAIN "image/x-dots" AS bytea;
+CREATE DOMAIN "*/*" AS bytea;
+CREATE FUNCTION page(title text) RETURNS "text/html" LANGUAGE sql STABLE AS $$ SELECT '<h1>' || title || E'</h1>\n<p>' $$;
+CREATE FUNCTION dots(n integer) RETURNS "image/x-dots" LANGUAGE sql STABLE AS $$ SELECT decode(repeat('80', n), 'hex') $$;
+CREATE FUNCTION file(name text) RETURNS "*/*" LANGUAGE sql STABLE AS $$
+  SELECT set_config('response.headers', json_build_array(json_build_object('Content-Type', 'font/' || name))::text, true);
+  SELECT convert_to(name, 'UTF8') $$;
+CREATE FUNCTION greeting(whom text DEFAULT 'you') RETURNS text LANGUAGE sql STABLE AS $$ SELECT 'hello "' || whom || '"' $$;
+CREATE FUNCTION greeting_bytes() RETURNS bytea LANGUAGE sql STABLE AS $$ SELECT 'hello'::bytea $$;
+CREATE FUNCTION greeting_xml() RETURNS xml LANGUAGE sql STABLE AS $$ SELECT '<hello/>'::xml $$;
+CREATE FUNCTION rename_note(note integer, name text) RETURNS "text/html" LANGUAGE sql VOLATILE AS
+$$ UPDATE notes SET title = name WHERE id = note RETURNING '<b>' || title || E'</b>\nnew' $$;
+
+-- In the place of PostGIS, which has a function of this name.
+CREATE FUNCTION st_asgeojson(r record) RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN json_build_object('type', 'Feature', 'geometry', NULL, 'properties', row_to_json(r))::text;
+END $$;
