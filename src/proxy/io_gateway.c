@@ -462,6 +462,34 @@ void io_gateway_set_member(struct io_gateway *gateway, bool is_member)
     gateway->is_member = is_member;
 }
 
+struct json_answer {
+    uint64_t number;
+    unsigned status;
+    struct cc_buffer body;
+};
+
+static void take_json(void *context, struct http_worker *http)
+{
+    struct json_answer *answer = context;
+    struct exchange *exchange = find(http_worker_state(http), answer->number);
+    if (exchange != NULL) {
+        exchange_reply_json(exchange, (int)answer->status, cc_buffer_slice(&answer->body));
+    }
+    cc_buffer_finish(&answer->body);
+    free(answer);
+}
+
+void io_gateway_json(struct io_gateway *gateway, uint64_t token, unsigned status, struct cc_buffer *body)
+{
+    struct json_answer *answer = cc_alloc(sizeof(*answer));
+    *answer = (struct json_answer){token, status, *body};
+    *body = (struct cc_buffer){0};
+    if (!http_worker_post(http_server_worker(gateway->server, worker_of(token)), take_json, answer)) {
+        cc_buffer_finish(&answer->body);
+        free(answer);
+    }
+}
+
 void io_gateway_catalog(struct io_gateway *gateway, uint32_t version)
 {
     (void)version;

@@ -389,7 +389,10 @@ void operator_begin(struct exchange *exchange)
 {
     struct cc_slice name = exchange->request.path;
     name = cc_slice_of(name.data + sizeof(prefix) - 1, name.n - (sizeof(prefix) - 1));
-    bool known = false;
+    bool known = cc_slice_equal_text(name, "faults") && faults_begin(exchange);
+    if (known) {
+        return;
+    }
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         if (!cc_slice_equal_text(name, routes[i].name)) {
             continue;

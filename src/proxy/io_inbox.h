@@ -12,6 +12,7 @@ enum inbox_kind {
     INBOX_READ_SESSION, // index, bytes: encoded frontier (empty: of no interest)
     INBOX_STATUS,
     INBOX_MEMBER, // bytes: struct node_member_change
+    INBOX_FAULTS, // index: enum io_faults_action above, id of a rule below; bytes: JSON. Testing hooks only
 };
 
 struct inbox_message {

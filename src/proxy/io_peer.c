@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/prng.h"
+#include "proxy/io_faults.h"
 #include "proxy/io_keys.h"
 #include "proxy/io_link.h"
 
@@ -65,6 +66,7 @@ struct io_peer {
     struct io_peer_handler handler;
     char *cluster;
     struct keys_pair keys;
+    struct io_faults *faults; // NULL but for testing hooks
     struct handshake_peer *known;
     struct handshake_site site;
     struct io_link_settings settings;
@@ -305,6 +307,7 @@ static void fall(struct peer *peer)
         return;
     }
     peer->up = false;
+    io_faults_forget(peer->peers->faults, peer->id);
     drop(peer, &peer->in);
     drop(peer, &peer->out);
     redial_later(peer);
@@ -368,7 +371,9 @@ static void on_link_frame(void *context, struct io_link *link, struct cc_slice f
     if (peer == NULL || link != peer->in || !peer->up) {
         return; // nobody speaks on what we dialled
     }
-    peers->handler.on_frame(peers->handler.context, peer->id, peer->incarnation, frame);
+    if (io_faults_passes(peers->faults, peer->id, peers->self, frame)) {
+        peers->handler.on_frame(peers->handler.context, peer->id, peer->incarnation, frame);
+    }
 }
 
 static void lost_half_open(struct io_peer *peers, struct io_link *link)
@@ -490,6 +495,32 @@ static enum cc_status start_listening(struct io_peer *peers, const char *host, u
     }
     freeaddrinfo(found);
     return status;
+}
+
+// -- Testing hooks --------------------------------------------------------------------------------------------------
+
+static void on_released(void *context, uint32_t from, uint32_t to, struct cc_slice frame)
+{
+    struct io_peer *peers = context;
+    const struct peer *peer = find(peers, from == peers->self ? to : from);
+    if (peer == NULL || !peer->up) {
+        return;
+    }
+    if (from == peers->self) {
+        io_link_send(peer->out, frame);
+        io_link_flush(peer->out);
+    } else {
+        peers->handler.on_frame(peers->handler.context, from, peer->incarnation, frame);
+    }
+}
+
+static void on_reset(void *context, uint32_t id)
+{
+    struct peer *peer = find(context, id);
+    if (peer != NULL) {
+        note_problem(peer, "made anew after a fault of messages", false);
+        fall(peer);
+    }
 }
 
 // -- Making and ending ----------------------------------------------------------------------------------------------
@@ -620,6 +651,8 @@ static struct io_peer *make(const struct io_peer_options *options)
     io_keys_random(&seed, sizeof(seed));
     cc_prng_seed(&peers->prng, seed);
     peers->self = options->id;
+    peers->faults = io_faults_create(options->base, options->id,
+                                     &(struct io_faults_handler){.context = peers, .release = on_released, .reset = on_reset});
     peers->members = cc_alloc_array(PLACES, sizeof(*peers->members));
     peers->known = cc_alloc_array(PLACES, sizeof(*peers->known));
     peers->site = (struct handshake_site){
@@ -707,6 +740,7 @@ void io_peer_destroy(struct io_peer *peers)
         evdns_base_free(peers->dns, 0);
     }
     on_reap(-1, 0, peers);
+    io_faults_destroy(peers->faults);
     event_free(peers->reap);
     event_free(peers->accept_again);
     free(peers->members);
@@ -729,8 +763,15 @@ bool io_peer_send(struct io_peer *peers, uint32_t id, struct cc_slice frame)
     if (peer == NULL || !peer->up) {
         return false;
     }
-    io_link_send(peer->out, frame);
+    if (io_faults_passes(peers->faults, peers->self, id, frame)) {
+        io_link_send(peer->out, frame);
+    }
     return true;
+}
+
+struct io_faults *io_peer_faults(struct io_peer *peers)
+{
+    return peers->faults;
 }
 
 void io_peer_flush(struct io_peer *peers)

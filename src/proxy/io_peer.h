@@ -67,6 +67,9 @@ void io_peer_flush(struct io_peer *peers);
 // dropped first. Who is no longer among them stays reachable for a while, so that it can be told. Not from within a handler.
 void io_peer_set_members(struct io_peer *peers, const struct io_peer_member *members, size_t n_members);
 
+// The faults of its messages, for testing hooks. NULL: a build without them.
+struct io_faults *io_peer_faults(struct io_peer *peers);
+
 struct io_peer_stats {
     bool up;
     uint32_t incarnation; // 0: not heard of

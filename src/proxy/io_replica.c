@@ -1,4 +1,5 @@
 // The replica's process: carries events to the node and its effects out, until it is told to stop.
+#include "proxy/io_faults.h"
 #include "proxy/io_keys.h"
 #include "proxy/io_replica_internal.h"
 
@@ -221,6 +222,14 @@ static void change_member(struct replica *replica, const struct inbox_message *m
     io_gateway_status(replica->gateway, message->token, &status, &shell);
 }
 
+static void change_faults(struct replica *replica, const struct inbox_message *message)
+{
+    struct cc_buffer body = {0};
+    unsigned status = io_faults_ask(io_peer_faults(replica->peers), (enum io_faults_action)(message->index >> 32), (uint32_t)message->index,
+                                    cc_buffer_slice(&message->bytes), &body);
+    io_gateway_json(replica->gateway, message->token, status, &body);
+}
+
 static void read_session(struct replica *replica, const struct inbox_message *message)
 {
     struct crdt_frontier frontier;
@@ -260,6 +269,9 @@ static void on_inbox(evutil_socket_t fd, short what, void *context)
             break;
         case INBOX_MEMBER:
             change_member(replica, message);
+            break;
+        case INBOX_FAULTS:
+            change_faults(replica, message);
             break;
         }
         cc_buffer_finish(&message->bytes);

@@ -34,7 +34,8 @@ static uint64_t on_draw(void *context, uint64_t low, uint64_t high)
     return drawn;
 }
 
-static bool on_stage(void *context, uint32_t replica, enum sim_stage stage, enum sim_moment moment, const struct node_effects *effects)
+static bool on_stage(void *context, uint32_t replica, enum sim_stage stage, enum sim_moment moment,
+                     const struct node_effects *effects)
 {
     struct harness *harness = context;
     if (harness->hooks.stage == NULL) {
@@ -232,7 +233,8 @@ void harness_run_ms(struct harness *harness, uint64_t ms)
     }
 }
 
-bool harness_run_until(struct harness *harness, bool (*holds)(void *context, struct harness *harness), void *context, uint64_t ms)
+bool harness_run_until(struct harness *harness, bool (*holds)(void *context, struct harness *harness), void *context,
+                       uint64_t ms)
 {
     uint64_t until_us = harness->sim.now_us + ms * MS;
     bool more = true;
@@ -392,5 +394,6 @@ bool harness_raft_message(struct cc_slice frame, struct raft_message *message_ou
     if (frame.n < FRAME_HEAD_BYTES || frame.data[1] != FRAME_RAFT) {
         return false;
     }
-    return raft_message_read(cc_slice_of(frame.data + FRAME_HEAD_BYTES, frame.n - FRAME_HEAD_BYTES), message_out) == CC_OK;
+    return raft_message_read(cc_slice_of(frame.data + FRAME_HEAD_BYTES, frame.n - FRAME_HEAD_BYTES), message_out) ==
+           CC_OK;
 }

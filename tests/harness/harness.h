@@ -28,12 +28,13 @@ struct harness_hooks { // each may be NULL
     void *context;
     // Before and after each stage of handling a node's effects. With another fate than GO_ON the replica ends at this very point.
     // Effects are borrowed, and NULL for WRITE, SYNC and APPLY. The hook may look at everything and change faults, no more.
-    enum harness_fate (*stage)(void *context, struct harness *harness, uint32_t replica, enum sim_stage stage, enum sim_moment moment,
-                               const struct node_effects *effects);
+    enum harness_fate (*stage)(void *context, struct harness *harness, uint32_t replica, enum sim_stage stage,
+                               enum sim_moment moment, const struct node_effects *effects);
     // The replica's database has committed the entry. As for stage.
     void (*applied)(void *context, struct harness *harness, uint32_t replica, uint64_t index);
     // The role, term or leader of a replica is another one.
-    void (*role)(void *context, struct harness *harness, uint32_t replica, enum raft_role role, uint64_t term, uint32_t leader);
+    void (*role)(void *context, struct harness *harness, uint32_t replica, enum raft_role role, uint64_t term,
+                 uint32_t leader);
     // Just before harness_answer finds it.
     void (*answered)(void *context, struct harness *harness, uint64_t request);
 };
@@ -64,7 +65,8 @@ bool harness_step(struct harness *harness);
 bool harness_step_replica(struct harness *harness, uint32_t replica);
 void harness_run_ms(struct harness *harness, uint64_t ms);
 // Until the condition holds; false: it did not within so long.
-bool harness_run_until(struct harness *harness, bool (*holds)(void *context, struct harness *harness), void *context, uint64_t ms);
+bool harness_run_until(struct harness *harness, bool (*holds)(void *context, struct harness *harness), void *context,
+                       uint64_t ms);
 // The replica's own clock jumps to where its election timeout is over. False: it is down or leads.
 bool harness_time_out(struct harness *harness, uint32_t replica);
 
@@ -103,8 +105,8 @@ struct harness_answer {
     uint32_t replica;
     const char *text; // as asked
     enum harness_outcome kind;
-    uint64_t index;     // DONE: of the entry; of a read: what the database had applied
-    uint64_t n_rows;    // of a write
+    uint64_t index;        // DONE: of the entry; of a read: what the database had applied
+    uint64_t n_rows;       // of a write
     struct cc_slice value; // of a read; NULL data: no such row
 };
 
@@ -112,8 +114,10 @@ struct harness_answer {
 uint64_t harness_write(struct harness *harness, uint32_t replica, const char *statement);
 uint64_t harness_write_weak(struct harness *harness, uint32_t replica, const char *statement);
 uint64_t harness_read(struct harness *harness, uint32_t replica, const char *key); // linearizable
-const struct harness_answer *harness_answer(const struct harness *harness, uint64_t request); // borrowed until the next request
-bool harness_wait(struct harness *harness, uint64_t request); // until it is answered, its time limit at most; true: DONE
+const struct harness_answer *harness_answer(const struct harness *harness,
+                                            uint64_t request); // borrowed until the next request
+bool harness_wait(struct harness *harness,
+                  uint64_t request); // until it is answered, its time limit at most; true: DONE
 // What the replica's database holds of a strong row, or of a weak one ("a=1 b=1 n=1 c=1"): appended. False: there is no such row.
 bool harness_look(struct harness *harness, uint32_t replica, const char *key, struct cc_buffer *out);
 bool harness_look_weak(struct harness *harness, uint32_t replica, const char *key, struct cc_buffer *out);

@@ -32,7 +32,8 @@ static struct harness *harness_of(const struct sim *sim)
 
 static struct request *request_of(const struct sim *sim, uint64_t token)
 {
-    SIM_CHECK((struct sim *)(uintptr_t)sim, "answers", token >= 1 && token <= sim->clients->n_requests, "no such request: %" PRIu64, token);
+    SIM_CHECK((struct sim *)(uintptr_t)sim, "answers", token >= 1 && token <= sim->clients->n_requests,
+              "no such request: %" PRIu64, token);
     return &sim->clients->requests[token - 1];
 }
 
@@ -59,7 +60,8 @@ static void finish(struct sim *sim, uint64_t token, enum harness_outcome outcome
 static uint64_t add(struct harness *harness, uint32_t replica, const char *text)
 {
     struct sim_clients *clients = harness->sim.clients;
-    clients->requests = cc_grow(clients->requests, &clients->capacity, clients->n_requests + 1, sizeof(*clients->requests));
+    clients->requests =
+        cc_grow(clients->requests, &clients->capacity, clients->n_requests + 1, sizeof(*clients->requests));
     struct request *request = &clients->requests[clients->n_requests++];
     char *copy = cc_strdup(text);
     *request = (struct request){.answer = {.replica = replica, .text = copy}, .text = copy};
@@ -80,7 +82,8 @@ static uint64_t write_at(struct harness *harness, uint32_t replica_id, const cha
     }
     struct node_status status;
     node_describe(replica->node, sim->now_us, &status);
-    struct rest_statement statement = {.kind = REST_UPSERT, .weak = weak, .sql = cc_slice_text(text), .rows_max = UINT64_MAX};
+    struct rest_statement statement = {
+        .kind = REST_UPSERT, .weak = weak, .sql = cc_slice_text(text), .rows_max = UINT64_MAX};
     struct operation operation = {.timeout_ms = harness->options.timeout_ms,
                                   .kind = OPERATION_STATEMENTS,
                                   .schema_version = status.schema_version,
@@ -134,8 +137,10 @@ static void select_row(struct sim *sim, struct sim_event *event)
     struct sim_replica *replica = sim_replica_of(sim, event->replica);
     struct sim_rows *rows = sim_database_rows(replica->database);
     uint64_t applied = sim_rows_applied(rows);
-    if (!sim_database_is_up(replica->database) || applied < event->b) { // it lost what it had: wait until it has it again
-        node_read_at(replica->node, sim_replica_time(sim, replica), event->a, event->b, harness_of(sim)->options.timeout_ms);
+    if (!sim_database_is_up(replica->database) ||
+        applied < event->b) { // it lost what it had: wait until it has it again
+        node_read_at(replica->node, sim_replica_time(sim, replica), event->a, event->b,
+                     harness_of(sim)->options.timeout_ms);
         sim_replica_settle(sim, replica);
         return;
     }
@@ -168,7 +173,8 @@ static void take_outcome(struct sim *sim, const struct node_answer *answer)
     SIM_CHECK(sim, "codec", status == CC_OK, "request %" PRIu64 ": the outcome cannot be read", answer->token);
     enum harness_outcome kind = outcome_of(&outcome);
     bool strong_done = kind == HARNESS_DONE && !request->is_weak;
-    SIM_CHECK(sim, "I3", !strong_done || (request->committed_index > 0 && request->committed_index <= sim_check_commit(sim)),
+    SIM_CHECK(sim, "I3",
+              !strong_done || (request->committed_index > 0 && request->committed_index <= sim_check_commit(sim)),
               "request %" PRIu64 " was acknowledged but is not committed", answer->token);
     SIM_CHECK(sim, "D8", kind != HARNESS_REFUSED || request->committed_index == 0,
               "request %" PRIu64 " was refused as not executed, but is committed", answer->token);
@@ -180,7 +186,8 @@ static void take_outcome(struct sim *sim, const struct node_answer *answer)
 void sim_clients_answer(struct sim *sim, struct sim_replica *replica, const struct node_answer *answer)
 {
     const struct request *request = request_of(sim, answer->token);
-    SIM_CHECK(sim, "answers", request->answer.kind == HARNESS_WAITS, "request %" PRIu64 " is answered twice", answer->token);
+    SIM_CHECK(sim, "answers", request->answer.kind == HARNESS_WAITS, "request %" PRIu64 " is answered twice",
+              answer->token);
     if (answer->kind == NODE_ANSWER_READ) {
         struct sim_event *event = sim_after(sim, SELECT_US, select_row, replica->id);
         event->a = answer->token;
@@ -205,9 +212,11 @@ void sim_clients_committed(struct sim *sim, const struct entry_operation *operat
     uint64_t token;
     memcpy(&token, operation->id, sizeof(token));
     struct request *request = request_of(sim, token);
-    SIM_CHECK(sim, "I12", request->committed_index == 0, "request %" PRIu64 " is committed at %" PRIu64 " and again at %" PRIu64, token,
-              request->committed_index, index);
-    SIM_CHECK(sim, "D8", request->answer.kind != HARNESS_REFUSED, "request %" PRIu64 " was refused as not executed, but is committed", token);
+    SIM_CHECK(sim, "I12", request->committed_index == 0,
+              "request %" PRIu64 " is committed at %" PRIu64 " and again at %" PRIu64, token, request->committed_index,
+              index);
+    SIM_CHECK(sim, "D8", request->answer.kind != HARNESS_REFUSED,
+              "request %" PRIu64 " was refused as not executed, but is committed", token);
     request->committed_index = index;
 }
 

@@ -113,7 +113,8 @@ static void chance_can_be_the_tests_own(void **state)
     uint64_t leader_us[2];
     for (uint64_t seed = 0; seed < 2; seed++) { // the seed decides nothing any more
         struct drawer drawer = {0};
-        struct harness *harness = harness_create(&(struct harness_options){.seed = seed, .draw = draw_lowest, .draw_context = &drawer});
+        struct harness *harness =
+            harness_create(&(struct harness_options){.seed = seed, .draw = draw_lowest, .draw_context = &drawer});
         harness_wait_for_leader(harness);
         leader_us[seed] = harness_now_us(harness);
         assert_true(drawer.n > 20);
@@ -165,7 +166,7 @@ static void what_was_acknowledged_survives_a_power_cut_everywhere(void **state)
     harness_destroy(harness);
 }
 
-struct death { // where somebody is to die
+struct death {        // where somebody is to die
     uint32_t replica; // 0: nobody
     enum sim_stage stage;
     enum sim_moment moment;
@@ -173,8 +174,8 @@ struct death { // where somebody is to die
     unsigned nth;
 };
 
-static enum harness_fate die_there(void *context, struct harness *harness, uint32_t replica, enum sim_stage stage, enum sim_moment moment,
-                                   const struct node_effects *effects)
+static enum harness_fate die_there(void *context, struct harness *harness, uint32_t replica, enum sim_stage stage,
+                                   enum sim_moment moment, const struct node_effects *effects)
 {
     (void)harness;
     (void)effects;
@@ -200,7 +201,8 @@ static void what_is_written_and_not_synced_survives_a_kill_but_no_power_cut(void
         uint64_t index = put(harness, leader, "put orders 1");
         assert_int_equal(death.replica, 0);
         assert_null(harness_node(harness, follower));
-        add_fault(harness, (struct faults_rule){.kind = FAULTS_ISOLATE, .replica = follower}); // it is told nothing anew
+        add_fault(harness,
+                  (struct faults_rule){.kind = FAULTS_ISOLATE, .replica = follower}); // it is told nothing anew
         harness_start(harness, follower);
         uint64_t on_disk = harness_disk(harness, follower)->last_index;
         assert_int_equal(on_disk, fates[i] == HARNESS_KILL ? index : index - 1);
@@ -217,7 +219,8 @@ struct watch {
     unsigned n_votes, n_acknowledgements;
 };
 
-static void check_vote(struct harness *harness, struct watch *watch, uint32_t replica, const struct raft_message *message)
+static void check_vote(struct harness *harness, struct watch *watch, uint32_t replica,
+                       const struct raft_message *message)
 {
     const struct wal_state *disk = harness_disk(harness, replica);
     if (message->kind == RAFT_VOTE_REPLY && !message->reject) {
@@ -230,8 +233,8 @@ static void check_vote(struct harness *harness, struct watch *watch, uint32_t re
     }
 }
 
-static enum harness_fate watch_sends(void *context, struct harness *harness, uint32_t replica, enum sim_stage stage, enum sim_moment moment,
-                                     const struct node_effects *effects)
+static enum harness_fate watch_sends(void *context, struct harness *harness, uint32_t replica, enum sim_stage stage,
+                                     enum sim_moment moment, const struct node_effects *effects)
 {
     for (size_t i = 0; stage == SIM_STAGE_SEND && moment == SIM_BEFORE && i < effects->n_sends; i++) {
         struct raft_message message;
@@ -302,8 +305,10 @@ static void whoever_dies_between_any_two_stages_nothing_acknowledged_is_lost(voi
         for (int stage = SIM_STAGE_LOG; stage <= SIM_STAGE_ANSWER; stage++) {
             for (int moment = SIM_BEFORE; moment <= SIM_AFTER; moment++) {
                 for (unsigned nth = 1; nth <= 3; nth++) {
-                    die_and_come_back(victim_rank, (struct death){0, (enum sim_stage)stage, (enum sim_moment)moment, HARNESS_KILL, nth});
-                    die_and_come_back(victim_rank, (struct death){0, (enum sim_stage)stage, (enum sim_moment)moment, HARNESS_CUT_POWER, nth});
+                    die_and_come_back(victim_rank, (struct death){0, (enum sim_stage)stage, (enum sim_moment)moment,
+                                                                  HARNESS_KILL, nth});
+                    die_and_come_back(victim_rank, (struct death){0, (enum sim_stage)stage, (enum sim_moment)moment,
+                                                                  HARNESS_CUT_POWER, nth});
                 }
             }
         }
@@ -427,7 +432,8 @@ static void both_sides_of_a_split_take_weak_writes_and_are_equal_afterwards(void
     struct harness *harness = harness_create(&(struct harness_options){.n_replicas = 4, .seed = 14});
     harness_wait_for_leader(harness);
     settle(harness);
-    add_fault(harness, (struct faults_rule){.kind = FAULTS_SPLIT, .n_listed = 2, .listed = {{1, 1}, {2, 1}}}); // 1 2 | 3 4
+    add_fault(harness,
+              (struct faults_rule){.kind = FAULTS_SPLIT, .n_listed = 2, .listed = {{1, 1}, {2, 1}}}); // 1 2 | 3 4
     assert_true(harness_wait(harness, harness_write_weak(harness, 1, "upsert anna a 1")));
     assert_true(harness_wait(harness, harness_write_weak(harness, 3, "upsert anna b 2")));
     harness_run_ms(harness, 3000);
@@ -494,7 +500,8 @@ struct offices {
     unsigned n;
 };
 
-static void note_office(void *context, struct harness *harness, uint32_t replica, enum raft_role role, uint64_t term, uint32_t leader)
+static void note_office(void *context, struct harness *harness, uint32_t replica, enum raft_role role, uint64_t term,
+                        uint32_t leader)
 {
     (void)harness;
     (void)replica;

@@ -1,5 +1,5 @@
-// Rules of message faults.
-#include "proxy/faults.h"
+// Rules of message faults, and their JSON.
+#include "proxy/faults_json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -130,7 +130,8 @@ static void delays_add_up_and_keep_the_order_of_the_path(void **state)
     assert_int_equal(first.verdict, FAULTS_HOLD);
     assert_int_equal(first.delay_us, 30000);
     assert_false(first.overtaken);
-    struct faults_decision second = faults_decide(&faults, 1, 2, 6000); // matched by nothing any more, but behind the first
+    struct faults_decision second =
+        faults_decide(&faults, 1, 2, 6000); // matched by nothing any more, but behind the first
     assert_int_equal(second.verdict, FAULTS_HOLD);
     assert_int_equal(second.delay_us, 25000);
     assert_true(passes(2, 1));
@@ -234,6 +235,59 @@ static void there_is_a_limit_to_rules(void **state)
     assert_int_equal(faults_add(&faults, &rule, &id), CC_TOO_LARGE);
 }
 
+static const char *refusal_of(const char *json)
+{
+    const char *why = NULL;
+    size_t n_before = faults.n_rules;
+    assert_int_not_equal(faults_add_json(&faults, cc_slice_text(json), &why), CC_OK);
+    assert_int_equal(faults.n_rules, n_before);
+    assert_non_null(why);
+    return why;
+}
+
+static void rules_are_taken_and_listed_as_json(void **state)
+{
+    (void)state;
+    const char *why = NULL;
+    const char *json =
+        "[{\"fault\":\"drop\",\"from\":1,\"to\":2,\"every\":2},{\"fault\":\"split\",\"segments\":[[1,2],[3]]},"
+        "{\"fault\":\"reorder\",\"from\":9,\"ms\":30,\"percent\":12.5}]";
+    assert_int_equal(faults_add_json(&faults, cc_slice_text(json), &why), CC_OK);
+    assert_int_equal(faults.n_rules, 3);
+    passes(1, 2);
+    passes(1, 2);
+    struct cc_buffer listed = {0};
+    faults_put_json(&listed, &faults);
+    assert_string_equal(
+        cc_buffer_text(&listed),
+        "{\"rules\":[{\"id\":1,\"fault\":\"drop\",\"from\":1,\"to\":2,\"every\":2,\"seen\":2,\"hit\":1},"
+        "{\"id\":2,\"fault\":\"split\",\"segments\":[[1,2],[3]],\"seen\":0,\"hit\":0},"
+        "{\"id\":3,\"fault\":\"reorder\",\"from\":9,\"percent\":12.5,\"ms\":30,\"seen\":0,\"hit\":0}],"
+        "\"dropped\":1,\"delayed\":0}");
+    cc_buffer_finish(&listed);
+}
+
+static void json_that_means_nothing_is_refused_with_a_reason_and_changes_nothing(void **state)
+{
+    (void)state;
+    assert_string_equal(refusal_of("{"), "the body must be a rule as a JSON object, or an array of them");
+    assert_string_equal(refusal_of("[{\"fault\":\"drop\"},{\"fault\":\"flood\"}]"),
+                        "fault must be drop, delay, reorder, isolate or split");
+    assert_string_equal(
+        refusal_of("{\"fault\":\"drop\",\"form\":1}"),
+        "unknown key: there are fault, from, to, replica, segments, nth, every, percent, ms, jitter_ms and seed");
+    assert_string_equal(refusal_of("{\"fault\":\"drop\",\"nth\":1,\"every\":2}"),
+                        "only one of nth, every and percent picks messages");
+    assert_string_equal(refusal_of("{\"fault\":\"isolate\",\"replica\":1,\"to\":2}"),
+                        "isolate takes replica, and nothing else");
+    assert_string_equal(refusal_of("{\"fault\":\"delay\",\"ms\":60001}"), "ms must be between 1 and 60000");
+    assert_string_equal(refusal_of("{\"from\":1}"), "fault is missing: drop, delay, reorder, isolate or split");
+    refusal_of("[]");
+    refusal_of("[1]");
+    refusal_of("{\"fault\":\"split\",\"segments\":[[0]]}");
+    refusal_of("{\"fault\":\"drop\",\"percent\":0}");
+}
+
 #define CLAIM(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -255,6 +309,8 @@ int main(void)
         CLAIM(paths_that_lost_messages_are_told_once),
         CLAIM(rules_that_mean_nothing_are_refused),
         CLAIM(there_is_a_limit_to_rules),
+        CLAIM(rules_are_taken_and_listed_as_json),
+        CLAIM(json_that_means_nothing_is_refused_with_a_reason_and_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
