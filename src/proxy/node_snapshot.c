@@ -193,7 +193,9 @@ static void pull(struct node *node)
 {
     struct snapshot_target *target = &node->target;
     target->again_us = node->time.now_us + PULL_AGAIN_US;
-    struct snapshot_pull request = {.id = target->id, .offset = target->offset, .above = node->strong.applied, .frontier = target->frontier};
+    // One below the base of the log here would leave a gap: it is of no use.
+    uint64_t above = node->strong.applied > log_base(node) ? node->strong.applied : log_base(node);
+    struct snapshot_pull request = {.id = target->id, .offset = target->offset, .above = above, .frontier = target->frontier};
     peer_send_pull(node, target->from, &request);
 }
 
