@@ -58,7 +58,8 @@ static bool parse_load(const struct cli_arguments *arguments, struct bench_load 
                                 .rate = rate,
                                 .warmup_ms = warmup_ms,
                                 .duration_ms = duration_ms,
-                                .timeout_ms = 15000};
+                                .timeout_ms = 15000,
+                                .pause_ms = 10};
     if (!known) {
         (void)cli_fail(CLI_USAGE, "bench_etcd: cannot do the mix %s", cli_text(arguments, "mix"));
     }

@@ -140,9 +140,9 @@ def tables(raw):
     return text
 
 
-def write_into(path, text):
+def write_into(path, text, begin=BEGIN):
     with open(path, encoding='utf-8') as file:
-        head, rest = file.read().split(BEGIN, 1)
+        head, rest = file.read().split(begin, 1)
     tail = rest.split(END, 1)[1]
     with open(path, 'w', encoding='utf-8') as file:
-        file.write(head + BEGIN + text + END + tail)
+        file.write(head + begin + text + END + tail)

@@ -21,8 +21,7 @@ enum {
     INPUT_BYTES = 16 << 10,
     INPUT_BYTES_MAX = 80 << 20,
     SWEEP_NS = 10 * 1000 * 1000,     // how often deadlines and pauses are looked at
-    REFUSED_NS = 10 * 1000 * 1000,   // a refused client waits this long
-    RECONNECT_NS = 50 * 1000 * 1000, // and one whose connection broke
+    RECONNECT_NS = 50 * 1000 * 1000, // a client whose connection broke waits this long
 };
 
 #define SECOND_NS 1000000000ull
@@ -178,6 +177,8 @@ static void record(struct worker *worker, const struct client *client, const str
     if (done) {
         tally->n_rows += client->session.n_rows;
         bench_histogram_record(&tally->latency, latency);
+    } else if (reply->outcome == BENCH_REFUSED) {
+        bench_histogram_record(&worker->result.refused, latency);
     }
 }
 
@@ -302,7 +303,7 @@ static void complete(struct worker *worker, struct client *client, const struct 
         worker->result.n_reconnects++;
         pause_until(worker, client, now);
     } else if (reply->outcome == BENCH_REFUSED) {
-        pause_until(worker, client, now + REFUSED_NS);
+        pause_until(worker, client, now + worker->run->load->pause_ms * 1000000);
     } else {
         make_idle(worker, client);
     }
@@ -518,6 +519,7 @@ static void result_add(struct bench_result *to, const struct bench_result *from)
     to->n_reconnects += from->n_reconnects;
     to->n_unsent += from->n_unsent;
     bench_histogram_add(&to->unsent, &from->unsent);
+    bench_histogram_add(&to->refused, &from->refused);
     keep_sample(to, cc_slice_text(from->sample));
 }
 

@@ -83,6 +83,7 @@ struct bench_load {
     double rate; // requests per second; 0: closed loop
     uint64_t warmup_ms, duration_ms;
     uint64_t timeout_ms; // of one request, also of draining at the end
+    uint64_t pause_ms;   // of a client that was refused
     uint64_t seed;
     const atomic_bool *stop; // ends the run early; may be NULL
     void (*progress)(void *context,
@@ -109,6 +110,7 @@ struct bench_result {
     uint64_t
         n_unsent; // open loop: in the window, never sent; they are in `unsent` with the time they had waited by then
     struct bench_histogram unsent;
+    struct bench_histogram refused; // in the window: how long it took to be told
     char sample[512]; // the first answer that failed or was wrong; empty if none
 };
 

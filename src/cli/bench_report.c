@@ -102,6 +102,7 @@ json_t *bench_report_json(const struct bench_load *load, const char *const *name
     json_object_set_new(report, "operations_per_second", json_real((double)n_done / result->seconds));
     json_object_set_new(report, "rows_per_second", json_real((double)sums.n_rows / result->seconds));
     json_object_set_new(report, "latency_ms", latency_json(all));
+    json_object_set_new(report, "refused_latency_ms", latency_json(&result->refused));
     json_object_set_new(report, "operations", operations_json(load, names, result));
     json_object_set_new(report, "outcomes", outcomes_json(sums.n));
     json_object_set_new(report, "outcomes_total", outcomes_json(sums.n_total));

@@ -42,6 +42,10 @@ static const struct cli_option options[] = {
      .fallback = "90",
      .help = "Share of updates, upserts and reads that go to hot rows."},
     {.name = "timeout", .argument = "S", .fallback = "15", .help = "Seconds that one request may take."},
+    {.name = "pause",
+     .argument = "S",
+     .fallback = "0.01",
+     .help = "Seconds that a refused client (503) waits before its next request."},
     {.name = "threads",
      .argument = "N",
      .fallback = "0",
@@ -105,13 +109,14 @@ static bool decimal(const struct cli_arguments *arguments, const char *name, dou
 
 static bool parse_times(const struct cli_arguments *arguments, struct bench_load *load)
 {
-    double duration_s, warmup_s, timeout_s;
+    double duration_s, warmup_s, timeout_s, pause_s;
     if (!decimal(arguments, "duration", 86400, &duration_s) || !decimal(arguments, "warmup", 3600, &warmup_s) ||
-        !decimal(arguments, "timeout", 3600, &timeout_s) || !decimal(arguments, "rate", 1e8, &load->rate)) {
+        !decimal(arguments, "timeout", 3600, &timeout_s) || !decimal(arguments, "pause", 3600, &pause_s) || !decimal(arguments, "rate", 1e8, &load->rate)) {
         return false;
     }
     load->duration_ms = (uint64_t)(duration_s * 1e3);
     load->warmup_ms = (uint64_t)(warmup_s * 1e3);
+    load->pause_ms = (uint64_t)(pause_s * 1e3);
     load->timeout_ms = timeout_s < 0.001 ? 1 : (uint64_t)(timeout_s * 1e3);
     return true;
 }
@@ -397,7 +402,7 @@ const struct cli_command command_bench = {
         "counted\n"
         "from the intended start in the open loop. Every answer is checked; afterwards the rows at every replica must "
         "be as\n"
-        "many as were acknowledged. A refused client (503) waits 10 ms. Ctrl-C ends early with what was measured so "
+        "many as were acknowledged. Ctrl-C ends early with what was measured so "
         "far.\n"
         "Exit code 65 when an answer or the number of rows was wrong, 69 when the cluster cannot be reached.",
     .options = options,

@@ -574,6 +574,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         .n_waiting_reads = node->n_reads,
         .counters = node->counters.counters,
     };
+    memcpy(status->stages, node->counters.stages, sizeof(status->stages));
     snapshot_describe(node, status);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];

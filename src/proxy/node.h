@@ -213,6 +213,20 @@ struct node_peer_status {
     const char *refused; // why its frames are not taken, or NULL
 };
 
+// Where a strong write that the leader takes spends its time, until its answer is ready.
+enum node_stage {
+    NODE_STAGE_QUEUE,     // waits for the batch before it
+    NODE_STAGE_EXECUTE,   // in PostgreSQL
+    NODE_STAGE_REPLICATE, // until a majority has it on disk
+    NODE_STAGES
+};
+enum { NODE_STAGE_BUCKETS = 13 };
+extern const uint32_t node_stage_limits_us[NODE_STAGE_BUCKETS]; // a bucket counts what took no longer than this; the rest is in the sum only
+struct node_stage_times {
+    uint64_t n[NODE_STAGE_BUCKETS]; // of this bucket alone
+    uint64_t n_all, sum_us;
+};
+
 struct node_status {
     uint32_t replica, incarnation;
     enum raft_role role;
@@ -238,6 +252,7 @@ struct node_status {
     struct { // counters since the start
         uint64_t strong_writes, weak_writes, reads, forwards, batches, entries, merges, requeues, refused;
     } counters;
+    struct node_stage_times stages[NODE_STAGES];
 };
 
 void node_describe(const struct node *node, uint64_t now_us, struct node_status *status_out);

@@ -14,6 +14,9 @@ static const unsigned pending_next[PENDING_STATES] = {
     [PENDING_LOGGED] = 1u << PENDING_QUEUED,
 };
 
+const uint32_t node_stage_limits_us[NODE_STAGE_BUCKETS] = {100,    250,    500,    1000,   2500,    5000,   10000,
+                                                           25000, 50000, 100000, 250000, 1000000, 5000000};
+
 static void queue_add(struct node *node, struct pending *pending)
 {
     DL_APPEND(node->queue, pending);
@@ -28,12 +31,32 @@ static void queue_remove(struct node *node, struct pending *pending)
     node->queued_bytes -= pending->operation->n;
 }
 
+static void stage_ended(struct node *node, struct pending *pending, enum node_stage stage)
+{
+    struct node_stage_times *times = &node->counters.stages[stage];
+    uint64_t us = node->time.now_us - pending->since_us;
+    times->n_all++;
+    times->sum_us += us;
+    for (size_t i = 0; i < NODE_STAGE_BUCKETS; i++) {
+        if (us <= node_stage_limits_us[i]) {
+            times->n[i]++;
+            return;
+        }
+    }
+}
+
 void forward_move(struct node *node, struct pending *pending, enum pending_state state)
 {
     assert(pending_next[pending->state] & 1u << state);
     if (pending->state == PENDING_QUEUED) {
         queue_remove(node, pending);
     }
+    if (state == PENDING_EXECUTING) {
+        stage_ended(node, pending, NODE_STAGE_QUEUE);
+    } else if (state == PENDING_LOGGED) {
+        stage_ended(node, pending, NODE_STAGE_EXECUTE);
+    }
+    pending->since_us = node->time.now_us;
     pending->state = state;
     if (state == PENDING_QUEUED) {
         queue_add(node, pending);
@@ -71,6 +94,9 @@ static void answer(struct node *node, const struct pending *pending, struct cc_s
 
 void forward_finish(struct node *node, struct pending *pending, struct cc_slice outcome, uint64_t index)
 {
+    if (pending->state == PENDING_LOGGED) {
+        stage_ended(node, pending, NODE_STAGE_REPLICATE);
+    }
     answer(node, pending, outcome, index);
     pending_free(node, pending);
 }
@@ -89,9 +115,17 @@ static struct cc_slice not_leader(struct node *node)
     return node_refusal(node, CC_NOT_LEADER, "CC201", "No leader could be reached in time: the write was not executed", "Try again");
 }
 
+// Writes have waited for long, though nothing but others like them is in the way: no election, no migration.
+static bool queue_is_slow(const struct node *node)
+{
+    const struct strong *strong = &node->strong;
+    bool migrates = strong->migrating || (strong->executing != NULL && strong->executing_migration);
+    return strong->state == STRONG_LEAD && !migrates && node->queue != NULL && node->time.now_us - node->queue->since_us >= NODE_QUEUE_US_MAX;
+}
+
 static bool queue_is_full(const struct node *node, size_t n_bytes)
 {
-    return node->n_queued >= CC_QUEUE_OPERATIONS_MAX || node->queued_bytes + n_bytes > CC_QUEUE_BYTES_MAX;
+    return queue_is_slow(node) || node->n_queued >= CC_QUEUE_OPERATIONS_MAX || node->queued_bytes + n_bytes > CC_QUEUE_BYTES_MAX;
 }
 
 void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t attempt, const struct operation *operation,
@@ -124,6 +158,7 @@ void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t at
     pending = cc_alloc(sizeof(*pending));
     memcpy(pending->id, operation->id, OPERATION_ID_BYTES);
     pending->operation = cc_blob_create(bytes.data, bytes.n);
+    pending->since_us = node->time.now_us;
     pending->deadline_us = node->time.now_us + operation->timeout_ms * 1000ull;
     pending->token = token;
     pending->peer = peer;

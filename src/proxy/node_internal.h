@@ -18,6 +18,7 @@ enum {
     NODE_TRANSACTION_BATCHES_MAX = 8, // batches executed into one open transaction before it must be committed
     NODE_APPLY_BYTES_MAX = 4 << 20,   // effects in one APPLY or MERGE job
     NODE_APPLY_ENTRIES_MAX = 512,
+    NODE_QUEUE_US_MAX = 1000 * 1000,  // writes that come while others have waited for so long are refused: the queue only grows
     NODE_GATHER_US = 5 * 1000, // what comes from others and nobody waits for gathers for so long: half the transactions, half the CPU
     NODE_GATHER_MAX = 256,     // or until there is so much
     NODE_CHANGES_FRAME_BYTES = 512 << 10,
@@ -73,6 +74,7 @@ struct pending {
     enum pending_state state;
     struct cc_blob *operation;
     uint64_t deadline_us;
+    uint64_t since_us;  // in its state
     uint64_t retry_us;  // not before this, after a refusal
     uint64_t token;     // of the local asker, if peer == 0
     uint32_t peer;      // who forwarded it here
@@ -139,6 +141,7 @@ struct strong {
     uint32_t n_open;          // LEAD: batches executed since the last COMMIT
     bool migrating;           // LEAD: the open transaction holds a migration: nothing more goes in
     struct job *executing;    // LEAD: at most one
+    bool executing_migration; // and it is one
     NODE_ARRAY(uint8_t) executing_ids;
     uint64_t replay_until;    // what was committed here before a crash of PostgreSQL: applied again up to here
     uint64_t told;            // commit index up to which operations were answered and remembered
@@ -168,6 +171,7 @@ struct read_group {
 
 struct weak_write {
     uint64_t token;
+    uint64_t since_us; // in the queue
     uint64_t deadline_us;
     uint32_t schema_version;
     struct cc_blob *operation;

@@ -222,6 +222,7 @@ static bool settle_without_executing(struct node *node, struct pending *pending)
 static void add_to_batch(struct node *node, struct job *job, struct pending *pending)
 {
     node_job_item(job, pending->operation);
+    node->strong.executing_migration = pending->migration;
     forward_move(node, pending, PENDING_EXECUTING);
     for (size_t i = 0; i < OPERATION_ID_BYTES; i++) {
         NODE_PUSH(node->strong.executing_ids, pending->id[i]);

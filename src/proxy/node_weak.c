@@ -411,6 +411,14 @@ static void write_answer(struct node *node, struct weak_write *write)
     }
 }
 
+// With as many as it can hold, or with such as have waited for long although the database takes writes.
+static bool queue_is_full(const struct node *node)
+{
+    const struct weak_write *oldest = node->weak.queue;
+    bool slow = node->weak.executing != NULL && oldest != NULL && node->time.now_us - oldest->since_us >= NODE_QUEUE_US_MAX;
+    return slow || node->weak.n_queued >= CC_QUEUE_OPERATIONS_MAX;
+}
+
 static bool refuse_if_unfit(struct node *node, uint64_t token, const struct operation *operation, struct cc_slice bytes)
 {
     int64_t off_ms;
@@ -426,7 +434,7 @@ static bool refuse_if_unfit(struct node *node, uint64_t token, const struct oper
                                "Correct its clock, or write at another replica");
     } else if (operation->schema_version != node->strong.schema_version) {
         refusal = node_refusal(node, CC_STALE, "CC208", "The schema has changed", "Send the request again");
-    } else if (node->weak.n_queued >= CC_QUEUE_OPERATIONS_MAX || bytes.n > CC_BATCH_BYTES_MAX * 2) {
+    } else if (queue_is_full(node) || bytes.n > CC_BATCH_BYTES_MAX * 2) {
         refusal = node_refusal(node, CC_UNAVAILABLE, "CC202", "Too many writes are waiting: the write was not executed",
                                "Try again later or at a lower rate");
     } else {
@@ -443,6 +451,7 @@ void weak_submit(struct node *node, uint64_t token, const struct operation *oper
     }
     struct weak_write *write = cc_alloc(sizeof(*write));
     write->token = token;
+    write->since_us = node->time.now_us;
     write->deadline_us = node->time.now_us + operation->timeout_ms * 1000ull;
     write->schema_version = operation->schema_version;
     write->durability = operation->durability;

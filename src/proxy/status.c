@@ -142,6 +142,25 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
     json_decref(root);
 }
 
+static void put_stages(struct cc_buffer *out, const struct node_status *status)
+{
+    static const char name[] = "caucus_strong_write_stage_seconds";
+    static const char *const stages[NODE_STAGES] = {
+        [NODE_STAGE_QUEUE] = "queue", [NODE_STAGE_EXECUTE] = "execute", [NODE_STAGE_REPLICATE] = "replicate"};
+    cc_buffer_printf(out, "# HELP %s Where strong writes spend their time at the leader\n# TYPE %s histogram\n", name, name);
+    for (int i = 0; i < NODE_STAGES; i++) {
+        const struct node_stage_times *times = &status->stages[i];
+        uint64_t n = 0;
+        for (int bucket = 0; bucket < NODE_STAGE_BUCKETS; bucket++) {
+            n += times->n[bucket];
+            cc_buffer_printf(out, "%s_bucket{stage=\"%s\",le=\"%g\"} %" PRIu64 "\n", name, stages[i], node_stage_limits_us[bucket] / 1e6, n);
+        }
+        cc_buffer_printf(out, "%s_bucket{stage=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name, stages[i], times->n_all);
+        cc_buffer_printf(out, "%s_sum{stage=\"%s\"} %.6f\n", name, stages[i], (double)times->sum_us / 1e6);
+        cc_buffer_printf(out, "%s_count{stage=\"%s\"} %" PRIu64 "\n", name, stages[i], times->n_all);
+    }
+}
+
 static void metric(struct cc_buffer *out, const char *name, const char *type, const char *help, uint64_t value)
 {
     cc_buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", name, help, name, type, name, value);
@@ -182,6 +201,7 @@ void status_put_metrics(struct cc_buffer *out, const struct node_status *status,
     metric(out, "caucus_http_requests_total", "counter", "HTTP requests", shell->http_requests);
     metric(out, "caucus_http_refused_total", "counter", "HTTP requests refused by the gate", shell->http_refused);
     metric(out, "caucus_http_connections", "gauge", "Open HTTP connections", shell->http_connections);
+    put_stages(out, status);
     cc_buffer_append_text(out, "# HELP caucus_http_answers_total HTTP answers by class\n# TYPE caucus_http_answers_total counter\n");
     for (int class = 1; class <= 5; class++) {
         cc_buffer_printf(out, "caucus_http_answers_total{class=\"%dxx\"} %" PRIu64 "\n", class, shell->http_answers_by_class[class]);
