@@ -26,7 +26,7 @@ build: packages $(BUILD)/build.ninja ## build everything into build/
 run: build ## a cluster of three replicas on 127.0.0.1:7101-7103 with the demo schema; Ctrl-C stops it
 	@exec $(BUILD)/src/cli/caucus up --schema demo-api/schema.sql --dir ./caucus-data $(RUN_FLAGS)
 
-test: ## all tests, with gcc, clang and sanitizers
+test: ## all tests, with gcc, clang and sanitizers (address, undefined behaviour, threads)
 	@tools/run-tests
 
 sim: build ## the simulator: SEED=n, or SEEDS=a-b JOBS=k
@@ -64,4 +64,4 @@ install: build ## program, library, headers and documents below PREFIX=/usr/loca
 	meson install -C $(BUILD)
 
 clean: ## remove what was built (never data)
-	rm -rf $(BUILD) build-test build-clang build-sanitize build-fuzz build-*.log
+	rm -rf $(BUILD) build-test build-clang build-sanitize build-thread build-fuzz build-*.log
