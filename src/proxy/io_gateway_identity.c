@@ -61,5 +61,6 @@ bool exchange_identify(struct exchange *exchange)
     }
     request->identity = answer.identity;
     exchange->principal = answer.principal;
+    exchange->sees_all = answer.is_operator;
     return true;
 }

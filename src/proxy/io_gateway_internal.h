@@ -39,6 +39,7 @@ struct exchange {
     struct cc_arena arena;
     struct rest_request request; // copied
     struct cc_slice principal;   // who sent it, for Idempotency-Key
+    bool sees_all;               // descriptions are not limited to what its role may use
     struct rest_plan plan;
     uint32_t n_operations;   // of a transaction: their plans, of which `plan` is the first
     struct rest_plan *plans;

@@ -5,6 +5,7 @@
 #include "rest/error.h"
 #include "rest/syntax.h"
 #include "rest/types.h"
+#include "rest/visible.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -67,7 +68,7 @@ static void on_status(struct exchange *exchange, const struct node_status *statu
 static void on_metrics(struct exchange *exchange, const struct node_status *status, const struct status_shell *shell)
 {
     struct cc_buffer body = {0};
-    status_put_metrics(&body, status, shell);
+    status_put_metrics(&body, exchange->worker->gateway->options.config, status, shell);
     reply_text(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", cc_buffer_slice(&body));
     cc_buffer_finish(&body);
 }
@@ -288,24 +289,41 @@ static void get_digest(struct exchange *exchange)
 
 // -- Types -----------------------------------------------------------------------------------------------------------
 
-static void get_types(struct exchange *exchange, enum rest_types_language language, const char *type)
+static void reply_types(struct exchange *exchange, const struct rest_catalog *catalog)
 {
-    if (operator_has_catalog(exchange)) {
-        struct cc_buffer text = {0};
-        rest_types_put(&text, exchange->snapshot->catalog, language);
-        reply_text(exchange, 200, type, cc_buffer_slice(&text));
-        cc_buffer_finish(&text);
+    bool plain = cc_slice_equal_text(exchange->request.path, "/_caucus/types.js");
+    struct cc_buffer text = {0};
+    rest_types_put(&text, catalog, plain ? REST_TYPES_JSDOC : REST_TYPES_TYPESCRIPT);
+    reply_text(exchange, 200, plain ? "text/javascript; charset=utf-8" : "application/typescript; charset=utf-8", cc_buffer_slice(&text));
+    cc_buffer_finish(&text);
+}
+
+static void on_visible(struct exchange *exchange, const struct io_postgres_read_result *rows)
+{
+    struct rest_catalog visible;
+    if (rows->status != CC_OK || rows->n_rows != 1 ||
+        rest_visible_catalog(exchange->snapshot->catalog, io_postgres_read_value(rows, 0, 0), &exchange->arena, &visible) != CC_OK) {
+        exchange_fail_rows(exchange, rows);
+        return;
     }
+    reply_types(exchange, &visible);
 }
 
-static void get_types_ts(struct exchange *exchange)
+static void get_types(struct exchange *exchange)
 {
-    get_types(exchange, REST_TYPES_TYPESCRIPT, "application/typescript; charset=utf-8");
-}
-
-static void get_types_js(struct exchange *exchange)
-{
-    get_types(exchange, REST_TYPES_JSDOC, "text/javascript; charset=utf-8");
+    if (!operator_has_catalog(exchange)) {
+        return;
+    }
+    if (exchange->sees_all) {
+        reply_types(exchange, exchange->snapshot->catalog);
+        return;
+    }
+    struct rest_setting *role = cc_arena_alloc(&exchange->arena, sizeof(*role));
+    *role = (struct rest_setting){cc_slice_text("role"), exchange->request.identity.role};
+    exchange->statement = (struct rest_statement){
+        .kind = REST_READ, .sql = cc_slice_text(rest_visible_sql), .n_settings = 1, .settings = role};
+    exchange->on_rows = on_visible;
+    exchange_query(exchange, &exchange->statement);
 }
 
 // -- Migrations ------------------------------------------------------------------------------------------------------
@@ -361,8 +379,8 @@ static const struct route {
     {"GET", "ready", get_ready, ACCESS_OPEN},
     {"GET", "tables", get_tables, ACCESS_CLIENT},
     {"POST", "transaction", transaction_begin, ACCESS_CLIENT},
-    {"GET", "types.ts", get_types_ts, ACCESS_CLIENT},
-    {"GET", "types.js", get_types_js, ACCESS_CLIENT},
+    {"GET", "types.ts", get_types, ACCESS_CLIENT},
+    {"GET", "types.js", get_types, ACCESS_CLIENT},
     {"GET", "status", get_status, ACCESS_OPERATOR},
     {"GET", "metrics", get_metrics, ACCESS_OPERATOR},
     {"GET", "digest", get_digest, ACCESS_OPERATOR},

@@ -2,8 +2,10 @@
 #include "proxy/io_gateway_internal.h"
 
 #include "base/hash.h"
+#include "rest/openapi.h"
 #include "rest/reply.h"
 #include "rest/transaction.h"
+#include "rest/visible.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -310,6 +312,36 @@ static void query(struct exchange *exchange)
     exchange_query(exchange, asks ? &exchange->plan.estimate : &exchange->plan.statement);
 }
 
+static void on_visible(struct exchange *exchange, const struct io_postgres_read_result *rows)
+{
+    const struct rest_reply_facts *facts = &exchange->plan.facts;
+    struct rest_catalog visible;
+    struct rest_reply reply;
+    if (rows->status == CC_REFUSED) {
+        rest_reply_failed(&exchange->plan, rows->code, rows->message, rows->details, rows->hint, &exchange->arena, &reply);
+        exchange_reply(exchange, &reply);
+        return;
+    }
+    if (rows->status != CC_OK || rows->n_rows != 1 ||
+        rest_visible_catalog(exchange->snapshot->catalog, io_postgres_read_value(rows, 0, 0), &exchange->arena, &visible) != CC_OK) {
+        exchange_fail_rows(exchange, rows);
+        return;
+    }
+    rest_openapi_reply(&visible, facts->schema, facts->is_openapi_3 ? REST_OPENAPI_3 : REST_OPENAPI_2, facts->head, &exchange->arena, &reply);
+    exchange_reply(exchange, &reply);
+}
+
+// The catalog is current, and `answer` made of it.
+static void answer_of_catalog(struct exchange *exchange)
+{
+    if (!exchange->plan.facts.is_description || exchange->sees_all) {
+        exchange_reply(exchange, &exchange->plan.answer);
+        return;
+    }
+    exchange->on_rows = on_visible;
+    exchange_query(exchange, &exchange->plan.statement);
+}
+
 void rows_run(struct exchange *exchange)
 {
     exchange->n_plans++;
@@ -322,7 +354,7 @@ void rows_run(struct exchange *exchange)
         return;
     case REST_PLAN_NOT_IN_CATALOG:
         if (exchange->barrier_passed) {
-            exchange_reply(exchange, &exchange->plan.answer);
+            answer_of_catalog(exchange);
             return;
         }
         exchange_make_current(exchange);

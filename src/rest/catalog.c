@@ -90,14 +90,13 @@ static const char *qualify(struct load *load, const char *schema, const char *na
     return qualified;
 }
 
-enum cc_status rest_class_of_comment(const char *comment, enum rest_class *class_out, const char **rest_out)
+// The word behind "@caucus" on the first line (n_out: its length), and what follows that line. NULL: there is no such line.
+static const char *word_of_comment(const char *comment, size_t *n_out, const char **rest_out)
 {
     static const char mark[] = "@caucus";
-    enum rest_class class = REST_STRONG;
+    *rest_out = comment;
     if (comment == NULL || strncmp(comment, mark, sizeof(mark) - 1) != 0) {
-        *class_out = class;
-        *rest_out = comment;
-        return CC_OK;
+        return NULL;
     }
     const char *word = comment + sizeof(mark) - 1;
     const char *end = word + strcspn(word, "\r\n");
@@ -106,15 +105,44 @@ enum cc_status rest_class_of_comment(const char *comment, enum rest_class *class
     while (n > 0 && (word[n - 1] == ' ' || word[n - 1] == '\t')) {
         n--;
     }
-    if (n == 4 && memcmp(word, "weak", 4) == 0) {
-        class = REST_WEAK;
-    } else if (!(n == 6 && memcmp(word, "strong", 6) == 0)) {
+    end += strspn(end, "\r\n");
+    *n_out = n;
+    *rest_out = *end == '\0' ? NULL : end;
+    return word;
+}
+
+enum cc_status rest_class_of_comment(const char *comment, enum rest_class *class_out, const char **rest_out)
+{
+    size_t n = 0;
+    const char *rest = NULL;
+    const char *word = word_of_comment(comment, &n, &rest);
+    bool weak = word != NULL && n == 4 && memcmp(word, "weak", 4) == 0;
+    bool strong = word == NULL || (n == 6 && memcmp(word, "strong", 6) == 0);
+    if (!weak && !strong) {
         return CC_INVALID;
     }
-    end += strspn(end, "\r\n");
-    *class_out = class;
-    *rest_out = *end == '\0' ? NULL : end;
+    *class_out = weak ? REST_WEAK : REST_STRONG;
+    *rest_out = rest;
     return CC_OK;
+}
+
+static const char *const merge_texts[] = {"lww", "counter", "max", "min", "set"};
+
+void rest_merge_of_comment(const char *comment, enum rest_merge *merge_out, const char **rest_out)
+{
+    size_t n = 0;
+    const char *word = word_of_comment(comment, &n, rest_out);
+    *merge_out = REST_MERGE_LWW;
+    for (size_t i = 0; word != NULL && i < sizeof(merge_texts) / sizeof(merge_texts[0]); i++) {
+        if (strlen(merge_texts[i]) == n && memcmp(word, merge_texts[i], n) == 0) {
+            *merge_out = (enum rest_merge)i;
+        }
+    }
+}
+
+const char *rest_merge_text(enum rest_merge merge)
+{
+    return merge_texts[merge];
 }
 
 // ---- columns
@@ -180,7 +208,7 @@ static void load_column(struct load *load, const json_t *json, struct rest_colum
     column->has_default = column->default_sql != NULL;
     column->constant_default = constant_of(load, column->default_sql);
     column->sequence = text_of(load, json, "sequence");
-    column->comment = text_of(load, json, "comment");
+    rest_merge_of_comment(text_of(load, json, "comment"), &column->merge, &column->comment);
     column->enum_values = values_of_enum(load, json);
 }
 
@@ -261,8 +289,15 @@ static void load_class(struct load *load, const json_t *json, struct rest_table 
     }
 }
 
+static uint32_t oid_of(const json_t *json)
+{
+    json_int_t oid = json_integer_value(json_object_get(json, "oid"));
+    return oid > 0 && oid <= UINT32_MAX ? (uint32_t)oid : 0;
+}
+
 static void load_table(struct load *load, const json_t *json, struct rest_table *table)
 {
+    table->oid = oid_of(json);
     table->schema = required_text(load, json, "schema");
     table->name = required_text(load, json, "name");
     table->qualified = qualify(load, table->schema, table->name);
@@ -286,6 +321,9 @@ static void load_table(struct load *load, const json_t *json, struct rest_table 
     table->columns = columns;
     for (uint32_t i = 0; i < table->n_columns; i++) {
         load_column(load, json_array_get(list, i), &columns[i]);
+        bool merged = table->consistency == REST_WEAK && columns[i].key_position == 0;
+        columns[i].merge = merged ? columns[i].merge : REST_MERGE_LWW;
+        table->has_merge_types = table->has_merge_types || columns[i].merge != REST_MERGE_LWW;
     }
     load_uniques(load, json, table, columns);
 }
@@ -400,6 +438,7 @@ static enum rest_volatility volatility_of(char letter)
 
 static void load_function(struct load *load, const json_t *json, struct rest_function *function)
 {
+    function->oid = oid_of(json);
     function->schema = required_text(load, json, "schema");
     function->name = required_text(load, json, "name");
     function->qualified = qualify(load, function->schema, function->name);

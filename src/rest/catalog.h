@@ -7,6 +7,7 @@
 #include "base/status.h"
 
 enum rest_class { REST_STRONG, REST_WEAK };
+enum rest_merge { REST_MERGE_LWW, REST_MERGE_COUNTER, REST_MERGE_MAX, REST_MERGE_MIN, REST_MERGE_SET }; // of a column of a weak table
 
 struct rest_column {
     const char *name;
@@ -20,7 +21,8 @@ struct rest_column {
     bool identity_always;
     uint32_t key_position;   // 1..n in the primary key, 0 otherwise
     const char *sequence;    // qualified name of the sequence that its default draws from, or NULL
-    const char *comment;     // NULL if none
+    enum rest_merge merge;
+    const char *comment;     // without the line that states the merge type; NULL if none
     const char *enum_values; // JSON array text for enum types, or NULL
 };
 
@@ -33,6 +35,7 @@ struct rest_unique { // unique indexes without predicate or expression, for on_c
 enum rest_relation_kind { REST_TABLE, REST_VIEW, REST_MATERIALIZED_VIEW, REST_FOREIGN_TABLE, REST_PARTITIONED };
 
 struct rest_table {
+    uint32_t oid; // PostgreSQL's number of it, at this replica only
     const char *schema, *name;
     const char *qualified; // quoted for SQL: "public"."orders"
     enum rest_relation_kind kind;
@@ -46,6 +49,7 @@ struct rest_table {
     bool reads_weak, reads_strong; // VIEW: classes of the tables below it
     bool row_by_row;        // has unique or exclusion constraints besides the key: effects are applied one by one
     bool set_wise;          // what an insert writes and checks does not depend on other rows of the table: several may be one statement
+    bool has_merge_types;   // of a weak table: some column has one other than lww
     uint32_t n_columns;
     const struct rest_column *columns; // without dropped ones and without _caucus
     uint32_t n_key;
@@ -72,6 +76,7 @@ struct rest_argument {
 };
 
 struct rest_function {
+    uint32_t oid;
     const char *schema, *name, *qualified;
     enum rest_volatility volatility;
     bool one_row; // ROWS 1: a computed relationship to one row
@@ -118,5 +123,9 @@ int32_t rest_table_column(const struct rest_table *table, struct cc_slice name);
 // The class that a comment's first line states ("@caucus weak", "@caucus strong"; strong without such a line), and the
 // comment without that line (borrowed; NULL when nothing is left). CC_INVALID: the line states something else.
 enum cc_status rest_class_of_comment(const char *comment, enum rest_class *class_out, const char **rest_out) CC_CHECKED;
+
+// The same for a column: "@caucus counter", max, min, set, lww. Another word is lww: migrations refuse it.
+void rest_merge_of_comment(const char *comment, enum rest_merge *merge_out, const char **rest_out);
+const char *rest_merge_text(enum rest_merge merge);
 
 #endif

@@ -5,6 +5,7 @@
 #include "rest/reply.h"
 #include "rest/similar.h"
 #include "rest/vector.h"
+#include "rest/visible.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -514,7 +515,15 @@ static bool plan_root(struct planner *planner, enum method method)
     if (method != METHOD_GET && method != METHOD_HEAD) {
         return plan_refuse(planner, REST_VERB, "Only GET and HEAD are possible here", NULL, NULL);
     }
+    if (!add_identity(planner)) {
+        return false;
+    }
     planner->plan->kind = REST_PLAN_NOT_IN_CATALOG; // what a migration at another replica has just made is in it, too
+    planner->plan->facts.is_description = true;
+    planner->plan->facts.is_openapi_3 = planner->openapi_3;
+    planner->plan->facts.schema = planner->schema;
+    planner->plan->statement.kind = REST_READ;
+    planner->plan->statement.sql = cc_slice_text(rest_visible_sql);
     rest_openapi_reply(planner->catalog, planner->schema, planner->openapi_3 ? REST_OPENAPI_3 : REST_OPENAPI_2,
                        method == METHOD_HEAD, planner->arena, &planner->plan->answer);
     return false;

@@ -59,6 +59,9 @@ struct rest_reply_facts {
     const char **location_keys;
     struct cc_slice if_match, if_none_match; // NULL slices: none
     bool wants_body;
+    bool is_description;     // of `schema` at /: `answer` tells all, the statement asks what the role may see of it
+    bool is_openapi_3;
+    const char *schema;
     bool is_explained;       // the result is rows of text, for rest_reply_explained
     const char *plan_type;   // its media type
     uint64_t estimate_above; // the estimate is the total when more rows were counted than this

@@ -44,7 +44,7 @@ def tokens():
     unsigned = base64url(b'{"alg":"none"}') + '.' + base64url(b'{"role":"h1_member","sub":"ann"}') + '.'
     return {'ann': token('h1_member', sub='ann'), 'bob': token('h1_member', sub='bob'), 'expired': token('h1_member', exp=1000000000),
             'forged': token('h1_member', secret=SECRET[::-1]), 'unsigned': unsigned, 'superuser': token('postgres'),
-            'unknown_role': token('nobody_knows')}
+            'unknown_role': token('nobody_knows'), 'operator': token('caucus_operator')}
 
 
 def run(words, directory, environment=None):

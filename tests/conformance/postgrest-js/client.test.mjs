@@ -490,6 +490,23 @@ test('the description as OpenAPI 2.0 and 3.1, with the class of each table', asy
   }
 })
 
+test('the description and the types tell a role what it may use, and an operator everything', async () => {
+  const text = async (path, who) => {
+    const answer = await fetch(urls[2] + path, { headers: who ? { Authorization: `Bearer ${tokens[who]}` } : {} })
+    assert.equal(answer.status, 200)
+    return answer.text()
+  }
+  for (const path of ['/', '/_caucus/types.ts', '/_caucus/types.js']) {
+    const [nobody, ann, operator] = [await text(path), await text(path, 'ann'), await text(path, 'operator')]
+    for (const [seen, name] of [[nobody, 'shops'], [ann, 'diary'], [ann, 'turn_page'], [operator, 'diary'], [operator, 'treasure']]) {
+      assert.match(seen, new RegExp(name), `${path}: ${name}`)
+    }
+    for (const [hidden, name] of [[nobody, 'diary'], [nobody, 'turn_page'], [ann, 'treasure'], [nobody, 'treasure']]) {
+      assert.doesNotMatch(hidden, new RegExp(`\\b${name}\\b`), `${path}: ${name}`)
+    }
+  }
+})
+
 test('getOpenApiSpec, without the prefix of supabase, too', async () => {
   const spec = await data(client(null, { prefix: '' }).getOpenApiSpec())
   assert.ok(spec.paths['/shops'])
