@@ -172,9 +172,10 @@ class Caucus(System):
              'read': ('read', 'all'), 'read, session': ('read@session', 'all'), 'weak insert': ('weak-insert', 'all'),
              'weak update': ('weak-update', 'all'), 'bulk insert': ('bulk', 'leader')}
 
-    def __init__(self, directory, program):
+    def __init__(self, directory, program, replicas=3):
         super().__init__(directory)
         self.program = program
+        self.n_replicas = replicas
         self.base = 0
         self.weak = False    # what is measured now
         self.proxies = {}    # replica: pid
@@ -184,8 +185,10 @@ class Caucus(System):
         return f'http://127.0.0.1:{self.base + replica}'
 
     def start(self):
-        self.base = free_ports([1, 2, 3, 101, 102, 103])
-        up = self.spawn([self.program, 'up', '--dir', os.path.join(self.directory, 'data'), '--port', str(self.base)], 'up.log')
+        replicas = range(1, self.n_replicas + 1)
+        self.base = free_ports([*replicas, *(100 + replica for replica in replicas)])
+        up = self.spawn([self.program, 'up', '--dir', os.path.join(self.directory, 'data'), '--port', str(self.base),
+                         '--replicas', str(self.n_replicas)], 'up.log')
         log = os.path.join(self.directory, 'up.log')
 
         def ready():
@@ -207,7 +210,7 @@ class Caucus(System):
                 self.proxies[replica] = pid
                 self.postgres[replica] = next((child for child in children.get(pid, [])
                                                if 'postgres' in os.path.basename(processes.command_line(child)[0])), None)
-        if len(self.proxies) != 3 or None in self.postgres.values():
+        if len(self.proxies) != self.n_replicas or None in self.postgres.values():
             raise Failure(f'cannot find the processes of caucus up: {self.proxies} {self.postgres}')
 
     def leader(self):
@@ -236,10 +239,12 @@ class Caucus(System):
         mix, to = self.MIXES[case]
         self.weak = case.startswith('weak')
         verify = [] if case in ('insert', 'weak insert') else ['--no-verify']
+        return self.load(mix, clients, seconds, warmup, '--to', to, '--rows', str(ROWS), '--value-bytes', str(VALUE_BYTES), *verify)
+
+    def load(self, mix, clients, seconds, warmup, *more):
         return self.run_generator([
-            self.program, 'bench', '--url', self.url(), '--mix', mix, '--to', to, '--clients', str(clients),
-            '--duration', str(seconds), '--warmup', str(warmup), '--rows', str(ROWS), '--value-bytes', str(VALUE_BYTES),
-            '--bulk-rows', str(BULK_ROWS), '--json', *verify])
+            self.program, 'bench', '--url', self.url(), '--mix', mix, '--clients', str(clients), '--duration', str(seconds),
+            '--warmup', str(warmup), '--bulk-rows', str(BULK_ROWS), '--json', *more])
 
 
 class Etcd(System):
