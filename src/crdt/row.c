@@ -636,3 +636,39 @@ enum cc_status crdt_remains_read(struct cc_slice bytes, struct crdt_row *row)
     enum cc_status status = read_remains(bytes, row, false);
     return status == CC_OK ? read_remains(bytes, row, true) : status;
 }
+
+static void take_newest(struct clock_stamp *newest, const struct clock_stamp *stamp)
+{
+    *newest = clock_stamp_compare(stamp, newest) > 0 ? *stamp : *newest;
+}
+
+enum cc_status crdt_remains_newest(struct cc_slice bytes, struct cc_arena *arena, struct clock_stamp *newest_out)
+{
+    struct cc_reader reader = cc_reader_of(bytes);
+    uint8_t version = cc_read_u8(&reader);
+    if (version != REMAINS_VERSION && version != REMAINS_WITH_PARTS) {
+        cc_reader_fail(&reader);
+    }
+    struct clock_stamp newest = clock_stamp_read(&reader);
+    uint64_t n = cc_read_count(&reader, cc_reader_left(&reader) / REGISTER_BYTES_MIN);
+    for (uint64_t i = 0; i < n && cc_reader_ok(&reader); i++) {
+        (void)cc_read_string(&reader);
+        (void)cc_read_nullable(&reader);
+        struct clock_stamp stamp = clock_stamp_read(&reader);
+        struct cc_slice bytes_of_parts = version == REMAINS_WITH_PARTS ? cc_read_string(&reader) : (struct cc_slice){0};
+        struct crdt_parts parts = {0};
+        enum cc_status status = bytes_of_parts.n > 0 ? crdt_parts_read(bytes_of_parts, arena, &parts) : CC_OK;
+        if (status != CC_OK) {
+            return status;
+        }
+        take_newest(&newest, &stamp);
+        for (uint32_t p = 0; p < parts.n; p++) {
+            take_newest(&newest, &parts.at[p].stamp);
+        }
+    }
+    enum cc_status status = cc_reader_end(&reader);
+    if (status == CC_OK) {
+        *newest_out = newest;
+    }
+    return status;
+}

@@ -73,6 +73,9 @@ void crdt_remains_put(struct cc_buffer *out, const struct crdt_row *row);
 // After crdt_row_init: sets life and the registers. Values borrow from bytes. Columns that the row does not know are ignored.
 enum cc_status crdt_remains_read(struct cc_slice bytes, struct crdt_row *row) CC_CHECKED;
 
+// The newest stamp in what remains. CC_MALFORMED, CC_TOO_LARGE.
+enum cc_status crdt_remains_newest(struct cc_slice bytes, struct cc_arena *arena, struct clock_stamp *newest_out) CC_CHECKED;
+
 // "*views": the member of a row's stamps that holds the parts of a column, and its text.
 void crdt_parts_name_put(struct cc_buffer *out, struct cc_slice column);
 void crdt_parts_text_put(struct cc_buffer *out, const struct crdt_parts *parts);

@@ -54,6 +54,11 @@ static const char *const bootstrap_functions[] = {
     "WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0)",
 
     "ALTER TABLE caucus.history ADD COLUMN IF NOT EXISTS rows bigint[]",
+    // What was collected: tombstones may be gone up to this stamp; the newest change set dropped of each origin's history.
+    "CREATE TABLE IF NOT EXISTS caucus.garbage (one boolean PRIMARY KEY DEFAULT true CHECK (one), bound bigint NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS caucus.dropped (replica bigint, incarnation bigint, sequence bigint NOT NULL, stamp text NOT NULL, "
+    "sets bigint NOT NULL, PRIMARY KEY (replica, incarnation))",
+    "CREATE INDEX IF NOT EXISTS requests_at ON caucus.requests USING brin (at) WITH (pages_per_range = 16)",
     "CREATE INDEX IF NOT EXISTS history_rows ON caucus.history USING gin (rows) WITH (gin_pending_list_limit = 256)",
     "CREATE INDEX IF NOT EXISTS history_stamp ON caucus.history USING brin (stamp COLLATE \"C\") WITH (pages_per_range = 16)",
 

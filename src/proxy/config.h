@@ -92,6 +92,12 @@ struct config_rest {
     const char *cors_origins;
 };
 
+struct config_weak { // how long weak tables remember
+    uint32_t history_hours, history_megabytes; // 0: as soon as all have it; no limit of size
+    uint32_t request_hours;
+    uint32_t away_hours;
+};
+
 struct config_auth { // "": none
     const char *jwt_secret;
     const char *jwt_secret_file;
@@ -118,6 +124,7 @@ struct config {
     struct config_http http;
     struct config_postgres postgres;
     struct config_rest rest;
+    struct config_weak weak;
     struct config_auth auth;
     struct config_log log;
     struct cc_arena arena; // owns all of the above

@@ -29,6 +29,7 @@ struct history { // a request about histories, in the exchange's arena
     struct crdt_change_set *sets;
     size_t n_sets;
     bool truncated; // there are older change sets, which were not read
+    struct clock_stamp dropped; // older ones than this may be gone from the history; zero: none are
 };
 
 static struct cc_slice column_name(const struct rest_table *table, uint32_t key_index)
@@ -118,6 +119,12 @@ static json_t *entry_json(const struct crdt_history_entry *entry)
                      "current", current, "superseded_by", superseded_json(entry));
 }
 
+// Histories are kept for a time only (weak.history_hours): whoever reads one is told where it may begin.
+static json_t *dropped_json(const struct history *history)
+{
+    return clock_stamp_is_zero(&history->dropped) ? json_null() : time_json(&history->dropped);
+}
+
 static void reply_json(struct exchange *exchange, json_t *json)
 {
     char *text = json_dumps(json, JSON_COMPACT);
@@ -138,9 +145,15 @@ static bool take_sets(struct exchange *exchange, const struct io_postgres_read_r
     }
     history->truncated = rows->n_rows > SETS_MAX;
     history->sets = cc_arena_array(&exchange->arena, (size_t)rows->n_rows + 1, sizeof(*history->sets));
+    if (rows->n_rows > 0 && clock_stamp_parse(io_postgres_read_value(rows, 0, 1), &history->dropped) != CC_OK) {
+        history->dropped = (struct clock_stamp){0};
+    }
     for (uint32_t i = 0; i < rows->n_rows && i < SETS_MAX; i++) {
         struct cc_slice bytes;
         struct cc_slice text = cc_arena_slice(&exchange->arena, io_postgres_read_value(rows, i, 0));
+        if (text.data == NULL) {
+            continue; // the row that tells what was dropped, beside no change set
+        }
         if (pg_bytea_read(text, &exchange->arena, &bytes) != CC_OK ||
             crdt_change_set_read(bytes, &exchange->arena, &history->sets[history->n_sets++]) != CC_OK) {
             exchange_fail(exchange, 500, "CC240", "A stored change set cannot be read", "Report this as a bug");
@@ -174,9 +187,10 @@ static void reply_history(struct exchange *exchange, const struct crdt_history_e
         }
     }
     bool more = history->truncated || json_array_size(list) >= history->n_entries_max;
-    reply_json(exchange, json_pack("{s:s, s:s, s:o, s:o, s:b, s:o}", "schema", history->table->schema, "table", history->table->name, "key",
+    reply_json(exchange, json_pack("{s:s, s:s, s:o, s:o, s:b, s:o, s:o}", "schema", history->table->schema, "table", history->table->name, "key",
                                    key_json(exchange, history->table, history->key), "visible",
-                                   n == 0 ? json_null() : json_boolean(entries[0].row_visible), "truncated", more, "entries", list));
+                                   n == 0 ? json_null() : json_boolean(entries[0].row_visible), "truncated", more, "dropped_until",
+                                   dropped_json(history), "entries", list));
 }
 
 static void on_row_sets(struct exchange *exchange, const struct io_postgres_read_result *rows)
@@ -215,8 +229,10 @@ static void on_key(struct exchange *exchange, const struct io_postgres_read_resu
     parameters[0] = cc_slice_text(cc_arena_printf(&exchange->arena, "%" PRId64, hash));
     parameters[1] = cc_slice_text(cc_arena_printf(&exchange->arena, "%d", SETS_MAX + 1));
     query(exchange,
-          cc_slice_text("SELECT change FROM caucus.history WHERE rows @> ARRAY[$1::bigint] ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint"), 2,
-          parameters, on_row_sets);
+          cc_slice_text("SELECT h.change, d.stamp FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN (SELECT change, stamp "
+                        "FROM caucus.history WHERE rows @> ARRAY[$1::bigint] ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) h ON true "
+                        "ORDER BY h.stamp COLLATE \"C\" DESC"),
+          2, parameters, on_row_sets);
 }
 
 static void ask_key(struct exchange *exchange)
@@ -308,7 +324,7 @@ static void on_conflict_sets(struct exchange *exchange, const struct io_postgres
         json_array_append_new(list, entry);
     }
     bool more = history->truncated || json_array_size(list) >= history->n_entries_max;
-    reply_json(exchange, json_pack("{s:b, s:o}", "truncated", more, "conflicts", list));
+    reply_json(exchange, json_pack("{s:b, s:o, s:o}", "truncated", more, "dropped_until", dropped_json(history), "conflicts", list));
 }
 
 void history_get_conflicts(struct exchange *exchange)
@@ -322,8 +338,10 @@ void history_get_conflicts(struct exchange *exchange)
     parameters[0] = operator_parameter(exchange, "since", 0);
     parameters[1] = cc_slice_text(cc_arena_printf(&exchange->arena, "%d", SETS_MAX + 1));
     query(exchange,
-          cc_slice_text("SELECT change FROM caucus.history WHERE stamp COLLATE \"C\" >= coalesce(lpad(to_hex((extract(epoch FROM "
-                        "$1::timestamptz) * 1000)::bigint << 16), 16, '0'), '') ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint"),
+          cc_slice_text("SELECT h.change, d.stamp FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN (SELECT change, stamp "
+                        "FROM caucus.history WHERE stamp COLLATE \"C\" >= coalesce(lpad(to_hex((extract(epoch FROM "
+                        "$1::timestamptz) * 1000)::bigint << 16), 16, '0'), '') ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) h ON true "
+                        "ORDER BY h.stamp COLLATE \"C\" DESC"),
           2, parameters, on_conflict_sets);
 }
 

@@ -190,7 +190,9 @@ static void describe(struct replica *replica, struct node_status *status, struct
         .log_bytes = log.n_bytes,
         .log_sync_us = log.sync_us_total,
         .started_ms = replica->started_ms,
+        .now_ms = replica_now().wall_ms,
     };
+    io_garbage_describe(replica->garbage, &shell->garbage);
     int version = io_postgres_version(replica->postgres);
     snprintf(shell->postgres_version, sizeof(shell->postgres_version), "%d.%d", version / 10000, version % 10000);
     if (replica->gateway != NULL) {
@@ -334,6 +336,7 @@ void replica_on_db_event(void *context, const struct db_event *event)
     if (event->kind == DB_UP) {
         node_set_facts(replica->node, io_postgres_facts(replica->postgres));
         io_catalog_connect(replica->catalog);
+        io_garbage_connect(replica->garbage);
     }
     node_db_event(replica->node, replica_now(), event);
 }
@@ -421,6 +424,38 @@ void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence, 
                                    .log_bytes = log.n_segment_bytes,
                                    .space_low = log.space_low || is_space_low(replica)};
     node_durable(replica->node, replica_now(), &durable);
+}
+
+// Says so once for each that goes or returns.
+static void report_away(struct replica *replica)
+{
+    struct node_status status;
+    struct status_shell shell;
+    describe(replica, &status, &shell);
+    uint32_t n = 0, last = 0;
+    for (uint32_t i = 0; i < status.n_peers; i++) {
+        if (status_is_away(replica->config, &status.peers[i], &shell)) {
+            n++;
+            last = status.peers[i].id;
+        }
+    }
+    if (n > replica->n_away) {
+        cc_log(CC_LOG_WARN, "member_away", "member=%" PRIu32 " n=%" PRIu32, last, n);
+    }
+    replica->n_away = n;
+}
+
+void replica_on_garbage_ask(void *context, struct node_garbage *garbage_out)
+{
+    struct replica *replica = context;
+    report_away(replica);
+    node_garbage(replica->node, garbage_out);
+}
+
+void replica_on_garbage_collected(void *context, uint64_t bound)
+{
+    struct replica *replica = context;
+    node_garbage_collected(replica->node, replica_now(), bound);
 }
 
 void replica_on_supervisor(void *context, enum supervisor_state state, const char *text)
@@ -517,6 +552,7 @@ static void finish(struct replica *replica)
     io_gateway_destroy(replica->gateway, 0);
     io_auth_destroy(replica->auth);
     io_catalog_destroy(replica->catalog);
+    io_garbage_destroy(replica->garbage);
     io_snapshot_destroy(replica->snapshot);
     io_postgres_destroy(replica->postgres);
     io_peer_destroy(replica->peers);

@@ -3,6 +3,7 @@
 #define PROXY_IO_REPLICA_INTERNAL_H
 
 #include "proxy/io_catalog.h"
+#include "proxy/io_garbage.h"
 #include "proxy/io_gateway.h"
 #include "proxy/io_inbox.h"
 #include "proxy/io_log.h"
@@ -36,6 +37,8 @@ struct replica {
     struct io_snapshot *snapshot;
     struct supervisor *supervisor;
     struct io_catalog *catalog;
+    struct io_garbage *garbage;
+    uint32_t n_away; // members that were reported
     struct io_inbox *inbox;
     struct io_auth *auth;
     struct io_gateway *gateway;
@@ -73,6 +76,8 @@ void replica_on_catalog(void *context, uint32_t version);
 void replica_on_sick(void *context, bool sick);
 void replica_on_no_session_key(void *context);
 void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence, const struct crdt_frontier *frontier);
+void replica_on_garbage_ask(void *context, struct node_garbage *garbage_out);
+void replica_on_garbage_collected(void *context, uint64_t bound);
 void replica_on_supervisor(void *context, enum supervisor_state state, const char *text);
 
 #endif

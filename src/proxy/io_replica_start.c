@@ -413,6 +413,17 @@ void replica_open_database(struct replica *replica)
         .context = replica,
     };
     replica->catalog = io_catalog_create(&catalog);
+    struct io_garbage_options garbage = {
+        .base = replica->base,
+        .conninfo = replica->conninfo,
+        .history_hours = config->weak.history_hours,
+        .history_megabytes = config->weak.history_megabytes,
+        .request_hours = config->weak.request_hours,
+        .ask = replica_on_garbage_ask,
+        .collected = replica_on_garbage_collected,
+        .context = replica,
+    };
+    replica->garbage = io_garbage_create(&garbage);
 }
 
 // Without tokens everybody may do everything, and Caucus asks as itself.

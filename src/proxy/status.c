@@ -15,6 +15,36 @@ void status_put_origin(struct cc_buffer *out, struct crdt_origin origin)
     cc_buffer_printf(out, "%" PRIu32 ".%" PRIx32, origin.replica, origin.incarnation);
 }
 
+bool status_is_away(const struct config *config, const struct node_peer_status *peer, const struct status_shell *shell)
+{
+    uint64_t silent_ms = peer->heard_us_ago == UINT64_MAX ? shell->now_ms - shell->started_ms : peer->heard_us_ago / 1000;
+    return !peer->reachable && silent_ms >= (uint64_t)config->weak.away_hours * 3600 * 1000;
+}
+
+static uint64_t n_away(const struct config *config, const struct node_status *status, const struct status_shell *shell)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < status->n_peers; i++) {
+        n += status_is_away(config, &status->peers[i], shell);
+    }
+    return n;
+}
+
+static json_t *garbage_json(const struct config *config, const struct node_status *status, const struct status_shell *shell)
+{
+    char bound[17];
+    snprintf(bound, sizeof(bound), "%016" PRIx64, shell->garbage.bound);
+    json_t *away = json_array();
+    for (uint32_t i = 0; i < status->n_peers; i++) {
+        if (status_is_away(config, &status->peers[i], shell)) {
+            json_array_append_new(away, json_integer(status->peers[i].id));
+        }
+    }
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "settled", bound, "tombstones_dropped", (json_int_t)shell->garbage.tombstones,
+                     "history_dropped", (json_int_t)shell->garbage.sets, "history_bytes_dropped", (json_int_t)shell->garbage.set_bytes,
+                     "requests_dropped", (json_int_t)shell->garbage.requests, "away", away);
+}
+
 static json_t *frontier_json(const struct crdt_frontier *frontier)
 {
     json_t *object = json_object();
@@ -131,6 +161,7 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
         json_object_set_new(root, "snapshot", json_pack("{s:s, s:I, s:I, s:I}", "state", status->snapshot, "index", (json_int_t)status->snapshot_index,
                                                         "bytes", (json_int_t)status->snapshot_bytes, "total", (json_int_t)status->snapshot_total));
     }
+    json_object_set_new(root, "garbage", garbage_json(config, status, shell));
     json_object_set_new(root, "member", json_boolean(status->is_member));
     json_object_set_new(root, "membership_index", json_integer((json_int_t)status->membership_index));
     json_object_set_new(root, "membership_committed", json_boolean(status->membership_committed >= status->membership_index));
@@ -166,7 +197,7 @@ static void metric(struct cc_buffer *out, const char *name, const char *type, co
     cc_buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", name, help, name, type, name, value);
 }
 
-void status_put_metrics(struct cc_buffer *out, const struct node_status *status, const struct status_shell *shell)
+void status_put_metrics(struct cc_buffer *out, const struct config *config, const struct node_status *status, const struct status_shell *shell)
 {
     metric(out, "caucus_leader", "gauge", "1 on the leader", status->role == RAFT_LEADER);
     metric(out, "caucus_term", "gauge", "Raft term", status->term);
@@ -191,6 +222,11 @@ void status_put_metrics(struct cc_buffer *out, const struct node_status *status,
         weak_missing = status->peers[i].weak_missing > weak_missing ? status->peers[i].weak_missing : weak_missing;
     }
     metric(out, "caucus_weak_missing_sets", "gauge", "Weak change sets held here that the replica furthest behind is not known to hold", weak_missing);
+    metric(out, "caucus_members_away", "gauge", "Members not heard of for weak.away_hours: they hold garbage back", n_away(config, status, shell));
+    metric(out, "caucus_tombstones_dropped_total", "counter", "Tombstones of weak rows dropped", shell->garbage.tombstones);
+    metric(out, "caucus_history_dropped_total", "counter", "Change sets dropped from the histories of weak tables", shell->garbage.sets);
+    metric(out, "caucus_history_dropped_bytes_total", "counter", "Their size", shell->garbage.set_bytes);
+    metric(out, "caucus_requests_dropped_total", "counter", "Outcomes under an Idempotency-Key dropped", shell->garbage.requests);
     metric(out, "caucus_merges_total", "counter", "Merges of remote weak changes", status->counters.merges);
     metric(out, "caucus_requeues_total", "counter", "Writes executed again after a change of leader or a crash of PostgreSQL",
            status->counters.requeues);

@@ -3,6 +3,7 @@
 #define PROXY_STATUS_H
 
 #include "proxy/config.h"
+#include "proxy/io_garbage.h"
 #include "proxy/node.h"
 
 // What the shell knows besides the node.
@@ -12,7 +13,8 @@ struct status_shell {
     bool managed;
     uint32_t postgres_restarts;
     uint64_t log_syncs, log_bytes, log_sync_us; // since the start
-    uint64_t started_ms;      // wall time
+    uint64_t started_ms, now_ms; // wall time
+    struct io_garbage_stats garbage;
     enum cc_status member_status; // of the change that was asked for, if any
     uint64_t member_index;
     const char *member_why;
@@ -23,7 +25,10 @@ struct status_shell {
 void status_put_json(struct cc_buffer *out, const struct config *config, const struct node_status *status,
                      const struct status_shell *shell);
 // Prometheus text format 0.0.4; appended.
-void status_put_metrics(struct cc_buffer *out, const struct node_status *status, const struct status_shell *shell);
+void status_put_metrics(struct cc_buffer *out, const struct config *config, const struct node_status *status,
+                        const struct status_shell *shell);
+// A member that was not heard of for weak.away_hours; what it does not have is kept for it meanwhile.
+bool status_is_away(const struct config *config, const struct node_peer_status *peer, const struct status_shell *shell);
 // "2.1a2b": the key of an origin in frontiers.
 void status_put_origin(struct cc_buffer *out, struct crdt_origin origin);
 
