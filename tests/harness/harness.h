@@ -104,6 +104,7 @@ const char *harness_outcome_name(enum harness_outcome outcome);
 struct harness_answer {
     uint32_t replica;
     const char *text; // as asked
+    bool is_read;
     enum harness_outcome kind;
     uint64_t index;        // DONE: of the entry; of a read: what the database had applied
     uint64_t n_rows;       // of a write

@@ -15,7 +15,7 @@ struct request {
     struct harness_answer answer;
     char *text;
     struct cc_buffer value;
-    bool is_read, is_weak;
+    bool is_weak;
     uint64_t committed_index;
 };
 
@@ -113,7 +113,7 @@ uint64_t harness_read(struct harness *harness, uint32_t replica_id, const char *
 {
     struct sim *sim = &harness->sim;
     uint64_t token = add(harness, replica_id, key);
-    request_of(sim, token)->is_read = true;
+    request_of(sim, token)->answer.is_read = true;
     struct sim_replica *replica = sim_replica_of(sim, replica_id);
     if (!replica->alive) {
         finish(sim, token, HARNESS_REFUSED);
@@ -202,7 +202,7 @@ void sim_clients_replica_died(struct sim *sim, struct sim_replica *replica)
     for (uint64_t token = 1; token <= sim->clients->n_requests; token++) {
         const struct request *request = request_of(sim, token);
         if (request->answer.kind == HARNESS_WAITS && request->answer.replica == replica->id) {
-            finish(sim, token, request->is_read ? HARNESS_REFUSED : HARNESS_UNKNOWN);
+            finish(sim, token, request->answer.is_read ? HARNESS_REFUSED : HARNESS_UNKNOWN);
         }
     }
 }
