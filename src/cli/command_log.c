@@ -37,7 +37,7 @@ static void print_text(const char *directory, enum cc_status status, const struc
     }
     if (report->first_index > 0) {
         (void)printf("entries %" PRIu64 " to %" PRIu64 ", committed up to %" PRIu64 "\n", report->first_index,
-                     report->last_index, state->commit);
+                     report->last_index, state->mark.commit);
     }
     if (report->cut_bytes > 0) {
         (void)printf("%s: the last write before a crash was not finished: %" PRIu64 " bytes at %" PRIu64
@@ -57,7 +57,7 @@ static void print_json(const char *directory, enum cc_status status, const struc
                              "whole", status == CC_OK, "records", (json_int_t)report->n_records, "segments",
                              (json_int_t)report->n_segments, "bytes", (json_int_t)report->n_bytes, "first_index",
                              (json_int_t)report->first_index, "last_index", (json_int_t)report->last_index, "commit",
-                             (json_int_t)state->commit, "cut_bytes", (json_int_t)report->cut_bytes, "segment",
+                             (json_int_t)state->mark.commit, "cut_bytes", (json_int_t)report->cut_bytes, "segment",
                              report->segment, "offset", (json_int_t)report->offset, "reason", report->reason);
     char *text = json_dumps(json, JSON_INDENT(2));
     (void)puts(text == NULL ? "{}" : text);

@@ -180,13 +180,14 @@ static enum cc_status apply_base(struct wal *wal, struct cc_slice body, const ch
 
 static enum cc_status apply_mark(struct wal *wal, struct cc_slice body, const char **reason_out)
 {
-    uint64_t commit;
-    uint64_t hlc;
-    if (wal_read_mark(body, &commit, &hlc) != CC_OK) {
+    struct wal_mark mark;
+    struct wal_mark *known = &wal->state.mark;
+    if (wal_read_mark(body, &mark) != CC_OK) {
         return refuse("a mark record cannot be read", reason_out);
     }
-    wal->state.commit = commit > wal->state.commit ? commit : wal->state.commit;
-    wal->state.hlc = hlc > wal->state.hlc ? hlc : wal->state.hlc;
+    known->commit = mark.commit > known->commit ? mark.commit : known->commit;
+    known->hlc = mark.hlc > known->hlc ? mark.hlc : known->hlc;
+    known->own_sequence = mark.own_sequence > known->own_sequence ? mark.own_sequence : known->own_sequence;
     return CC_OK;
 }
 
@@ -313,7 +314,7 @@ static void put_preamble(const struct wal *wal, struct wal_batch *batch)
     if (wal->state.base_index > 0) {
         wal_put_base(batch, wal->state.base_index, wal->state.base_term);
     }
-    wal_put_mark(batch, wal->state.commit, wal->state.hlc);
+    wal_put_mark(batch, &wal->state.mark);
 }
 
 enum { PREAMBLE_BYTES_MAX = 256 }; // without the membership
@@ -409,7 +410,7 @@ enum cc_status wal_seal(struct wal *wal)
         return CC_OK;
     }
     struct wal_batch batch = {0};
-    wal_put_mark(&batch, wal->state.commit, wal->state.hlc);
+    wal_put_mark(&batch, &wal->state.mark);
     enum cc_status status = wal_append(wal, &batch);
     wal_batch_finish(&batch);
     return status;

@@ -60,6 +60,13 @@ struct wal_record { // bodies borrow
     struct cc_slice body;
 };
 
+// What is known now and then, and stands at the head of every segment: nothing here ever falls.
+struct wal_mark {
+    uint64_t commit;
+    uint64_t hlc;
+    uint64_t own_sequence; // of the last weak change of this log: it is not given again, though the change itself was cut off
+};
+
 // Records to be appended, encoded with room for what only the log knows (number, position, crc). Zero-initialised is empty.
 // A MARK or MEMBERSHIP must follow the entries that its commit index speaks of.
 struct wal_batch {
@@ -74,7 +81,7 @@ void wal_put_hard_state(struct wal_batch *batch, struct raft_hard_state hard_sta
 void wal_put_entry(struct wal_batch *batch, const struct raft_entry *entry);
 void wal_put_change(struct wal_batch *batch, struct cc_slice change);
 void wal_put_base(struct wal_batch *batch, uint64_t index, uint64_t term);
-void wal_put_mark(struct wal_batch *batch, uint64_t commit, uint64_t hlc);
+void wal_put_mark(struct wal_batch *batch, const struct wal_mark *mark);
 void wal_put_membership(struct wal_batch *batch, uint64_t index, const struct raft_membership *membership);
 
 // CC_MALFORMED; the identity of another format version: CC_UNSUPPORTED.
@@ -83,7 +90,7 @@ enum cc_status wal_read_hard_state(struct cc_slice body, struct raft_hard_state 
 // The payload is a new blob with one reference (NULL when empty).
 enum cc_status wal_read_entry(struct cc_slice body, struct raft_entry *entry_out) CC_CHECKED;
 enum cc_status wal_read_base(struct cc_slice body, uint64_t *index_out, uint64_t *term_out) CC_CHECKED;
-enum cc_status wal_read_mark(struct cc_slice body, uint64_t *commit_out, uint64_t *hlc_out) CC_CHECKED;
+enum cc_status wal_read_mark(struct cc_slice body, struct wal_mark *mark_out) CC_CHECKED; // also without own_sequence: 0
 enum cc_status wal_read_membership(struct cc_slice body, uint64_t *index_out, struct raft_membership *membership_out) CC_CHECKED;
 
 struct wal;
@@ -105,7 +112,7 @@ struct wal_state {
     struct raft_hard_state hard_state;
     uint64_t base_index, base_term; // 0: the log starts at index 1
     uint64_t last_index, last_term; // of the entries; those of the base when there are none
-    uint64_t commit, hlc;           // the highest of all marks
+    struct wal_mark mark;           // the highest of all
     bool has_membership;
     uint64_t membership_index;
     struct raft_membership membership; // the last one written

@@ -188,9 +188,13 @@ void wal_put_base(struct wal_batch *batch, uint64_t index, uint64_t term)
     put_pair(batch, WAL_BASE, index, term);
 }
 
-void wal_put_mark(struct wal_batch *batch, uint64_t commit, uint64_t hlc)
+void wal_put_mark(struct wal_batch *batch, const struct wal_mark *mark)
 {
-    put_pair(batch, WAL_MARK, commit, hlc);
+    size_t start = record_begin(batch, WAL_MARK);
+    cc_put_u64(&batch->bytes, mark->commit);
+    cc_put_u64(&batch->bytes, mark->hlc);
+    cc_put_u64(&batch->bytes, mark->own_sequence);
+    record_end(batch, start);
 }
 
 void wal_put_membership(struct wal_batch *batch, uint64_t index, const struct raft_membership *membership)
@@ -298,9 +302,17 @@ enum cc_status wal_read_base(struct cc_slice body, uint64_t *index_out, uint64_t
     return read_pair(body, index_out, term_out);
 }
 
-enum cc_status wal_read_mark(struct cc_slice body, uint64_t *commit_out, uint64_t *hlc_out)
+enum cc_status wal_read_mark(struct cc_slice body, struct wal_mark *mark_out)
 {
-    return read_pair(body, commit_out, hlc_out);
+    struct cc_reader reader = cc_reader_of(body);
+    struct wal_mark mark = {.commit = cc_read_u64(&reader)};
+    mark.hlc = cc_read_u64(&reader);
+    mark.own_sequence = cc_reader_left(&reader) > 0 ? cc_read_u64(&reader) : 0;
+    enum cc_status status = cc_reader_end(&reader);
+    if (status == CC_OK) {
+        *mark_out = mark;
+    }
+    return status;
 }
 
 enum cc_status wal_read_membership(struct cc_slice body, uint64_t *index_out, struct raft_membership *membership_out)

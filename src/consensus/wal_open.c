@@ -278,7 +278,7 @@ static enum cc_status check_whole(struct recovery *recovery)
     if (first_entry(wal) > state->base_index + 1) {
         return say(recovery, CC_CORRUPT, wal->segments[0].sequence, 0, "the log's first entries are missing");
     }
-    if (state->commit > state->last_index) {
+    if (state->mark.commit > state->last_index) {
         return say(recovery, CC_CORRUPT, last->sequence, last->end, "entries below the commit mark are missing");
     }
     return CC_OK;
@@ -334,7 +334,7 @@ static enum cc_status replay_head(const struct wal_state *state, wal_visit visit
 static enum cc_status replay_mark(const struct wal_state *state, wal_visit visit, void *context)
 {
     struct wal_batch batch = {0};
-    wal_put_mark(&batch, state->commit, state->hlc);
+    wal_put_mark(&batch, &state->mark);
     enum cc_status status = visit_batch(&batch, visit, context);
     wal_batch_finish(&batch);
     return status;

@@ -825,7 +825,7 @@ static void print_json(FILE *out, enum cc_status status, const struct wal_state 
         cc_status_name(status), verdict(status, report), state->identity.replica, state->identity.incarnation,
         (unsigned long long)state->hard_state.term, state->hard_state.vote, (unsigned long long)state->base_index,
         (unsigned long long)report->first_index, (unsigned long long)report->last_index,
-        (unsigned long long)state->commit, (unsigned long long)report->n_segments,
+        (unsigned long long)state->mark.commit, (unsigned long long)report->n_segments,
         (unsigned long long)report->n_records, (unsigned long long)report->n_bytes,
         (unsigned long long)report->cut_bytes, report->segment, (unsigned long long)report->offset,
         (unsigned long long)report->number, report->reason != NULL ? report->reason : "");
@@ -843,7 +843,7 @@ static void print_text(FILE *out, enum cc_status status, const struct wal_state 
     if (state->has_identity) {
         (void)fprintf(out, "cluster %s, replica %u, incarnation %u, term %llu, commit mark %llu\n",
                       state->identity.cluster, state->identity.replica, state->identity.incarnation,
-                      (unsigned long long)state->hard_state.term, (unsigned long long)state->commit);
+                      (unsigned long long)state->hard_state.term, (unsigned long long)state->mark.commit);
     }
     if (report->reason != NULL) {
         (void)fprintf(out, "%s at %s, offset %llu, where record %llu should be\n", report->reason, report->segment,

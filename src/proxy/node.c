@@ -116,7 +116,8 @@ static enum cc_status restore_entry(struct node *node, struct cc_slice body)
 enum cc_status node_restore(struct node *node, const struct wal_record *record)
 {
     assert(!node->started);
-    uint64_t index, term, hlc;
+    uint64_t index, term;
+    struct wal_mark mark;
     struct raft_hard_state hard_state;
     enum cc_status status = CC_CORRUPT;
     switch (record->kind) {
@@ -141,10 +142,11 @@ enum cc_status node_restore(struct node *node, const struct wal_record *record)
     case WAL_MEMBERSHIP:
         return membership_restore(node, record->body);
     case WAL_MARK:
-        status = wal_read_mark(record->body, &index, &hlc);
+        status = wal_read_mark(record->body, &mark);
         if (status == CC_OK) {
-            clock_hlc_floor(&node->clock, hlc);
-            raft_restore_commit(node->raft, index);
+            clock_hlc_floor(&node->clock, mark.hlc);
+            raft_restore_commit(node->raft, mark.commit);
+            weak_restore_sequence(node, mark.own_sequence);
         }
         return status;
     }

@@ -261,7 +261,8 @@ struct log_checkpoint { // records up to `record` hold own weak changes up to `s
 struct upkeep {
     struct node_durable durable;
     uint64_t started_us;
-    uint64_t marked_us, marked_commit;
+    struct wal_mark mark; // the last one, in this batch
+    uint64_t marked_us, mark_number;
     NODE_ARRAY(struct log_checkpoint) checkpoints; // not yet durable in PostgreSQL
     uint64_t record_cut; // weak changes in records below this are
 };
@@ -433,6 +434,7 @@ struct cc_slice node_not_a_member(struct node *node);
 struct cc_slice node_copy(struct node *node, struct cc_slice bytes);
 
 // node_log.c
+void log_put_mark(struct node *node);
 void log_mark(struct node *node); // now and then
 // A write is refused because the disk is nearly full: the refusal; else an empty slice.
 struct cc_slice log_refusal(struct node *node);
@@ -532,6 +534,8 @@ void read_finish_all(struct node *node);
 void weak_init(struct node *node);
 void weak_submit(struct node *node, uint64_t token, const struct operation *operation, struct cc_slice bytes);
 enum cc_status weak_restore(struct node *node, struct cc_slice change) CC_CHECKED;
+// Up to here numbers were given, though the log no longer holds all of their changes.
+void weak_restore_sequence(struct node *node, uint64_t sequence);
 void weak_event(struct node *node, const struct db_event *event);
 void weak_synced(struct node *node, uint64_t log_number);
 void weak_pump(struct node *node);

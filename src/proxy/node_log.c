@@ -6,17 +6,23 @@
 
 enum { MARK_INTERVAL_US = 1000 * 1000, CHECKPOINTS_MAX = 256 };
 
+void log_put_mark(struct node *node)
+{
+    struct upkeep *upkeep = &node->upkeep;
+    uint64_t commit = cc_mutant(CC_MUTANT_MARK_AHEAD) ? raft_last_index(node->raft) : raft_commit(node->raft);
+    upkeep->mark = (struct wal_mark){.commit = commit, .hlc = node->clock.last, .own_sequence = node->weak.next_sequence - 1};
+    upkeep->marked_us = node->time.now_us;
+    upkeep->mark_number = node->log_number + 1;
+    wal_put_mark(&node->out->log, &upkeep->mark);
+}
+
 void log_mark(struct node *node)
 {
     struct upkeep *upkeep = &node->upkeep;
-    uint64_t commit = raft_commit(node->raft);
-    if (commit == upkeep->marked_commit || node->time.now_us < upkeep->marked_us + MARK_INTERVAL_US) {
-        return;
+    bool same = raft_commit(node->raft) == upkeep->mark.commit && node->weak.next_sequence - 1 == upkeep->mark.own_sequence;
+    if (!same && node->time.now_us >= upkeep->marked_us + MARK_INTERVAL_US) {
+        log_put_mark(node);
     }
-    upkeep->marked_us = node->time.now_us;
-    upkeep->marked_commit = commit;
-    uint64_t marked = cc_mutant(CC_MUTANT_MARK_AHEAD) ? raft_last_index(node->raft) : commit;
-    wal_put_mark(&node->out->log, marked, node->clock.last);
 }
 
 struct cc_slice log_refusal(struct node *node)
@@ -58,10 +64,13 @@ static void add_checkpoint(struct node *node)
     NODE_PUSH(upkeep->checkpoints, fresh);
 }
 
+// What is cut off is remembered in the mark: should the database be lost, its numbers must not be given again.
 static void drop_checkpoints(struct upkeep *upkeep)
 {
     size_t n_done = 0;
-    while (n_done < upkeep->checkpoints.n && upkeep->checkpoints.at[n_done].sequence <= upkeep->durable.own_sequence) {
+    uint64_t marked = upkeep->mark_number <= upkeep->durable.log_number ? upkeep->mark.own_sequence : 0;
+    uint64_t limit = marked < upkeep->durable.own_sequence ? marked : upkeep->durable.own_sequence;
+    while (n_done < upkeep->checkpoints.n && upkeep->checkpoints.at[n_done].sequence <= limit) {
         upkeep->record_cut = upkeep->checkpoints.at[n_done].record + 1;
         n_done++;
     }

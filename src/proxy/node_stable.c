@@ -32,7 +32,7 @@ static void mark(struct node *node)
     stable->marked_us = node->time.now_us;
     stable->mark_hlc = stamps_above(node);
     stable->mark_number = node->log_number + 1;
-    wal_put_mark(&node->out->log, raft_commit(node->raft), node->clock.last);
+    log_put_mark(node);
 }
 
 static void note_members(struct node *node)

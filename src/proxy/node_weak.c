@@ -102,6 +102,15 @@ enum cc_status weak_restore(struct node *node, struct cc_slice bytes)
     return CC_OK;
 }
 
+void weak_restore_sequence(struct node *node, uint64_t sequence)
+{
+    struct weak *weak = &node->weak;
+    if (sequence >= weak->next_sequence && !cc_mutant(CC_MUTANT_SEQUENCE_REUSED)) {
+        weak->next_sequence = sequence + 1;
+        weak->replay_until = sequence;
+    }
+}
+
 // -- Sending to peers ------------------------------------------------------------------------------------------------
 
 static void fetch_for(struct node *node, struct peer *peer, struct crdt_origin origin, uint64_t sequence)

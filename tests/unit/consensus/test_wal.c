@@ -23,7 +23,7 @@ static void what_was_appended_is_replayed_in_order(void **state)
     put_change(&batch, 11, 50);
     put_entry(&batch, 6, 2, 0);
     put_change(&batch, 12, 50);
-    wal_put_mark(&batch, 5, 99);
+    wal_put_mark(&batch, &(struct wal_mark){.commit = 5, .hlc = 99, .own_sequence = 7});
     wal_put_hard_state(&batch, (struct raft_hard_state){.term = 3, .vote = 0});
     fixture_append(&f, &batch);
     wal_batch_finish(&batch);
@@ -31,8 +31,9 @@ static void what_was_appended_is_replayed_in_order(void **state)
     assert_int_equal(fixture_open(&f), CC_OK);
     assert_true(f.seen->identity);
     assert_int_equal(f.seen->hard_state.term, 3);
-    assert_int_equal(f.seen->commit, 5);
-    assert_int_equal(f.seen->hlc, 99);
+    assert_int_equal(f.seen->mark.commit, 5);
+    assert_int_equal(f.seen->mark.hlc, 99);
+    assert_int_equal(f.seen->mark.own_sequence, 7);
     assert_int_equal(f.seen->n_entries, 6);
     for (size_t i = 0; i < 6; i++) {
         assert_int_equal(f.seen->entries[i].index, i + 1);

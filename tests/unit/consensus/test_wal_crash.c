@@ -294,7 +294,7 @@ static void entries_below_the_commit_mark_must_be_there(void **state)
     struct fixture f;
     fixture_with_entries(&f, 64 << 10, 5, 100);
     struct wal_batch batch = {0};
-    wal_put_mark(&batch, 6, 1); // as if the tail with entry 6 had been lost
+    wal_put_mark(&batch, &(struct wal_mark){.commit = 6, .hlc = 1}); // as if the tail with entry 6 had been lost
     fixture_append(&f, &batch);
     wal_batch_finish(&batch);
     assert_int_equal(fixture_open(&f), CC_CORRUPT);

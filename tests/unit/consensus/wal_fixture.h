@@ -23,7 +23,7 @@ struct seen {
     bool identity;
     struct raft_hard_state hard_state;
     uint64_t base_index, base_term;
-    uint64_t commit, hlc;
+    struct wal_mark mark;
     uint64_t membership_index;
     struct raft_membership membership;
     size_t n_entries;
@@ -58,7 +58,7 @@ static inline enum cc_status see(void *context, const struct wal_record *record)
     case WAL_BASE:
         return wal_read_base(record->body, &seen->base_index, &seen->base_term);
     case WAL_MARK:
-        return wal_read_mark(record->body, &seen->commit, &seen->hlc);
+        return wal_read_mark(record->body, &seen->mark);
     case WAL_MEMBERSHIP:
         return wal_read_membership(record->body, &seen->membership_index, &seen->membership);
     }
