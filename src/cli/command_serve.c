@@ -77,6 +77,7 @@ static enum cli_exit serve(const struct cli_arguments *arguments, const struct c
     if (code == CLI_OK) {
         struct replica_options replica = {
             .config = config,
+            .config_path = cli_text(arguments, "config"),
             .replica = id,
             .peers = peers,
             .n_peers = n_peers,

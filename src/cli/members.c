@@ -6,14 +6,14 @@
 #include <string.h>
 #include <time.h>
 
-static uint64_t now_ms(void)
+uint64_t members_now_ms(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void pause_a_little(void)
+void members_pause(void)
 {
     struct timespec wait = {.tv_nsec = 100 * 1000 * 1000};
     (void)nanosleep(&wait, NULL);
@@ -101,12 +101,12 @@ static bool is_done(const json_t *leader, const json_t *change, int64_t index, j
 
 enum cli_exit members_change(const struct cli_replicas *replicas, const json_t *change, uint32_t wait_s)
 {
-    uint64_t deadline_ms = now_ms() + wait_s * 1000ull;
+    uint64_t deadline_ms = members_now_ms() + wait_s * 1000ull;
     struct cc_buffer problem = {0};
     bool sent = false, done = false, refused = false;
     int64_t index = 0;
     json_int_t leader_before = 0;
-    while (!done && !refused && now_ms() < deadline_ms) {
+    while (!done && !refused && members_now_ms() < deadline_ms) {
         json_t *leader = members_leader_status(replicas);
         if (!sent) {
             leader_before = json_integer_value(json_object_get(leader, "replica"));
@@ -118,7 +118,7 @@ enum cli_exit members_change(const struct cli_replicas *replicas, const json_t *
         }
         json_decref(leader);
         if (!done && !refused) {
-            pause_a_little();
+            members_pause();
         }
     }
     enum cli_exit code = done ? CLI_OK
@@ -126,20 +126,4 @@ enum cli_exit members_change(const struct cli_replicas *replicas, const json_t *
                                                                  : cc_buffer_text(&problem));
     cc_buffer_finish(&problem);
     return code;
-}
-
-enum cli_exit members_wait_voter(const struct cli_replicas *replicas, uint32_t id, uint32_t wait_s)
-{
-    uint64_t deadline_ms = now_ms() + wait_s * 1000ull;
-    while (now_ms() < deadline_ms) {
-        json_t *leader = members_leader_status(replicas);
-        bool votes = json_is_true(json_object_get(members_find(leader, id), "voter"));
-        bool committed = json_is_true(json_object_get(leader, "membership_committed"));
-        json_decref(leader);
-        if (votes && committed) {
-            return CLI_OK;
-        }
-        pause_a_little();
-    }
-    return cli_fail(CLI_REFUSED, "replica %" PRIu32 " has not caught up in time: it stays a learner, and votes once it has", id);
 }

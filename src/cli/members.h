@@ -12,7 +12,8 @@ json_t *members_leader_status(const struct cli_replicas *replicas);
 json_t *members_find(const json_t *status, uint32_t id);
 // Sends one change ({"action", ...}) and waits until it is committed (a transfer: until another one leads). Errors are printed.
 enum cli_exit members_change(const struct cli_replicas *replicas, const json_t *change, uint32_t wait_s);
-// Waits until the member votes.
-enum cli_exit members_wait_voter(const struct cli_replicas *replicas, uint32_t id, uint32_t wait_s);
+// For loops that ask until something is done.
+uint64_t members_now_ms(void);
+void members_pause(void);
 
 #endif

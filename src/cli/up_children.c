@@ -41,6 +41,15 @@ static void our_signals(sigset_t *set)
     (void)sigaddset(set, SIGCHLD);
 }
 
+static bool has_terminal(void)
+{
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return fd >= 0;
+}
+
 void up_children_init(struct up_children *children, const struct up_directory *directory, bool no_restart)
 {
     sigset_t set;
@@ -48,7 +57,7 @@ void up_children_init(struct up_children *children, const struct up_directory *d
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN); // nobody reads what we print: the cluster goes on
     *children =
-        (struct up_children){.directory = directory, .no_restart = no_restart, .n = directory->config.n_replicas};
+        (struct up_children){.directory = directory, .no_restart = no_restart, .had_terminal = has_terminal(), .n = directory->config.n_replicas};
     for (size_t i = 0; i < children->n; i++) {
         const struct config_replica *replica = &directory->config.replicas[i];
         struct cc_buffer log = {0};
@@ -177,6 +186,18 @@ static void restart_due(struct up_children *children)
     }
 }
 
+static size_t send_all(const struct up_children *children, int number)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < children->n; i++) {
+        if (children->children[i].pid > 0) {
+            (void)kill(children->children[i].pid, number);
+            n++;
+        }
+    }
+    return n;
+}
+
 static void take_signals(struct up_children *children, uint32_t wait_ms)
 {
     sigset_t set;
@@ -184,7 +205,9 @@ static void take_signals(struct up_children *children, uint32_t wait_ms)
     struct timespec wait = {.tv_sec = wait_ms / 1000, .tv_nsec = (long)(wait_ms % 1000) * 1000000L};
     for (int number = sigtimedwait(&set, NULL, &wait); number > 0; number = sigtimedwait(&set, NULL, &wait)) {
         wait = (struct timespec){0};
-        if (number != SIGCHLD) {
+        if (number == SIGHUP && !(children->had_terminal && !has_terminal())) { // the terminal is still there: somebody means it
+            (void)send_all(children, SIGHUP); // they read the members from config.json again
+        } else if (number != SIGCHLD) {
             children->killing = children->stopping;
             children->stopping = true;
         }
@@ -202,18 +225,6 @@ bool up_children_turn(struct up_children *children, uint32_t wait_ms)
 }
 
 // -- Stopping ------------------------------------------------------------------------------------------------------------
-
-static size_t send_all(const struct up_children *children, int number)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < children->n; i++) {
-        if (children->children[i].pid > 0) {
-            (void)kill(children->children[i].pid, number);
-            n++;
-        }
-    }
-    return n;
-}
 
 void up_children_stop(struct up_children *children)
 {

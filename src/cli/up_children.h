@@ -23,6 +23,7 @@ struct up_children {
     bool killing;        // asked twice
     enum cli_exit fatal; // a replica ended for good before all were ready
     bool all_ready;
+    bool had_terminal;
     size_t n;
     struct up_child children[CC_REPLICAS_MAX];
 };

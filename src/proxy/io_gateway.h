@@ -12,6 +12,11 @@
 
 struct io_gateway;
 
+struct gateway_reload { // bytes of INBOX_RELOAD, within this process
+    bool has_list;      // else the members are those of this replica's config.json
+    struct node_reload_wish wish;
+};
+
 struct io_gateway_options { // borrowed, outlive the gateway
     const struct config *config;
     const struct config_replica *replica;
@@ -31,7 +36,7 @@ void io_gateway_destroy(struct io_gateway *gateway, uint32_t drain_ms);
 
 // Hands answers to their threads; everything is copied.
 void io_gateway_answers(struct io_gateway *gateway, const struct node_answer *answers, size_t n_answers);
-// The answer to INBOX_STATUS and INBOX_MEMBER.
+// The answer to INBOX_STATUS, INBOX_MEMBER and INBOX_RELOAD.
 void io_gateway_status(struct io_gateway *gateway, uint64_t token, const struct node_status *status, const struct status_shell *shell);
 // Whether this replica is a member of the cluster; one that is not refuses all but operators' questions.
 void io_gateway_set_member(struct io_gateway *gateway, bool is_member);

@@ -131,6 +131,7 @@ const struct rest_table *operator_table(struct exchange *exchange, struct cc_sli
 
 // io_gateway_member.c: changes of the cluster's members.
 void member_post(struct exchange *exchange);
+void member_reload(struct exchange *exchange);
 
 // io_gateway_faults.c, with testing hooks only: /_caucus/faults. False: there is no such endpoint.
 bool faults_begin(struct exchange *exchange);

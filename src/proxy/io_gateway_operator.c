@@ -389,6 +389,7 @@ static const struct route {
     {"POST", "history/restore", history_post_restore, ACCESS_OPERATOR},
     {"GET", "migrations", get_migrations, ACCESS_OPERATOR},
     {"POST", "member", member_post, ACCESS_OPERATOR},
+    {"POST", "reload", member_reload, ACCESS_OPERATOR},
     {"POST", "migrations", post_migration, ACCESS_OPERATOR},
 };
 

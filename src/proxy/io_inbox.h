@@ -13,6 +13,7 @@ enum inbox_kind {
     INBOX_STATUS,
     INBOX_MEMBER, // bytes: struct node_member_change
     INBOX_FAULTS, // index: enum io_faults_action above, id of a rule below; bytes: JSON. Testing hooks only
+    INBOX_RELOAD, // bytes: struct gateway_reload
 };
 
 struct inbox_message {

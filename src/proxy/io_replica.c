@@ -35,6 +35,14 @@ void replica_fail(struct replica *replica, int exit_code, const char *what, cons
 
 // -- Effects ---------------------------------------------------------------------------------------------------------
 
+static void log_reload(const struct node_fact *fact)
+{
+    bool failed = fact->a == NODE_RELOAD_FAILED;
+    const char *state = failed ? "failed" : fact->a == NODE_RELOAD_DONE ? "done" : "running";
+    cc_log(failed ? CC_LOG_ERROR : CC_LOG_INFO, "reload", "state=%s changes=%" PRIu64 " left=%" PRIu64 " why=%s", state, fact->b, fact->c,
+           cc_log_quote(failed ? fact->text : "-"));
+}
+
 static void log_fact(const struct node_fact *fact)
 {
     switch (fact->kind) {
@@ -85,6 +93,9 @@ static void log_fact(const struct node_fact *fact)
         return;
     case NODE_FACT_TOO_OLD:
         cc_log(CC_LOG_ERROR, "change_too_old", "origin=%" PRIu64 ".%" PRIx64 " sequence=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
+    case NODE_FACT_RELOAD:
+        log_reload(fact);
         return;
     case NODE_FACT_REPLAY:
         cc_log(CC_LOG_INFO, "replay", "log=%s first=%" PRIu64 " last=%" PRIu64, fact->text, fact->a, fact->b);
@@ -193,6 +204,8 @@ static void describe(struct replica *replica, struct node_status *status, struct
         .now_ms = replica_now().wall_ms,
     };
     io_garbage_describe(replica->garbage, &shell->garbage);
+    memcpy(shell->listed, replica->listed, sizeof(shell->listed));
+    shell->n_listed = replica->n_listed;
     int version = io_postgres_version(replica->postgres);
     snprintf(shell->postgres_version, sizeof(shell->postgres_version), "%d.%d", version / 10000, version % 10000);
     if (replica->gateway != NULL) {
@@ -230,6 +243,17 @@ static void change_faults(struct replica *replica, const struct inbox_message *m
     unsigned status = io_faults_ask(io_peer_faults(replica->peers), (enum io_faults_action)(message->index >> 32), (uint32_t)message->index,
                                     cc_buffer_slice(&message->bytes), &body);
     io_gateway_json(replica->gateway, message->token, status, &body);
+}
+
+static void reload(struct replica *replica, const struct inbox_message *message)
+{
+    struct gateway_reload request;
+    struct node_status status;
+    struct status_shell shell;
+    memcpy(&request, message->bytes.data, sizeof(request));
+    describe(replica, &status, &shell);
+    replica_reload(replica, &request, &shell);
+    io_gateway_status(replica->gateway, message->token, &status, &shell);
 }
 
 static void read_session(struct replica *replica, const struct inbox_message *message)
@@ -274,6 +298,9 @@ static void on_inbox(evutil_socket_t fd, short what, void *context)
             break;
         case INBOX_FAULTS:
             change_faults(replica, message);
+            break;
+        case INBOX_RELOAD:
+            reload(replica, message);
             break;
         }
         cc_buffer_finish(&message->bytes);
@@ -512,6 +539,8 @@ static void watch(struct replica *replica)
     replica->log_readable = event_new(replica->base, io_log_descriptor(replica->log), EV_READ | EV_PERSIST, on_log, replica);
     replica->interrupt = evsignal_new(replica->base, SIGINT, on_signal, replica);
     replica->terminate = evsignal_new(replica->base, SIGTERM, on_signal, replica);
+    replica->hangup = evsignal_new(replica->base, SIGHUP, replica_on_hangup, replica);
+    event_add(replica->hangup, NULL);
     event_add(replica->inbox_readable, NULL);
     event_add(replica->log_readable, NULL);
     event_add(replica->interrupt, NULL);
@@ -522,6 +551,7 @@ static bool start(struct replica *replica)
 {
     signal(SIGPIPE, SIG_IGN);
     replica->started_ms = replica_now().wall_ms;
+    replica_take_listed(replica);
     replica->base = event_base_new();
     replica->inbox = io_inbox_create();
     if (replica->base == NULL || replica->inbox == NULL) {
@@ -563,7 +593,7 @@ static void finish(struct replica *replica)
     }
     node_destroy(replica->node);
     io_inbox_destroy(replica->inbox);
-    struct event *events[] = {replica->timer, replica->inbox_readable, replica->log_readable, replica->interrupt, replica->terminate};
+    struct event *events[] = {replica->timer, replica->inbox_readable, replica->log_readable, replica->interrupt, replica->terminate, replica->hangup};
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
         if (events[i] != NULL) {
             event_free(events[i]);

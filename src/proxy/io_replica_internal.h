@@ -26,11 +26,13 @@ struct replica {
     uint64_t stop_by_us;
     struct wal_identity identity;
     struct event_base *base;
-    struct event *timer, *inbox_readable, *log_readable, *interrupt, *terminate;
+    struct event *timer, *inbox_readable, *log_readable, *interrupt, *terminate, *hangup;
     struct node *node;
     struct io_log *log;
     bool put_log_aside; // at the end of this process
     bool removed; // this replica is no member any more
+    struct member listed[CC_REPLICAS_MAX]; // in config.json, as it was last read
+    uint32_t n_listed;
     uint64_t log_number, log_record; // of the last batch that is synced
     struct io_peer *peers;
     struct io_postgres *postgres;
@@ -65,6 +67,14 @@ size_t replica_dialled_members(const struct replica *replica, struct io_peer_mem
                                char hosts[static CC_REPLICAS_MAX][MEMBER_ADDRESS_BYTES]);
 void replica_open_database(struct replica *replica);
 bool replica_open_gateway(struct replica *replica);
+
+struct member replica_member(const struct config_replica *listed);
+
+// io_replica_reload.c
+void replica_take_listed(struct replica *replica);
+// Tells in `shell` what becomes of it.
+void replica_reload(struct replica *replica, const struct gateway_reload *request, struct status_shell *shell);
+void replica_on_hangup(evutil_socket_t fd, short what, void *context);
 
 // io_replica.c: what the parts tell; `context` is the replica.
 void replica_on_frame(void *context, uint32_t peer, uint32_t incarnation, struct cc_slice frame);

@@ -99,13 +99,19 @@ void replica_put_log_aside(const struct replica *replica)
     free(to);
 }
 
+struct member replica_member(const struct config_replica *listed)
+{
+    struct member member = {.id = listed->id, .voter = true};
+    snprintf(member.http, sizeof(member.http), "%s", listed->http.text);
+    snprintf(member.peer, sizeof(member.peer), "%s", listed->peer.text);
+    memcpy(member.public_key, listed->public_key, sizeof(member.public_key));
+    return member;
+}
+
 // As the log's configuration has it from the beginning.
 static struct raft_member founder_of(const struct config_replica *replica)
 {
-    struct member member = {.id = replica->id, .voter = true};
-    snprintf(member.http, sizeof(member.http), "%s", replica->http.text);
-    snprintf(member.peer, sizeof(member.peer), "%s", replica->peer.text);
-    memcpy(member.public_key, replica->public_key, sizeof(member.public_key));
+    struct member member = replica_member(replica);
     struct raft_member founder;
     member_put(&member, &founder);
     return founder;
@@ -325,8 +331,9 @@ size_t replica_dialled_members(const struct replica *replica, struct io_peer_mem
     }
     // One that joins, or was away while the members changed, may not know the leader by its log.
     bool is_lost = !node_is_member(replica->node) || raft_leader(raft) == 0;
-    for (size_t i = 0; is_lost && i < replica->config->n_replicas && n < CC_REPLICAS_MAX; i++) {
-        struct raft_member listed = {.id = replica->config->replicas[i].id};
+    for (size_t i = 0; is_lost && i < replica->n_listed && n < CC_REPLICAS_MAX; i++) {
+        struct raft_member listed;
+        member_put(&replica->listed[i], &listed);
         n += member_find(membership, listed.id) == NULL && dialled_member(replica, &listed, hosts[n], &members[n]);
     }
     return n;

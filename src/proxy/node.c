@@ -296,6 +296,7 @@ void node_tick(struct node *node, struct node_time time)
     }
     log_mark(node);
     membership_tick(node);
+    reload_tick(node);
     recovery_tick(node);
     snapshot_pump(node);
     strong_pump(node);
@@ -577,6 +578,10 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         .counters = node->counters.counters,
     };
     memcpy(status->stages, node->counters.stages, sizeof(status->stages));
+    status->reload.state = node->reload.state;
+    status->reload.n_steps = node->reload.n_steps;
+    status->reload.n_left = node->reload.n_left;
+    memcpy(status->reload.why, node->reload.why, sizeof(status->reload.why));
     snapshot_describe(node, status);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];

@@ -104,6 +104,28 @@ struct node_member_change {
 enum cc_status node_member_change(struct node *node, struct node_time time, const struct node_member_change *change, uint64_t *index_out,
                                   const char **why_out) CC_CHECKED;
 
+// A reload: the members become these, by as many changes as it takes, which this replica asks the leader for.
+enum node_reload_state { NODE_RELOAD_NONE, NODE_RELOAD_RUNNING, NODE_RELOAD_DONE, NODE_RELOAD_FAILED };
+struct node_reload_step {
+    enum node_member_action action; // ADD or REMOVE
+    uint32_t id;
+    bool is_new; // ADD: not a member yet; else its address or key changes
+};
+struct node_reload_plan {
+    uint32_t n;
+    struct node_reload_step steps[2 * CC_REPLICAS_MAX];
+};
+struct node_reload_wish {
+    uint32_t n_members;
+    struct member members[CC_REPLICAS_MAX]; // `voter` is of no meaning: all will vote
+    uint32_t wait_ms; // for all of it
+    bool dry_run;
+};
+// Says what will happen, and begins unless that is nothing or a dry run; node_status.reload tells how it goes. A new reload takes the place
+// of one that runs. CC_INVALID, CC_UNAVAILABLE (no leader, no majority). why_out: constant text.
+enum cc_status node_reload(struct node *node, struct node_time time, const struct node_reload_wish *wish, struct node_reload_plan *plan_out,
+                           const char **why_out) CC_CHECKED;
+
 // Orderly shutdown: hands over leadership, refuses new work. Done when node_is_idle.
 void node_stop(struct node *node, struct node_time time);
 bool node_is_idle(const struct node *node);
@@ -151,6 +173,7 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_MEMBERS, // a: how many, b: index that they are committed at, c: index of those in force
     NODE_FACT_REMOVED, // a: index; this replica is no member any more
     NODE_FACT_PROMOTED, // a: member, b: index
+    NODE_FACT_RELOAD, // a: node_reload_state, b: changes, c: of them not made yet; text: why it failed
     NODE_FACT_TOO_OLD, // a: replica, b: incarnation, c: sequence of a change set that comes too late to be merged
     NODE_FACT_REPLAY,      // a: first index or sequence, b: last: applied again after a crash of PostgreSQL
 };
@@ -246,6 +269,11 @@ struct node_status {
     bool is_member;
     struct raft_membership membership; // in force
     uint64_t membership_index, membership_committed; // of the one in force, of the newest that is committed
+    struct { // the last one asked for here
+        enum node_reload_state state;
+        uint32_t n_steps, n_left;
+        char why[160];
+    } reload;
     uint32_t n_queued, n_waiting_reads;
     uint32_t n_peers;
     struct node_peer_status peers[CC_REPLICAS_MAX];

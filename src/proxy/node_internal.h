@@ -369,6 +369,18 @@ struct members {
     uint64_t declines_until_us;
 };
 
+// -- Reloads (node_reload.c) -----------------------------------------------------------------------------------------------
+
+struct reload {
+    enum node_reload_state state;
+    uint32_t n_wanted;
+    struct member wanted[CC_REPLICAS_MAX];
+    uint32_t n_steps, n_left;
+    uint64_t until_us, again_us;
+    uint64_t request;   // that the leader has not answered
+    char why[160];      // it does not go on
+};
+
 struct persist { // what becomes durable with one log batch
     uint64_t log_number;
     uint64_t raft_number;
@@ -406,6 +418,7 @@ struct node {
     struct weak weak;
     struct upkeep upkeep;
     struct members members;
+    struct reload reload;
     struct recovery recovery;
     struct stable stable;
     struct snapshot_source source;
@@ -517,6 +530,11 @@ bool membership_is_alone(const struct node *node); // there are no other members
 bool membership_declines(const struct node *node);          // an operator has moved the office away from here
 void membership_tick(struct node *node);
 
+// node_reload.c
+void reload_tick(struct node *node);
+void reload_asked(struct node *node, uint32_t peer, uint64_t request, const struct node_member_change *change);
+void reload_answered(struct node *node, uint64_t request, uint8_t verdict, struct cc_slice why);
+
 // node_read.c
 // index 0 without a frontier: the read index is to be found out.
 void read_submit(struct node *node, uint64_t token, uint64_t index, const struct crdt_frontier *frontier, uint32_t timeout_ms);
@@ -555,6 +573,8 @@ void peer_send_hello(struct node *node, struct peer *peer);
 void peer_send_frontier(struct node *node, struct peer *peer);
 void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed);
 void peer_send_removed(struct node *node, uint32_t id, uint64_t index);
+void peer_send_member(struct node *node, uint32_t id, uint64_t request, const struct node_member_change *change);
+void peer_send_member_reply(struct node *node, uint32_t id, uint64_t request, uint8_t verdict, const char *why);
 void peer_tell_frontier(struct node *node); // to all
 void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context); // read_told gets the answer
 void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending);

@@ -16,6 +16,8 @@ enum frame_kind {
     FRAME_ASK = 8,           // u64 context
     FRAME_STABLE = 10,       // crdt_claim, frontier of what is on disk in PostgreSQL
     FRAME_TOLD = 9,          // u64 context, frontier of what was acknowledged
+    FRAME_MEMBER = 12,       // u64 request, u8 action, member: a step of a reload, for the leader
+    FRAME_MEMBER_REPLY = 13, // u64 request, u8 verdict, why
     FRAME_FORGOTTEN = 19,    // u64 index: your log had at least this
     FRAME_PULL = 20,         // snapshot_pull
     FRAME_PIECE = 21,        // snapshot_piece
@@ -108,6 +110,29 @@ void peer_send_removed(struct node *node, uint32_t id, uint64_t index)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_REMOVED);
     cc_put_u64(&frame, index);
+    frame_send(node, id, &frame);
+}
+
+void peer_send_member(struct node *node, uint32_t id, uint64_t request, const struct node_member_change *change)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_MEMBER);
+    struct raft_member member = {.id = change->member.id};
+    if (change->action == NODE_MEMBER_ADD) {
+        member_put(&change->member, &member);
+    }
+    cc_put_u64(&frame, request);
+    cc_put_u8(&frame, (uint8_t)change->action);
+    cc_put_u32(&frame, member.id);
+    cc_put_string(&frame, cc_slice_of(member.details, member.n_details));
+    frame_send(node, id, &frame);
+}
+
+void peer_send_member_reply(struct node *node, uint32_t id, uint64_t request, uint8_t verdict, const char *why)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_MEMBER_REPLY);
+    cc_put_u64(&frame, request);
+    cc_put_u8(&frame, verdict);
+    cc_put_string(&frame, cc_slice_text(why));
     frame_send(node, id, &frame);
 }
 
@@ -335,6 +360,39 @@ static void receive_removed(struct node *node, struct cc_reader *reader)
     }
 }
 
+// Only what a reload asks for: the rest is for operators of the leader itself.
+static void receive_member(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    uint64_t request = cc_read_u64(reader);
+    uint8_t action = cc_read_u8(reader);
+    struct raft_member raft_member = {.id = cc_read_u32(reader)};
+    struct cc_slice details = cc_read_string(reader);
+    if (cc_reader_end(reader) != CC_OK || details.n > RAFT_DETAILS_BYTES_MAX || raft_member.id == 0 || !peer->member) {
+        return;
+    }
+    if (details.n > 0) {
+        memcpy(raft_member.details, details.data, details.n);
+    }
+    raft_member.n_details = (uint8_t)details.n;
+    struct node_member_change change = {.action = NODE_MEMBER_REMOVE, .member = {.id = raft_member.id}};
+    if (action == NODE_MEMBER_ADD && member_read(&raft_member, &change.member) == CC_OK) {
+        change.action = NODE_MEMBER_ADD;
+    } else if (action != NODE_MEMBER_REMOVE) {
+        return;
+    }
+    reload_asked(node, peer->id, request, &change);
+}
+
+static void receive_member_reply(struct node *node, struct cc_reader *reader)
+{
+    uint64_t request = cc_read_u64(reader);
+    uint8_t verdict = cc_read_u8(reader);
+    struct cc_slice why = cc_read_string(reader);
+    if (cc_reader_end(reader) == CC_OK) {
+        reload_answered(node, request, verdict, why);
+    }
+}
+
 static void observe_clock(struct node *node, struct peer *peer, uint64_t hlc, uint64_t wall_ms)
 {
     peer->clock_offset_ms = (int64_t)(wall_ms - node->time.wall_ms);
@@ -390,6 +448,12 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         break;
     case FRAME_STABLE:
         receive_stable(node, peer, &reader);
+        break;
+    case FRAME_MEMBER:
+        receive_member(node, peer, &reader);
+        break;
+    case FRAME_MEMBER_REPLY:
+        receive_member_reply(node, &reader);
         break;
     case FRAME_FORGOTTEN:
         recovery_reminded(node, cc_read_u64(&reader));

@@ -12,6 +12,7 @@ struct replica_peer_address { // --peer ID=host:port
 
 struct replica_options {
     const struct config *config; // borrowed
+    const char *config_path;     // from where; its members are read again on SIGHUP
     uint32_t replica;            // an id of config->replicas
     const struct replica_peer_address *peers; // overrides of where other replicas are dialled
     size_t n_peers;

@@ -103,19 +103,39 @@ static json_t *replica_json(const struct config *config, const struct raft_membe
     return object;
 }
 
+static bool is_listed(const struct status_shell *shell, uint32_t id)
+{
+    for (uint32_t i = 0; i < shell->n_listed; i++) {
+        if (shell->listed[i].id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static json_t *reload_json(const struct node_status *status)
+{
+    static const char *const states[] = {[NODE_RELOAD_RUNNING] = "running", [NODE_RELOAD_DONE] = "done", [NODE_RELOAD_FAILED] = "failed"};
+    if (status->reload.state == NODE_RELOAD_NONE) {
+        return json_null();
+    }
+    return json_pack("{s:s, s:I, s:I, s:s}", "state", states[status->reload.state], "changes", (json_int_t)status->reload.n_steps, "left",
+                     (json_int_t)status->reload.n_left, "why", status->reload.why);
+}
+
 // Where config.json says something else than the log; the log counts.
-static json_t *differences_json(const struct config *config, const struct node_status *status)
+static json_t *differences_json(const struct status_shell *shell, const struct node_status *status)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < config->n_replicas; i++) {
-        const struct config_replica *listed = &config->replicas[i];
+    for (size_t i = 0; i < shell->n_listed; i++) {
+        const struct member *listed = &shell->listed[i];
         const struct raft_member *raft_member = member_find(&status->membership, listed->id);
         struct member member;
         char text[80];
         if (raft_member == NULL) {
             snprintf(text, sizeof(text), "replica %" PRIu32 " is in the file only", listed->id);
         } else if (member_read(raft_member, &member) == CC_OK &&
-                   (strcmp(member.http, listed->http.text) != 0 || strcmp(member.peer, listed->peer.text) != 0 ||
+                   (strcmp(member.http, listed->http) != 0 || strcmp(member.peer, listed->peer) != 0 ||
                     memcmp(member.public_key, listed->public_key, sizeof(member.public_key)) != 0)) {
             snprintf(text, sizeof(text), "replica %" PRIu32 " has another address or key in the file", listed->id);
         } else {
@@ -125,7 +145,7 @@ static json_t *differences_json(const struct config *config, const struct node_s
     }
     for (uint32_t i = 0; i < status->membership.n_members; i++) {
         uint32_t id = status->membership.members[i].id;
-        if (config_find_replica(config, id) == NULL) {
+        if (!is_listed(shell, id)) {
             json_array_append_new(list, json_sprintf("replica %u is not in the file", id));
         }
     }
@@ -165,7 +185,8 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
     json_object_set_new(root, "member", json_boolean(status->is_member));
     json_object_set_new(root, "membership_index", json_integer((json_int_t)status->membership_index));
     json_object_set_new(root, "membership_committed", json_boolean(status->membership_committed >= status->membership_index));
-    json_object_set_new(root, "config_differs", differences_json(config, status));
+    json_object_set_new(root, "config_differs", differences_json(shell, status));
+    json_object_set_new(root, "reload", reload_json(status));
     json_object_set_new(root, "halted", status->halted == NULL ? json_null() : json_string(status->halted));
     char *text = json_dumps(root, JSON_COMPACT);
     cc_buffer_append_text(out, text);

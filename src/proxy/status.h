@@ -6,6 +6,8 @@
 #include "proxy/io_garbage.h"
 #include "proxy/node.h"
 
+enum { STATUS_WHY_BYTES = CONFIG_ERROR_BYTES };
+
 // What the shell knows besides the node.
 struct status_shell {
     uint64_t applied_flushed; // entries up to here are on disk in PostgreSQL; 0: not known yet
@@ -18,6 +20,12 @@ struct status_shell {
     enum cc_status member_status; // of the change that was asked for, if any
     uint64_t member_index;
     const char *member_why;
+    struct member listed[CC_REPLICAS_MAX]; // in config.json
+    uint32_t n_listed;
+    enum cc_status reload_status; // of the reload that was asked for, if any
+    bool reload_dry_run;
+    struct node_reload_plan reload_plan;
+    char reload_why[STATUS_WHY_BYTES];
     uint64_t http_requests, http_answers_by_class[6], http_refused, http_connections;
 };
 

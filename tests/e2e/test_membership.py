@@ -4,6 +4,7 @@ import collections
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -23,6 +24,7 @@ class Members(CutCluster):
         super().__init__(n)
         self.ids = list(self.ids)
         self.base = free_base(SIZE_MAX)
+        self.ports = {}
 
     @classmethod
     def make(cls, n=1):
@@ -31,6 +33,9 @@ class Members(CutCluster):
             relay.close()
         self.relays = {}
         return self
+
+    def port(self, replica):
+        return self.ports.get(replica) or super().port(replica)
 
     def print_logs(self):
         self.ids = sorted(self.processes)
@@ -161,6 +166,74 @@ class Load:
         with self.lock:
             self.cluster.ids.remove(replica)
         wait_until(lambda: self.under_way[replica] == 0, 30, f'no request at replica {replica}')
+
+
+class Reload(unittest.TestCase):
+    def test_sighup_and_the_endpoint_do_what_the_command_does_and_a_dry_run_does_nothing(self):
+        with Members.make(3) as cluster:
+            cluster.start_all()
+            cluster.list_replicas([1, 2])
+            self.assertEqual(cluster.reload('--dry-run').strip(), 'remove replica 3 (not done)')
+            answer = cluster.request(2, 'POST', '/_caucus/reload', {'dry_run': True})
+            self.assertEqual((answer.status, answer.json()), (200, {'changes': [{'action': 'remove', 'id': 3}], 'dry_run': True}))
+            self.assertEqual(cluster.voters(2), [1, 2, 3])
+            # A follower is told; the leader changes.
+            cluster.processes[2].send_signal(signal.SIGHUP)
+            wait_until(lambda: cluster.has_logged(2, 'event=reload replica=2 state=done changes=1 left=0'), 20, 'the log tells the outcome')
+            self.assertEqual(cluster.voters(1), [1, 2])
+            self.assertEqual(cluster.status(2)['reload'], {'state': 'done', 'changes': 1, 'left': 0, 'why': ''})
+            self.assertEqual(cluster.status(2)['config_differs'], [])
+            self.assertEqual(cluster.status(1)['config_differs'], ['replica 3 is in the file only'])  # which it has not read again
+            # What is wrong with the file is said, and nothing happens.
+            config = cluster.read_config()
+            config['replicas'][1]['peer'] = 'nowhere'
+            cluster.write_config(config)
+            cluster.processes[1].send_signal(signal.SIGHUP)
+            wait_until(lambda: cluster.has_logged(1, 'event=reload replica=1 state=refused'), 20, 'a refusal')
+            answer = cluster.request(1, 'POST', '/_caucus/reload')
+            self.assertEqual((answer.status, answer.json()['code']), (400, 'CC222'))
+            self.assertEqual(cluster.voters(1), [1, 2])
+            # Without a majority there is an explanation instead of a change.
+            cluster.list_replicas([1])
+            config = cluster.read_config()
+            cluster.processes[2].kill()
+            cluster.processes[2].wait()
+            wait_until(lambda: not cluster.status(1)['replicas'][1]['reachable'], 20, 'replica 2 unreachable')
+            self.assertIn('a majority of the present members is not reachable', cluster.reload(code=69))
+            self.assertEqual(cluster.voters(1), [1, 2])
+
+    def test_key_and_addresses_of_a_replica_change_and_a_replica_is_replaced(self):
+        with Members.make(3) as cluster:
+            cluster.start_all()
+            with Load(cluster, 3, 1) as load:
+                load.leave(3)
+                config = cluster.read_config()
+                moved = config['replicas'][2]
+                moved['http'], moved['peer'] = f'127.0.0.1:{cluster.base + 4}', f'127.0.0.1:{cluster.base + 104}'
+                moved['public_key'] = cluster.make_key(3)
+                cluster.write_config(config)
+                self.assertEqual(cluster.reload().strip(), 'change replica 3')
+                cluster.processes[3].terminate()
+                cluster.processes[3].wait()
+                cluster.ports[3] = cluster.base + 4
+                cluster.start(3)
+                cluster.wait_ready([3])
+                # Another machine takes the place: the old one is removed, an empty one added under the same number.
+                cluster.list_replicas([1, 2])
+                cluster.reload()
+                cluster.processes[3].terminate()
+                cluster.processes[3].wait()
+                for part in ('log', 'postgres', 'removed'):
+                    path = os.path.join(cluster.data, '3', part)
+                    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+                del cluster.ports[3]
+                cluster.list_replicas([1, 2, 3])
+                cluster.start(3, join=True)
+                cluster.reload()
+                cluster.wait_ready([3])
+            self.assertEqual(load.failures[:5], [])
+            cluster.ids = [1, 2, 3]
+            cluster.verify()
 
 
 class Growth(unittest.TestCase):

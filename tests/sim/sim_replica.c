@@ -147,6 +147,7 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_MEMBERS:
     case NODE_FACT_REMOVED:
     case NODE_FACT_PROMOTED:
+    case NODE_FACT_RELOAD:
     case NODE_FACT_SCHEMA:
     case NODE_FACT_TOO_OLD:
     case NODE_FACT_CLOCK:
