@@ -99,6 +99,12 @@ static const char *const bootstrap_functions[] = {
     "  SELECT coalesce(pg_catalog.split_part(pg_catalog.obj_description(relation, 'pg_class'), E'\\n', 1) ~ '^\\s*@caucus\\s+weak\\s*$', false)\n"
     "$$",
 
+    // What the first line of a column's comment states behind "@caucus", usually a merge type; NULL when it has no such line.
+    "CREATE OR REPLACE FUNCTION caucus.merge_of(relation oid, attribute smallint) RETURNS text LANGUAGE sql STABLE AS $$\n"
+    "  SELECT (pg_catalog.regexp_match(pg_catalog.split_part(pg_catalog.col_description(relation, attribute), E'\\n', 1), "
+    "'^\\s*@caucus\\y\\s*(.*?)\\s*$'))[1]\n"
+    "$$",
+
     "CREATE OR REPLACE FUNCTION caucus.type_name(type oid, modifier integer) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog AS $$\n"
     "  SELECT pg_catalog.format_type(type, modifier)\n"
     "$$",

@@ -15,7 +15,8 @@
     "(SELECT k.n FROM pg_catalog.pg_index x, unnest(x.indkey::smallint[]) WITH ORDINALITY AS k(attnum, n) " \
     " WHERE x.indrelid = c.oid AND x.indisprimary AND k.attnum = a.attnum AND k.n <= x.indnkeyatts), " \
     "a.attnotnull, a.attgenerated <> '', " \
-    "CASE WHEN caucus.is_weak(r.oid) THEN caucus.constant_default(c.oid, a.attnum) END " more \
+    "CASE WHEN caucus.is_weak(r.oid) THEN caucus.constant_default(c.oid, a.attnum) END, " \
+    "CASE WHEN caucus.is_weak(r.oid) THEN caucus.merge_of(c.oid, a.attnum) END " more \
     " FROM " names " " \
     "JOIN pg_catalog.pg_class c ON c.oid = CASE WHEN g.name ~ '^[0-9]+$' THEN g.name::oid ELSE pg_catalog.to_regclass(g.name)::oid END " \
     "CROSS JOIN LATERAL (SELECT rc.oid, pg_catalog.format('%I.%I', rn.nspname, rc.relname) AS name FROM pg_catalog.pg_class rc " \
@@ -27,7 +28,7 @@ static const char sql_describe[] = SQL_DESCRIBE("unnest($1::text[]) WITH ORDINAL
 static const char sql_describe_captured[] =
     SQL_DESCRIBE("(SELECT relation::text, pg_catalog.row_number() OVER () FROM (SELECT DISTINCT relation FROM caucus.capture) d) AS g(name, n)",
                  ", g.name");
-enum describe_column { D_N, D_NAME, D_WEAK, D_ROW_BY_ROW, D_TRIGGERS, D_COLUMN, D_TYPE, D_KEY, D_NOT_NULL, D_GENERATED, D_DEFAULT };
+enum describe_column { D_N, D_NAME, D_WEAK, D_ROW_BY_ROW, D_TRIGGERS, D_COLUMN, D_TYPE, D_KEY, D_NOT_NULL, D_GENERATED, D_DEFAULT, D_MERGE };
 
 const struct pg_table *pg_table_find(struct io_postgres *postgres, struct cc_slice asked)
 {
@@ -86,6 +87,7 @@ static void read_columns(struct pg_table *table, const PGresult *result, int row
         column->not_null = is_true(result, row, D_NOT_NULL);
         column->generated = is_true(result, row, D_GENERATED);
         column->constant_default = cc_arena_slice(&table->arena, pg_result_value(result, row, D_DEFAULT));
+        column->merge = cc_arena_slice(&table->arena, pg_result_value(result, row, D_MERGE));
         table->n_key += column->key_position > 0;
         if (cc_slice_equal_text(column->name, "_caucus")) {
             table->stamps = (int32_t)i;
@@ -108,6 +110,20 @@ static enum cc_status read_key(struct pg_table *table)
     return CC_OK;
 }
 
+// Migrations have seen to it that the declaration fits; one that does not is none.
+static struct crdt_kind kind_of(struct pg_table *table, const struct pg_column *column)
+{
+    enum crdt_merge merge = CRDT_LWW;
+    struct crdt_kind kind = {0};
+    if (column->merge.data == NULL || column->key_position > 0 || crdt_merge_of_text(column->merge, &merge) != CC_OK ||
+        crdt_kind_of(merge, column->type, &table->arena, &kind) != CC_OK) {
+        return (struct crdt_kind){0};
+    }
+    kind.base = column->constant_default;
+    kind.not_null = column->not_null;
+    return kind;
+}
+
 // The registers of a weak row: what crdt_row_merge works on.
 static void read_fields(struct pg_table *table)
 {
@@ -119,10 +135,14 @@ static void read_fields(struct pg_table *table)
             continue;
         }
         bool key = column->key_position > 0;
+        struct crdt_kind kind = kind_of(table, column);
+        bool typed = kind.merge != CRDT_LWW;
+        table->has_merge_types = table->has_merge_types || typed;
         table->registers[table->n_fields] = (struct crdt_column){.name = column->name,
                                                                  .key = key,
-                                                                 .sticky = !key && column->not_null && column->constant_default.data == NULL,
-                                                                 .cleared = column->constant_default};
+                                                                 .sticky = !key && !typed && column->not_null && column->constant_default.data == NULL,
+                                                                 .cleared = column->constant_default,
+                                                                 .kind = kind};
         table->fields[table->n_fields++] = i;
     }
 }

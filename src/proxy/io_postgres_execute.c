@@ -50,13 +50,14 @@ struct execute {
     bool run_failed;
     PGresult *lookup;
     PGresult *sequences;
+    struct pg_parts parts;  // of the chunk's rows in tables with merge types
     struct cc_slice *asked; // tables to be described
     size_t n_asked;
     struct effect_builder effects;
 };
 
 // What an answer is of: packed into its number.
-enum answer { ANSWER_STATEMENT, ANSWER_CAPTURE, ANSWER_OTHER, ANSWER_LOOKUP, ANSWER_SEQUENCES };
+enum answer { ANSWER_STATEMENT, ANSWER_CAPTURE, ANSWER_OTHER, ANSWER_LOOKUP, ANSWER_SEQUENCES, ANSWER_TOMBSTONES };
 
 static uint64_t answer_number(uint32_t item, uint32_t statement, enum answer what)
 {
@@ -101,6 +102,7 @@ static void clear_chunk(struct execute *execute)
     execute->sequences = NULL;
     PQclear(execute->lookup);
     execute->lookup = NULL;
+    pg_parts_clear(&execute->parts, &execute->job->arena, true);
 }
 
 static void dispose(struct pg_job *job)
@@ -178,11 +180,14 @@ static void on_result(void *context, uint64_t number, PGresult *result)
     switch (what) {
     case ANSWER_LOOKUP:
     case ANSWER_SEQUENCES:
+    case ANSWER_TOMBSTONES:
         if (!ok) {
             pg_lane_drop(execute->lane, "cannot execute", result);
             break;
         }
-        *(what == ANSWER_LOOKUP ? &execute->lookup : &execute->sequences) = result;
+        *(what == ANSWER_LOOKUP      ? &execute->lookup
+          : what == ANSWER_SEQUENCES ? &execute->sequences
+                                     : &execute->parts.tombstones) = result;
         return;
     case ANSWER_STATEMENT:
     case ANSWER_CAPTURE:
@@ -685,6 +690,7 @@ static struct cc_slice take_change(struct execute *execute, struct execute_item 
 {
     pg_digests_finish(&item->digests); // of an attempt that was rolled back
     struct pg_weak_write write = {.lane = execute->lane,
+                                  .parts = &execute->parts,
                                   .digests = &item->digests,
                                   .arena = &execute->job->arena,
                                   .operation = &item->operation,
@@ -695,9 +701,21 @@ static struct cc_slice take_change(struct execute *execute, struct execute_item 
     return pg_weak_change(&write, failure_out);
 }
 
+static void accept_chunk(struct execute *execute);
+
+static void on_tombstones_sync(void *context, uint64_t number)
+{
+    (void)number;
+    struct execute *execute = context;
+    if (io_postgres_link_connection(execute->lane->link) != NULL) {
+        accept_chunk(execute); // from the beginning, with what is known now
+    }
+}
+
 static void accept_chunk(struct execute *execute)
 {
     struct cc_arena *arena = &execute->job->arena;
+    pg_parts_clear(&execute->parts, arena, false);
     for (uint32_t i = execute->first; i < execute->end; i++) {
         struct execute_item *item = &execute->items[i];
         if (item->settled) {
@@ -715,6 +733,10 @@ static void accept_chunk(struct execute *execute)
             without(execute, i, failure);
             return;
         }
+    }
+    if (pg_parts_ask(&execute->parts, execute->lane, on_result, execute, answer_number(0, 0, ANSWER_TOMBSTONES))) {
+        io_postgres_link_sync(execute->lane->link, on_tombstones_sync, execute, 0);
+        return;
     }
     if (execute->saved) {
         pg_lane_must_text(execute->lane, "RELEASE SAVEPOINT caucus_chunk");
@@ -734,6 +756,7 @@ static void accept_chunk(struct execute *execute)
         }
     }
     put_sequences(execute);
+    pg_parts_mend(&execute->parts, execute->lane);
     clear_chunk(execute);
     execute->first = execute->end;
     next_chunk(execute);

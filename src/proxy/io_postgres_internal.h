@@ -38,6 +38,7 @@ struct pg_column {
     bool not_null;
     bool generated;
     struct cc_slice constant_default; // NULL slice: none
+    struct cc_slice merge;            // merge type as its comment states it; NULL slice: none
 };
 
 struct pg_table { // lives as long as the schema stays as it is
@@ -46,6 +47,7 @@ struct pg_table { // lives as long as the schema stays as it is
     bool weak;
     bool row_by_row;
     bool has_triggers; // of users
+    bool has_merge_types;
     struct cc_slice name; // canonical: quoted only where needed; of the root, when it is a partition
     uint32_t n_columns;   // without dropped ones, with _caucus
     struct pg_column *columns;

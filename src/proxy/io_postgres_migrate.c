@@ -5,6 +5,7 @@
 //      \-- known ---------------------------------> failed: roll back, outcome <--/          /
 //                                                           ^-------------------------------/
 #include "proxy/apply_sql.h"
+#include "proxy/io_postgres_columns.h"
 #include "proxy/io_postgres_weak.h"
 #include "proxy/migration.h"
 
@@ -21,13 +22,25 @@ struct migrate {
     bool saved; // within an older transaction
     bool failed;
     struct cc_slice outcome;
-    PGresult *known, *before;
+    PGresult *known, *before, *columns_before, *columns;
     PGresult **captured, **tables, **sequences; // per statement
     PGresult *rules;
     struct effect_builder effects;
 };
 
-enum answer { ANSWER_KNOWN, ANSWER_BEFORE, ANSWER_STATEMENT, ANSWER_CHECK, ANSWER_CAPTURE, ANSWER_TABLES, ANSWER_SEQUENCES, ANSWER_RULES, ANSWER_OTHER };
+enum answer {
+    ANSWER_KNOWN,
+    ANSWER_BEFORE,
+    ANSWER_COLUMNS_BEFORE,
+    ANSWER_STATEMENT,
+    ANSWER_CHECK,
+    ANSWER_CAPTURE,
+    ANSWER_TABLES,
+    ANSWER_SEQUENCES,
+    ANSWER_RULES,
+    ANSWER_COLUMNS,
+    ANSWER_OTHER
+};
 
 static uint64_t answer_number(uint32_t statement, uint32_t check, enum answer what)
 {
@@ -40,6 +53,8 @@ static void dispose(struct pg_job *job)
     PQclear(migrate->known);
     PQclear(migrate->before);
     PQclear(migrate->rules);
+    PQclear(migrate->columns_before);
+    PQclear(migrate->columns);
     for (uint32_t i = 0; i < migrate->migration.n_statements && migrate->captured != NULL; i++) {
         PQclear(migrate->captured[i]);
         PQclear(migrate->tables[i]);
@@ -111,6 +126,12 @@ static void on_result(void *context, uint64_t number, PGresult *result)
         return;
     case ANSWER_BEFORE:
         migrate->before = result;
+        return;
+    case ANSWER_COLUMNS_BEFORE:
+        migrate->columns_before = result;
+        return;
+    case ANSWER_COLUMNS:
+        migrate->columns = result;
         return;
     case ANSWER_CAPTURE:
         migrate->captured[statement] = result;
@@ -262,6 +283,10 @@ static void on_ran(void *context, uint64_t number)
     if (!migrate->failed && PQntuples(migrate->rules) > 0) {
         const PGresult *rules = migrate->rules;
         fail(migrate, pg_outcome_failed(&migrate->job->arena, "CC307", PQgetvalue(rules, 0, 0), NULL, PQgetvalue(rules, 0, 1)));
+    }
+    struct pg_columns_problem problem;
+    if (!migrate->failed && pg_columns_check(migrate->columns_before, migrate->columns, &migrate->job->arena, &problem)) {
+        fail(migrate, pg_outcome_failed(&migrate->job->arena, "CC307", problem.message, NULL, problem.hint));
     }
     for (uint32_t i = 0; !migrate->failed && i < migrate->migration.n_statements; i++) {
         (void)put_statement(migrate, i);
@@ -443,6 +468,7 @@ static void send_all(struct migrate *migrate)
     send_other(migrate, "SET LOCAL caucus.writer = 'on'");
     send_other(migrate, "SELECT caucus.protect()");
     send_rules(migrate);
+    send_once(migrate, pg_columns_sql, answer_number(UINT32_MAX, 0, ANSWER_COLUMNS));
     struct cc_slice parameters[2] = {migrate->operation.migration_name, migrate->operation.migration_sql};
     struct io_postgres_query query = {
         .sql = "INSERT INTO caucus.migrations (position, name, sql) SELECT 1 + (SELECT count(*) FROM caucus.migrations), $1::text, $2::text",
@@ -530,5 +556,6 @@ void pg_migrate_start(struct pg_job *job)
          "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') "
          "AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'caucus') AND n.nspname !~ '^pg_'",
          answer_number(UINT32_MAX, 0, ANSWER_BEFORE));
+    send_once(migrate, pg_columns_sql, answer_number(UINT32_MAX, 0, ANSWER_COLUMNS_BEFORE));
     io_postgres_link_sync(lane->link, on_asked, migrate, 0);
 }

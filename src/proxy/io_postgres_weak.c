@@ -57,6 +57,13 @@ static bool changes_key(const struct pg_table *table, const struct cc_slice *new
     return false;
 }
 
+static void fail(struct builder *builder, const char *code, const char *message, const char *hint)
+{
+    if (builder->failure.n == 0) {
+        builder->failure = pg_outcome_failed(builder->write->arena, code, message, NULL, hint);
+    }
+}
+
 // Each step counts by itself, so that rows that a write changes several times come out right.
 static void digest_row(struct builder *builder, enum crdt_operation operation, const struct pg_table *table,
                        const struct cc_slice *new_values, const struct cc_slice *old_values, const bool *known)
@@ -91,6 +98,10 @@ static void put_row(struct builder *builder, enum crdt_operation operation, cons
     digest_row(builder, operation, table, new_values, old_values, known);
     struct crdt_row_change *change = add_row(builder, operation, table);
     change->key = key_of(table, operation == CRDT_DELETE ? old_values : new_values, arena);
+    if (table->has_merge_types &&
+        pg_parts_note(builder->write->parts, table, change->key, operation == CRDT_INSERT ? NULL : old_values) != CC_OK) {
+        fail(builder, "CC305", "The stamps of a weak row are damaged", NULL);
+    }
     for (uint32_t i = 0; i < table->n_fields && operation != CRDT_DELETE; i++) {
         uint32_t at = table->fields[i];
         if (table->columns[at].key_position > 0 || !known[at]) {
@@ -246,6 +257,37 @@ static struct cc_slice seen_by(const struct pg_weak_write *write)
     return seen;
 }
 
+// Columns with merge types: from the values that the statements left to the parts that travel.
+static void put_parts(struct builder *builder)
+{
+    struct crdt_change_set *set = &builder->set;
+    const struct pg_weak_write *write = builder->write;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < set->n_rows; i++) {
+        const struct pg_table *table = pg_table_by_name(write->lane->postgres, set->rows[i].table);
+        enum cc_status status = CC_OK;
+        bool empty = table != NULL && table->has_merge_types && pg_parts_change(write->parts, table, &set->rows[i], set, &status);
+        if (status != CC_OK) {
+            fail(builder, "CC309", "A column with a merge type cannot take this value",
+                 "A counter takes finite numbers: a change of a value that is not one is no increment");
+        }
+        if (!empty) {
+            set->rows[n++] = set->rows[i];
+        }
+    }
+    set->n_rows = n;
+}
+
+static void encode(struct builder *builder, struct cc_slice *change_out)
+{
+    if (builder->failure.n == 0 && builder->set.n_rows > 0) {
+        struct cc_buffer bytes = {0};
+        crdt_change_set_put(&bytes, &builder->set);
+        *change_out = cc_arena_slice(builder->write->arena, cc_buffer_slice(&bytes));
+        cc_buffer_finish(&bytes);
+    }
+}
+
 struct cc_slice pg_weak_change(const struct pg_weak_write *write, struct cc_slice *failure_out)
 {
     struct builder builder = {.write = write};
@@ -264,18 +306,15 @@ struct cc_slice pg_weak_change(const struct pg_weak_write *write, struct cc_slic
         builder.set.outcome = write->outcome;
     }
     if (!put_statements(&builder)) {
-        builder.failure = pg_outcome_failed(write->arena, "CC305", "The result of a weak write is not as its plan says", NULL, NULL);
+        fail(&builder, "CC305", "The result of a weak write is not as its plan says", NULL);
     }
-    if (builder.failure.n > 0) {
-        *failure_out = builder.failure;
-    } else if (builder.set.n_rows > 0) {
-        builder.set.rows = builder.rows;
+    builder.set.rows = builder.rows;
+    if (builder.failure.n == 0 && builder.set.n_rows > 0) {
         crdt_change_set_join(&builder.set, write->arena);
-        struct cc_buffer bytes = {0};
-        crdt_change_set_put(&bytes, &builder.set);
-        change = cc_arena_slice(write->arena, cc_buffer_slice(&bytes));
-        cc_buffer_finish(&bytes);
+        put_parts(&builder);
+        encode(&builder, &change);
     }
+    *failure_out = builder.failure.n > 0 ? builder.failure : *failure_out;
     free(builder.rows);
     return change;
 }
@@ -364,6 +403,32 @@ static bool tombstone_of(struct pg_tombstones *tombstones, const struct pg_table
     return true;
 }
 
+// The row that a captured one was, is there again under its key: written by the same set, so it was not deleted.
+static bool is_there(const struct crdt_change_set *set, const struct pg_table *table, const PGresult *captured, int row, struct cc_arena *arena)
+{
+    struct cc_slice *values = cc_arena_array(arena, table->n_columns, sizeof(*values));
+    if (pg_record_read(pg_result_value(captured, row, PG_CAPTURE_OLD), arena, values, table->n_columns) != CC_OK) {
+        return false;
+    }
+    struct cc_slice key = key_of(table, values, arena);
+    for (uint32_t i = 0; i < set->n_rows; i++) {
+        if (cc_slice_equal(set->rows[i].key, key) && cc_slice_equal(set->rows[i].table, table->name)) {
+            return set->rows[i].operation != CRDT_DELETE;
+        }
+    }
+    return false;
+}
+
+static bool only_deletes(const struct crdt_change_set *set)
+{
+    for (uint32_t i = 0; i < set->n_rows; i++) {
+        if (set->rows[i].operation != CRDT_DELETE) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void pg_weak_mend(struct pg_lane *lane, struct cc_arena *arena, struct cc_slice change, const struct operation *operation,
                   PGresult *const *captured)
 {
@@ -371,14 +436,14 @@ void pg_weak_mend(struct pg_lane *lane, struct cc_arena *arena, struct cc_slice 
     if (change.n == 0 || crdt_change_set_read(change, arena, &set) != CC_OK) {
         return;
     }
-    bool by_trigger = false;
+    bool by_trigger = false, deletes = only_deletes(&set);
     struct pg_tombstones tombstones;
     pg_tombstones_init(&tombstones);
     for (uint32_t i = 0; i <= operation->n_statements; i++) {
         by_trigger = by_trigger || (captured[i] != NULL && (i == operation->n_statements || operation->statements[i].captured));
         for (int row = 0; captured[i] != NULL && row < PQntuples(captured[i]); row++) {
             const struct pg_table *table = pg_capture_table(lane->postgres, captured[i], row);
-            if (has_gone(table, captured[i], row, arena) &&
+            if (has_gone(table, captured[i], row, arena) && (deletes || !is_there(&set, table, captured[i], row, arena)) &&
                 !tombstone_of(&tombstones, table, captured[i], row, &set.stamp, arena)) {
                 pg_lane_drop(lane, "the stamps of a weak row are damaged", NULL);
             }

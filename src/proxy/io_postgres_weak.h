@@ -3,6 +3,7 @@
 #define PROXY_IO_POSTGRES_WEAK_H
 
 #include "proxy/io_postgres_internal.h"
+#include "proxy/io_postgres_parts.h"
 
 struct pg_weak_write {
     struct pg_lane *lane;
@@ -12,6 +13,7 @@ struct pg_weak_write {
     struct cc_slice outcome;
     PGresult *const *results;  // per statement
     PGresult *const *captured; // per statement and one more; NULL where nothing was captured
+    struct pg_parts *parts;     // of the rows of the batch so far
     struct pg_digests *digests; // gets what the write has changed of them
 };
 

@@ -43,7 +43,8 @@
     X(REST_ROLE_REFUSED, "42501", 403)          \
     X(REST_READ_ONLY, "25006", 405)             \
     X(REST_TOO_MANY_PARAMETERS, "54000", 413)   \
-    X(REST_PRECONDITION, "CC308", 412)
+    X(REST_PRECONDITION, "CC308", 412)          \
+    X(REST_OPERATOR, "CC310", 400)
 
 enum rest_error_code {
 #define REST_ERROR_ENUM(name, code, status) name,

@@ -88,6 +88,22 @@ static bool read_columns(struct planner *planner, const struct rest_table *table
     return true;
 }
 
+static bool read_operators(struct planner *planner, const struct rest_table *table, struct plan_payload *out)
+{
+    out->operators = cc_arena_array(planner->arena, out->n_columns, sizeof(*out->operators));
+    for (uint32_t i = 0; i < out->n_columns; i++) {
+        const struct rest_column *column = &table->columns[out->columns[i]];
+        const struct rest_json_member *member = rest_json_find(out->n_members, out->members, column->name);
+        if (member != NULL && !plan_operator_read(planner, column, &member->value, &out->operators[i])) {
+            return false;
+        }
+        out->has_operators = out->has_operators || out->operators[i].kind != PLAN_VALUE;
+    }
+    return !out->has_operators || !out->bulk ||
+           plan_refuse(planner, REST_OPERATOR, "Several rows cannot have $inc, $add or $remove", NULL,
+                       "Send one row, or several operations to /_caucus/transaction");
+}
+
 bool plan_payload_read(struct planner *planner, const struct rest_table *table, struct plan_payload *out)
 {
     struct rest_json json;
@@ -108,7 +124,7 @@ bool plan_payload_read(struct planner *planner, const struct rest_table *table, 
     out->raw = json.value.raw;
     out->n_members = json.n_members;
     out->members = json.members;
-    return read_columns(planner, table, &json, out);
+    return read_columns(planner, table, &json, out) && read_operators(planner, table, out);
 }
 
 // ---- values

@@ -124,6 +124,20 @@ bool plan_put_row_body(struct planner *planner,
 bool plan_put_row_hash(struct planner *planner, const struct plan_node *node);
 const char *plan_csv_header(struct planner *planner, const struct plan_node *node);
 
+// plan_operator.c: what a value says instead of a value.
+enum plan_operator_kind { PLAN_VALUE, PLAN_INCREMENT, PLAN_ELEMENTS };
+struct plan_operator {
+    enum plan_operator_kind kind;
+    const struct rest_json_value *amount;
+    const struct rest_json_value *added, *removed; // arrays, NULL: none
+};
+// PLAN_VALUE when it is a plain value. False: refused.
+bool plan_operator_read(struct planner *planner, const struct rest_column *column, const struct rest_json_value *value,
+                        struct plan_operator *out);
+// The expression. alias: of the row as it is, NULL: there is none. is_set: the column has the merge type.
+void plan_put_operator(struct planner *planner, const struct rest_column *column, const struct plan_operator *operator, const char *alias,
+                       bool is_set);
+
 // payload.c: the rows of a write.
 struct plan_payload {
     bool bulk; // more than one row: json_to_recordset, else the members as parameters
@@ -133,6 +147,8 @@ struct plan_payload {
     const struct rest_json_member *members;
     uint32_t n_columns; // positions in the table
     uint32_t *columns;
+    struct plan_operator *operators; // of the one row, per column
+    bool has_operators;
     bool missing_default;
 };
 bool plan_payload_read(struct planner *planner, const struct rest_table *table, struct plan_payload *out);

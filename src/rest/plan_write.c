@@ -42,11 +42,21 @@ static void put_name(struct write *write, uint32_t column)
     rest_sql_name(&write->planner->sql, write->table->columns[column].name);
 }
 
+// Behind the table's columns in a shape: _caucus, from which the parts of columns with merge types are read.
+static bool is_stamps(const struct write *write, uint32_t column)
+{
+    return column == write->table->n_columns;
+}
+
 static void put_column_of(struct write *write, const char *alias, uint32_t column)
 {
     put_text(write, alias);
     put_text(write, ".");
-    put_name(write, column);
+    if (is_stamps(write, column)) {
+        put_text(write, "\"_caucus\"");
+    } else {
+        put_name(write, column);
+    }
 }
 
 static bool contains(uint32_t n, const uint32_t *columns, uint32_t column)
@@ -76,7 +86,7 @@ static void add_shape_column(struct write *write, uint32_t column)
 static void choose_shape(struct write *write, bool all_columns, bool with_set)
 {
     const struct rest_table *table = write->table;
-    write->shape = cc_arena_array(write->planner->arena, table->n_columns, sizeof(*write->shape));
+    write->shape = cc_arena_array(write->planner->arena, (size_t)table->n_columns + 1, sizeof(*write->shape));
     if (write->captured) {
         return;
     }
@@ -89,6 +99,9 @@ static void choose_shape(struct write *write, bool all_columns, bool with_set)
     for (uint32_t i = 0; with_set && i < write->payload.n_columns; i++) {
         add_shape_column(write, write->payload.columns[i]);
     }
+    if (table->has_merge_types) {
+        add_shape_column(write, table->n_columns);
+    }
 }
 
 static void give_shape(struct write *write, bool with_set)
@@ -100,6 +113,11 @@ static void give_shape(struct write *write, bool with_set)
     shape->n_columns = write->n_shape;
     shape->columns = cc_arena_array(write->planner->arena, write->n_shape, sizeof(*shape->columns));
     for (uint32_t i = 0; i < write->n_shape; i++) {
+        if (is_stamps(write, write->shape[i])) {
+            shape->columns[i] = (struct rest_shape_column){
+                .name = cc_slice_text("_caucus"), .type = cc_slice_text("jsonb"), .flags = REST_COLUMN_GENERATED};
+            continue;
+        }
         const struct rest_column *column = &write->table->columns[write->shape[i]];
         bool set = with_set && contains(write->payload.n_columns, write->payload.columns, write->shape[i]);
         shape->columns[i] = (struct rest_shape_column){
@@ -174,7 +192,8 @@ static void put_new_image(struct write *write)
 {
     for (uint32_t i = 0; i < write->n_shape; i++) {
         put_text(write, ", ");
-        bool shown = !write->new_is_key_only || write->table->columns[write->shape[i]].key_position > 0;
+        bool key = !is_stamps(write, write->shape[i]) && write->table->columns[write->shape[i]].key_position > 0;
+        bool shown = !write->new_is_key_only || key;
         if (shown) {
             put_column_of(write, "t0", write->shape[i]);
         } else {
@@ -405,6 +424,26 @@ static void put_insert_stamp(struct write *write, const char *before)
     }
 }
 
+// What a column of the one row is set to. alias: of the row that is there, NULL: none. A greatest or smallest value stays one.
+static void put_value(struct write *write, uint32_t position, const char *alias)
+{
+    const struct plan_payload *payload = &write->payload;
+    uint32_t at = payload->columns[position];
+    const struct rest_column *column = &write->table->columns[at];
+    bool extreme = alias != NULL && (column->merge == REST_MERGE_MAX || column->merge == REST_MERGE_MIN);
+    if (payload->operators[position].kind != PLAN_VALUE) {
+        plan_put_operator(write->planner, column, &payload->operators[position], alias, column->merge == REST_MERGE_SET);
+        return;
+    }
+    if (extreme) {
+        put_text(write, column->merge == REST_MERGE_MAX ? "GREATEST(" : "LEAST(");
+        put_column_of(write, alias, at);
+        put_text(write, ", ");
+    }
+    plan_put_payload_value(write->planner, write->table, payload, at);
+    put_text(write, extreme ? ")" : "");
+}
+
 static void put_values(struct write *write)
 {
     const struct plan_payload *payload = &write->payload;
@@ -414,7 +453,7 @@ static void put_values(struct write *write)
     put_text(write, "(");
     for (uint32_t i = 0; i < payload->n_columns; i++) {
         put_text(write, i == 0 ? "" : ", ");
-        plan_put_payload_value(write->planner, write->table, payload, payload->columns[i]);
+        put_value(write, i, NULL);
     }
     put_insert_stamp(write, payload->n_columns == 0 ? "" : ", ");
     put_text(write, ")");
@@ -531,7 +570,24 @@ static void put_excluded(struct write *write, uint32_t column, bool *first)
     *first = false;
     put_name(write, column);
     put_text(write, " = ");
+    enum rest_merge merge = write->table->columns[column].merge;
+    bool extreme = merge == REST_MERGE_MAX || merge == REST_MERGE_MIN;
+    if (extreme) {
+        put_text(write, merge == REST_MERGE_MAX ? "GREATEST(" : "LEAST(");
+        put_column_of(write, "t0", column);
+        put_text(write, ", ");
+    }
     put_column_of(write, "EXCLUDED", column);
+    put_text(write, extreme ? ")" : "");
+}
+
+static void put_operated(struct write *write, uint32_t position, bool *first)
+{
+    put_text(write, *first ? "" : ", ");
+    *first = false;
+    put_name(write, write->payload.columns[position]);
+    put_text(write, " = ");
+    put_value(write, position, "t0");
 }
 
 // The target's columns are equal already; they are set only when nothing else is, so that the row comes back.
@@ -541,7 +597,10 @@ static void put_merge(struct write *write)
     put_text(write, " DO UPDATE SET ");
     for (uint32_t i = 0; i < write->payload.n_columns; i++) {
         uint32_t column = write->payload.columns[i];
-        if (!contains(write->n_target, write->target, column) && !write->table->columns[column].generated) {
+        bool target = contains(write->n_target, write->target, column);
+        if (!target && !write->payload.bulk && write->payload.operators[i].kind != PLAN_VALUE) {
+            put_operated(write, i, &first);
+        } else if (!target && !write->table->columns[column].generated) {
             put_excluded(write, column, &first);
         }
     }
@@ -727,6 +786,9 @@ bool plan_put(struct planner *planner)
         return false;
     }
     write.payload.bulk = false; // an array's first element
+    if (write.payload.has_operators) {
+        return plan_refuse(planner, REST_OPERATOR, "PUT replaces a row: it cannot have $inc, $add or $remove", NULL, "Use PATCH, or POST with Prefer: resolution=merge-duplicates");
+    }
     if (!check_put_keys(&write)) {
         return false;
     }
@@ -796,7 +858,7 @@ static void put_set(struct write *write)
         put_text(write, i == 0 ? "" : ", ");
         put_name(write, payload->columns[i]);
         put_text(write, " = ");
-        plan_put_payload_value(write->planner, write->table, payload, payload->columns[i]);
+        put_value(write, i, "t0");
     }
     if (is_weak(write)) {
         put_text(write, ", ");
