@@ -450,7 +450,11 @@ static void load_function(struct load *load, const json_t *json, struct rest_fun
     function->return_type = required_text(load, json, "return_type");
     function->return_base = text_of(load, json, "return_base");
     function->media_type = text_of(load, json, "media_type");
-    function->comment = text_of(load, json, "comment");
+    const char *comment = text_of(load, json, "comment");
+    if (rest_class_of_comment(comment, &function->consistency, &function->comment) != CC_OK) {
+        function->consistency = REST_STRONG; // then it cannot change weak tables, and says so
+        function->comment = comment;
+    }
     function->arguments = load_arguments(load, json, "arguments", true, &function->n_arguments);
     function->outs = load_arguments(load, json, "outs", false, &function->n_outs);
     const char *schema = text_of(load, json, "table_schema");

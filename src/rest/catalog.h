@@ -79,6 +79,7 @@ struct rest_function {
     uint32_t oid;
     const char *schema, *name, *qualified;
     enum rest_volatility volatility;
+    enum rest_class consistency; // of the tables that it reads and writes, as its comment says
     bool one_row; // ROWS 1: a computed relationship to one row
     bool returns_set, returns_void, returns_row; // row: composite, TABLE or OUT parameters
     const char *return_type;                     // format_type

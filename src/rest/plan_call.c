@@ -442,6 +442,7 @@ static const struct rest_table *result_table(struct call *call)
         .name = function->name,
         .qualified = function->qualified,
         .kind = REST_VIEW,
+        .reads_weak = function->consistency == REST_WEAK,
         .n_columns = function->n_outs,
         .columns = columns,
     };
@@ -451,6 +452,11 @@ static const struct rest_table *result_table(struct call *call)
 static bool is_write(const struct call *call)
 {
     return !call->by_query && call->function->volatility == REST_VOLATILE;
+}
+
+static bool is_weak_write(const struct call *call)
+{
+    return is_write(call) && call->function->consistency == REST_WEAK;
 }
 
 static bool put_total(struct call *call)
@@ -499,6 +505,11 @@ static bool put_rows(struct call *call, struct cc_slice source)
         put_text(call, " AS t0(value)");
     }
     put_text(call, ") r");
+    if (is_weak_write(call)) { // the executor binds the stamp to every weak write
+        put_text(call, " WHERE ");
+        plan_put_stamp(planner);
+        put_text(call, " IS NOT NULL");
+    }
     return true;
 }
 
@@ -545,7 +556,9 @@ static bool build(struct call *call)
     struct planner *planner = call->planner;
     struct rest_plan *plan = planner->plan;
     struct cc_slice source = take_call(call);
-    plan->touches_strong = true;
+    bool weak = call->function->consistency == REST_WEAK;
+    plan->touches_strong = plan->touches_strong || !weak;
+    plan->touches_weak = plan->touches_weak || weak;
     if (call->function->returns_row) {
         planner->source = source;
         if (!plan_tree_create(planner, result_table(call)) || !plan_read_range(planner, planner->root)) {
@@ -569,6 +582,7 @@ static void give_facts(struct call *call)
     plan->kind = is_write(call) ? REST_PLAN_WRITE : REST_PLAN_READ;
     plan->statement.kind = is_write(call) ? REST_CALL : REST_READ;
     plan->statement.captured = is_write(call);
+    plan->statement.weak = is_weak_write(call);
     plan->statement.single = is_write(call) && plan_is_singular(call->planner) && function->returns_set;
 }
 

@@ -351,6 +351,30 @@ test('rpc: a function that writes does so everywhere, and only by POST', async (
   await refused(db.rpc('no_such_function'), 404, 'PGRST202')
 })
 
+test('rpc: a function of weak tables writes at the replica that is asked, and reaches the others', async () => {
+  const db = client(null, { follows: true })
+  assert.equal((await data(db.rpc('check_in', { who: 'eva', here: 'Oslo' }).single())).visits, 1)
+  const [again] = await data(db.rpc('check_in', { who: 'eva', here: 'Bergen' }).select('place,visits'))
+  assert.deepEqual(again, { place: 'Bergen', visits: 2 })
+  for (let n = 0; n < 6; n++) {
+    assert.deepEqual(await data(db.from('presence').select('place,visits').eq('user_id', 'eva')), [{ place: 'Bergen', visits: 2 }])
+    assert.equal(await data(db.rpc('where_is', { who: 'eva' })), 'Bergen')
+  }
+  assert.equal(await data(db.rpc('check_out', { who: 'eva' })), 1)
+  assert.deepEqual(await data(db.from('presence').select('place').eq('user_id', 'eva')), [])
+  assert.equal(await data(db.rpc('check_out', { who: 'eva' })), 0)
+})
+
+test('rpc: a function that writes both weak and strong tables is refused, and changes nothing', async () => {
+  for (const name of ['mixed', 'mixed_weak']) {
+    const { error } = await client().rpc(name, { who: name })
+    assert.equal(error.code, 'CC303')
+    assert.match(error.hint, /request of its own/)
+    assert.deepEqual(await data(client().from('visits').select('id').eq('id', 500)), [])
+    assert.deepEqual(await data(client().from('presence').select('user_id').eq('user_id', name)), [])
+  }
+})
+
 test('rpc: errors that functions raise', async () => {
   const plain = await refused(db.rpc('fail_plain'), 400, 'P0001')
   assert.deepEqual([plain.message, plain.details, plain.hint], ['workshop closed', 'come back tomorrow', 'ring the bell'])

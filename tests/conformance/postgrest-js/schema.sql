@@ -57,3 +57,22 @@ BEGIN
   EXECUTE other INTO answer USING answer;
   RETURN answer;
 END $$;
+
+CREATE FUNCTION public.check_in(who text, here text) RETURNS SETOF public.presence LANGUAGE sql VOLATILE AS $$
+  INSERT INTO public.presence (user_id, place, visits) VALUES (who, here, 1)
+  ON CONFLICT (user_id) DO UPDATE SET place = EXCLUDED.place, visits = presence.visits + 1 RETURNING * $$;
+COMMENT ON FUNCTION public.check_in(text, text) IS '@caucus weak
+Somebody arrives.';
+CREATE FUNCTION public.check_out(who text) RETURNS integer LANGUAGE sql VOLATILE AS
+$$ WITH gone AS (DELETE FROM public.presence WHERE user_id = who RETURNING 1) SELECT count(*)::integer FROM gone $$;
+COMMENT ON FUNCTION public.check_out(text) IS '@caucus weak';
+CREATE FUNCTION public.where_is(who text) RETURNS text LANGUAGE sql STABLE AS $$ SELECT place FROM public.presence WHERE user_id = who $$;
+COMMENT ON FUNCTION public.where_is(text) IS '@caucus weak';
+-- Writes of both classes, with and without saying so.
+CREATE FUNCTION public.mixed(who text) RETURNS void LANGUAGE sql VOLATILE AS $$
+  INSERT INTO public.presence (user_id) VALUES (who);
+  INSERT INTO public.visits (id) VALUES (500) $$;
+CREATE FUNCTION public.mixed_weak(who text) RETURNS void LANGUAGE sql VOLATILE AS $$
+  INSERT INTO public.presence (user_id) VALUES (who);
+  INSERT INTO public.visits (id) VALUES (500) $$;
+COMMENT ON FUNCTION public.mixed_weak(text) IS '@caucus weak';
