@@ -2,7 +2,7 @@
 // databases (harness/harness.h). Everything that happens by itself is deterministic; time passes only with tick, step and settle.
 // usage: cluster_scenario FILE...    REWRITE=1 writes the output found into the files (then read the diff).
 //
-// What is said by itself: roles ("2 is leader, term 2"), and what became of requests ("put orders 1 at 2: done, entry 5"). The
+// What is said by itself: elections ("2 is leader, term 2"), and what became of requests ("put orders 1 at 2: done, entry 5"). The
 // comment above each command below says what it does. Durations are like 300ms or 2s, a replica is its number, * is any.
 #include "harness/harness.h"
 #include "scenario/scenario_file.h"
@@ -24,9 +24,11 @@ struct death { // of a replica, at a stage that is still to come
 struct scenario {
     struct harness *harness;
     struct cc_buffer *out;
+    enum raft_role roles[REPLICAS_MAX + 1];
     struct death deaths[REPLICAS_MAX + 1];
-    bool watches_applied;
-    bool watches_stages[REPLICAS_MAX + 1];
+    bool watches_applied[REPLICAS_MAX + 1];
+    unsigned watched_stages[REPLICAS_MAX + 1]; // bits: not said yet
+    bool hushes_elections;
 };
 
 static const char *const stage_names[] = {
@@ -55,16 +57,23 @@ static const char *role_name(enum raft_role role)
 
 // -- Hooks ----------------------------------------------------------------------------------------------------------
 
+// Who merely follows says nothing: in which order several come to do so is a matter of microseconds.
 static void on_role(void *context, struct harness *harness, uint32_t replica, enum raft_role role, uint64_t term,
                     uint32_t leader)
 {
     (void)harness;
-    const struct scenario *scenario = context;
-    cc_buffer_printf(scenario->out, "%u is %s, term %" PRIu64, replica, role_name(role), term);
-    if (role == RAFT_FOLLOWER && leader != 0) {
-        cc_buffer_printf(scenario->out, ", follows %u", leader);
+    (void)leader;
+    struct scenario *scenario = context;
+    bool led = scenario->roles[replica] == RAFT_LEADER;
+    scenario->roles[replica] = role;
+    if (scenario->hushes_elections) {
+        return;
     }
-    cc_buffer_append_text(scenario->out, "\n");
+    if (role != RAFT_FOLLOWER) {
+        cc_buffer_printf(scenario->out, "%u is %s, term %" PRIu64 "\n", replica, role_name(role), term);
+    } else if (led) {
+        cc_buffer_printf(scenario->out, "%u leads no more\n", replica);
+    }
 }
 
 static void on_answered(void *context, struct harness *harness, uint64_t request)
@@ -88,7 +97,7 @@ static void on_applied(void *context, struct harness *harness, uint32_t replica,
 {
     (void)harness;
     const struct scenario *scenario = context;
-    if (scenario->watches_applied) {
+    if (scenario->watches_applied[replica]) {
         cc_buffer_printf(scenario->out, "%u applied %" PRIu64 "\n", replica, index);
     }
 }
@@ -100,13 +109,16 @@ static enum harness_fate on_stage(void *context, struct harness *harness, uint32
     (void)effects;
     struct scenario *scenario = context;
     struct death *death = &scenario->deaths[replica];
-    if (scenario->watches_stages[replica]) {
+    unsigned bit = 1u << (2 * (unsigned)stage + (unsigned)moment);
+    if ((scenario->watched_stages[replica] & bit) != 0) {
+        scenario->watched_stages[replica] &= ~bit;
         cc_buffer_printf(scenario->out, "%u %s %s\n", replica, moment_names[moment], stage_names[stage]);
     }
     if (!death->planned || death->stage != stage || death->moment != moment) {
         return HARNESS_GO_ON;
     }
     death->planned = false;
+    scenario->roles[replica] = RAFT_FOLLOWER;
     cc_buffer_printf(scenario->out, "%u dies %s %s\n", replica, moment_names[moment], stage_names[stage]);
     return death->fate;
 }
@@ -195,7 +207,7 @@ static bool do_cluster(struct scenario *scenario, const struct scenario_words *w
         .hooks =
             {.context = scenario, .stage = on_stage, .applied = on_applied, .role = on_role, .answered = on_answered},
     };
-    memset(scenario->deaths, 0, sizeof(scenario->deaths));
+    *scenario = (struct scenario){.out = scenario->out};
     scenario->harness = harness_create(&options);
     if (words->n > 2 && is(words->word[2], "led")) {
         run_in(scenario);
@@ -362,6 +374,7 @@ static bool do_stop(struct scenario *scenario, const struct scenario_words *word
     if (words->n == 4) {
         return plan_death(scenario, id, words, fate);
     }
+    scenario->roles[id] = RAFT_FOLLOWER;
     harness_stop(scenario->harness, id, fate);
     return true;
 }
@@ -393,18 +406,25 @@ static bool do_timeout(struct scenario *scenario, const struct scenario_words *w
     return id != 0;
 }
 
-// watch applied, watch stages N: said from now on.
+// watch applied N: every entry that it applies. watch stages N: when it next comes to each.
 static bool do_watch(struct scenario *scenario, const struct scenario_words *words)
 {
     uint32_t id = replica_in(scenario, words, 2);
-    if (words->n == 2 && is(words->word[1], "applied")) {
-        scenario->watches_applied = true;
-    } else if (words->n == 3 && is(words->word[1], "stages") && id != 0) {
-        scenario->watches_stages[id] = true;
-    } else {
-        return false;
+    bool applied = words->n == 3 && is(words->word[1], "applied");
+    bool stages = words->n == 3 && is(words->word[1], "stages");
+    if (applied) {
+        scenario->watches_applied[id] = true;
+    } else if (stages) {
+        scenario->watched_stages[id] = UINT32_MAX;
     }
-    return true;
+    return id != 0 && (applied || stages);
+}
+
+// hush: elections are not spoken of, where chance decides who asks first.
+static bool do_hush(struct scenario *scenario, const struct scenario_words *words)
+{
+    scenario->hushes_elections = true;
+    return words->n == 1;
 }
 
 // -- Messages -------------------------------------------------------------------------------------------------------
@@ -528,7 +548,7 @@ static const struct command {
     {"pause", do_life},      {"resume", do_life},  {"timeout", do_timeout}, {"watch", do_watch},
     {"isolate", do_isolate}, {"cut", do_cut},      {"cut-one-way", do_cut}, {"split", do_split},
     {"drop", do_fault},      {"delay", do_fault},  {"reorder", do_fault},   {"faults", do_faults},
-    {"mend", do_mend},       {"heal", do_heal},
+    {"mend", do_mend},       {"hush", do_hush},    {"heal", do_heal},
 };
 
 static bool run_command(void *context, const struct scenario_words *words)
