@@ -52,13 +52,15 @@ static bool writes_field(const struct crdt_row_change *change, struct cc_slice c
     return false;
 }
 
-// The next write after row[at] to the same field (NULL: to the row's existence); n: there is none.
+// The next write after row[at] that took the place of this field's (NULL: of the row's existence); n: there is none. What was written to
+// a column with a merge type is not overwritten but counted, until the row is deleted.
 static size_t find_next(const struct reference *row, size_t n, size_t at, const struct crdt_field *field)
 {
     for (size_t i = at + 1; i < n; i++) {
         const struct crdt_row_change *change = row[i].change;
         bool deletes = change->operation == CRDT_DELETE;
-        bool writes = field == NULL ? change->operation != CRDT_UPDATE : writes_field(change, field->column);
+        bool counted = field != NULL && field->part.data != NULL;
+        bool writes = field == NULL ? change->operation != CRDT_UPDATE : !counted && writes_field(change, field->column);
         if (deletes || writes) {
             return i;
         }

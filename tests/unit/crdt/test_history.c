@@ -137,6 +137,27 @@ static void a_writer_that_does_not_tell_what_it_knew_is_not_called_concurrent(vo
     assert_int_equal(entries[1].fate, CRDT_FATE_SUPERSEDED);
 }
 
+static void what_is_counted_does_not_lose_until_the_row_is_deleted(void **state)
+{
+    struct fixture *fixture = *state;
+    size_t n;
+    write_field(fixture, 1, 1, 10, CRDT_UPDATE, "views", "1", 2, 0);
+    write_field(fixture, 2, 1, 20, CRDT_UPDATE, "views", "1", 1, 0);
+    write_field(fixture, 1, 2, 25, CRDT_UPDATE, "views", "2", 2, 0);
+    for (size_t i = 0; i < fixture->n; i++) {
+        fixture->sets[i].rows[0].fields[0].part = text("a part");
+    }
+    const struct crdt_history_entry *entries = history(fixture, &n);
+    assert_int_equal(n, 3);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(entries[i].fate, CRDT_FATE_CURRENT);
+    }
+    write_field(fixture, 1, 3, 30, CRDT_DELETE, NULL, NULL, 2, 0);
+    entries = history(fixture, &n);
+    assert_int_equal(entry_of(entries, n, 20, "views")->fate, CRDT_FATE_LOST_DELETED);
+    assert_int_equal(entry_of(entries, n, 25, "views")->fate, CRDT_FATE_DELETED);
+}
+
 static void names_of_tables_are_the_same_with_and_without_quotes(void **state)
 {
     (void)state;
@@ -155,6 +176,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_fields_do_not_matter, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_update_does_not_bring_its_row_back_and_says_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_writer_that_does_not_tell_what_it_knew_is_not_called_concurrent, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_counted_does_not_lose_until_the_row_is_deleted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_of_tables_are_the_same_with_and_without_quotes, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
