@@ -2,7 +2,9 @@
 //
 //   replicas A B C                 a cluster without connections; one table, key column first
 //   columns status seen_at! level=1   nullable; '!': NOT NULL without constant default (sticky); '=v': constant default
+//   columns n:counter:bigint=0 t:set:text[]   merge types, with the columns' types
 //   A 10 insert k1 status=on       a local write at A, at time 10
+//   A 10 update k1 n+=2 t+=x t-=y under=key   what it adds to what A sees, under an Idempotency-Key
 //   B 11 update k1 status=off seen_at=~     '~' is NULL
 //   C 12 upsert k1 status=away
 //   A 13 delete k1
@@ -12,7 +14,9 @@
 // After the last line everything is delivered everywhere, and to 200 fresh replicas in random orders with repetitions: all must
 // hold the same rows. REWRITE=1 writes what was printed into the file.
 #include "base/arena.h"
+#include "base/hash.h"
 #include "base/prng.h"
+#include "crdt/decimal.h"
 #include "crdt/row.h"
 
 #include <assert.h>
@@ -62,7 +66,7 @@ static struct crdt_row *row_of(struct scenario *scenario, struct replica *replic
     replica->keys[replica->n_rows] = key;
     struct crdt_row *row = &replica->rows[replica->n_rows++];
     struct crdt_register *registers = cc_arena_array(&scenario->arena, scenario->n_columns, sizeof(*registers));
-    crdt_row_init(row, scenario->columns, scenario->n_columns, registers, NULL);
+    crdt_row_init(row, scenario->columns, scenario->n_columns, registers, &scenario->arena);
     return row;
 }
 
@@ -101,6 +105,73 @@ static struct cc_slice value_of(struct scenario *scenario, const char *text)
     return strcmp(text, "~") == 0 ? cc_slice_of(NULL, 0) : cc_slice_text(cc_arena_text(&scenario->arena, text));
 }
 
+// "n+=2": what follows the sign, for this column; NULL: none.
+static const char *operand(const char *word, struct cc_slice column, char sign)
+{
+    bool fits = strncmp(word, (const char *)column.data, column.n) == 0 && word[column.n] == sign && word[column.n + 1] == '=';
+    return fits ? word + column.n + 2 : NULL;
+}
+
+// "{a,b}" with or without x. Elements without quotes.
+static struct cc_slice with_element(struct scenario *scenario, struct cc_slice set, const char *element, bool with)
+{
+    char *copy = cc_arena_text_n(&scenario->arena, set.data == NULL ? (const uint8_t *)"{}" : set.data, set.data == NULL ? 2 : set.n);
+    struct cc_buffer out = {0};
+    cc_buffer_append_text(&out, "{");
+    char *rest = NULL;
+    for (char *held = strtok_r(copy, "{},", &rest); held != NULL; held = strtok_r(NULL, "{},", &rest)) {
+        if (strcmp(held, element) != 0) {
+            cc_buffer_printf(&out, "%s%s", out.n > 1 ? "," : "", held);
+        }
+    }
+    if (with) {
+        cc_buffer_printf(&out, "%s%s", out.n > 1 ? "," : "", element);
+    }
+    cc_buffer_append_text(&out, "}");
+    struct cc_slice result = cc_arena_slice(&scenario->arena, cc_buffer_slice(&out));
+    cc_buffer_finish(&out);
+    return result;
+}
+
+// The value that words like "n+=2" make of the one that is shown. False: there are none.
+static bool operated(struct scenario *scenario, char **words, size_t n, const struct crdt_column *column, struct cc_slice shown,
+                     struct cc_slice *value_out)
+{
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        const char *plus = operand(words[i], column->name, '+'), *minus = operand(words[i], column->name, '-');
+        const char *what = plus != NULL ? plus : minus;
+        if (what == NULL) {
+            continue;
+        }
+        any = true;
+        struct cc_slice amount = cc_slice_text(cc_arena_text(&scenario->arena, what));
+        struct cc_slice number = shown.data == NULL ? cc_slice_text("0") : shown;
+        shown = column->kind.merge == CRDT_SET ? with_element(scenario, shown, what, plus != NULL)
+                : plus != NULL                 ? crdt_decimal_add(number, amount, &scenario->arena)
+                                               : crdt_decimal_subtract(number, amount, &scenario->arena);
+    }
+    *value_out = shown;
+    return any;
+}
+
+// With its writer's part, if the column has a merge type. False: nothing changes.
+static bool make_part(struct scenario *scenario, const struct crdt_row *row, uint32_t column, const struct clock_stamp *stamp,
+                      const char *under, struct crdt_field *field)
+{
+    static const uint8_t hash_key[16];
+    const struct crdt_kind *kind = &row->columns[column].kind;
+    struct crdt_part_write write = {.stamp = *stamp, .value = field->value, .keyed = under != NULL};
+    write.key = under == NULL ? 0 : cc_siphash(hash_key, under, strlen(under));
+    if (kind->merge == CRDT_LWW) {
+        return true;
+    }
+    if (crdt_part_make(kind, &row->registers[column].parts, &write, &scenario->arena, &field->part) != CC_OK) {
+        broken(scenario, "the column cannot take this value");
+    }
+    return field->part.data != NULL;
+}
+
 static enum crdt_operation operation_named(const struct scenario *scenario, const char *name)
 {
     static const char *const names[] = {
@@ -123,7 +194,8 @@ static void write_row(struct scenario *scenario, char **words, size_t n_words)
     struct replica *replica = replica_named(scenario, words[0]);
     struct crdt_row_change change = {.operation = operation_named(scenario, words[2]),
                                      .key = cc_slice_text(cc_arena_text(&scenario->arena, words[3]))};
-    bool there = crdt_row_is_visible(row_of(scenario, replica, change.key));
+    const struct crdt_row *row = row_of(scenario, replica, change.key);
+    bool there = crdt_row_is_visible(row);
     bool changes_nothing = !there && (change.operation == CRDT_UPDATE || change.operation == CRDT_DELETE);
     if (changes_nothing) {
         return;
@@ -134,19 +206,25 @@ static void write_row(struct scenario *scenario, char **words, size_t n_words)
     if (!there && change.operation == CRDT_UPSERT) {
         change.operation = CRDT_INSERT;
     }
+    uint32_t number = (uint32_t)(replica - scenario->replicas) + 1;
+    struct clock_stamp stamp = {.hlc = clock_hlc_of_ms(strtoull(words[1], NULL, 10)), .replica = number, .incarnation = 1};
+    const char *under = given(words + 4, n_words - 4, cc_slice_text("under"));
     change.fields = cc_arena_array(&scenario->arena, scenario->n_columns, sizeof(*change.fields));
     for (uint32_t c = 0; c < scenario->n_columns && change.operation != CRDT_DELETE; c++) {
         const char *value = given(words + 4, n_words - 4, scenario->columns[c].name);
-        if (value == NULL && change.operation != CRDT_INSERT) {
+        struct cc_slice shown = there ? row->registers[c].value : scenario->columns[c].cleared, new_value = {0};
+        bool any = operated(scenario, words + 4, n_words - 4, &scenario->columns[c], shown, &new_value);
+        if (value == NULL && !any && change.operation != CRDT_INSERT) {
             continue;
         }
-        struct cc_slice new_value = value == NULL ? scenario->columns[c].cleared : value_of(scenario, value);
-        change.fields[change.n_fields++] = (struct crdt_field){.column = scenario->columns[c].name, .value = new_value};
+        new_value = any ? new_value : value == NULL ? scenario->columns[c].cleared : value_of(scenario, value);
+        struct crdt_field field = {.column = scenario->columns[c].name, .value = new_value};
+        if (make_part(scenario, row, c, &stamp, under, &field)) {
+            change.fields[change.n_fields++] = field;
+        }
     }
-    uint32_t number = (uint32_t)(replica - scenario->replicas) + 1;
     scenario->changes[scenario->n_changes].change = change;
-    scenario->changes[scenario->n_changes].stamp =
-        (struct clock_stamp){.hlc = clock_hlc_of_ms(strtoull(words[1], NULL, 10)), .replica = number, .incarnation = 1};
+    scenario->changes[scenario->n_changes].stamp = stamp;
     deliver(scenario, replica, scenario->n_changes++);
 }
 
@@ -209,15 +287,31 @@ static void show(struct scenario *scenario, char **words, size_t n_words)
 
 // -- The file ------------------------------------------------------------------------------------------------------------
 
+// ":counter:bigint" behind a name. What is behind it.
+static const char *set_kind(struct scenario *scenario, const char *text, struct crdt_column *column)
+{
+    enum crdt_merge merge = CRDT_LWW;
+    size_t n = text[0] == ':' ? strcspn(text + 1, ":") : 0, n_type = n == 0 ? 0 : strcspn(text + n + 2, "!=");
+    if (n == 0) {
+        return text;
+    }
+    struct cc_slice type = cc_slice_text(cc_arena_text_n(&scenario->arena, text + n + 2, n_type));
+    if (crdt_merge_of_text(cc_slice_of(text + 1, n), &merge) != CC_OK || crdt_kind_of(merge, type, &scenario->arena, &column->kind) != CC_OK) {
+        broken(scenario, "no such merge type");
+    }
+    return text + n + 2 + n_type;
+}
+
 static void set_columns(struct scenario *scenario, char **words, size_t n_words)
 {
     for (size_t i = 0; i < n_words && i < COLUMNS_MAX; i++) {
         struct crdt_column *column = &scenario->columns[scenario->n_columns++];
-        size_t n = strcspn(words[i], "!=");
+        size_t n = strcspn(words[i], "!=:");
         column->name = cc_slice_text(cc_arena_text_n(&scenario->arena, words[i], n));
-        column->sticky = words[i][n] == '!';
-        column->cleared = words[i][n] == '=' ? cc_slice_text(cc_arena_text(&scenario->arena, words[i] + n + 1))
-                                             : cc_slice_of(NULL, 0);
+        const char *rest = set_kind(scenario, words[i] + n, column);
+        column->sticky = rest[0] == '!';
+        column->cleared = rest[0] == '=' ? cc_slice_text(cc_arena_text(&scenario->arena, rest + 1)) : cc_slice_of(NULL, 0);
+        column->kind.base = column->cleared;
     }
 }
 
