@@ -1,7 +1,9 @@
 // Read connections to PostgreSQL of one HTTP thread: a small pool on that thread's event loop.
 //
 // A connection:  DOWN -> CONNECTING -> PREPARING (session settings) -> IDLE <-> BUSY;  any -> DOWN, and again after a back-off.
-// A job waits in the pool's queue or runs on one connection; its own timer ends it wherever it is.
+// A job waits in the pool's queue or is on one connection; its own timer ends it wherever it is.
+// When no connection is idle, a few jobs are sent behind the one that runs, each with a sync of its own: PostgreSQL goes on with
+// the next one without having to be woken up. Nothing is sent behind a job that takes long, or that may change who the session is.
 #include "proxy/io_postgres_read.h"
 
 #include <assert.h>
@@ -10,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uthash.h>
 #include <utlist.h>
 
@@ -25,6 +28,8 @@ enum {
     BACK_OFF_MS = 20,
     BACK_OFF_MS_MAX = 1000,
     STEPS_MAX = 9, // of one job on the wire: identity, settings and the statement, each with DEALLOCATE and Parse
+    JOBS_MAX = 4,  // on one connection
+    QUICK_MS = 20, // a job that has run for longer has none sent behind it
 };
 
 enum connection_state {
@@ -37,24 +42,34 @@ enum connection_state {
 
 enum step { STEP_DROP, STEP_PREPARE, STEP_SETTINGS, STEP_QUERY };
 
+// What was sent up to a sync.
+struct steps {
+    enum step at[STEPS_MAX];
+    uint32_t n, n_done;
+    bool reused; // the statement was prepared by earlier ones
+};
+
 struct prepared {
     char *sql; // key
     size_t n;
     char name[16];
-    bool fresh; // sent by the present job, its answer is not here yet
+    const struct steps *fresh; // sent as one of these, its answer is not here yet
     UT_hash_handle hh;
 };
 
 struct job {
-    const struct rest_statement *statement;
+    const struct rest_statement *statement; // NULL: answered already, its result is of no use
     io_postgres_read_done done;
     void *context;
     struct io_postgres_read *pool;
     struct connection *connection; // NULL: waits in the queue
     struct event *timer;
-    unsigned n_lost; // connections that broke under it
+    struct steps steps;
+    uint64_t sent_ms;
+    bool keeps_identity; // leaves the session as it is
+    unsigned n_lost;     // connections that broke under it
     bool prepared_again;
-    struct job *prev, *next; // queue
+    struct job *prev, *next; // in the queue, or on the connection
 };
 
 // Who a session's statements run as. Kept between statements, because most requests come from few roles.
@@ -71,12 +86,12 @@ struct connection {
     uint32_t back_off_ms;
     struct prepared *prepared; // uthash, least recently used first
     uint64_t n_names;
-    struct job *job;
+    struct job *jobs; // the first one runs
+    uint32_t n_jobs;
+    bool unflushed;
     struct identity identity;
-    enum step steps[STEPS_MAX];
-    uint32_t n_steps, at_step;
-    PGresult *rows, *error; // of the job so far
-    bool reused;            // the statement was prepared by an earlier job
+    struct steps setup;     // PREPARING
+    PGresult *rows, *error; // of the first job so far
 };
 
 struct io_postgres_read {
@@ -84,6 +99,7 @@ struct io_postgres_read {
     char *conninfo, *user, *search_path; // user: NULL when conninfo says it
     uint32_t n_connections, queue_max, prepared_max, statement_timeout_ms;
     struct connection *connections;
+    struct event *flush; // at the end of the turn of the loop: what several jobs send leaves together
     struct job *queue;
     uint32_t n_queue;
     struct io_postgres_read_stats stats;
@@ -98,14 +114,26 @@ static void set_timer(struct event *timer, uint32_t ms)
     (void)event_add(timer, &wait);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 // -- Jobs ----------------------------------------------------------------------------------------------------------------
+
+static void job_free(struct job *job)
+{
+    event_free(job->timer);
+    free(job);
+}
 
 static void job_answer(struct job *job, const struct io_postgres_read_result *result)
 {
     io_postgres_read_done done = job->done;
     void *context = job->context;
-    event_free(job->timer);
-    free(job);
+    job_free(job);
     done(context, result);
 }
 
@@ -155,38 +183,38 @@ static struct prepared *lookup(struct connection *connection, struct cc_slice sq
 {
     struct prepared *prepared = NULL;
     HASH_FIND(hh, connection->prepared, sql.data, sql.n, prepared);
-    if (prepared != NULL) { // to the end: used last
+    if (prepared != NULL && prepared->fresh == NULL) { // to the end: used last
         HASH_DEL(connection->prepared, prepared);
         HASH_ADD_KEYPTR(hh, connection->prepared, prepared->sql, prepared->n, prepared);
     }
     return prepared;
 }
 
-static void add_step(struct connection *connection, enum step step)
+static void add_step(struct steps *steps, enum step step)
 {
-    assert(connection->n_steps < STEPS_MAX);
-    connection->steps[connection->n_steps++] = step;
+    assert(steps->n < STEPS_MAX);
+    steps->at[steps->n++] = step;
 }
 
-static bool drop_oldest(struct connection *connection)
+static bool drop_oldest(struct connection *connection, struct steps *steps)
 {
     struct prepared *oldest = connection->prepared;
     char sql[64];
     (void)snprintf(sql, sizeof(sql), "DEALLOCATE %s", oldest->name);
     forget(connection, oldest);
-    add_step(connection, STEP_DROP);
+    add_step(steps, STEP_DROP);
     return PQsendQueryParams(connection->libpq, sql, 0, NULL, NULL, NULL, NULL, 0) == 1;
 }
 
-static struct prepared *prepare(struct connection *connection, struct cc_slice sql)
+static struct prepared *prepare(struct connection *connection, struct steps *steps, struct cc_slice sql)
 {
     struct prepared *prepared = cc_alloc(sizeof(*prepared));
     prepared->sql = cc_strndup(sql.data, sql.n);
     prepared->n = sql.n;
-    prepared->fresh = true;
+    prepared->fresh = steps;
     (void)snprintf(prepared->name, sizeof(prepared->name), "r%llu", (unsigned long long)++connection->n_names);
     HASH_ADD_KEYPTR(hh, connection->prepared, prepared->sql, prepared->n, prepared);
-    add_step(connection, STEP_PREPARE);
+    add_step(steps, STEP_PREPARE);
     if (PQsendPrepare(connection->libpq, prepared->name, prepared->sql, 0, NULL) != 1) {
         return NULL; // the connection is given up, and with it this
     }
@@ -195,16 +223,16 @@ static struct prepared *prepare(struct connection *connection, struct cc_slice s
 
 // -- Sending -------------------------------------------------------------------------------------------------------------
 
-static bool send_text(struct connection *connection, enum step step, struct cc_slice sql, const struct cc_slice *values,
-                      uint32_t n_values, bool *reused_out)
+static bool send_text(struct connection *connection, struct steps *steps, enum step step, struct cc_slice sql,
+                      const struct cc_slice *values, uint32_t n_values)
 {
     struct prepared *prepared = lookup(connection, sql);
-    *reused_out = prepared != NULL;
+    steps->reused = prepared != NULL;
     if (prepared == NULL) {
-        if (HASH_COUNT(connection->prepared) >= connection->pool->prepared_max && !drop_oldest(connection)) {
+        if (HASH_COUNT(connection->prepared) >= connection->pool->prepared_max && !drop_oldest(connection, steps)) {
             return false;
         }
-        prepared = prepare(connection, sql);
+        prepared = prepare(connection, steps, sql);
         if (prepared == NULL) {
             return false;
         }
@@ -215,7 +243,7 @@ static bool send_text(struct connection *connection, enum step step, struct cc_s
     for (uint32_t i = 0; i < n_values; i++) {
         texts[i] = values[i].data == NULL ? NULL : cc_arena_text_n(&arena, values[i].data, values[i].n);
     }
-    add_step(connection, step);
+    add_step(steps, step);
     bool sent = PQsendQueryPrepared(connection->libpq, prepared->name, (int)n_values, texts, NULL, NULL, 0) == 1;
     cc_arena_finish(&arena);
     return sent;
@@ -253,25 +281,23 @@ static void identity_finish(struct identity *identity)
 }
 
 // For the rest of the session. It counts as known once the job has succeeded: a failure undoes it.
-static bool send_identity(struct connection *connection, const struct rest_statement *statement)
+static bool send_identity(struct connection *connection, struct steps *steps, const struct rest_statement *statement)
 {
     static const char sql[] = "SELECT pg_catalog.set_config('role', $1, false), "
                               "pg_catalog.set_config('request.jwt.claims', $2, false)";
     struct cc_slice values[] = {setting_of(statement, setting_role, "none"), setting_of(statement, setting_claims, "")};
-    bool reused = false;
     identity_finish(&connection->identity);
     connection->identity.role = cc_strndup(values[0].data, values[0].n);
     connection->identity.claims = cc_strndup(values[1].data, values[1].n);
-    return send_text(connection, STEP_SETTINGS, cc_slice_text(sql), values, 2, &reused);
+    return send_text(connection, steps, STEP_SETTINGS, cc_slice_text(sql), values, 2);
 }
 
 // The others, in one statement; without BEGIN everything up to the sync is one transaction, with which they end.
-static bool send_settings(struct connection *connection, const struct rest_statement *statement)
+static bool send_settings(struct connection *connection, struct steps *steps, const struct rest_statement *statement)
 {
     struct cc_buffer sql = {0};
     struct cc_slice *values = cc_alloc_array(2 * (size_t)statement->n_settings, sizeof(*values));
     uint32_t n = 0;
-    bool reused = false;
     for (uint32_t i = 0; i < statement->n_settings; i++) {
         if (!is_identity(&statement->settings[i])) {
             cc_buffer_printf(&sql, "%s pg_catalog.set_config($%u, $%u, true)", n == 0 ? "SELECT" : ",", n + 1, n + 2);
@@ -279,7 +305,7 @@ static bool send_settings(struct connection *connection, const struct rest_state
             values[n++] = statement->settings[i].value;
         }
     }
-    bool sent = n == 0 || send_text(connection, STEP_SETTINGS, cc_buffer_slice(&sql), values, n, &reused);
+    bool sent = n == 0 || send_text(connection, steps, STEP_SETTINGS, cc_buffer_slice(&sql), values, n);
     free(values);
     cc_buffer_finish(&sql);
     return sent;
@@ -300,22 +326,44 @@ static bool flush(struct connection *connection)
     return left >= 0;
 }
 
+static void flush_later(struct connection *connection)
+{
+    connection->unflushed = true;
+    event_active(connection->pool->flush, EV_TIMEOUT, 0);
+}
+
+// Puts the job on the connection, behind others that may be there. False: the connection is to be given up.
 static bool send_job(struct connection *connection, struct job *job)
 {
     const struct rest_statement *statement = job->statement;
-    connection->state = CONNECTION_BUSY;
-    connection->job = job;
-    connection->n_steps = connection->at_step = 0;
+    bool has_identity = has_identity_of(connection, statement);
     job->connection = connection;
-    if (!has_identity_of(connection, statement) && !send_identity(connection, statement)) {
+    job->steps = (struct steps){0};
+    job->sent_ms = now_ms();
+    job->keeps_identity = has_identity && !may_change_identity(statement);
+    connection->state = CONNECTION_BUSY;
+    DL_APPEND(connection->jobs, job);
+    connection->n_jobs++;
+    if (!has_identity && !send_identity(connection, &job->steps, statement)) {
         return false;
     }
-    if (statement->n_settings > 0 && !send_settings(connection, statement)) {
+    if (statement->n_settings > 0 && !send_settings(connection, &job->steps, statement)) {
         return false;
     }
-    return send_text(connection, STEP_QUERY, statement->sql, statement->parameters, statement->n_parameters,
-                     &connection->reused) &&
-           PQpipelineSync(connection->libpq) == 1 && flush(connection);
+    if (!send_text(connection, &job->steps, STEP_QUERY, statement->sql, statement->parameters, statement->n_parameters) ||
+        PQpipelineSync(connection->libpq) != 1) {
+        return false;
+    }
+    flush_later(connection);
+    return true;
+}
+
+static struct job *take_first(struct connection *connection)
+{
+    struct job *job = connection->jobs;
+    DL_DELETE(connection->jobs, job);
+    connection->n_jobs--;
+    return job;
 }
 
 // -- Losing and answering ------------------------------------------------------------------------------------------------
@@ -341,29 +389,43 @@ static void close_connection(struct connection *connection)
     identity_finish(&connection->identity);
     PQfinish(connection->libpq);
     connection->libpq = NULL;
+    connection->unflushed = false;
     connection->state = CONNECTION_DOWN;
 }
 
-// Reads may be run again; but one that was running when two connections broke is taken for the cause.
+// All jobs of a connection that is gone go back to the head of the queue; returns the one that is taken for the cause, if any:
+// reads may be run again, but not one that was running when two connections broke.
+static struct job *put_back(struct connection *connection, bool was_running)
+{
+    struct job *first = connection->jobs, *cause = NULL;
+    while (connection->jobs != NULL) {
+        struct job *job = connection->jobs->prev; // the last one: before those behind it
+        DL_DELETE(connection->jobs, job);
+        job->n_lost += job == first && was_running;
+        if (job->statement == NULL) {
+            job_free(job);
+        } else if (job->n_lost < 2) {
+            enqueue(connection->pool, job, true);
+        } else {
+            cause = job;
+        }
+    }
+    connection->n_jobs = 0;
+    return cause;
+}
+
 static void lose(struct connection *connection, bool was_running)
 {
     struct io_postgres_read *pool = connection->pool;
-    struct job *job = connection->job;
     bool was_up = connection->state == CONNECTION_IDLE || connection->state == CONNECTION_BUSY;
-    connection->job = NULL;
     close_connection(connection);
     pool->stats.reconnects += was_up;
     set_timer(connection->timer, connection->back_off_ms);
     connection->back_off_ms =
         connection->back_off_ms * 2 < BACK_OFF_MS_MAX ? connection->back_off_ms * 2 : BACK_OFF_MS_MAX;
-    if (job == NULL) {
-        return;
-    }
-    job->n_lost += was_running;
-    if (job->n_lost < 2) {
-        enqueue(pool, job, true);
-    } else {
-        job_fail(job, CC_UNAVAILABLE);
+    struct job *cause = put_back(connection, was_running);
+    if (cause != NULL) {
+        job_fail(cause, CC_UNAVAILABLE);
     }
 }
 
@@ -379,17 +441,17 @@ static bool code_starts(const PGresult *error, const char *prefix)
 }
 
 // A migration has changed what the prepared statement returns, or something dropped it.
-static bool is_outdated(const struct connection *connection, const PGresult *error)
+static bool is_outdated(const struct job *job, const PGresult *error)
 {
-    return connection->reused && (code_starts(error, "0A000") || code_starts(error, "26000"));
+    return job->steps.reused && (code_starts(error, "0A000") || code_starts(error, "26000"));
 }
 
-static void settle_prepared(struct connection *connection)
+static void settle_prepared(struct connection *connection, const struct steps *steps)
 {
     struct prepared *prepared, *next;
     HASH_ITER(hh, connection->prepared, prepared, next)
     {
-        if (prepared->fresh) { // its preparation failed or was skipped
+        if (prepared->fresh == steps) { // its preparation failed or was skipped
             forget(connection, prepared);
         }
     }
@@ -418,20 +480,14 @@ static void answer_error(struct job *job, PGresult *error)
     job_answer(job, &result);
 }
 
-// The sync has come: the connection is free again, whatever became of the job.
-static void finish_job(struct connection *connection)
+static void end_job(struct connection *connection, struct job *job, PGresult *rows, PGresult *error)
 {
     struct io_postgres_read *pool = connection->pool;
-    struct job *job = connection->job;
-    PGresult *rows = connection->rows, *error = connection->error;
-    connection->rows = connection->error = NULL;
-    connection->job = NULL;
-    connection->state = CONNECTION_IDLE;
-    connection->identity.is_known = error == NULL && !may_change_identity(job->statement);
-    settle_prepared(connection);
-    if (error != NULL && is_outdated(connection, error) && !job->prepared_again) {
+    if (job->statement == NULL) {
+        job_free(job);
+    } else if (error != NULL && is_outdated(job, error) && !job->prepared_again) {
         struct prepared *prepared = lookup(connection, job->statement->sql);
-        if (prepared != NULL) {
+        if (prepared != NULL && prepared->fresh == NULL) {
             forget(connection, prepared); // its name is never used again
         }
         job->prepared_again = true;
@@ -444,17 +500,39 @@ static void finish_job(struct connection *connection)
     } else {
         job_fail(job, CC_UNAVAILABLE); // an answer without rows: no statement that reads gives one
     }
+}
+
+// The sync has come: the next job's turn, whatever became of this one.
+static void finish_job(struct connection *connection)
+{
+    struct job *job = take_first(connection);
+    PGresult *rows = connection->rows, *error = connection->error;
+    connection->rows = connection->error = NULL;
+    connection->state = connection->jobs == NULL ? CONNECTION_IDLE : CONNECTION_BUSY;
+    if (connection->jobs != NULL) {
+        connection->jobs->sent_ms = now_ms();
+    }
+    if (!job->keeps_identity || error != NULL) {
+        connection->identity.is_known = error == NULL && job->statement != NULL && !may_change_identity(job->statement);
+    }
+    settle_prepared(connection, &job->steps);
+    end_job(connection, job, rows, error);
     PQclear(rows);
     PQclear(error);
-    dispatch(pool);
+    dispatch(connection->pool);
 }
 
 // -- Receiving -----------------------------------------------------------------------------------------------------------
 
-static struct prepared *first_fresh(struct connection *connection)
+static struct steps *present_steps(struct connection *connection)
+{
+    return connection->jobs == NULL ? &connection->setup : &connection->jobs->steps;
+}
+
+static struct prepared *first_fresh(struct connection *connection, const struct steps *steps)
 {
     struct prepared *prepared = connection->prepared;
-    while (prepared != NULL && !prepared->fresh) {
+    while (prepared != NULL && prepared->fresh != steps) {
         prepared = prepared->hh.next;
     }
     return prepared;
@@ -463,11 +541,12 @@ static struct prepared *first_fresh(struct connection *connection)
 // One result of the present step. Takes the result.
 static void take_result(struct connection *connection, PGresult *result)
 {
-    enum step step = connection->at_step < connection->n_steps ? connection->steps[connection->at_step] : STEP_DROP;
+    const struct steps *steps = present_steps(connection);
+    enum step step = steps->n_done < steps->n ? steps->at[steps->n_done] : STEP_DROP;
     ExecStatusType status = PQresultStatus(result);
-    struct prepared *fresh = first_fresh(connection); // preparations come in the order of their statements
+    struct prepared *fresh = first_fresh(connection, steps); // preparations come in the order of their statements
     if (status == PGRES_COMMAND_OK && step == STEP_PREPARE && fresh != NULL) {
-        fresh->fresh = false;
+        fresh->fresh = NULL;
     }
     if ((status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) && step == STEP_QUERY && connection->rows == NULL) {
         connection->rows = result;
@@ -486,10 +565,11 @@ static bool take_results(struct connection *connection)
     while (connection->state != CONNECTION_DOWN && PQisBusy(connection->libpq) == 0) {
         PGresult *result = PQgetResult(connection->libpq);
         if (result == NULL) {
-            if (connection->at_step >= connection->n_steps || PQstatus(connection->libpq) == CONNECTION_BAD) {
+            struct steps *steps = present_steps(connection);
+            if (steps->n_done >= steps->n || PQstatus(connection->libpq) == CONNECTION_BAD) {
                 return PQstatus(connection->libpq) != CONNECTION_BAD;
             }
-            connection->at_step++;
+            steps->n_done++;
             continue;
         }
         if (PQresultStatus(result) != PGRES_PIPELINE_SYNC) {
@@ -538,6 +618,23 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
     }
 }
 
+static void on_flush(evutil_socket_t fd, short what, void *context)
+{
+    struct io_postgres_read *pool = context;
+    (void)fd;
+    (void)what;
+    for (uint32_t i = 0; i < pool->n_connections; i++) {
+        struct connection *connection = &pool->connections[i];
+        if (connection->unflushed) {
+            connection->unflushed = false;
+            if (!flush(connection)) {
+                lose(connection, true);
+                dispatch(pool);
+            }
+        }
+    }
+}
+
 // One that needs no change of identity, if there is one.
 static struct connection *find_idle(struct io_postgres_read *pool, const struct rest_statement *statement)
 {
@@ -553,10 +650,44 @@ static struct connection *find_idle(struct io_postgres_read *pool, const struct 
     return idle;
 }
 
+static bool may_follow(const struct connection *connection, const struct rest_statement *statement)
+{
+    if (connection->state != CONNECTION_BUSY || connection->n_jobs >= JOBS_MAX || !has_identity_of(connection, statement) ||
+        now_ms() - connection->jobs->sent_ms > QUICK_MS) {
+        return false;
+    }
+    for (const struct job *job = connection->jobs; job != NULL; job = job->next) {
+        if (!job->keeps_identity) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// The one with the fewest jobs behind which the statement may be sent; NULL: none.
+static struct connection *find_busy(struct io_postgres_read *pool, const struct rest_statement *statement)
+{
+    struct connection *best = NULL;
+    for (uint32_t i = 0; i < pool->n_connections; i++) {
+        struct connection *connection = &pool->connections[i];
+        if (may_follow(connection, statement) && (best == NULL || connection->n_jobs < best->n_jobs)) {
+            best = connection;
+        }
+    }
+    return best;
+}
+
 static void dispatch(struct io_postgres_read *pool)
 {
-    struct connection *connection = NULL;
-    while (pool->queue != NULL && (connection = find_idle(pool, pool->queue->statement)) != NULL) {
+    while (pool->queue != NULL) {
+        const struct rest_statement *statement = pool->queue->statement;
+        struct connection *connection = find_idle(pool, statement);
+        if (connection == NULL) {
+            connection = find_busy(pool, statement);
+        }
+        if (connection == NULL) {
+            return;
+        }
         if (!send_job(connection, dequeue(pool, pool->queue))) {
             lose(connection, false);
         }
@@ -585,8 +716,8 @@ static bool send_session_settings(struct connection *connection)
     char timeout[16];
     (void)snprintf(timeout, sizeof(timeout), "%u", connection->pool->statement_timeout_ms);
     const char *values[] = {connection->pool->search_path, timeout};
-    connection->n_steps = connection->at_step = 0;
-    add_step(connection, STEP_SETTINGS);
+    connection->setup = (struct steps){0};
+    add_step(&connection->setup, STEP_SETTINGS);
     return PQsetnonblocking(connection->libpq, 1) == 0 && PQenterPipelineMode(connection->libpq) == 1 &&
            PQsendQueryParams(connection->libpq, sql, 2, NULL, values, NULL, NULL, 0) == 1 &&
            PQpipelineSync(connection->libpq) == 1 && flush(connection);
@@ -685,6 +816,7 @@ struct io_postgres_read *io_postgres_read_create(const struct io_postgres_read_o
     if (pool->prepared_max < 2) {
         pool->prepared_max = 2; // the statement and its settings must stay
     }
+    pool->flush = evtimer_new(pool->base, on_flush, pool);
     pool->connections = cc_alloc_array(pool->n_connections, sizeof(*pool->connections));
     for (uint32_t i = 0; i < pool->n_connections; i++) {
         struct connection *connection = &pool->connections[i];
@@ -707,14 +839,18 @@ void io_postgres_read_destroy(struct io_postgres_read *pool)
     }
     for (uint32_t i = 0; i < pool->n_connections; i++) {
         struct connection *connection = &pool->connections[i];
-        struct job *job = connection->job;
-        connection->job = NULL;
         close_connection(connection);
         event_free(connection->timer);
-        if (job != NULL) {
-            job_fail(job, CC_UNAVAILABLE);
+        while (connection->jobs != NULL) {
+            struct job *job = take_first(connection);
+            if (job->statement == NULL) {
+                job_free(job);
+            } else {
+                job_fail(job, CC_UNAVAILABLE);
+            }
         }
     }
+    event_free(pool->flush);
     free(pool->connections);
     free(pool->conninfo);
     free(pool->user);
@@ -745,9 +881,16 @@ static void on_job_timer(evutil_socket_t fd, short what, void *context)
         job_fail(dequeue(pool, job), n_up > 0 ? CC_TIMEOUT : CC_UNAVAILABLE);
         return;
     }
-    connection->job = NULL;
-    lose(connection, true);
+    if (connection->jobs != job) { // it has not begun, and what runs before it has time left
+        io_postgres_read_done done = job->done;
+        job->statement = NULL;
+        done(job->context, &(struct io_postgres_read_result){.status = CC_TIMEOUT});
+        return;
+    }
+    (void)take_first(connection);
+    lose(connection, false);
     job_fail(job, CC_TIMEOUT);
+    dispatch(pool);
 }
 
 enum cc_status io_postgres_read_query(struct io_postgres_read *pool, const struct rest_statement *statement,

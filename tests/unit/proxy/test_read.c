@@ -337,6 +337,104 @@ static void what_is_under_way_is_answered_when_the_pool_goes(void **state)
     assert_int_equal(waiting.status, CC_UNAVAILABLE);
 }
 
+// Asked for in the same turn, one connection: those behind the first are on their way before it is answered.
+static void ask_together(const struct rest_statement *statements, const uint32_t *timeouts_ms, struct answer *answers, unsigned n)
+{
+    memset(answers, 0, n * sizeof(*answers));
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t timeout_ms = timeouts_ms == NULL ? 10000 : timeouts_ms[i];
+        assert_int_equal(io_postgres_read_query(fixture.pool, &statements[i], timeout_ms, on_done, &answers[i]), CC_OK);
+    }
+    run_until(n);
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(answers[i].n, 1);
+    }
+}
+
+static void those_sent_behind_one_have_their_own_outcomes(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    assert_value("SELECT 1", "1");
+    struct rest_statement statements[] = {
+        statement_of("SELECT 1 FROM pg_sleep(0.05)"), statement_of("SELECT 1 / 0"), statement_of("SELECT 3"), statement_of("SELECT wrong"),
+        statement_of("SELECT wrong"),                 statement_of("SELECT 1 / 0"), statement_of("SELECT 3")};
+    struct answer answers[7];
+    for (int round = 0; round < 2; round++) {
+        ask_together(statements, NULL, answers, 7);
+        assert_string_equal(answers[0].value, "1");
+        assert_string_equal(answers[1].code, "22012");
+        assert_string_equal(answers[2].value, "3");
+        assert_string_equal(answers[3].code, "42703");
+        assert_string_equal(answers[4].code, "42703");
+        assert_string_equal(answers[5].code, "22012");
+        assert_string_equal(answers[6].value, "3");
+    }
+}
+
+static void one_that_waits_behind_another_is_given_up_alone(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    assert_value("SELECT 1", "1");
+    struct rest_statement statements[] = {statement_of("SELECT 1 FROM pg_sleep(0.5)"), statement_of("SELECT 2"), statement_of("SELECT 3")};
+    uint32_t timeouts_ms[] = {20000, 50, 20000};
+    struct answer answers[3];
+    ask_together(statements, timeouts_ms, answers, 3);
+    assert_string_equal(answers[0].value, "1");
+    assert_int_equal(answers[1].status, CC_TIMEOUT);
+    assert_string_equal(answers[2].value, "3");
+    struct io_postgres_read_stats stats;
+    io_postgres_read_describe(fixture.pool, &stats);
+    assert_int_equal(stats.reconnects, 0);
+    assert_int_equal(stats.timeouts, 1);
+}
+
+static void those_behind_one_that_breaks_the_connection_run_again(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    run_directly("CREATE OR REPLACE FUNCTION public.suicide() RETURNS bool LANGUAGE sql AS 'SELECT "
+                 "pg_terminate_backend(pg_backend_pid()) FROM pg_sleep(0.05)'");
+    assert_value("SELECT 1", "1");
+    struct rest_statement statements[] = {statement_of("SELECT public.suicide()"), statement_of("SELECT 2"), statement_of("SELECT 3")};
+    struct answer answers[3];
+    ask_together(statements, NULL, answers, 3);
+    assert_int_equal(answers[0].status, CC_UNAVAILABLE);
+    assert_string_equal(answers[1].value, "2");
+    assert_string_equal(answers[2].value, "3");
+}
+
+static void nothing_is_sent_behind_one_that_may_change_who_it_runs_as(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    run_directly("DROP ROLE IF EXISTS reader; CREATE ROLE reader NOLOGIN");
+    struct rest_setting settings[3] = {
+        {cc_slice_text("role"), cc_slice_text("reader")},
+        {cc_slice_text("request.jwt.claims"), cc_slice_text("{}")},
+        {cc_slice_text("request.method"), cc_slice_text("GET")},
+    };
+    struct rest_statement statements[5] = {
+        statement_of("SELECT current_user || current_setting('request.jwt.claims', true)"),
+        statement_of("SELECT set_config('role', 'none', false) || set_config('request.jwt.claims', 'forged', false)"),
+    };
+    statements[2] = statements[3] = statements[4] = statements[0];
+    for (unsigned i = 0; i < 4; i++) {
+        statements[i].settings = settings;
+        statements[i].n_settings = i == 1 ? 3 : 2;
+    }
+    struct answer answers[5];
+    for (int round = 0; round < 2; round++) {
+        ask_together(statements, NULL, answers, 5);
+        assert_string_equal(answers[0].value, "reader{}");
+        assert_string_equal(answers[1].value, "noneforged");
+        assert_string_equal(answers[2].value, "reader{}");
+        assert_string_equal(answers[3].value, "reader{}");
+        assert_string_equal(answers[4].value, "postgres");
+    }
+}
+
 static void without_a_server_reads_are_unavailable(void **state)
 {
     (void)state;
@@ -411,6 +509,10 @@ int main(void)
         cmocka_unit_test(a_read_is_run_again_when_its_connection_breaks),
         cmocka_unit_test(many_wait_in_order_and_too_many_are_refused),
         cmocka_unit_test(what_is_under_way_is_answered_when_the_pool_goes),
+        cmocka_unit_test(those_sent_behind_one_have_their_own_outcomes),
+        cmocka_unit_test(one_that_waits_behind_another_is_given_up_alone),
+        cmocka_unit_test(those_behind_one_that_breaks_the_connection_run_again),
+        cmocka_unit_test(nothing_is_sent_behind_one_that_may_change_who_it_runs_as),
         cmocka_unit_test(without_a_server_reads_are_unavailable),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
