@@ -6,18 +6,31 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { N_COLUMNS = 3 };
+enum { N_COLUMNS = 5 };
 
 static const struct crdt_column columns[N_COLUMNS] = {
     {.name = {(const uint8_t *)"id", 2}, .key = true},
     {.name = {(const uint8_t *)"status", 6}, .cleared = {(const uint8_t *)"x", 1}},
     {.name = {(const uint8_t *)"name", 4}, .sticky = true},
+    {.name = {(const uint8_t *)"views", 5}, .kind = {.merge = CRDT_COUNTER}},
+    {.name = {(const uint8_t *)"tags", 4}, .kind = {.merge = CRDT_SET}},
 };
 
 static void must(bool holds)
 {
     if (!holds) {
         abort();
+    }
+}
+
+// What a local write makes of whatever is held.
+static void write_parts(const struct crdt_row *row)
+{
+    static const struct cc_slice values[] = {{(const uint8_t *)"7", 1}, {(const uint8_t *)"{a,\"b c\"}", 9}};
+    for (uint32_t i = N_COLUMNS - 2; i < N_COLUMNS; i++) {
+        struct crdt_part_write write = {.stamp = {.hlc = UINT64_MAX, .replica = 1}, .value = values[i - (N_COLUMNS - 2)]};
+        struct cc_slice bytes;
+        must(crdt_part_make(&columns[i].kind, &row->registers[i].parts, &write, row->arena, &bytes) == CC_OK);
     }
 }
 
@@ -37,10 +50,13 @@ static void check_set(struct cc_slice bytes)
 
         struct crdt_register registers[N_COLUMNS];
         struct crdt_row row;
-        crdt_row_init(&row, columns, N_COLUMNS, registers, NULL);
+        crdt_row_init(&row, columns, N_COLUMNS, registers, &arena);
         for (uint32_t i = 0; i < set.n_rows; i++) {
             crdt_row_merge(&row, &set.rows[i], &set.stamp);
+            crdt_row_merge(&row, &set.rows[i], &set.stamp);
         }
+        must(!crdt_row_join(&row, &row));
+        write_parts(&row);
         crdt_change_set_join(&set, &arena);
         must(set.n_rows <= reread.n_rows);
     }
@@ -51,26 +67,34 @@ static void check_stamps(struct cc_slice text)
 {
     struct crdt_register registers[N_COLUMNS];
     struct crdt_row row;
-    crdt_row_init(&row, columns, N_COLUMNS, registers, NULL);
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    crdt_row_init(&row, columns, N_COLUMNS, registers, &arena);
     if (crdt_stamps_read(text, &row) == CC_OK) {
         struct cc_buffer again = {0};
         crdt_stamps_put(&again, &row);
         must(crdt_stamps_read(cc_buffer_slice(&again), &row) == CC_OK);
+        write_parts(&row);
         cc_buffer_finish(&again);
     }
+    cc_arena_finish(&arena);
 }
 
 static void check_remains(struct cc_slice bytes)
 {
     struct crdt_register registers[N_COLUMNS];
     struct crdt_row row;
-    crdt_row_init(&row, columns, N_COLUMNS, registers, NULL);
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    crdt_row_init(&row, columns, N_COLUMNS, registers, &arena);
     if (crdt_remains_read(bytes, &row) == CC_OK) {
         struct cc_buffer again = {0};
         crdt_remains_put(&again, &row);
         must(crdt_remains_read(cc_buffer_slice(&again), &row) == CC_OK);
+        write_parts(&row);
         cc_buffer_finish(&again);
     }
+    cc_arena_finish(&arena);
 }
 
 static void check_frontier(struct cc_slice bytes)
@@ -97,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         check_stamps(rest);
         break;
     case 1:
-        check_set(cc_slice_of(data, n)); // a set's first byte is its version: 1 here, 2 below
+        check_set(cc_slice_of(data, n)); // a set's first byte is its version: 1 here, 2 and 3 below
         break;
     case 2:
         check_remains(rest);
@@ -105,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         break;
     case 3:
         check_frontier(rest);
+        check_set(cc_slice_of(data, n));
         break;
     }
     return 0;
