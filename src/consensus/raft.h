@@ -115,6 +115,9 @@ void raft_peer_forget(struct raft *raft, uint64_t now_us, uint32_t peer);
 void raft_loaded(struct raft *raft, uint64_t now_us, uint32_t peer, const struct raft_entry *entries, size_t n_entries);
 // The connection to a peer was lost or made: flow control starts again for it.
 void raft_peer_reset(struct raft *raft, uint64_t now_us, uint32_t peer);
+// The connection to a peer was closed or broke. If it leads, its process has probably ended: it counts as not heard, and an election
+// is asked for within about (1 + rank) heartbeats. Pre-votes of those that still hear it keep a lost connection from doing harm.
+void raft_peer_lost(struct raft *raft, uint64_t now_us, uint32_t peer);
 // The caller needs no payload at or below `index` any more; the core may drop what followers do not need from memory.
 // Above it payloads stay in memory as long as they fit into CC_LOG_CACHE_BYTES_MAX.
 void raft_release(struct raft *raft, uint64_t index);

@@ -19,6 +19,20 @@ void raft_election_reset(struct raft *raft)
     raft->election_deadline_us = raft->now_us + timeout_us;
 }
 
+void raft_peer_lost(struct raft *raft, uint64_t now_us, uint32_t peer)
+{
+    raft_peer_reset(raft, now_us, peer);
+    if (raft->role == RAFT_LEADER || raft->leader != peer) {
+        return;
+    }
+    uint64_t heartbeat_us = raft->options.heartbeat_us;
+    uint64_t wait_us = raft->options.rank * heartbeat_us + heartbeat_us / 2 + cc_prng_below(&raft->prng, heartbeat_us / 2 + 1);
+    if (raft->now_us + wait_us < raft->election_deadline_us) {
+        raft->election_deadline_us = raft->now_us + wait_us;
+    }
+    raft->leader_heard_us = raft->now_us > raft->options.election_us ? raft->now_us - raft->options.election_us : 0;
+}
+
 void raft_become_follower(struct raft *raft, uint64_t term, uint32_t leader)
 {
     assert(term >= raft->term);

@@ -214,12 +214,20 @@ void node_answer_error(struct node *node, uint64_t token, const struct rest_outc
     node_answer_outcome(node, token, encode_outcome(node, outcome), 0);
 }
 
+// The schema version that a plan must be made for: a leader may have executed a migration that its database has not committed.
+static uint32_t newest_schema(const struct node *node)
+{
+    const struct strong *strong = &node->strong;
+    bool is_ahead = strong->state == STRONG_LEAD && strong->executed_schema > strong->schema_version;
+    return is_ahead ? strong->executed_schema : strong->schema_version;
+}
+
 struct cc_slice node_refusal(struct node *node, enum cc_status status, const char *code, const char *message,
                              const char *hint)
 {
     struct rest_outcome outcome = {.kind = REST_REFUSED,
                                    .status = status,
-                                   .n_rows = status == CC_STALE ? node->strong.schema_version : 0,
+                                   .n_rows = status == CC_STALE ? newest_schema(node) : 0,
                                    .code = cc_slice_text(code),
                                    .message = cc_slice_text(message),
                                    .hint = cc_slice_text(hint)};

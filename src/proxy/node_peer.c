@@ -514,7 +514,7 @@ void node_peer_down(struct node *node, struct node_time time, uint32_t id)
         return;
     }
     peer->up = false;
-    raft_peer_reset(node->raft, time.now_us, id);
+    raft_peer_lost(node->raft, time.now_us, id);
     forward_peer_lost(node, id);
     if (!peer->member) {
         *peer = node->peers[--node->n_peers];

@@ -257,6 +257,40 @@ static void an_election_that_the_leader_asked_for_is_exempt_in_the_next_term_onl
     raft_destroy(fixture.raft);
 }
 
+static void a_lost_connection_to_the_leader_brings_an_election_forward_and_one_to_another_does_not(void **state)
+{
+    (void)state;
+    struct fixture fixture = make_follower_of_2();
+    fixture.now_us = 10 * FIXTURE_ELECTION_US;
+    fixture_receive(&fixture, (struct raft_message){.kind = RAFT_HEARTBEAT, .from = 2, .term = 5, .context = 2});
+    uint64_t before_us = raft_next_tick_us(fixture.raft);
+    raft_peer_lost(fixture.raft, fixture.now_us, 3);
+    assert_int_equal(raft_next_tick_us(fixture.raft), before_us);
+    raft_peer_lost(fixture.raft, fixture.now_us, 2);
+    fixture_tick(&fixture, fixture.now_us + FIXTURE_HEARTBEAT_US);
+    assert_non_null(fixture_sent(&fixture, RAFT_PRE_VOTE, 3));
+    assert_int_equal(raft_term(fixture.raft), 5);
+    raft_destroy(fixture.raft);
+}
+
+static void a_leader_whose_connection_is_lost_is_as_good_as_not_heard_until_it_is_heard_again(void **state)
+{
+    (void)state;
+    struct fixture fixture = make_follower_of_2();
+    struct raft_message asked = {.kind = RAFT_PRE_VOTE, .from = 3, .term = 6, .log_index = 9, .log_term = 9};
+    fixture.now_us = 10 * FIXTURE_ELECTION_US;
+    fixture_receive(&fixture, (struct raft_message){.kind = RAFT_HEARTBEAT, .from = 2, .term = 5, .context = 2});
+    fixture_receive(&fixture, asked);
+    assert_true(fixture_sent(&fixture, RAFT_PRE_VOTE_REPLY, 3)->reject);
+    raft_peer_lost(fixture.raft, fixture.now_us, 2);
+    fixture_receive(&fixture, asked);
+    assert_false(fixture_sent(&fixture, RAFT_PRE_VOTE_REPLY, 3)->reject);
+    fixture_receive(&fixture, (struct raft_message){.kind = RAFT_HEARTBEAT, .from = 2, .term = 5, .context = 2});
+    fixture_receive(&fixture, asked);
+    assert_true(fixture_sent(&fixture, RAFT_PRE_VOTE_REPLY, 3)->reject);
+    raft_destroy(fixture.raft);
+}
+
 static void a_leader_refuses_pre_votes_while_it_has_its_quorum(void **state)
 {
     (void)state;
@@ -432,6 +466,8 @@ int main(void)
         cmocka_unit_test(a_server_that_its_log_does_not_mention_does_not_vote),
         cmocka_unit_test(a_vote_requested_while_a_leader_is_heard_changes_nothing),
         cmocka_unit_test(an_election_that_the_leader_asked_for_is_exempt_in_the_next_term_only),
+        cmocka_unit_test(a_lost_connection_to_the_leader_brings_an_election_forward_and_one_to_another_does_not),
+        cmocka_unit_test(a_leader_whose_connection_is_lost_is_as_good_as_not_heard_until_it_is_heard_again),
         cmocka_unit_test(a_leader_refuses_pre_votes_while_it_has_its_quorum),
         cmocka_unit_test(a_refused_pre_vote_with_a_higher_term_makes_the_asker_adopt_it),
         cmocka_unit_test(a_leader_of_an_older_term_is_told_so_and_steps_down),
