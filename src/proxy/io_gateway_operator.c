@@ -4,6 +4,7 @@
 #include "proxy/io_postgres.h"
 #include "rest/error.h"
 #include "rest/syntax.h"
+#include "rest/sql.h"
 #include "rest/types.h"
 #include "rest/visible.h"
 
@@ -107,6 +108,22 @@ static void get_status(struct exchange *exchange)
     ask_status(exchange, on_status);
 }
 
+static void on_repair(struct exchange *exchange, const struct node_status *status, const struct status_shell *shell)
+{
+    (void)shell;
+    struct cc_buffer body = {0};
+    status_put_repair(&body, status);
+    exchange_reply_json(exchange, 202, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
+static void post_repair(struct exchange *exchange)
+{
+    exchange->on_status = on_repair;
+    exchange_move(exchange, EXCHANGE_STATUS);
+    exchange_ask_core(exchange, INBOX_REPAIR, 0, NULL);
+}
+
 static void get_metrics(struct exchange *exchange)
 {
     ask_status(exchange, on_metrics);
@@ -183,17 +200,11 @@ const struct rest_table *operator_table(struct exchange *exchange, struct cc_sli
 
 static const char *quote_identifier(struct cc_arena *arena, const char *name)
 {
-    struct cc_buffer quoted = {0};
-    cc_buffer_append_text(&quoted, "\"");
-    for (const char *c = name; *c != '\0'; c++) {
-        cc_buffer_append(&quoted, c, 1);
-        if (*c == '"') {
-            cc_buffer_append(&quoted, c, 1);
-        }
-    }
-    cc_buffer_append_text(&quoted, "\"");
-    const char *text = cc_arena_text(arena, cc_buffer_text(&quoted));
-    cc_buffer_finish(&quoted);
+    struct rest_sql sql;
+    rest_sql_init(&sql, arena);
+    rest_sql_name(&sql, name);
+    const char *text = cc_arena_text_n(arena, sql.text.data, sql.text.n);
+    rest_sql_finish(&sql);
     return text;
 }
 
@@ -385,6 +396,7 @@ static const struct route {
     {"GET", "metrics", get_metrics, ACCESS_OPERATOR},
     {"GET", "digest", get_digest, ACCESS_OPERATOR},
     {"GET", "history", history_get, ACCESS_OPERATOR},
+    {"POST", "repair", post_repair, ACCESS_OPERATOR},
     {"GET", "conflicts", history_get_conflicts, ACCESS_OPERATOR},
     {"POST", "history/restore", history_post_restore, ACCESS_OPERATOR},
     {"GET", "migrations", get_migrations, ACCESS_OPERATOR},

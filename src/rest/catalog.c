@@ -2,6 +2,7 @@
 #include "rest/catalog.h"
 
 #include "base/memory.h"
+#include "rest/sql.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -70,23 +71,15 @@ static char letter_of(struct load *load, const json_t *object, const char *key)
     return required_text(load, object, key)[0];
 }
 
-static void put_identifier(struct cc_buffer *out, const char *name)
-{
-    cc_buffer_append_text(out, "\"");
-    for (; *name != '\0'; name++) {
-        cc_buffer_append(out, *name == '"' ? "\"\"" : name, *name == '"' ? 2 : 1);
-    }
-    cc_buffer_append_text(out, "\"");
-}
-
 static const char *qualify(struct load *load, const char *schema, const char *name)
 {
-    struct cc_buffer out = {0};
-    put_identifier(&out, schema);
-    cc_buffer_append_text(&out, ".");
-    put_identifier(&out, name);
-    const char *qualified = cc_arena_text_n(&load->catalog->arena, out.data, out.n);
-    cc_buffer_finish(&out);
+    struct rest_sql sql;
+    rest_sql_init(&sql, &load->catalog->arena);
+    rest_sql_name(&sql, schema);
+    rest_sql_text(&sql, ".");
+    rest_sql_name(&sql, name);
+    const char *qualified = cc_arena_text_n(&load->catalog->arena, sql.text.data, sql.text.n);
+    rest_sql_finish(&sql);
     return qualified;
 }
 

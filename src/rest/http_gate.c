@@ -2,6 +2,7 @@
 #include "rest/http_gate.h"
 
 #include "base/memory.h"
+#include "rest/character.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -150,17 +151,10 @@ struct http_limits http_limits_default(void)
 
 enum byte_class { BYTE_TOKEN = 1, BYTE_TARGET = 2, BYTE_VALUE = 4 };
 
-// RFC 9110 5.6.2: what a method or a header name is made of.
-static bool is_token(unsigned char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
 static unsigned classes_of(unsigned char c)
 {
     unsigned classes = 0;
-    if (is_token(c)) {
+    if (rest_is_token_byte(c)) {
         classes |= BYTE_TOKEN;
     }
     // Stricter would be RFC 3986; but people type {, ", | and UTF-8 into curl, and no parser of ours reads them differently.
@@ -199,20 +193,6 @@ static size_t run_of(enum byte_class class, const uint8_t *data, size_t n)
         i++;
     }
     return i;
-}
-
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return -1;
 }
 
 // --- moves
@@ -591,7 +571,7 @@ static size_t take_chunk_size(struct http_gate *gate, const uint8_t *data, size_
             move(gate, GATE_SIZE_LF);
             return i + 1;
         }
-        int digit = hex_digit(data[i]);
+        int digit = rest_hex_digit(data[i]);
         if (digit < 0 || gate->n_chunk_digits == CHUNK_DIGITS_MAX) {
             return refuse(gate, HTTP_BAD_CHUNK);
         }

@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "base/memory.h"
+#include "rest/character.h"
 #include "rest/utf8.h"
 #include "rest/vector.h"
 
@@ -60,17 +61,6 @@ static void skip_blanks(struct scan *scan)
 
 // ---- strings
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') {
-        return (c | 0x20) - 'a' + 10;
-    }
-    return -1;
-}
-
 // Four hexadecimal digits at `at`, or -1.
 static int32_t unit_at(const uint8_t *at, const uint8_t *end)
 {
@@ -79,7 +69,7 @@ static int32_t unit_at(const uint8_t *at, const uint8_t *end)
     }
     int32_t unit = 0;
     for (int i = 0; i < 4; i++) {
-        int digit = hex_digit(at[i]);
+        int digit = rest_hex_digit(at[i]);
         if (digit < 0) {
             return -1;
         }

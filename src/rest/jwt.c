@@ -2,6 +2,7 @@
 #include "rest/jwt.h"
 
 #include "base/base64.h"
+#include "rest/character.h"
 #include "rest/json_body.h"
 #include "rest/request.h"
 
@@ -41,8 +42,7 @@ struct claim_step {       // .name, ."name" or [index]
 
 static bool is_name_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-           c == '$' || c == '@';
+    return rest_is_alphanumeric((uint8_t)c) || c == '_' || c == '-' || c == '$' || c == '@';
 }
 
 static bool read_name(const char **path, struct claim_step *out)

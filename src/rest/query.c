@@ -1,730 +1,11 @@
-// Query: parser of the query string. Decode first, then parse. Two quoting regimes: a plain filter takes its value verbatim,
-// inside lists and logic trees ',' and ')' are reserved and values may be "quoted".
-#include "rest/syntax.h"
+// Query: parser of the query string. Decode first, then parse each key and value.
+#include "rest/query_internal.h"
 
 #include "rest/utf8.h"
 #include "rest/vector.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const struct rest_operator_info operators[] = {
-    [REST_EQ] = {"eq", "=", REST_FORM_COMPARE, true},
-    [REST_NEQ] = {"neq", "<>", REST_FORM_COMPARE, false},
-    [REST_GT] = {"gt", ">", REST_FORM_COMPARE, true},
-    [REST_GTE] = {"gte", ">=", REST_FORM_COMPARE, true},
-    [REST_LT] = {"lt", "<", REST_FORM_COMPARE, true},
-    [REST_LTE] = {"lte", "<=", REST_FORM_COMPARE, true},
-    [REST_LIKE] = {"like", "LIKE", REST_FORM_LIKE, true},
-    [REST_ILIKE] = {"ilike", "ILIKE", REST_FORM_LIKE, true},
-    [REST_MATCH] = {"match", "~", REST_FORM_COMPARE, true},
-    [REST_IMATCH] = {"imatch", "~*", REST_FORM_COMPARE, true},
-    [REST_IN] = {"in", "= ANY", REST_FORM_IN, false},
-    [REST_IS] = {"is", "IS", REST_FORM_IS, false},
-    [REST_IS_DISTINCT] = {"isdistinct", "IS DISTINCT FROM", REST_FORM_COMPARE, false},
-    [REST_FTS] = {"fts", "to_tsquery", REST_FORM_FTS, false},
-    [REST_PLFTS] = {"plfts", "plainto_tsquery", REST_FORM_FTS, false},
-    [REST_PHFTS] = {"phfts", "phraseto_tsquery", REST_FORM_FTS, false},
-    [REST_WFTS] = {"wfts", "websearch_to_tsquery", REST_FORM_FTS, false},
-    [REST_CONTAINS] = {"cs", "@>", REST_FORM_COMPARE, false},
-    [REST_CONTAINED] = {"cd", "<@", REST_FORM_COMPARE, false},
-    [REST_OVERLAPS] = {"ov", "&&", REST_FORM_COMPARE, false},
-    [REST_STRICTLY_LEFT] = {"sl", "<<", REST_FORM_COMPARE, false},
-    [REST_STRICTLY_RIGHT] = {"sr", ">>", REST_FORM_COMPARE, false},
-    [REST_NOT_RIGHT] = {"nxr", "&<", REST_FORM_COMPARE, false},
-    [REST_NOT_LEFT] = {"nxl", "&>", REST_FORM_COMPARE, false},
-    [REST_ADJACENT] = {"adj", "-|-", REST_FORM_COMPARE, false},
-};
-
-const struct rest_operator_info *rest_operator_info(enum rest_operator op)
-{
-    assert((size_t)op < sizeof(operators) / sizeof(operators[0]));
-    return &operators[op];
-}
-
-// ---- percent encoding
-
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return -1;
-}
-
-enum cc_status rest_percent_decode(struct cc_slice text, bool plus_is_space, struct cc_arena *arena,
-                                   struct cc_slice *out)
-{
-    uint8_t *decoded = cc_arena_alloc(arena, text.n + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        uint8_t c = text.data[i];
-        if (c == '%') {
-            bool complete = text.n - i > 2;
-            int high = complete ? hex_digit(text.data[i + 1]) : -1;
-            int low = complete ? hex_digit(text.data[i + 2]) : -1;
-            if (high < 0 || low < 0) {
-                return CC_MALFORMED;
-            }
-            c = (uint8_t)(high * 16 + low);
-            i += 2;
-        } else if (c == '+' && plus_is_space) {
-            c = ' ';
-        }
-        decoded[n++] = c;
-    }
-    struct cc_slice slice = cc_slice_of(decoded, n);
-    if (!rest_utf8_ok(slice)) {
-        return CC_MALFORMED;
-    }
-    *out = slice;
-    return CC_OK;
-}
-
-static bool is_letter_or_digit(uint8_t c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-void rest_percent_encode(struct cc_buffer *out, struct cc_slice text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        uint8_t c = text.data[i];
-        if (is_letter_or_digit(c) || c == '-' || c == '_' || c == '.' || c == '~') {
-            cc_buffer_append(out, &c, 1);
-        } else {
-            cc_buffer_printf(out, "%%%02X", c);
-        }
-    }
-}
-
-// ---- scanner
-
-struct scanner {
-    struct cc_arena *arena;
-    const uint8_t *start, *at, *end;
-    const char *expected; // of the failure that counts: the first
-    const uint8_t *failed_at;
-    unsigned depth;
-};
-
-static struct scanner scanner_of(struct cc_slice text, struct cc_arena *arena)
-{
-    const uint8_t *start = text.n == 0 ? (const uint8_t *)"" : text.data;
-    return (struct scanner){.arena = arena, .start = start, .at = start, .end = start + text.n};
-}
-
-static bool fail(struct scanner *scanner, const char *expected)
-{
-    if (scanner->expected == NULL) {
-        scanner->expected = expected;
-        scanner->failed_at = scanner->at;
-    }
-    return false;
-}
-
-static bool at_end(const struct scanner *scanner)
-{
-    return scanner->at == scanner->end;
-}
-
-static bool next_is(const struct scanner *scanner, char c)
-{
-    return scanner->at != scanner->end && *scanner->at == (uint8_t)c;
-}
-
-static bool text_is_next(const struct scanner *scanner, const char *text)
-{
-    size_t n = strlen(text);
-    return (size_t)(scanner->end - scanner->at) >= n && memcmp(scanner->at, text, n) == 0;
-}
-
-static bool take(struct scanner *scanner, char c)
-{
-    if (!next_is(scanner, c)) {
-        return false;
-    }
-    scanner->at++;
-    return true;
-}
-
-static bool take_text(struct scanner *scanner, const char *text)
-{
-    if (!text_is_next(scanner, text)) {
-        return false;
-    }
-    scanner->at += strlen(text);
-    return true;
-}
-
-static void skip_blanks(struct scanner *scanner)
-{
-    while (next_is(scanner, ' ')) {
-        scanner->at++;
-    }
-}
-
-static bool enter(struct scanner *scanner)
-{
-    if (scanner->depth == REST_DEPTH_MAX) {
-        return fail(scanner, "less nesting");
-    }
-    scanner->depth++;
-    return true;
-}
-
-static struct cc_slice since(const struct scanner *scanner, const uint8_t *from)
-{
-    return cc_slice_of(from, (size_t)(scanner->at - from));
-}
-
-// "..." with \" and \\; the scanner stands on the first quote. Leaves the scanner where it was on failure.
-static bool take_quoted(struct scanner *scanner, struct cc_slice *out)
-{
-    const uint8_t *from = scanner->at;
-    uint8_t *text = cc_arena_alloc(scanner->arena, (size_t)(scanner->end - from) + 1);
-    size_t n = 0;
-    scanner->at++;
-    while (!at_end(scanner)) {
-        uint8_t c = *scanner->at++;
-        if (c == '"') {
-            *out = cc_slice_of(text, n);
-            return true;
-        }
-        if (c == '\\' && !at_end(scanner)) {
-            c = *scanner->at++;
-        }
-        text[n++] = c;
-    }
-    scanner->at = from;
-    return false;
-}
-
-static bool is_name_byte(uint8_t c)
-{
-    return is_letter_or_digit(c) || c == '_' || c == '$' || c == ' ' || c >= 0x80;
-}
-
-// Letters, digits, '_', '$', space, and '-' when it does not begin an arrow.
-static bool take_bare_name(struct scanner *scanner, struct cc_slice *out)
-{
-    skip_blanks(scanner);
-    const uint8_t *from = scanner->at;
-    while (!at_end(scanner)) {
-        bool dash = next_is(scanner, '-') && scanner->at != from && !text_is_next(scanner, "->");
-        if (!dash && !is_name_byte(*scanner->at)) {
-            break;
-        }
-        scanner->at++;
-    }
-    struct cc_slice name = since(scanner, from);
-    while (name.n > 0 && name.data[name.n - 1] == ' ') {
-        name.n--;
-    }
-    if (name.n == 0) {
-        return fail(scanner, "a name");
-    }
-    *out = name;
-    return true;
-}
-
-static bool take_name(struct scanner *scanner, struct cc_slice *out)
-{
-    skip_blanks(scanner);
-    if (!next_is(scanner, '"')) {
-        return take_bare_name(scanner, out);
-    }
-    if (!take_quoted(scanner, out) || out->n == 0) {
-        return fail(scanner, "a quoted name");
-    }
-    skip_blanks(scanner);
-    return true;
-}
-
-static bool is_index(struct cc_slice key)
-{
-    size_t i = key.n > 0 && key.data[0] == '-' ? 1 : 0;
-    if (key.n == i || key.n - i > 9) {
-        return false;
-    }
-    for (; i < key.n; i++) {
-        if (key.data[i] < '0' || key.data[i] > '9') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool take_path_key(struct scanner *scanner, struct rest_path_step *step)
-{
-    if (next_is(scanner, '"')) {
-        return take_quoted(scanner, &step->key) || fail(scanner, "a quoted key");
-    }
-    const uint8_t *from = scanner->at;
-    if (next_is(scanner, '-')) { // a negative index
-        scanner->at++;
-    }
-    while (!at_end(scanner) && strchr("(-:.,>)", *scanner->at) == NULL) {
-        scanner->at++;
-    }
-    step->key = since(scanner, from);
-    step->is_index = is_index(step->key);
-    return step->key.n > 0 || fail(scanner, "a key");
-}
-
-static bool take_path_steps(struct scanner *scanner, struct rest_field *field)
-{
-    while (text_is_next(scanner, "->")) {
-        field->steps = rest_vector_room(scanner->arena, field->steps, field->n_steps, sizeof(*field->steps));
-        struct rest_path_step *step = &field->steps[field->n_steps];
-        *step = (struct rest_path_step){.as_text = text_is_next(scanner, "->>")};
-        scanner->at += step->as_text ? 3 : 2;
-        if (!take_path_key(scanner, step)) {
-            return false;
-        }
-        field->n_steps++;
-    }
-    return true;
-}
-
-static bool take_field(struct scanner *scanner, struct rest_field *out)
-{
-    *out = (struct rest_field){0};
-    return take_name(scanner, &out->name) && take_path_steps(scanner, out);
-}
-
-// ---- filters
-
-static bool take_word(struct scanner *scanner, struct cc_slice *out)
-{
-    const uint8_t *from = scanner->at;
-    while (!at_end(scanner) &&
-           ((*scanner->at >= 'a' && *scanner->at <= 'z') || (*scanner->at >= 'A' && *scanner->at <= 'Z'))) {
-        scanner->at++;
-    }
-    *out = since(scanner, from);
-    return out->n > 0;
-}
-
-static bool find_operator(struct cc_slice word, enum rest_operator *out)
-{
-    for (size_t i = 0; i < sizeof(operators) / sizeof(operators[0]); i++) {
-        if (cc_slice_equal_text(word, operators[i].name)) {
-            *out = (enum rest_operator)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-// (any), (all) or (language) behind an operator.
-static bool take_modifier(struct scanner *scanner, struct rest_filter *filter)
-{
-    const struct rest_operator_info *info = rest_operator_info(filter->op);
-    if (!take(scanner, '(')) {
-        return true;
-    }
-    if (info->form == REST_FORM_FTS) {
-        const uint8_t *from = scanner->at;
-        while (!at_end(scanner) && !next_is(scanner, ')')) {
-            scanner->at++;
-        }
-        filter->language = since(scanner, from);
-        return (filter->language.n > 0 && take(scanner, ')')) || fail(scanner, "a language");
-    }
-    if (info->quantifiable && take_text(scanner, "any)")) {
-        filter->quantifier = REST_QUANTIFIER_ANY;
-        return true;
-    }
-    if (info->quantifiable && take_text(scanner, "all)")) {
-        filter->quantifier = REST_QUANTIFIER_ALL;
-        return true;
-    }
-    return fail(scanner, "(any) or (all) after an operator that takes it");
-}
-
-// [not.]op[(modifier)].
-static bool take_operator(struct scanner *scanner, struct rest_filter *filter)
-{
-    filter->negated = take_text(scanner, "not.");
-    const uint8_t *from = scanner->at;
-    struct cc_slice word;
-    if (!take_word(scanner, &word) || !find_operator(word, &filter->op)) {
-        scanner->at = from;
-        return fail(scanner, "operator (eq, gt, ...)");
-    }
-    return take_modifier(scanner, filter) && (take(scanner, '.') || fail(scanner, "'.' and a value"));
-}
-
-static bool list_item_ends(const struct scanner *scanner)
-{
-    return at_end(scanner) || next_is(scanner, ',') || next_is(scanner, ')');
-}
-
-// A value in a list or tree: "quoted" if the closing quote is followed by ',' or ')', else everything up to there.
-static bool take_item(struct scanner *scanner, struct cc_slice *out)
-{
-    const uint8_t *from = scanner->at;
-    if (next_is(scanner, '"') && take_quoted(scanner, out)) {
-        if (list_item_ends(scanner)) {
-            return true;
-        }
-        scanner->at = from;
-    }
-    while (!list_item_ends(scanner)) {
-        scanner->at++;
-    }
-    *out = since(scanner, from);
-    return true;
-}
-
-// (a,b,"c"): the items; () has none.
-static bool take_items(struct scanner *scanner, struct rest_filter *filter)
-{
-    if (!take(scanner, '(')) {
-        return fail(scanner, "\"(\"");
-    }
-    if (take(scanner, ')')) {
-        return true;
-    }
-    do {
-        filter->items = rest_vector_room(scanner->arena, filter->items, filter->n_items, sizeof(*filter->items));
-        if (!take_item(scanner, &filter->items[filter->n_items])) {
-            return false;
-        }
-        filter->n_items++;
-    } while (take(scanner, ','));
-    return take(scanner, ')') || fail(scanner, "\",\" or \")\"");
-}
-
-static bool same_word(struct cc_slice word, const char *text)
-{
-    if (word.n != strlen(text)) {
-        return false;
-    }
-    for (size_t i = 0; i < word.n; i++) {
-        if ((word.data[i] | 0x20) != (uint8_t)text[i] && word.data[i] != (uint8_t)text[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool take_is(struct scanner *scanner, enum rest_is *out)
-{
-    static const struct {
-        const char *text;
-        enum rest_is is;
-    } values[] = {{"null", REST_IS_NULL},
-                  {"not_null", REST_IS_NOT_NULL},
-                  {"true", REST_IS_TRUE},
-                  {"false", REST_IS_FALSE},
-                  {"unknown", REST_IS_UNKNOWN}};
-    const uint8_t *from = scanner->at;
-    while (!at_end(scanner) && (is_letter_or_digit(*scanner->at) || next_is(scanner, '_'))) {
-        scanner->at++;
-    }
-    struct cc_slice word = since(scanner, from);
-    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-        if (same_word(word, values[i].text)) {
-            *out = values[i].is;
-            return true;
-        }
-    }
-    scanner->at = from;
-    return fail(scanner, "isVal: (null, not_null, true, false, unknown)");
-}
-
-// The value of a filter that stands alone: the rest of the text, verbatim.
-static bool take_plain_value(struct scanner *scanner, struct rest_filter *filter)
-{
-    if (filter->op == REST_IN) {
-        return take_items(scanner, filter);
-    }
-    if (filter->op == REST_IS) {
-        return take_is(scanner, &filter->is);
-    }
-    const uint8_t *from = scanner->at;
-    scanner->at = scanner->end;
-    filter->value = since(scanner, from);
-    return true;
-}
-
-// {...} with nested braces and quoted parts.
-static bool take_braces(struct scanner *scanner, struct cc_slice *out)
-{
-    const uint8_t *from = scanner->at;
-    unsigned depth = 0;
-    bool quoted = false;
-    while (!at_end(scanner)) {
-        uint8_t c = *scanner->at++;
-        if (quoted && c == '\\' && !at_end(scanner)) {
-            scanner->at++;
-        } else if (c == '"') {
-            quoted = !quoted;
-        } else if (!quoted && c == '{') {
-            depth++;
-        } else if (!quoted && c == '}' && --depth == 0) {
-            *out = since(scanner, from);
-            return true;
-        }
-    }
-    scanner->at = from;
-    return false;
-}
-
-static bool take_tree_value(struct scanner *scanner, struct rest_filter *filter)
-{
-    if (filter->op == REST_IN) {
-        return take_items(scanner, filter);
-    }
-    if (filter->op == REST_IS) {
-        return take_is(scanner, &filter->is);
-    }
-    const uint8_t *from = scanner->at;
-    if (next_is(scanner, '{') && take_braces(scanner, &filter->value)) {
-        if (list_item_ends(scanner)) {
-            return true;
-        }
-        scanner->at = from;
-    }
-    return take_item(scanner, &filter->value);
-}
-
-static bool take_condition(struct scanner *scanner, struct rest_condition *out);
-
-// (c1,c2,...) of and, or.
-static bool take_members(struct scanner *scanner, struct rest_condition *tree)
-{
-    if (!take(scanner, '(')) {
-        return fail(scanner, "\"(\"");
-    }
-    if (!enter(scanner)) {
-        return false;
-    }
-    do {
-        tree->members = rest_vector_room(scanner->arena, tree->members, tree->n_members, sizeof(*tree->members));
-        skip_blanks(scanner);
-        if (!take_condition(scanner, &tree->members[tree->n_members])) {
-            return false;
-        }
-        tree->n_members++;
-        skip_blanks(scanner);
-    } while (take(scanner, ','));
-    scanner->depth--;
-    return take(scanner, ')') || fail(scanner, "\",\" or \")\"");
-}
-
-// and, or, not.and, not.or, followed by '('. Otherwise nothing is taken.
-static bool take_tree_word(struct scanner *scanner, struct rest_condition *tree)
-{
-    const uint8_t *from = scanner->at;
-    tree->negated = take_text(scanner, "not.");
-    tree->kind = REST_CONDITION_FILTER;
-    if (take_text(scanner, "and")) {
-        tree->kind = REST_CONDITION_AND;
-    } else if (take_text(scanner, "or")) {
-        tree->kind = REST_CONDITION_OR;
-    }
-    skip_blanks(scanner);
-    if (tree->kind != REST_CONDITION_FILTER && next_is(scanner, '(')) {
-        return true;
-    }
-    scanner->at = from;
-    *tree = (struct rest_condition){0};
-    return false;
-}
-
-static bool take_condition(struct scanner *scanner, struct rest_condition *out)
-{
-    *out = (struct rest_condition){0};
-    if (take_tree_word(scanner, out)) {
-        return take_members(scanner, out);
-    }
-    return take_field(scanner, &out->filter.field) && (take(scanner, '.') || fail(scanner, "\".\" and an operator")) &&
-           take_operator(scanner, &out->filter) && take_tree_value(scanner, &out->filter);
-}
-
-// ---- order
-
-static bool take_order_words(struct scanner *scanner, struct rest_order *term)
-{
-    if (take_text(scanner, ".asc")) {
-        term->direction = REST_ASCENDING;
-    } else if (take_text(scanner, ".desc")) {
-        term->direction = REST_DESCENDING;
-    }
-    if (take_text(scanner, ".nullsfirst")) {
-        term->nulls = REST_NULLS_FIRST;
-    } else if (take_text(scanner, ".nullslast")) {
-        term->nulls = REST_NULLS_LAST;
-    }
-    skip_blanks(scanner);
-    return at_end(scanner) || next_is(scanner, ',') ||
-           fail(scanner, "asc, desc, nullsfirst, nullslast, \",\" or the end");
-}
-
-static bool take_order(struct scanner *scanner, struct rest_order *term)
-{
-    *term = (struct rest_order){0};
-    if (!take_field(scanner, &term->field)) {
-        return false;
-    }
-    if (term->field.n_steps == 0 && take(scanner, '(')) {
-        term->relation = term->field.name;
-        if (!take_field(scanner, &term->field) || !(take(scanner, ')') || fail(scanner, "\")\""))) {
-            return false;
-        }
-    }
-    return take_order_words(scanner, term);
-}
-
-static bool take_orders(struct scanner *scanner, struct rest_placed_order *order)
-{
-    do {
-        order->terms = rest_vector_room(scanner->arena, order->terms, order->n_terms, sizeof(*order->terms));
-        if (!take_order(scanner, &order->terms[order->n_terms])) {
-            return false;
-        }
-        order->n_terms++;
-    } while (take(scanner, ','));
-    return at_end(scanner) || fail(scanner, "\",\" or the end");
-}
-
-// ---- select
-
-static bool take_select_list(struct scanner *scanner, uint32_t *n_out, struct rest_select **items_out);
-
-// ::type, one unquoted identifier.
-static bool take_cast(struct scanner *scanner, struct cc_slice *cast)
-{
-    if (!take_text(scanner, "::")) {
-        return true;
-    }
-    return take_bare_name(scanner, cast);
-}
-
-static bool take_aggregate(struct scanner *scanner, struct rest_select *item)
-{
-    static const struct {
-        const char *text;
-        enum rest_aggregate aggregate;
-    } aggregates[] = {{".sum()", REST_SUM},
-                      {".avg()", REST_AVG},
-                      {".count()", REST_COUNT},
-                      {".max()", REST_MAX},
-                      {".min()", REST_MIN}};
-    for (size_t i = 0; i < sizeof(aggregates) / sizeof(aggregates[0]); i++) {
-        if (take_text(scanner, aggregates[i].text)) {
-            item->aggregate = aggregates[i].aggregate;
-            return take_cast(scanner, &item->aggregate_cast);
-        }
-    }
-    return true;
-}
-
-// !hint, !inner, !left in any order, then the list of the embedded relation.
-static bool take_embed(struct scanner *scanner, struct rest_select *item)
-{
-    item->target = item->field.name;
-    while (take(scanner, '!')) {
-        struct cc_slice word;
-        if (!take_name(scanner, &word)) {
-            return false;
-        }
-        if (cc_slice_equal_text(word, "inner")) {
-            item->join = REST_JOIN_INNER;
-        } else if (!cc_slice_equal_text(word, "left")) {
-            item->hint = word;
-        }
-    }
-    if (!take(scanner, '(') || !enter(scanner)) {
-        return fail(scanner, "\"(\"");
-    }
-    skip_blanks(scanner);
-    if (!next_is(scanner, ')') && !take_select_list(scanner, &item->n_items, &item->items)) {
-        return false;
-    }
-    scanner->depth--;
-    bool closed = take(scanner, ')');
-    skip_blanks(scanner);
-    return closed || fail(scanner, "\",\" or \")\"");
-}
-
-static bool take_alias(struct scanner *scanner, struct rest_select *item)
-{
-    const uint8_t *from = scanner->at;
-    struct cc_slice name;
-    bool quiet = scanner->expected == NULL;
-    if (take_name(scanner, &name) && next_is(scanner, ':') && !text_is_next(scanner, "::")) {
-        scanner->at++;
-        item->alias = name;
-        return true;
-    }
-    scanner->at = from;
-    if (quiet) {
-        scanner->expected = NULL;
-    }
-    return false;
-}
-
-static bool take_select_field(struct scanner *scanner, struct rest_select *item)
-{
-    if (take_text(scanner, "count()")) {
-        item->field = (struct rest_field){0};
-        item->aggregate = REST_COUNT;
-        return take_cast(scanner, &item->aggregate_cast);
-    }
-    if (!take_field(scanner, &item->field)) {
-        return false;
-    }
-    if (item->field.n_steps == 0 && (next_is(scanner, '(') || next_is(scanner, '!'))) {
-        item->kind = REST_SELECT_EMBED;
-        return take_embed(scanner, item);
-    }
-    return take_cast(scanner, &item->cast) && take_aggregate(scanner, item);
-}
-
-static bool take_select_item(struct scanner *scanner, struct rest_select *item)
-{
-    *item = (struct rest_select){.kind = REST_SELECT_FIELD};
-    skip_blanks(scanner);
-    if (take(scanner, '*')) {
-        item->kind = REST_SELECT_ALL;
-        return true;
-    }
-    if (take_text(scanner, "...")) {
-        item->kind = REST_SELECT_SPREAD;
-        take_alias(scanner, item);
-        return take_name(scanner, &item->field.name) && take_embed(scanner, item);
-    }
-    take_alias(scanner, item);
-    return take_select_field(scanner, item);
-}
-
-static bool take_select_list(struct scanner *scanner, uint32_t *n_out, struct rest_select **items_out)
-{
-    uint32_t n = 0;
-    struct rest_select *items = NULL;
-    do {
-        items = rest_vector_room(scanner->arena, items, n, sizeof(*items));
-        if (!take_select_item(scanner, &items[n])) {
-            return false;
-        }
-        n++;
-        skip_blanks(scanner);
-    } while (take(scanner, ','));
-    *n_out = n;
-    *items_out = items;
-    return true;
-}
 
 // ---- keys
 
@@ -734,14 +15,14 @@ static bool take_names(struct scanner *scanner, uint32_t *n_out, struct cc_slice
     struct cc_slice *names = NULL;
     do {
         names = rest_vector_room(scanner->arena, names, n, sizeof(*names));
-        if (!take_name(scanner, &names[n])) {
+        if (!scan_name(scanner, &names[n])) {
             return false;
         }
         n++;
-    } while (take(scanner, ','));
+    } while (scan_take(scanner, ','));
     *n_out = n;
     *names_out = names;
-    return at_end(scanner) || fail(scanner, "\",\" or the end");
+    return scan_at_end(scanner) || scan_fail(scanner, "\",\" or the end");
 }
 
 struct key {
@@ -755,15 +36,15 @@ static bool take_key(struct scanner *scanner, struct key *key)
     *key = (struct key){0};
     do {
         struct rest_field field;
-        if (key->path.n_names == REST_DEPTH_MAX || !take_field(scanner, &field)) {
-            return fail(scanner, "a column");
+        if (key->path.n_names == REST_DEPTH_MAX || !scan_field(scanner, &field)) {
+            return scan_fail(scanner, "a column");
         }
         key->path.names = rest_vector_room(scanner->arena, key->path.names, key->path.n_names, sizeof(struct cc_slice));
         key->path.names[key->path.n_names++] = field.name;
         key->field = field;
-    } while (key->field.n_steps == 0 && take(scanner, '.'));
+    } while (key->field.n_steps == 0 && scan_take(scanner, '.'));
     key->path.n_names--;
-    return at_end(scanner) || fail(scanner, "\".\" or the end");
+    return scan_at_end(scanner) || scan_fail(scanner, "\".\" or the end");
 }
 
 enum key_kind {
@@ -837,7 +118,7 @@ static enum cc_status refuse(struct parser *parser, const char *what, struct cc_
 
 static enum cc_status parse_path(struct parser *parser, struct cc_slice key, struct key *out)
 {
-    struct scanner scanner = scanner_of(key, parser->arena);
+    struct scanner scanner = scan_of(key, parser->arena);
     if (!take_key(&scanner, out)) {
         return refuse(parser, "tree path", key, &scanner);
     }
@@ -851,13 +132,13 @@ static enum cc_status parse_select(struct parser *parser, const struct rest_pair
         return CC_OK;
     }
     query->has_select = true;
-    struct scanner scanner = scanner_of(pair->value, parser->arena);
-    skip_blanks(&scanner);
-    if (at_end(&scanner)) {
+    struct scanner scanner = scan_of(pair->value, parser->arena);
+    scan_skip_blanks(&scanner);
+    if (scan_at_end(&scanner)) {
         return CC_OK;
     }
-    if (!take_select_list(&scanner, &query->n_items, &query->items) ||
-        !(at_end(&scanner) || fail(&scanner, "\",\" or the end"))) {
+    if (!query_select_list(&scanner, &query->n_items, &query->items) ||
+        !(scan_at_end(&scanner) || scan_fail(&scanner, "\",\" or the end"))) {
         return refuse(parser, "select parameter", pair->value, &scanner);
     }
     return CC_OK;
@@ -870,7 +151,7 @@ static enum cc_status parse_names(struct parser *parser, const struct rest_pair 
         return CC_OK;
     }
     *has = true;
-    struct scanner scanner = scanner_of(pair->value, parser->arena);
+    struct scanner scanner = scan_of(pair->value, parser->arena);
     return take_names(&scanner, n, names) ? CC_OK : refuse(parser, what, pair->value, &scanner);
 }
 
@@ -883,8 +164,8 @@ static enum cc_status parse_order(struct parser *parser, const struct rest_pair 
     }
     struct rest_query *query = parser->query;
     struct rest_placed_order order = {.path = key.path};
-    struct scanner scanner = scanner_of(pair->value, parser->arena);
-    if (!take_orders(&scanner, &order)) {
+    struct scanner scanner = scan_of(pair->value, parser->arena);
+    if (!query_orders(&scanner, &order)) {
         return refuse(parser, "order", pair->value, &scanner);
     }
     query->orders = rest_vector_room(parser->arena, query->orders, query->n_orders, sizeof(order));
@@ -948,11 +229,11 @@ static enum cc_status parse_tree(struct parser *parser, const struct rest_pair *
         placed.condition.negated = true;
         placed.path.n_names--;
     }
-    struct scanner scanner = scanner_of(pair->value, parser->arena);
-    skip_blanks(&scanner);
-    bool ok = take_members(&scanner, &placed.condition);
-    skip_blanks(&scanner);
-    if (!ok || !(at_end(&scanner) || fail(&scanner, "the end"))) {
+    struct scanner scanner = scan_of(pair->value, parser->arena);
+    scan_skip_blanks(&scanner);
+    bool ok = query_members(&scanner, &placed.condition);
+    scan_skip_blanks(&scanner);
+    if (!ok || !(scan_at_end(&scanner) || scan_fail(&scanner, "the end"))) {
         return refuse(parser, "logic tree", pair->value, &scanner);
     }
     add_condition(parser, &placed);
@@ -970,13 +251,13 @@ static enum cc_status parse_filter(struct parser *parser, const struct rest_pair
 {
     struct rest_placed_condition placed = {.condition = {.kind = REST_CONDITION_FILTER}};
     struct rest_filter *filter = &placed.condition.filter;
-    struct scanner scanner = scanner_of(pair->value, parser->arena);
-    bool is_operation = take_operator(&scanner, filter);
+    struct scanner scanner = scan_of(pair->value, parser->arena);
+    bool is_operation = query_operator(&scanner, filter);
     if (!is_operation && parser->with_arguments) {
         add_argument(parser, pair);
         return CC_OK;
     }
-    if (!is_operation || !take_plain_value(&scanner, filter) || !(at_end(&scanner) || fail(&scanner, "the end"))) {
+    if (!is_operation || !query_plain_value(&scanner, filter) || !(scan_at_end(&scanner) || scan_fail(&scanner, "the end"))) {
         return refuse(parser, "filter", pair->value, &scanner);
     }
     struct key key;

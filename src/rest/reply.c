@@ -1,6 +1,7 @@
 // Reply: status, headers and body of an answer.
 #include "rest/reply.h"
 
+#include "rest/character.h"
 #include "rest/etag.h"
 #include "rest/json_body.h"
 #include "rest/syntax.h"
@@ -32,8 +33,7 @@ void rest_reply_add_header(struct rest_reply *reply, struct cc_arena *arena, con
 static bool is_token(struct cc_slice text)
 {
     for (size_t i = 0; i < text.n; i++) {
-        uint8_t c = text.data[i];
-        if (c <= ' ' || c >= 0x7f || strchr("()<>@,;:\\\"/[]?={}", c) != NULL) {
+        if (!rest_is_token_byte(text.data[i])) {
             return false;
         }
     }
@@ -308,17 +308,12 @@ static struct cc_slice collection_body(struct cc_slice features, struct cc_arena
     return take_buffer(&out, arena);
 }
 
-static uint8_t hex_digit(uint8_t c)
-{
-    return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
 // As PostgreSQL's encode(..., 'hex') writes it.
 static struct cc_slice bytes_of_hex(struct cc_slice hex, struct cc_arena *arena)
 {
     uint8_t *bytes = cc_arena_array(arena, hex.n / 2 + 1, 1);
     for (size_t i = 0; i < hex.n / 2; i++) {
-        bytes[i] = (uint8_t)(hex_digit(hex.data[2 * i]) << 4 | hex_digit(hex.data[2 * i + 1]));
+        bytes[i] = (uint8_t)(rest_hex_digit(hex.data[2 * i]) << 4 | rest_hex_digit(hex.data[2 * i + 1]));
     }
     return cc_slice_of(bytes, hex.n / 2);
 }
