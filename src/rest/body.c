@@ -1,12 +1,15 @@
 // Bodies: CSV and forms as JSON text.
 #include "rest/body.h"
 
+#include "base/limits.h"
 #include "rest/json_body.h"
 #include "rest/request.h"
 #include "rest/syntax.h"
 #include "rest/vector.h"
 
 #include <string.h>
+
+enum { FIELDS_MAX = 1664 }; // of a row or form: as many columns as a row can have
 
 enum rest_body_type rest_body_type(struct cc_slice content_type)
 {
@@ -134,6 +137,9 @@ static bool read_line(struct csv *csv)
         return false;
     }
     do {
+        if (csv->n_fields == FIELDS_MAX) {
+            return csv_fail(csv, "a line has too many fields");
+        }
         if (!read_field(csv)) {
             return false;
         }
@@ -175,6 +181,10 @@ enum cc_status rest_body_of_csv(struct cc_slice text, struct cc_arena *arena, st
         }
         cc_buffer_append_text(&out, out.n == 1 ? "" : ",");
         put_csv_row(&out, &csv, n, names);
+        if (out.n > CC_BODY_BYTES_MAX) { // every row repeats the names: a small text may be a large array
+            csv.reason = "the rows are too large as JSON";
+            break;
+        }
     }
     cc_buffer_append_text(&out, "]");
     struct cc_slice json = take_buffer(&out, arena);
@@ -214,9 +224,9 @@ static struct rest_pair *put_pair(struct cc_arena *arena, struct rest_pair *pair
 enum cc_status rest_body_of_form(struct cc_slice text, struct cc_arena *arena, struct cc_slice *json_out,
                                  const char **reason_out)
 {
-    enum { NAMES_MAX = 1664 }; // as many columns as a row can have
     struct rest_pair *pairs = NULL;
     uint32_t n = 0;
+    uint32_t n_fields = 0; // repeated ones count, too: each is searched for
     for (size_t at = 0, end = 0; at < text.n; at = end + 1) {
         for (end = at; end < text.n && text.data[end] != '&'; end++) {
         }
@@ -224,8 +234,8 @@ enum cc_status rest_body_of_form(struct cc_slice text, struct cc_arena *arena, s
         if (end == at) {
             continue;
         }
-        if (n == NAMES_MAX || !read_pair(cc_slice_of(text.data + at, end - at), arena, &pair)) {
-            *reason_out = n == NAMES_MAX ? "too many fields" : "a field is not percent-encoded UTF-8";
+        if (n_fields++ == FIELDS_MAX || !read_pair(cc_slice_of(text.data + at, end - at), arena, &pair)) {
+            *reason_out = n_fields > FIELDS_MAX ? "too many fields" : "a field is not percent-encoded UTF-8";
             return CC_MALFORMED;
         }
         pairs = put_pair(arena, pairs, &n, &pair);

@@ -66,6 +66,39 @@ static void of_a_repeated_form_field_the_last_value_counts(void **state)
     assert_int_equal(rest_body_of_form(cc_slice_text("a=%ff"), *state, &got, &reason), CC_MALFORMED);
 }
 
+// A megabyte of text, and what it would become.
+static void csv_that_would_be_huge_as_json_is_refused(void **state)
+{
+    enum { N = 1 << 20 };
+    static char text[N + 1];
+    memset(text, 'n', N / 2); // the name, which every row repeats
+    for (size_t i = N / 2; i < N; i++) {
+        text[i] = i % 2 == 0 ? '\n' : '1';
+    }
+    struct cc_slice got;
+    const char *reason = NULL;
+    assert_int_equal(rest_body_of_csv(cc_slice_of(text, N), *state, &got, &reason), CC_MALFORMED);
+    assert_string_equal(reason, "the rows are too large as JSON");
+    memset(text, ',', N);
+    assert_int_equal(rest_body_of_csv(cc_slice_of(text, N), *state, &got, &reason), CC_MALFORMED);
+    assert_string_equal(reason, "a line has too many fields");
+}
+
+static void a_form_has_as_many_fields_as_a_row_at_most(void **state)
+{
+    enum { MAX = 1664 };
+    static char text[2 * (MAX + 1) + 1];
+    struct cc_slice got;
+    const char *reason = NULL;
+    for (size_t i = 0; i <= MAX; i++) {
+        text[2 * i] = 'a';
+        text[2 * i + 1] = '&';
+    }
+    assert_int_equal(rest_body_of_form(cc_slice_of(text, (size_t)2 * MAX), *state, &got, &reason), CC_OK);
+    assert_int_equal(rest_body_of_form(cc_slice_of(text, (size_t)2 * (MAX + 1)), *state, &got, &reason), CC_MALFORMED);
+    assert_string_equal(reason, "too many fields");
+}
+
 static void types_are_known_in_any_case_and_with_parameters(void **state)
 {
     (void)state;
@@ -89,6 +122,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(csv_of_a_header_alone_has_no_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(malformed_csv_is_refused_with_a_reason, setup, teardown),
         cmocka_unit_test_setup_teardown(of_a_repeated_form_field_the_last_value_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(csv_that_would_be_huge_as_json_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_form_has_as_many_fields_as_a_row_at_most, setup, teardown),
         cmocka_unit_test_setup_teardown(types_are_known_in_any_case_and_with_parameters, setup, teardown),
         cmocka_unit_test_setup_teardown(bytes_become_hex, setup, teardown),
     };
