@@ -157,7 +157,7 @@ void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context)
 static void receive_ask(struct node *node, struct peer *peer, struct cc_reader *reader)
 {
     uint64_t context = cc_read_u64(reader);
-    if (cc_reader_end(reader) != CC_OK || !node->weak.up) {
+    if (cc_reader_end(reader) != CC_OK || !node->weak.up || !recovery_is_over(node)) { // what it has forgotten may be what is asked for
         return;
     }
     struct crdt_frontier frontier;

@@ -78,6 +78,7 @@ void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, uint64_
     peer->fresh = flags & FRONTIER_FRESH;
     peer->used = flags & FRONTIER_USED;
     bool recovering = flags & FRONTIER_RECOVERING;
+    peer->recovering = recovering;
     raft_peer_set_recovering(node->raft, peer->id, recovering);
     if (recovering) {
         return;
@@ -126,6 +127,18 @@ static void ask_around(struct node *node)
     }
 }
 
+// A majority of the others have told their frontiers, and all that they hold is here: so it has what it once confirmed to hold.
+static bool holds_changes(const struct node *node)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        const struct peer *peer = &node->peers[i];
+        bool counts = peer->up && peer->frontier_known && !peer->recovering && membership_votes(node, peer->id);
+        n += counts && crdt_frontier_covers(&node->weak.frontier, &peer->frontier);
+    }
+    return n > membership_n_voters(node) / 2;
+}
+
 static void catch_up(struct node *node)
 {
     struct recovery *recovery = &node->recovery;
@@ -143,7 +156,7 @@ static void catch_up(struct node *node)
         return;
     }
     bool has_database = node->strong.state == STRONG_FOLLOW && node->strong.applied + 1 >= raft_first_index(node->raft);
-    if (raft_commit(node->raft) >= recovery->index && has_database && !snapshot_blocks(node)) {
+    if (raft_commit(node->raft) >= recovery->index && has_database && !snapshot_blocks(node) && holds_changes(node)) {
         end(node);
     }
 }

@@ -216,8 +216,9 @@ static void start_pulling(struct node *node)
 {
     struct snapshot_target *target = &node->target;
     const struct peer *leader = leading_peer(node);
+    bool merges_durably = node->weak.merging != NULL && node->weak.merging_durable; // its writer is told that it stays
     if (leader == NULL || node->strong.state != STRONG_FOLLOW || !node->weak.up || node->time.now_us < target->again_us ||
-        node->source.state == SOURCE_MAKING) {
+        node->source.state == SOURCE_MAKING || merges_durably) {
         return;
     }
     *target = (struct snapshot_target){.state = TARGET_IDLE, .from = leader->id, .frontier = node->weak.frontier};

@@ -332,7 +332,8 @@ static bool may_merge(const struct node *node, const struct crdt_change_set *set
 {
     uint64_t horizon = cc_mutant(CC_MUTANT_SKEW_TAKEN) ? UINT64_MAX : node->time.wall_ms + node->options.clock_skew_ms_max;
     bool has_schema = set->schema_version <= node->strong.schema_version || cc_mutant(CC_MUTANT_SCHEMA_IGNORED);
-    return has_schema && clock_hlc_ms(set->stamp.hlc) <= horizon;
+    bool stays = !set->durable || snapshot_keep_own(node) == UINT64_MAX; // a snapshot that is being pulled will replace it
+    return has_schema && stays && clock_hlc_ms(set->stamp.hlc) <= horizon;
 }
 
 static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blob, size_t *n_bytes)

@@ -250,6 +250,8 @@ static void create(struct sim *sim)
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *replica = &sim->replicas[i];
         replica->id = i + 1;
+        replica->incarnation = ++sim->n_incarnations;
+        replica->is_new = sim->knobs.born_new != 0;
         replica->sim = sim;
         replica->clock_offset_ms = (int64_t)sim_draw(sim, 0, 2 * sim->knobs.clock_offset_ms) - (int64_t)sim->knobs.clock_offset_ms;
         sim_disk_init(&replica->disk);

@@ -5,7 +5,7 @@
 //   sim_knobs.c     what a seed decides
 //   sim_replica.c   one replica: a node, its log thread, and the carrying out of effects
 //   sim_network.c   connections between replicas, partitions
-//   sim_fault.c     when what breaks
+//   sim_fault.c     when what breaks; sim_amnesia.c: when what is lost
 //   sim_database.c  the model of PostgreSQL for struct db_job; sim_store.c: its transactions; sim_rows.c: its tables
 //   sim_client.c    clients and the history of what they saw
 //   sim_check.c     the invariants (names as in docs/TESTING.md)
@@ -50,6 +50,8 @@ struct sim_replica;
     X(sync_us)                                                                                                         \
     X(sync_slow_ppm)                                                                                                   \
     X(slow_disk)   /* one replica's syncs take so many times longer */                                                 \
+    X(born_new)      /* a first start is that of a new cluster, in which all ask each other */                         \
+    X(amnesia_mean_us) /* until a log, a database or both are lost, or replaced by older copies */                     \
     X(space_mean_us) /* until a disk is nearly full, */                                                                \
     X(space_length_us) /* and how long it stays so */                                                                  \
     X(segment_bytes)                                                                                                   \
@@ -144,6 +146,11 @@ struct sim_replica {
     struct node *node;
     struct sim_disk disk;
     struct wal_disk files;
+    uint32_t incarnation;
+    bool is_new;            // the file `recovering`
+    bool is_copy;           // its log is an older copy, and nobody has told it yet
+    uint64_t rebuilt_index; // its database was lost, and is whole again when it has flushed this
+    struct sim_copy *copy;  // taken at some time, or NULL
     bool syncs_fail; // the process dies between write and sync
     bool slow_disk;
     bool space_low, told_space_low; // the disk is nearly full; the node knows
@@ -161,7 +168,7 @@ struct sim_replica {
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t simulated_us, full_disks, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
+    uint64_t simulated_us, full_disks, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
 };
 
@@ -177,6 +184,7 @@ struct sim {
     struct sim_event **heap;
     size_t n_heap, heap_capacity;
     uint64_t next_order;
+    uint32_t n_incarnations;
     struct sim_replica replicas[SIM_REPLICAS_MAX];
     uint32_t n_replicas;
     struct sim_network *network;
@@ -219,6 +227,13 @@ struct node_time sim_replica_time(const struct sim *sim, const struct sim_replic
 void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t applied, uint64_t own_sequence);
 // Takes and carries out the node's effects, after every call on it.
 void sim_replica_settle(struct sim *sim, struct sim_replica *replica);
+
+// sim_amnesia.c
+struct sim_copy;
+void sim_copy_destroy(struct sim_copy *copy);
+void sim_amnesia_start(struct sim *sim);
+void sim_amnesia_noticed(struct sim *sim, struct sim_replica *replica); // the node says that its log lacks what it had
+bool sim_amnesia_is_pending(const struct sim *sim);                     // the memory of others is needed
 
 // sim_network.c
 struct sim_network *sim_network_create(struct sim *sim);
@@ -278,6 +293,8 @@ uint64_t sim_check_commit(const struct sim *sim);                   // highest i
 void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, uint64_t digest);
 void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_frontier *frontier, uint64_t digest);
 void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice change); // about to be committed somewhere
+// The disk of this origin is lost: what no other database has on disk may be gone.
+void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin);
 bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not);
 void sim_check_end(struct sim *sim);
 // Number of change sets in which a weak value occurs.

@@ -69,7 +69,14 @@ struct candidacy { // what a candidate said of its log when it last asked for vo
     uint64_t term, log_term, log_index;
 };
 
+struct ended { // an origin whose disk is lost
+    struct crdt_origin origin;
+    uint64_t floor; // its changes up to here are on the disks of others
+};
+
 struct sim_check {
+    struct ended *ended;
+    size_t n_ended, ended_capacity;
     struct candidacy candidacies[SIM_REPLICAS_MAX + 1];
     struct office *offices;
     struct committed *log; // [index]
@@ -116,6 +123,7 @@ void sim_check_destroy(struct sim_check *check)
         HASH_DEL(check->values, value);
         free(value);
     }
+    free(check->ended);
     free(check->log);
     free(check->digests);
     free(check);
@@ -431,6 +439,41 @@ void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_f
 
 // -- Convergence ----------------------------------------------------------------------------------------------------
 
+void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin)
+{
+    struct sim_check *check = sim->check;
+    struct ended ended = {.origin = origin};
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        uint64_t held = crdt_frontier_get(&sim_database_rows(sim->replicas[i].database)->frontier_flushed, origin);
+        ended.floor = held > ended.floor ? held : ended.floor;
+    }
+    check->ended = cc_grow(check->ended, &check->ended_capacity, check->n_ended + 1, sizeof(*check->ended));
+    check->ended[check->n_ended++] = ended;
+}
+
+// From where on the changes of an origin may be gone.
+static uint64_t floor_of(const struct sim_check *check, struct crdt_origin origin, uint64_t known)
+{
+    uint64_t floor = known;
+    for (size_t i = 0; i < check->n_ended; i++) {
+        if (crdt_origin_compare(check->ended[i].origin, origin) == 0 && check->ended[i].floor < floor) {
+            floor = check->ended[i].floor;
+        }
+    }
+    return floor;
+}
+
+static bool is_complete(const struct sim_check *check, const struct crdt_frontier *frontier)
+{
+    for (uint32_t i = 0; i < check->known.n; i++) {
+        struct crdt_origin origin = check->known.at[i].origin;
+        if (crdt_frontier_get(frontier, origin) < floor_of(check, origin, check->known.at[i].sequence)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool replica_converged(struct sim *sim, const struct sim_replica *replica, struct cc_buffer *why_not)
 {
     struct node_status status;
@@ -439,13 +482,14 @@ static bool replica_converged(struct sim *sim, const struct sim_replica *replica
     uint64_t applied = 0;
     bool up = sim_database_read(replica->database, "-", &ignored, &applied);
     cc_buffer_finish(&ignored);
+    up = up && status.database_up[DB_STRONG] && status.database_up[DB_WEAK] && replica->node->target.state == TARGET_IDLE;
     if (!up || status.leader == 0 || status.commit != sim->check->commit || status.last_index != status.commit || applied != status.commit) {
         cc_buffer_printf(why_not,
                          "r%u: database %d leader r%u commit %" PRIu64 " last %" PRIu64 " applied %" PRIu64 ", the cluster's commit %" PRIu64,
                          replica->id, up, status.leader, status.commit, status.last_index, applied, sim->check->commit);
         return false;
     }
-    if (!crdt_frontier_equal(&status.frontier, &sim->check->known)) {
+    if (!is_complete(sim->check, &status.frontier)) {
         cc_buffer_printf(why_not, "r%u: frontier", replica->id);
         for (uint32_t i = 0; i < sim->check->known.n; i++) {
             struct crdt_origin origin = sim->check->known.at[i].origin;
@@ -459,8 +503,16 @@ static bool replica_converged(struct sim *sim, const struct sim_replica *replica
 
 bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not)
 {
+    struct crdt_frontier first, frontier;
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
-        if (!sim->replicas[i].alive || !replica_converged(sim, &sim->replicas[i], why_not)) {
+        const struct sim_replica *replica = &sim->replicas[i];
+        if (!replica->alive || replica->is_new || replica->is_copy || !replica_converged(sim, replica, why_not)) {
+            cc_buffer_printf(why_not, "r%u: alive %d, new %d, copy %d", replica->id, replica->alive, replica->is_new, replica->is_copy);
+            return false;
+        }
+        sim_database_frontier(replica->database, i == 0 ? &first : &frontier);
+        if (i > 0 && !crdt_frontier_equal(&first, &frontier)) {
+            cc_buffer_printf(why_not, "r1 and r%u hold other changes", replica->id);
             return false;
         }
     }
@@ -470,12 +522,13 @@ bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not)
 void sim_check_end(struct sim *sim)
 {
     // Equal frontiers have equal digests (W2), so that one replica's stands for all.
-    struct crdt_frontier *known = &sim->check->known;
+    struct crdt_frontier held;
+    sim_database_frontier(sim->replicas[0].database, &held);
     struct cc_buffer bytes = {0};
-    crdt_frontier_put(&bytes, known);
+    crdt_frontier_put(&bytes, &held);
     uint64_t hash = hash_of(cc_buffer_slice(&bytes));
     cc_buffer_finish(&bytes);
     const struct weak_state *state;
     HASH_FIND(hh, sim->check->weak_states, &hash, sizeof(hash), state);
-    SIM_CHECK(sim, "W3", state != NULL && digest_of_merge(sim, known) == state->digest, "rows are not the merge of all changes");
+    SIM_CHECK(sim, "W3", state != NULL && digest_of_merge(sim, &held) == state->digest, "rows are not the merge of all changes");
 }

@@ -191,7 +191,7 @@ static void next_request(struct sim *sim, struct sim_event *event)
     struct request *request = request_create(sim, (uint32_t)event->a);
     if (percent(sim, sim->knobs.read_percent)) {
         plan_read(sim, request);
-    } else if (percent(sim, sim->knobs.weak_percent)) {
+    } else if (sim_check_commit(sim) > 0 && percent(sim, sim->knobs.weak_percent)) { // before that there is no table
         plan_weak(sim, request);
     } else if (percent(sim, sim->knobs.migrate_percent)) {
         request->is_migration = true;
@@ -327,7 +327,9 @@ static void attempt_start(struct sim *sim, struct request *request, uint64_t del
     struct sim_clients *clients = sim->clients;
     uint32_t replica = request->is_probe ? request->at : (uint32_t)sim_draw(sim, 1, sim->n_replicas);
     request->n_attempts++;
-    if (!sim_replica_of(sim, replica)->alive) { // connection refused
+    // A restored copy may number changes again before anybody can tell it that it is one: docs/adr/amnesia.md.
+    bool may_not = request->is_weak && !request->is_read && sim_replica_of(sim, replica)->is_copy;
+    if (!sim_replica_of(sim, replica)->alive || may_not) { // connection refused
         unsettled(sim, request, REFUSED);
         return;
     }
@@ -427,7 +429,8 @@ static void check_let_through(struct sim *sim, const struct sim_replica *replica
     node_describe(replica->node, sim->now_us, &status);
     SIM_CHECK(sim, "C3", status.applied >= index, "r%u lets request %u read at %" PRIu64 " before it has applied that", replica->id,
               request->number, index);
-    SIM_CHECK(sim, "W8", !request->is_weak || crdt_frontier_covers(&status.frontier, request->spread_at_begin),
+    bool lost = sim->counters.databases_lost > 0; // under a current log: docs/adr/amnesia.md
+    SIM_CHECK(sim, "W8", !request->is_weak || lost || crdt_frontier_covers(&status.frontier, request->spread_at_begin),
               "r%u lets request %u read before it holds what a majority had acknowledged", replica->id, request->number);
     const struct session *session = session_of(sim, request);
     bool holds = status.applied >= session->index && crdt_frontier_covers(&status.frontier, &session->frontier);
@@ -447,6 +450,7 @@ static void check_durability(struct sim *sim, const struct request *request, con
     }
     bool good = answer->durability == OPERATION_LOCAL || n_holding == sim->n_replicas ||
                 (answer->durability == OPERATION_MAJORITY && n_holding > sim->n_replicas / 2);
+    good = good || sim->counters.amnesias > 0; // or it was, and the disk is lost
     SIM_CHECK(sim, "W5", good, "weak request %u was answered as spread, but only %u replicas hold it", request->number, n_holding);
     if (answer->durability != OPERATION_LOCAL) {
         enum cc_status status = crdt_frontier_raise(&sim->clients->spread, answer->origin, answer->sequence);
@@ -476,6 +480,7 @@ static void take_outcome(struct sim *sim, struct attempt *attempt, const struct 
         finish(sim, request, outcome.kind == REST_DONE ? DONE : FAILED);
         return;
     case REST_REFUSED:
+        sim_trace(sim, "request %u is refused: %.*s", request->number, (int)outcome.message.n, (const char *)outcome.message.data);
         attempt->refused = true;
         SIM_CHECK(sim, "D8", attempt->committed_index == 0, "request %u was refused as not executed, but is committed", request->number);
         unsettled(sim, request, REFUSED);

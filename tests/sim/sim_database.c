@@ -393,7 +393,7 @@ static void tell_flushed(struct sim *sim, const struct sim_database *database)
     if (replica->alive && database->lanes[DB_STRONG].told_up && sim->now_us >= replica->paused_until_us) {
         struct crdt_frontier frontier;
         sim_rows_frontier(&database->rows, &frontier);
-        struct crdt_origin self = {.replica = replica->id, .incarnation = 1};
+        struct crdt_origin self = {.replica = replica->id, .incarnation = replica->incarnation};
         sim_replica_flushed(sim, replica, sim_rows_applied(&database->rows), crdt_frontier_get(&frontier, self));
     }
 }

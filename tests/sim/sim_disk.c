@@ -283,6 +283,16 @@ size_t sim_disk_dirty(const struct sim_disk *disk, struct sim_sector *sectors_ou
     return n;
 }
 
+void sim_disk_settle(struct sim_disk *disk)
+{
+    for (size_t i = 0; i < disk->n_files; i++) {
+        struct sim_file *file = &disk->files[i];
+        for (size_t sector = 0; sector < n_sectors(file->n_bytes); sector++) {
+            settle_sector(file, sector, sector_bytes(file, sector));
+        }
+    }
+}
+
 void sim_disk_crash_keeping(struct sim_disk *disk, uint64_t kept)
 {
     struct sim_sector sectors[64];

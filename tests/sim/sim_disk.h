@@ -49,6 +49,8 @@ struct sim_sector {
     size_t sector;
 };
 size_t sim_disk_dirty(const struct sim_disk *disk, struct sim_sector *sectors_out, size_t n_max);
+// Everything written is durable: of a copy.
+void sim_disk_settle(struct sim_disk *disk);
 // Power cut that keeps just the dirty sectors whose bit is set (bit i: the i-th of sim_disk_dirty; sectors from 64 on are lost).
 void sim_disk_crash_keeping(struct sim_disk *disk, uint64_t kept);
 

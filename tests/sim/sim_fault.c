@@ -48,6 +48,10 @@ static void crash(struct sim *sim, struct sim_event *event)
     if (is_over(sim)) {
         return;
     }
+    if (sim_amnesia_is_pending(sim)) {
+        again(sim, sim->knobs.crash_mean_us, crash);
+        return;
+    }
     // Sometimes all at once: a power cut of the room.
     bool everybody = sim_chance(sim, 50000);
     uint32_t chosen = any_replica(sim)->id;
@@ -216,6 +220,7 @@ void sim_fault_start(struct sim *sim)
     again(sim, sim->knobs.pause_mean_us, pause);
     again(sim, sim->knobs.clock_jump_mean_us, jump_clock);
     again(sim, sim->knobs.space_mean_us, fill_disk);
+    sim_amnesia_start(sim);
     any_replica(sim)->slow_disk = sim->knobs.slow_disk > 0;
     again(sim, sim->knobs.database_crash_mean_us, crash_database);
     again(sim, sim->knobs.lane_drop_mean_us, drop_lane);

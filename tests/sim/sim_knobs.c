@@ -51,6 +51,8 @@ static void draw_machines(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->slow_disk = cc_prng_below(prng, 4) == 0 ? cc_prng_between(prng, 5, 50) : 0;
     knobs->space_mean_us = maybe(prng, 300 * MS, 4 * S);
     knobs->space_length_us = scaled(prng, 50 * MS, 2 * S);
+    knobs->born_new = coin(prng);
+    knobs->amnesia_mean_us = maybe(prng, 300 * MS, 3 * S);
     knobs->segment_bytes = cc_prng_between(prng, 8, 256) << 10;
     knobs->disk_fail_ppm = maybe(prng, 100, 3000);
     knobs->log_bytes = cc_prng_below(prng, 4) == 0 ? 1 : maybe(prng, 1, 128) << 10;

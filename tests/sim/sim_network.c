@@ -188,7 +188,7 @@ static void end_up(struct sim *sim, uint32_t id, uint32_t peer)
     end_down(sim, id, peer); // an end that had not noticed
     sim->network->links[id][peer].up = true;
     sim_trace(sim, "r%u reached r%u", id, peer);
-    node_peer_up(replica->node, sim_replica_time(sim, replica), peer, 1);
+    node_peer_up(replica->node, sim_replica_time(sim, replica), peer, sim_replica_of(sim, peer)->incarnation);
     sim_replica_settle(sim, replica);
 }
 

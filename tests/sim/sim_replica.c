@@ -127,7 +127,8 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
         sim->counters.leaders += fact->a == RAFT_LEADER ? 1 : 0;
         break;
     case NODE_FACT_DIVERGED:
-        sim_fail(sim, "I7", "r%u halted: %s", replica->id, fact->text);
+        SIM_CHECK(sim, "I7", replica->is_copy, "r%u halted: %s", replica->id, fact->text);
+        break;
     case NODE_FACT_REPLAY:
         sim->counters.replays++;
         break;
@@ -137,9 +138,10 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_SNAPSHOT_INSTALLED:
         sim->counters.snapshots++;
         break;
-    case NODE_FACT_FORGOT:
-        sim_fail(sim, "B7", "r%u is told that it forgot something: %s", replica->id, fact->text);
     case NODE_FACT_RECOVERED:
+        sim->counters.recovered++;
+        break;
+    case NODE_FACT_FORGOT:
     case NODE_FACT_SNAPSHOT_PULL:
     case NODE_FACT_SNAPSHOT_MADE:
     case NODE_FACT_SNAPSHOT_FAILED:
@@ -149,6 +151,7 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_PROMOTED:
     case NODE_FACT_RELOAD:
     case NODE_FACT_SCHEMA:
+    case NODE_FACT_REPAIRED:
     case NODE_FACT_TOO_OLD:
     case NODE_FACT_CLOCK:
         break;
@@ -208,6 +211,10 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
     }
     if (has_jobs && !sim_stage(replica, SIM_STAGE_JOBS, SIM_AFTER, effects)) {
         return;
+    }
+    replica->is_new = replica->is_new && !effects->recovered;
+    if (effects->forgot) {
+        sim_amnesia_noticed(sim, replica);
     }
     for (size_t i = 0; i < effects->n_snapshots; i++) {
         sim_snapshot_submit(sim, replica, &effects->snapshots[i]);
@@ -312,7 +319,8 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
                  .seed = sim->hooks.draw != NULL ? sim_draw(sim, 0, UINT64_MAX) : cc_prng_next(&sim->prng),
                  .cache_bytes_max = sim->knobs.cache_bytes,
                  .rank = replica->id - 1},
-        .incarnation = 1,
+        .incarnation = replica->incarnation,
+        .is_new = replica->is_new,
         .clock_skew_ms_max = SIM_SKEW_MS,
         .frontier_interval_us = 200 * 1000,
         .facts_of_database = cc_slice_text("model"),
@@ -330,7 +338,7 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
 
 static void write_identity(struct sim *sim, struct sim_replica *replica)
 {
-    struct wal_identity identity = {.cluster = "sim", .replica = replica->id, .incarnation = 1};
+    struct wal_identity identity = {.cluster = "sim", .replica = replica->id, .incarnation = replica->incarnation};
     struct wal_batch batch = {0};
     wal_put_identity(&batch, &identity);
     enum cc_status status = wal_append(replica->wal, &batch);
@@ -431,5 +439,6 @@ void sim_replica_finish(struct sim_replica *replica)
     wal_batch_finish(&replica->log_queue);
     wal_batch_finish(&replica->log_writing);
     sim_disk_finish(&replica->disk);
+    sim_copy_destroy(replica->copy);
     sim_database_destroy(replica->database);
 }

@@ -368,6 +368,7 @@ void sim_rows_flush(struct sim_rows *rows)
     sim_store_flush(rows->store);
     rows->sequence_flushed = rows->sequence;
     rows->applied_flushed = sim_rows_applied(rows);
+    sim_rows_frontier(rows, &rows->frontier_flushed);
 }
 
 // -- Weak rows ------------------------------------------------------------------------------------------------------

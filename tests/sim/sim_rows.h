@@ -16,6 +16,7 @@ struct sim_rows {
     int64_t sequence;         // not transactional
     int64_t sequence_flushed;
     uint64_t applied_flushed; // what a crash leaves
+    struct crdt_frontier frontier_flushed;
 };
 
 // Reading committed or own state.

@@ -1,0 +1,283 @@
+// Replicas that forget: the log, the database or both are wiped, or replaced by older copies (docs/adr/amnesia.md). What is done
+// here stays within what can be made good: a minority at a time, and older copies of a log only where every other replica
+// remembers more and goes on doing so until it has said so.
+#include "sim/sim.h"
+
+#include "base/memory.h"
+#include "proxy/node_internal.h"
+#include "sim/sim_rows.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum loss {
+    LOSE_BOTH,
+    LOSE_LOG,
+    LOSE_DATABASE,
+    OLD_LOG,
+    OLD_DATABASE,
+    OLD_BOTH,
+    LOSSES,
+};
+
+struct sim_copy {
+    struct sim_disk disk;
+    uint32_t incarnation;
+    uint64_t last_index;
+    struct cc_buffer store;
+    int64_t sequence;
+    uint64_t own_sequence; // of its weak changes, in the database
+};
+
+static bool is_over(const struct sim *sim)
+{
+    return sim->phase != SIM_FAULTS;
+}
+
+static struct sim_replica *draw_replica(struct sim *sim)
+{
+    return &sim->replicas[sim_draw(sim, 0, sim->n_replicas - 1)];
+}
+
+// -- Copies ---------------------------------------------------------------------------------------------------------
+
+void sim_copy_destroy(struct sim_copy *copy)
+{
+    if (copy != NULL) {
+        sim_disk_finish(&copy->disk);
+        cc_buffer_finish(&copy->store);
+        free(copy);
+    }
+}
+
+static uint64_t own_sequence_of(const struct sim_replica *replica, const struct crdt_frontier *frontier)
+{
+    return crdt_frontier_get(frontier, (struct crdt_origin){replica->id, replica->incarnation});
+}
+
+static void take_copy(struct sim *sim, struct sim_event *event)
+{
+    (void)event;
+    if (is_over(sim)) {
+        return;
+    }
+    struct sim_replica *replica = draw_replica(sim);
+    struct sim_rows *rows = sim_database_rows(replica->database);
+    if (replica->alive && !replica->is_new && !replica->is_copy) {
+        sim_copy_destroy(replica->copy);
+        struct sim_copy *copy = replica->copy = cc_alloc(sizeof(*copy));
+        sim_disk_copy(&copy->disk, &replica->disk);
+        sim_store_export(rows->store, &copy->store);
+        struct crdt_frontier frontier;
+        sim_rows_frontier(rows, &frontier);
+        copy->incarnation = replica->incarnation;
+        copy->last_index = wal_state_of(replica->wal)->last_index;
+        copy->sequence = rows->sequence;
+        copy->own_sequence = own_sequence_of(replica, &frontier);
+        sim_trace(sim, "r%u is copied: log up to %" PRIu64 ", database up to %" PRIu64, replica->id, copy->last_index, sim_rows_applied(rows));
+    }
+    sim_after(sim, sim_spread(sim, sim->knobs.amnesia_mean_us / 2), take_copy, 0);
+}
+
+// -- What may be lost -----------------------------------------------------------------------------------------------
+
+static bool is_impaired(const struct sim_replica *replica)
+{
+    return replica->is_new || replica->is_copy || sim_database_rows(replica->database)->applied_flushed < replica->rebuilt_index;
+}
+
+static uint32_t n_others_impaired(const struct sim *sim, const struct sim_replica *replica)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        const struct sim_replica *other = &sim->replicas[i];
+        n += other != replica && is_impaired(other) ? 1 : 0;
+    }
+    return n;
+}
+
+// Everybody else runs and would notice that the log has become shorter.
+static bool others_remember(const struct sim *sim, const struct sim_replica *replica)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        const struct sim_replica *other = &sim->replicas[i];
+        if (other == replica) {
+            continue;
+        }
+        const struct peer *peer = other->alive ? peer_find(other->node, replica->id) : NULL;
+        bool remembers = peer != NULL && peer->remembered_incarnation == replica->copy->incarnation && peer->remembered > replica->copy->last_index;
+        if (!remembers || other->is_new) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Its log may have been cut below what the database lacks then: others must hold these changes.
+static bool others_hold_changes(const struct sim *sim, const struct sim_replica *replica)
+{
+    struct crdt_frontier own;
+    sim_rows_frontier(sim_database_rows(replica->database), &own);
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        const struct sim_replica *other = &sim->replicas[i];
+        const struct sim_rows *rows = sim_database_rows(other->database);
+        if (other != replica && own_sequence_of(replica, &rows->frontier_flushed) >= own_sequence_of(replica, &own)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool may_lose(const struct sim *sim, const struct sim_replica *replica, enum loss loss)
+{
+    bool has_copy = replica->copy != NULL && replica->copy->incarnation == replica->incarnation;
+    if (is_impaired(replica) || n_others_impaired(sim, replica) > (sim->n_replicas - 3) / 2) {
+        return false;
+    }
+    switch (loss) {
+    case LOSE_BOTH:
+    case LOSE_LOG:
+        return true;
+    case LOSE_DATABASE:
+        return others_hold_changes(sim, replica);
+    case OLD_DATABASE:
+        return has_copy && others_hold_changes(sim, replica);
+    case OLD_LOG:
+    case OLD_BOTH:
+        return has_copy && sim->knobs.stream != 0 && n_others_impaired(sim, replica) == 0 && others_remember(sim, replica);
+    case LOSSES:
+        break;
+    }
+    return false;
+}
+
+// -- Losing ---------------------------------------------------------------------------------------------------------
+
+static void forget_log(struct sim *sim, struct sim_replica *replica)
+{
+    sim_disk_finish(&replica->disk);
+    sim_disk_init(&replica->disk);
+    replica->incarnation = ++sim->n_incarnations;
+    replica->is_new = true;
+    replica->is_copy = false;
+}
+
+static void forget_database(const struct sim_replica *replica)
+{
+    struct sim_rows *rows = sim_database_rows(replica->database);
+    sim_store_destroy(rows->store);
+    rows->store = sim_store_create();
+    rows->sequence = 0;
+    sim_rows_flush(rows);
+}
+
+static void restore_log(struct sim_replica *replica)
+{
+    sim_disk_finish(&replica->disk);
+    sim_disk_copy(&replica->disk, &replica->copy->disk);
+    sim_disk_settle(&replica->disk);
+    replica->is_copy = true;
+}
+
+static void restore_database(const struct sim_replica *replica)
+{
+    forget_database(replica);
+    struct sim_rows *rows = sim_database_rows(replica->database);
+    sim_store_import(rows->store, cc_buffer_slice(&replica->copy->store));
+    rows->sequence = replica->copy->sequence;
+    sim_rows_flush(rows);
+}
+
+static void lose(struct sim *sim, struct sim_replica *replica, enum loss loss)
+{
+    struct crdt_origin origin = {replica->id, replica->incarnation};
+    bool keeps_log = loss == LOSE_DATABASE || loss == OLD_DATABASE;
+    sim_rows_flush(sim_database_rows(replica->database));
+    replica->rebuilt_index = sim_rows_applied(sim_database_rows(replica->database));
+    switch (loss) {
+    case LOSE_BOTH:
+        forget_log(sim, replica);
+        forget_database(replica);
+        break;
+    case LOSE_LOG:
+        forget_log(sim, replica);
+        break;
+    case LOSE_DATABASE:
+        forget_database(replica);
+        break;
+    case OLD_LOG:
+        restore_log(replica);
+        break;
+    case OLD_DATABASE:
+        restore_database(replica);
+        break;
+    case OLD_BOTH:
+        restore_log(replica);
+        restore_database(replica);
+        break;
+    case LOSSES:
+        break;
+    }
+    if (!keeps_log) {
+        sim_check_origin_ends(sim, origin);
+    }
+}
+
+static void lose_data(struct sim *sim, struct sim_event *event)
+{
+    static const char *const names[LOSSES] = {"log and database", "log", "database", "log for a copy", "database for a copy",
+                                              "log and database for copies"};
+    (void)event;
+    if (is_over(sim)) {
+        return;
+    }
+    struct sim_replica *replica = draw_replica(sim);
+    enum loss loss = (enum loss)sim_draw(sim, 0, LOSSES - 1);
+    if (may_lose(sim, replica, loss)) {
+        if (replica->alive) {
+            sim_replica_crash(sim, replica, SIM_KILLED);
+            sim_fault_restart_later(sim, replica->id);
+        }
+        sim_trace(sim, "r%u loses its %s", replica->id, names[loss]);
+        sim->counters.amnesias++;
+        sim->counters.databases_lost += loss == LOSE_DATABASE || loss == OLD_DATABASE ? 1 : 0;
+        sim->counters.copies += loss == OLD_LOG || loss == OLD_BOTH ? 1 : 0;
+        lose(sim, replica, loss);
+    }
+    sim_after(sim, sim_spread(sim, sim->knobs.amnesia_mean_us), lose_data, 0);
+}
+
+void sim_amnesia_start(struct sim *sim)
+{
+    if (sim->knobs.amnesia_mean_us > 0) {
+        sim_after(sim, sim_spread(sim, sim->knobs.amnesia_mean_us), lose_data, 0);
+        sim_after(sim, sim_spread(sim, sim->knobs.amnesia_mean_us / 2), take_copy, 0);
+    }
+}
+
+// -- Being told -----------------------------------------------------------------------------------------------------
+
+static void put_aside(struct sim *sim, struct sim_event *event)
+{
+    struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    sim_replica_crash(sim, replica, SIM_KILLED);
+    lose(sim, replica, LOSE_LOG);
+    sim_fault_restart_later(sim, replica->id);
+}
+
+void sim_amnesia_noticed(struct sim *sim, struct sim_replica *replica)
+{
+    SIM_CHECK(sim, "B7", replica->is_copy, "r%u is told that it forgot something", replica->id);
+    sim->counters.noticed++;
+    sim_after(sim, 0, put_aside, replica->id);
+}
+
+bool sim_amnesia_is_pending(const struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        if (sim->replicas[i].is_copy) {
+            return true;
+        }
+    }
+    return false;
+}
