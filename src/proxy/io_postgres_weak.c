@@ -512,8 +512,11 @@ void pg_requests_send(struct pg_requests *requests, struct pg_lane *lane)
 {
     struct pg_array *arrays[4] = {&requests->principals, &requests->keys, &requests->fingerprints, &requests->outcomes};
     if (requests->keys.n > 0) { // an old outcome is one that another replica has dropped already: the key is used anew
-        send_arrays(lane, "INSERT INTO caucus.requests (principal, key, fingerprint, outcome) SELECT * FROM ", arrays, 4,
-                    " AS u(p, k, f, o) ON CONFLICT (principal, key) DO UPDATE SET fingerprint = EXCLUDED.fingerprint, outcome = EXCLUDED.outcome, "
+        send_arrays(lane,
+                    "INSERT INTO caucus.requests (principal, key, fingerprint, outcome) SELECT DISTINCT ON (u.p, u.k) u.p, u.k, u.f, u.o FROM "
+                    "(SELECT *, row_number() OVER () FROM ",
+                    arrays, 4,
+                    " AS s) AS u(p, k, f, o, n) ORDER BY u.p, u.k, u.n ON CONFLICT (principal, key) DO UPDATE SET fingerprint = EXCLUDED.fingerprint, outcome = EXCLUDED.outcome, "
                     "at = EXCLUDED.at WHERE requests.at < EXCLUDED.at - interval '15 minutes'");
     }
     pg_requests_finish(requests);
