@@ -228,6 +228,10 @@ static void put_column(struct writer *writer, const struct rest_table *table, ui
         }
     }
     put_default(writer, column);
+    if (column->merge != REST_MERGE_LWW) {
+        put(writer, ",\"x-caucus-merge\":");
+        put_string(writer, rest_merge_text(column->merge));
+    }
     put_description(writer, table, position);
     put(writer, (column->generated || column->identity_always) ? ",\"readOnly\":true}" : "}");
 }

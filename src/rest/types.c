@@ -247,6 +247,27 @@ static void put_member(struct writer *writer, const char *name, bool optional, c
     put(writer, nullable ? " | null;\n" : ";\n");
 }
 
+// A value, or what is to be added to the one that is there.
+static void put_written_member(struct writer *writer, const struct rest_column *column, bool optional)
+{
+    bool counts = column->merge == REST_MERGE_COUNTER, unites = column->merge == REST_MERGE_SET;
+    if (!counts && !unites) {
+        put_member(writer, column->name, optional, column->base_type, !column->not_null);
+        return;
+    }
+    line_start(writer);
+    put_key(writer, column->name);
+    put(writer, optional ? "?: " : ": ");
+    put_type(writer, column->base_type);
+    put(writer, counts ? " | { $inc: " : " | { $add?: ");
+    put_type(writer, column->base_type);
+    if (unites) {
+        put(writer, "; $remove?: ");
+        put_type(writer, column->base_type);
+    }
+    put(writer, column->not_null ? " };\n" : " } | null;\n");
+}
+
 static void put_never(struct writer *writer, const char *name)
 {
     line_start(writer);
@@ -293,7 +314,7 @@ static void put_written(struct writer *writer, const struct rest_table *table, c
             put_never(writer, column->name);
         } else {
             bool needed = inserts && column->not_null && !column->has_default;
-            put_member(writer, column->name, !needed, column->base_type, !column->not_null);
+            put_written_member(writer, column, !needed);
         }
     }
     close_block(writer, "};\n");

@@ -221,6 +221,31 @@ static void a_weak_write_leaves_the_last_parameter_to_its_stamp(void **state)
     assert_true(contains(plan->statement.sql, "$2::text IS NOT NULL"));
 }
 
+static void operators_become_expressions_or_are_refused(void **state)
+{
+    struct planned *planned = *state;
+    const struct rest_plan *plan = ask(planned, (struct asked){"PATCH", "/transfers", "id=eq.7", NULL, NULL, "{\"a\":{\"$inc\":-2}}"});
+    assert_true(contains(plan->statement.sql, "\"a\" = coalesce(t0.\"a\", '0') + $1::integer"));
+    plan = ask(planned, (struct asked){"POST", "/transfers", "", "resolution=merge-duplicates", NULL, "{\"id\":1,\"a\":{\"$inc\":\"3\"}}"});
+    assert_true(contains(plan->statement.sql, "'0'::integer + $2::integer"));
+    assert_true(contains(plan->statement.sql, "DO UPDATE SET \"a\" = coalesce(t0.\"a\", '0') + $3::integer"));
+    plan = ask(planned, (struct asked){"PATCH", "/mechanics", "id=eq.7", NULL, NULL, "{\"skills\":{\"$add\":[\"x\"]},\"meta\":{\"$inc\":1}}"});
+    assert_true(contains(plan->statement.sql, "unnest(coalesce(t0.\"skills\", '{}'))"));
+    assert_true(contains(plan->statement.sql, "\"meta\" = $"));
+    static const char *const wrong[] = {"{\"a\":{\"$inc\":[1]}}",        "{\"a\":{\"$inc\":1,\"$inc2\":1}}", "{\"a\":{\"$add\":[1]}}",
+                                        "{\"a\":{\"$multiply\":2}}", "{\"a\":{\"$inc\":null}}"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        plan = ask(planned, (struct asked){"PATCH", "/transfers", "id=eq.7", NULL, NULL, wrong[i]});
+        assert_int_equal(plan->kind, REST_PLAN_ANSWER);
+        assert_int_equal(plan->answer.status, 400);
+        assert_true(contains(plan->answer.body, "CC310"));
+    }
+    plan = ask(planned, (struct asked){"POST", "/transfers", "", NULL, NULL, "[{\"id\":1,\"a\":{\"$inc\":1}},{\"id\":2,\"a\":{\"$inc\":1}}]"});
+    assert_true(contains(plan->answer.body, "CC310"));
+    plan = ask(planned, (struct asked){"PUT", "/transfers", "id=eq.1", NULL, NULL, "{\"id\":1,\"a\":{\"$inc\":1}}"});
+    assert_true(contains(plan->answer.body, "CC310"));
+}
+
 static const char *row_of(const struct rest_plan *plan)
 {
     static char text[200];
@@ -438,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_change_of_a_weak_rows_key_needs_whole_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(levels_follow_the_classes_of_what_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_weak_write_leaves_the_last_parameter_to_its_stamp, setup, teardown),
+        cmocka_unit_test_setup_teardown(operators_become_expressions_or_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(an_insert_of_one_row_tells_where_its_row_stands, setup, teardown),
         cmocka_unit_test_setup_teardown(sequences_are_told_when_the_database_draws, setup, teardown),
         cmocka_unit_test_setup_teardown(functions_that_may_write_go_through_the_log_unless_called_by_get, setup,

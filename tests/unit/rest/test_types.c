@@ -35,7 +35,9 @@ static const char document[] =
           COLUMN("id", "bigint", NOT_NULL) "," COLUMN("mood", "public.mood", NULLABLE ",\"enum_values\":[\"glad\",\"s'ad\"]") ","
           COLUMN("people_id", "uuid", NOT_NULL) "," COLUMN("at", "timestamp with time zone", NOT_NULL ",\"default_sql\":\"now()\"") ","
           COLUMN("tags", "text[]", NULLABLE) "," COLUMN("extra", "jsonb", NULLABLE), KEY) ","
-    TABLE("13", "people", "r", "\"@caucus weak\\nWho.\"", COLUMN("id", "uuid", NOT_NULL) "," COLUMN("seen", "boolean", NULLABLE), KEY) ","
+    TABLE("13", "people", "r", "\"@caucus weak\\nWho.\"", COLUMN("id", "uuid", NOT_NULL) "," COLUMN("seen", "boolean", NULLABLE) ","
+          COLUMN("visits", "bigint", NOT_NULL ",\"comment\":\"@caucus counter\\nHow often.\"") ","
+          COLUMN("tags", "text[]", NULLABLE ",\"comment\":\"@caucus set\""), KEY) ","
     TABLE("14", "totals", "v", "null", COLUMN("n", "bigint", NULLABLE), "")
     "],\"foreign_keys\":[{\"name\":\"orders_people\",\"from_schema\":\"public\",\"from\":\"orders\",\"to_schema\":\"public\",\"to\":\"people\","
     "\"from_columns\":[\"people_id\"],\"to_columns\":[\"id\"]}],\"functions\":["
@@ -121,6 +123,21 @@ static void tables_say_their_class_and_views_have_none(void **state)
     assert_true(strong != NULL && strong < people);
     assert_true(weak != NULL && weak < totals);
     has_not(totals, "Consistency: \"");
+}
+
+static void what_is_merged_takes_what_is_added(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *text = types_of(fixture, fixture->catalog, REST_TYPES_TYPESCRIPT);
+    has(text, "visits: number;");                        // of a row
+    has(text, "visits: number | { $inc: number };");     // of an insert
+    has(text, "visits?: number | { $inc: number };");    // of an update
+    has(text, "tags?: (string)[] | { $add?: (string)[]; $remove?: (string)[] } | null;");
+    has(text, "How often.");
+    has_not(text, "@caucus");
+    struct rest_reply reply;
+    rest_openapi_reply(fixture->catalog, "public", REST_OPENAPI_3, false, &fixture->arena, &reply);
+    has(cc_arena_text_n(&fixture->arena, reply.body.data, reply.body.n), "\"x-caucus-merge\":\"counter\"");
 }
 
 static void names_and_comments_cannot_break_out(void **state)
@@ -210,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_may_be_null_and_what_may_be_left_out_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(tables_say_their_class_and_views_have_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_merged_takes_what_is_added, setup, teardown),
         cmocka_unit_test_setup_teardown(names_and_comments_cannot_break_out, setup, teardown),
         cmocka_unit_test_setup_teardown(functions_have_arguments_and_results, setup, teardown),
         cmocka_unit_test_setup_teardown(jsdoc_has_the_same_inside_of_one_comment, setup, teardown),
