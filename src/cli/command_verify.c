@@ -7,8 +7,9 @@
 
 #include "base/memory.h"
 #include "cli/replicas.h"
+#include "cli/verify_rows.h"
 
-enum { DIGEST_MS = 120 * 1000, PAUSE_MS = 200 };
+enum { DIGEST_MS = 120 * 1000, PAUSE_MS = 200, ROWS_NAMED_MAX = 20 };
 
 static const struct cli_option options[] = {
     CLI_REPLICAS_OPTIONS,
@@ -16,6 +17,7 @@ static const struct cli_option options[] = {
      .argument = "SECONDS",
      .fallback = "30",
      .help = "How long to wait for replicas that are still moving, in all."},
+    {.name = "repair", .help = "Weak tables that differ are made equal, from the states and histories of their rows."},
     {.name = "json", .help = "One JSON document: a list with each table's result and the digests."},
 };
 
@@ -24,6 +26,7 @@ enum verdict { VERDICT_EQUAL, VERDICT_DIFFERENT, VERDICT_MOVING, VERDICT_UNREACH
 struct comparison {
     enum verdict verdict;
     json_t *digests[CC_REPLICAS_MAX]; // NULL: no answer
+    json_t *rows;                     // DIFFERENT: some of them
     char text[600];                   // what is wrong
 };
 
@@ -68,6 +71,7 @@ static void clear(struct comparison *comparison)
     for (size_t i = 0; i < CC_REPLICAS_MAX; i++) {
         json_decref(comparison->digests[i]);
     }
+    json_decref(comparison->rows);
     *comparison = (struct comparison){0};
 }
 
@@ -101,6 +105,7 @@ static void compare_once(const struct cli_replicas *replicas, const char *table,
     clear(comparison);
     cc_buffer_append_text(&path, "/_caucus/digest?table=");
     http_put_encoded(&path, table);
+    cc_buffer_append_text(&path, "&full=true"); // from the rows, not what was kept up
     cli_replicas_get(replicas, cc_buffer_text(&path), DIGEST_MS, responses);
     cc_buffer_finish(&path);
     bool complete = true;
@@ -150,6 +155,11 @@ static void compare(const struct cli_replicas *replicas, const char *table, uint
         (void)nanosleep(&pause, NULL);
     }
     end_progress();
+    if (comparison->verdict == VERDICT_DIFFERENT) {
+        const char *consistency = json_string_value(json_object_get(comparison->digests[0], "consistency"));
+        bool weak = consistency != NULL && strcmp(consistency, "weak") == 0;
+        comparison->rows = verify_rows_find(replicas, table, weak, ROWS_NAMED_MAX);
+    }
 }
 
 static void print_result(const char *table, const struct cli_replicas *replicas, const struct comparison *comparison,
@@ -164,6 +174,7 @@ static void print_result(const char *table, const struct cli_replicas *replicas,
             (void)printf("equal, %lld rows\n", (long long)json_integer_value(json_object_get(first, "rows")));
         } else {
             (void)printf("%s: %s\n", verdict_name(comparison->verdict), comparison->text);
+            verify_rows_print(comparison->rows);
         }
         return;
     }
@@ -174,9 +185,10 @@ static void print_result(const char *table, const struct cli_replicas *replicas,
         json_object_set_new(digests, id,
                             comparison->digests[i] == NULL ? json_null() : json_incref(comparison->digests[i]));
     }
-    json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:o}", "table", table, "result",
+    json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:o, s:O?}", "table", table, "result",
                                           verdict_name(comparison->verdict), "reason",
-                                          comparison->text[0] == '\0' ? NULL : comparison->text, "replicas", digests));
+                                          comparison->text[0] == '\0' ? NULL : comparison->text, "replicas", digests,
+                                          "rows", comparison->rows));
 }
 
 static enum cli_exit worse(enum cli_exit a, enum verdict verdict)
@@ -257,6 +269,13 @@ static enum cli_exit run(const struct cli_arguments *arguments)
     }
     json_t *list = cli_is_given(arguments, "json") ? json_array() : NULL;
     code = verify(&replicas, wait_s, list);
+    if (code == CLI_CORRUPT && cli_is_given(arguments, "repair")) {
+        code = verify_rows_repair(&replicas) ? CLI_OK : CLI_REFUSED;
+        if (list != NULL) {
+            json_array_clear(list);
+        }
+        code = code == CLI_OK ? verify(&replicas, wait_s, list) : code;
+    }
     if (list != NULL) {
         char *text = json_dumps(list, JSON_INDENT(2));
         (void)puts(text);
@@ -275,6 +294,11 @@ const struct cli_command command_verify = {
     .description = "Compares a digest of every table between all replicas: of strong tables at the same index of the "
                    "log, of weak tables at\n"
                    "the same frontier. Replicas that are still catching up are asked again.\n"
+                   "Rows that differ are named, with a digest of each replica's and the last write of a weak row. --repair makes weak rows equal: "
+                   "each field as the\n"
+                   "greatest stamp has it, and as the history tells where two values have one stamp. A replica whose strong rows differ is to be "
+                   "emptied: stop it,\n"
+                   "remove its data directory, start it; it takes a snapshot.\n"
                    "Exit code 0: all equal; 65: a table differs; 69: a replica does not answer, or they were never at "
                    "the same point.",
     .options = options,

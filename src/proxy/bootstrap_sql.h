@@ -4,6 +4,11 @@
 
 enum { BOOTSTRAP_FORMAT = 1 };
 
+// Settings of functions that look at values as texts.
+#define TEXT_FORMS \
+    "\n  SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1\n" \
+    "  SET bytea_output = 'hex' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off"
+
 // Run in one transaction when there is no schema caucus.
 static const char *const bootstrap_tables[] = {
     "CREATE SCHEMA caucus",
@@ -150,15 +155,14 @@ static const char *const bootstrap_functions[] = {
     "  WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attname <> '_caucus'\n"
     "$$",
 
-    // The digest of a weak table as src/crdt/digest.h defines it, by reading all rows. concat: the very text that clients get.
-    "CREATE OR REPLACE FUNCTION caucus.digest(relation oid, OUT rows bigint, OUT sum bigint) LANGUAGE plpgsql STABLE\n"
-    "  SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1\n"
-    "  SET bytea_output = 'hex' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off AS $$\n"
+    // The digest of a table as src/crdt/digest.h defines it, by reading all rows. concat: the very text that clients get. As SQL: the
+    // hash of the key of a row t, and what its other fields add to it.
+    "CREATE OR REPLACE FUNCTION caucus.digest_sql(relation oid, OUT key text, OUT fields text) LANGUAGE plpgsql STABLE AS $$\n"
     "DECLARE\n"
-    "  key text := '0::bigint';\n"
-    "  fields text := '';\n"
     "  r record;\n"
     "BEGIN\n"
+    "  key := '0::bigint';\n"
+    "  fields := '';\n"
     "  FOR r IN SELECT a.attname FROM pg_catalog.pg_index x, unnest(x.indkey::smallint[]) WITH ORDINALITY AS k(attnum, n), pg_catalog.pg_attribute a\n"
     "    WHERE x.indrelid = relation AND x.indisprimary AND k.n <= x.indnkeyatts AND a.attrelid = relation AND a.attnum = k.attnum ORDER BY k.n LOOP\n"
     "    key := pg_catalog.format('hashtextextended(concat(t.%I) COLLATE \"C\", %s)', r.attname, key);\n"
@@ -170,8 +174,43 @@ static const char *const bootstrap_functions[] = {
     "      'hashtextextended(concat(t.%1$I) COLLATE \"C\", k.h # (%2$s)::bigint) END', r.attname,\n"
     "      hashtextextended(r.attname::text COLLATE \"C\", 0));\n"
     "  END LOOP;\n"
-    "  EXECUTE pg_catalog.format('SELECT count(*), coalesce(bit_xor(k.h%s), 0) FROM %s t, LATERAL (SELECT %s AS h OFFSET 0) k', fields,\n"
-    "    relation::regclass, key) INTO rows, sum;\n"
+    "END $$",
+
+    "CREATE OR REPLACE FUNCTION caucus.digest(relation oid, OUT rows bigint, OUT sum bigint) LANGUAGE plpgsql STABLE" TEXT_FORMS " AS $$\n"
+    "DECLARE\n"
+    "  s record;\n"
+    "BEGIN\n"
+    "  SELECT * INTO s FROM caucus.digest_sql(relation);\n"
+    "  EXECUTE pg_catalog.format('SELECT count(*), coalesce(bit_xor(k.h%s), 0) FROM %s t, LATERAL (SELECT %s AS h OFFSET 0) k', s.fields,\n"
+    "    relation::regclass, s.key) INTO rows, sum;\n"
+    "END $$",
+
+    // The same of each of 4096 buckets of rows, by their key's hash; and of the rows of some of these, with their keys.
+    "CREATE OR REPLACE FUNCTION caucus.digest_buckets(relation oid) RETURNS json LANGUAGE plpgsql STABLE" TEXT_FORMS " AS $$\n"
+    "DECLARE\n"
+    "  s record;\n"
+    "  result json;\n"
+    "BEGIN\n"
+    "  SELECT * INTO s FROM caucus.digest_sql(relation);\n"
+    "  EXECUTE pg_catalog.format('SELECT coalesce(json_object_agg(b.n, to_hex(b.x)), ''{}'') FROM (SELECT (k.h >> 52) & 4095 AS n, bit_xor(k.h%s) AS x '\n"
+    "    'FROM %s t, LATERAL (SELECT %s AS h OFFSET 0) k GROUP BY 1) b', s.fields, relation::regclass, s.key) INTO result;\n"
+    "  RETURN result;\n"
+    "END $$",
+
+    "CREATE OR REPLACE FUNCTION caucus.digest_rows(relation oid, buckets bigint[]) RETURNS json LANGUAGE plpgsql STABLE" TEXT_FORMS " AS $$\n"
+    "DECLARE\n"
+    "  s record;\n"
+    "  result json;\n"
+    "  key text;\n"
+    "BEGIN\n"
+    "  SELECT * INTO s FROM caucus.digest_sql(relation);\n"
+    "  SELECT pg_catalog.string_agg(pg_catalog.format('concat(t.%I)', a.attname), ', ' ORDER BY k.n) INTO key FROM pg_catalog.pg_index x,\n"
+    "    unnest(x.indkey::smallint[]) WITH ORDINALITY AS k(attnum, n), pg_catalog.pg_attribute a WHERE x.indrelid = relation AND x.indisprimary\n"
+    "    AND k.n <= x.indnkeyatts AND a.attrelid = relation AND a.attnum = k.attnum;\n"
+    "  EXECUTE pg_catalog.format('SELECT coalesce(json_agg(r.x), ''[]'') FROM (SELECT json_build_array(json_build_array(%s), to_hex(k.h%s)) AS x '\n"
+    "    'FROM %s t, LATERAL (SELECT %s AS h OFFSET 0) k WHERE (k.h >> 52) & 4095 = ANY ($1) LIMIT 100000) r', key, s.fields, relation::regclass, s.key)\n"
+    "    USING buckets INTO result;\n"
+    "  RETURN result;\n"
     "END $$",
 
     // At the end of a migration: digests of weak tables that it made or changed. The lock waits for weak writes under way.

@@ -34,7 +34,8 @@ enum db_job_kind {
     DB_WEAK_COMMIT,
     DB_WEAK_ROLLBACK,
     // Merges change sets (crdt_row_merge decides) in one transaction and raises the frontier. Sets come in order of their
-    // sequence per origin, without gaps above the frontier; those at or below it are skipped. -> DB_MERGED
+    // sequence per origin, without gaps above the frontier; those at or below it are skipped. With `states`, items are lists of states
+    // of rows (row_state.h) instead, which are joined with what is there; the frontier stays. -> DB_MERGED
     DB_MERGE,
     // Reads change sets of one origin from the history, from a sequence on. -> DB_FETCHED
     DB_FETCH,
@@ -52,6 +53,7 @@ struct db_job { // slices and arrays live until the job's answer, or the lane's 
     struct crdt_origin origin;  // FETCH
     uint64_t sequence;          // FETCH: from here
     uint32_t peer;              // FETCH: echoed
+    bool states;                // MERGE
     size_t n_bytes_max;         // FETCH
 };
 
@@ -81,6 +83,7 @@ struct db_event { // borrowed by the node during the call
     // EXECUTED, WEAK_EXECUTED: one outcome per operation (rest_outcome_put form).
     uint32_t n_outcomes;
     const struct cc_slice *outcomes;
+    uint32_t n_changed; // MERGED, of states: rows that are not as they were
     struct cc_slice effects;    // EXECUTED: of all operations that succeeded, in order
     bool has_migration;         // EXECUTED: effects end with a migration
     const struct cc_slice *changes; // WEAK_EXECUTED: encoded, unnumbered change set per operation; empty: changed nothing.

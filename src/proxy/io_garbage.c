@@ -16,7 +16,7 @@
 #include <time.h>
 
 enum {
-    REST_MS = 5000,
+    REST_MS = 3000,
     STEP_MS = 20,
     TOMBSTONE_BLOCKS = 64, // of 8 KB, per step
     SETS_PER_STEP = 1000,

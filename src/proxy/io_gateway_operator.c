@@ -248,6 +248,22 @@ static const char sql_weak_kept[] =
     "WHERE c.oid = $3::regclass)";
 static const char sql_weak_full[] = "caucus.digest($3::regclass) d";
 
+// Which rows differ is found in two steps: by buckets, then by the rows of the buckets that differ. Any table with a primary key.
+static const char sql_digest_parts[] =
+    "SELECT json_build_object('table', $1::text, 'consistency', $2::text, 'buckets', caucus.digest_buckets($3::regclass))::text";
+static const char sql_digest_rows[] = "SELECT json_build_object('table', $1::text, 'consistency', $2::text, 'rows', caucus.digest_rows($3::regclass, $4::bigint[]))::text";
+
+// "1,5,9" as an array; the NULL slice when it is not a list of numbers.
+static struct cc_slice bucket_array(struct exchange *exchange, struct cc_slice list)
+{
+    for (size_t i = 0; i < list.n; i++) {
+        if (!(list.data[i] == ',' || (list.data[i] >= '0' && list.data[i] <= '9'))) {
+            return (struct cc_slice){0};
+        }
+    }
+    return cc_slice_text(cc_arena_printf(&exchange->arena, "{%.*s}", (int)list.n, (const char *)list.data));
+}
+
 static bool has_flag(struct exchange *exchange, const char *name)
 {
     const struct cc_slice query = exchange->request.query;
@@ -280,7 +296,19 @@ static void get_digest(struct exchange *exchange)
     }
     struct cc_buffer sql = {0};
     bool weak = table->consistency == REST_WEAK;
-    if (weak) {
+    struct cc_slice rows = operator_parameter(exchange, "rows", 0), buckets = {0};
+    bool in_parts = rows.data != NULL || has_flag(exchange, "buckets");
+    if (rows.data != NULL && (buckets = bucket_array(exchange, rows)).data == NULL) {
+        exchange_fail(exchange, 400, "CC252", "rows must be numbers of buckets, with commas between", "Take them from ?buckets");
+        return;
+    }
+    if (in_parts && table->n_key == 0) {
+        exchange_fail(exchange, 400, "CC253", "A table without primary key has no buckets", "Ask for its digest only");
+        return;
+    }
+    if (in_parts) {
+        cc_buffer_append_text(&sql, rows.data != NULL ? sql_digest_rows : sql_digest_parts);
+    } else if (weak) {
         cc_buffer_append_text(&sql, sql_weak_digest);
         cc_buffer_append_text(&sql, has_flag(exchange, "full") ? sql_weak_full : sql_weak_kept);
     } else {
@@ -288,11 +316,12 @@ static void get_digest(struct exchange *exchange)
     }
     exchange->statement = (struct rest_statement){.kind = REST_READ,
                                                   .sql = cc_arena_slice(&exchange->arena, cc_buffer_slice(&sql)),
-                                                  .n_parameters = weak ? 3 : 2,
-                                                  .parameters = cc_arena_array(&exchange->arena, 3, sizeof(struct cc_slice))};
+                                                  .n_parameters = rows.data != NULL ? 4 : in_parts || weak ? 3 : 2,
+                                                  .parameters = cc_arena_array(&exchange->arena, 4, sizeof(struct cc_slice))};
     exchange->statement.parameters[0] = name;
     exchange->statement.parameters[1] = cc_slice_text(weak ? "weak" : "strong");
     exchange->statement.parameters[2] = cc_slice_text(table->qualified);
+    exchange->statement.parameters[3] = buckets;
     cc_buffer_finish(&sql);
     exchange->on_rows = on_json;
     exchange_query_as_owner(exchange);

@@ -11,6 +11,7 @@ enum inbox_kind {
     INBOX_READ_WEAK,
     INBOX_READ_SESSION, // index, bytes: encoded frontier (empty: of no interest)
     INBOX_STATUS,
+    INBOX_REPAIR, // begins to compare the weak tables with the other members', and answers as INBOX_STATUS
     INBOX_MEMBER, // bytes: struct node_member_change
     INBOX_FAULTS, // index: enum io_faults_action above, id of a rule below; bytes: JSON. Testing hooks only
     INBOX_RELOAD, // bytes: struct gateway_reload

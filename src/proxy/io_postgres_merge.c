@@ -7,6 +7,7 @@
 #include "crdt/digest.h"
 #include "proxy/apply_sql.h"
 #include "proxy/io_postgres_weak.h"
+#include "proxy/row_state.h"
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -20,6 +21,14 @@ struct merge_set {
     struct crdt_change_set set;
     struct cc_slice bytes;
     bool skipped; // held already, or behind a gap or a failed one of its origin
+    struct row_state *states; // in place of changes: one for each row of `set`
+};
+
+// The rows that states were found to contradict: a write under one stamp has one value, which the history may tell.
+struct merge_truths {
+    struct crdt_change_set *sets;
+    size_t n;
+    PGresult *result;
 };
 
 // A row that the sets touch.
@@ -62,6 +71,8 @@ struct merge {
     PGresult **row_results; // kept while their values are looked at
     size_t n_row_results;
     PGresult *tombstones;
+    struct merge_truths truths;
+    uint32_t n_changed; // rows, by states
 };
 
 static void attempt(struct merge *merge);
@@ -75,6 +86,8 @@ static void clear_attempt(struct merge *merge)
     merge->row_results = NULL;
     PQclear(merge->tombstones);
     merge->tombstones = NULL;
+    PQclear(merge->truths.result);
+    merge->truths = (struct merge_truths){0};
     for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
         free(table->rows);
     }
@@ -131,7 +144,7 @@ static void skip_origin(struct merge *merge, struct crdt_origin origin, uint32_t
 static void finish(struct merge *merge)
 {
     struct pg_job *job = merge->job;
-    pg_lane_emit(merge->lane, &(struct db_event){.kind = DB_MERGED, .number = job->job.number});
+    pg_lane_emit(merge->lane, &(struct db_event){.kind = DB_MERGED, .number = job->job.number, .n_changed = merge->n_changed});
     pg_job_finish(job);
 }
 
@@ -152,6 +165,7 @@ static void next_attempt(struct merge *merge)
 static void attempt_failed(struct merge *merge)
 {
     pg_lane_must_text(merge->lane, "ROLLBACK");
+    merge->n_changed = 0;
     if (!merge->one_by_one) {
         merge->one_by_one = true;
         next_attempt(merge);
@@ -182,7 +196,7 @@ static void on_merge_commit(void *context, uint64_t number, PGresult *result)
     PQclear(result);
     for (uint32_t i = merge->first; i < merge->end; i++) {
         const struct crdt_change_set *set = &merge->sets[i].set;
-        if (!merge->sets[i].skipped && crdt_frontier_raise(&lane->frontier, set->origin, set->sequence) != CC_OK) {
+        if (!merge->sets[i].skipped && merge->sets[i].states == NULL && crdt_frontier_raise(&lane->frontier, set->origin, set->sequence) != CC_OK) {
             pg_lane_drop(lane, "the frontier cannot be raised", NULL);
             return;
         }
@@ -436,7 +450,7 @@ static void write_all(struct merge *merge)
     bool durable = false;
     for (uint32_t i = merge->first; i < merge->end; i++) {
         const struct merge_set *set = &merge->sets[i];
-        if (set->skipped) {
+        if (set->skipped || set->states != NULL) {
             continue;
         }
         durable = durable || set->set.durable;
@@ -525,6 +539,155 @@ static void collect_rows(struct merge *merge)
     }
 }
 
+// The value that the write under this stamp gave the field, as the history has it. False: it does not tell.
+static bool find_truth(const struct merge *merge, const struct merge_table *table, const struct merge_row *row, uint32_t column,
+                       struct cc_slice *value_out)
+{
+    const struct clock_stamp *stamp = &row->row.registers[column].stamp;
+    for (size_t i = 0; i < merge->truths.n; i++) {
+        const struct crdt_change_set *set = &merge->truths.sets[i];
+        for (uint32_t r = 0; clock_stamp_compare(&set->stamp, stamp) == 0 && r < set->n_rows; r++) {
+            bool same = cc_slice_equal(set->rows[r].key, row->key) && crdt_table_equal(set->rows[r].table, table->name);
+            for (uint32_t f = 0; same && f < set->rows[r].n_fields; f++) {
+                if (cc_slice_equal(set->rows[r].fields[f].column, row->row.columns[column].name)) {
+                    *value_out = set->rows[r].fields[f].value;
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+static bool same_value(struct cc_slice a, struct cc_slice b)
+{
+    return (a.data == NULL) == (b.data == NULL) && cc_slice_equal(a, b);
+}
+
+// One stamp, two values: somebody wrote past Caucus, or a disk is failing.
+static bool contradicts(const struct crdt_row *row, const struct crdt_row *other, uint32_t column)
+{
+    const struct crdt_register *a = &row->registers[column], *b = &other->registers[column];
+    return !row->columns[column].key && row->columns[column].kind.merge == CRDT_LWW && !clock_stamp_is_zero(&a->stamp) &&
+           clock_stamp_compare(&a->stamp, &b->stamp) == 0 && !same_value(a->value, b->value);
+}
+
+static bool other_row(struct merge *merge, const struct merge_table *table, const struct row_state *state, struct crdt_row *row_out)
+{
+    const struct pg_table *described = table->table;
+    struct crdt_register *registers = cc_arena_array(&merge->arena, described->n_fields, sizeof(*registers));
+    crdt_row_init(row_out, described->registers, described->n_fields, registers, &merge->arena);
+    if (state->hidden) {
+        return crdt_remains_read(state->remains, row_out) == CC_OK && clock_stamp_parse(state->death, &row_out->death) == CC_OK;
+    }
+    for (uint32_t i = 0; i < state->n_fields; i++) {
+        for (uint32_t c = 0; c < described->n_fields; c++) {
+            if (!described->registers[c].key && cc_slice_equal(described->registers[c].name, state->names[i])) {
+                registers[c].value = state->values[i];
+            }
+        }
+    }
+    return crdt_stamps_read(state->stamps, row_out) == CC_OK;
+}
+
+static void join_row(struct merge *merge, const struct merge_table *table, struct merge_row *row, const struct row_state *state)
+{
+    struct crdt_row other;
+    if (!other_row(merge, table, state, &other)) {
+        return; // of a broken sender
+    }
+    bool changed = false;
+    for (uint32_t c = 0; c < row->row.n_columns; c++) {
+        struct cc_slice value;
+        if (contradicts(&row->row, &other, c) && find_truth(merge, table, row, c, &value)) {
+            changed = changed || !same_value(row->row.registers[c].value, value);
+            row->row.registers[c].value = other.registers[c].value = value;
+        }
+    }
+    changed = crdt_row_join(&row->row, &other) || changed;
+    merge->n_changed += changed && !row->changed;
+    row->changed = row->changed || changed;
+}
+
+// The stamps of which rows and states tell different values, as an array of texts.
+static void collect_contradictions(struct merge *merge, struct pg_array *stamps)
+{
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct merge_set *set = &merge->sets[i];
+        for (uint32_t r = 0; !set->skipped && set->states != NULL && r < set->set.n_rows; r++) {
+            struct merge_table *table = find_table(merge, set->set.rows[r].table);
+            struct merge_row *row = table->table == NULL ? NULL : find_row(merge, table, set->set.rows[r].key);
+            struct crdt_row other;
+            if (row == NULL || !row->exists || !other_row(merge, table, &set->states[r], &other)) {
+                continue;
+            }
+            for (uint32_t c = 0; c < other.n_columns; c++) {
+                if (contradicts(&row->row, &other, c)) {
+                    char text[CLOCK_STAMP_TEXT_BYTES];
+                    clock_stamp_text(&other.registers[c].stamp, text);
+                    pg_array_put(stamps, cc_slice_text(text));
+                }
+            }
+        }
+    }
+}
+
+static void on_truths(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (!pg_result_ok(result)) {
+        note_error(merge, result);
+        PQclear(result);
+        return;
+    }
+    merge->truths.result = result;
+    merge->truths.sets = cc_arena_array(&merge->arena, (size_t)PQntuples(result) + 1, sizeof(*merge->truths.sets));
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct cc_slice change;
+        if (pg_bytea_read(pg_result_value(result, i, 0), &merge->arena, &change) == CC_OK &&
+            crdt_change_set_read(change, &merge->arena, &merge->truths.sets[merge->truths.n]) == CC_OK) {
+            merge->truths.n++;
+        }
+    }
+}
+
+static void merge_and_write(struct merge *merge);
+
+static void on_truths_sync(void *context, uint64_t number)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (io_postgres_link_connection(merge->lane->link) == NULL) {
+        return;
+    }
+    if (merge->failed) {
+        attempt_failed(merge);
+        return;
+    }
+    merge_and_write(merge);
+}
+
+// False: there is nothing to ask for.
+static bool ask_for_truths(struct merge *merge)
+{
+    struct pg_array stamps;
+    pg_array_init(&stamps, PG_TEXT);
+    collect_contradictions(merge, &stamps);
+    bool any = stamps.n > 0;
+    if (any) {
+        struct cc_slice parameter = pg_array_slice(&stamps);
+        struct io_postgres_query query = {.sql = "SELECT change FROM caucus.history WHERE stamp COLLATE \"C\" = ANY ($1::text[])",
+                                          .n_parameters = 1,
+                                          .parameters = &parameter,
+                                          .binary = (const uint8_t[]){1}};
+        io_postgres_link_send(merge->lane->link, &query, on_truths, merge, 0);
+        io_postgres_link_sync(merge->lane->link, on_truths_sync, merge, 0);
+    }
+    pg_array_finish(&stamps);
+    return any;
+}
+
 static void merge_sets(struct merge *merge)
 {
     for (uint32_t i = merge->first; i < merge->end; i++) {
@@ -532,7 +695,9 @@ static void merge_sets(struct merge *merge)
         for (uint32_t r = 0; !merge->sets[i].skipped && r < set->n_rows; r++) {
             struct merge_table *table = find_table(merge, set->rows[r].table);
             struct merge_row *row = table->table == NULL ? NULL : find_row(merge, table, set->rows[r].key);
-            if (row != NULL) {
+            if (row != NULL && merge->sets[i].states != NULL) {
+                join_row(merge, table, row, &merge->sets[i].states[r]);
+            } else if (row != NULL) {
                 struct crdt_outcome outcome = crdt_row_merge(&row->row, &set->rows[r], &set->stamp);
                 row->changed = row->changed || outcome.changed;
             }
@@ -589,6 +754,12 @@ static bool take_tombstones(struct merge *merge)
     return true;
 }
 
+static void merge_and_write(struct merge *merge)
+{
+    merge_sets(merge);
+    write_all(merge);
+}
+
 static void on_rows(void *context, uint64_t number, PGresult *result)
 {
     struct merge *merge = context;
@@ -626,8 +797,9 @@ static void on_read(void *context, uint64_t number)
         pg_lane_drop(merge->lane, "stamps or tombstones of a weak table are damaged", NULL);
         return;
     }
-    merge_sets(merge);
-    write_all(merge);
+    if (!ask_for_truths(merge)) {
+        merge_and_write(merge);
+    }
 }
 
 static void send_read(struct merge *merge, const struct merge_table *table, uint64_t number)
@@ -792,6 +964,24 @@ static void attempt(struct merge *merge)
 
 // -- The beginning ---------------------------------------------------------------------------------------------------------------
 
+// As a set without number, of rows without fields.
+static void read_states(struct merge *merge, uint32_t index)
+{
+    struct merge_set *set = &merge->sets[index];
+    struct cc_arena *arena = &merge->job->arena;
+    struct cc_slice table = {0};
+    set->bytes = merge->job->job.items[index];
+    if (row_states_read(set->bytes, arena, &table, &set->states, &set->set.n_rows) != CC_OK || set->set.n_rows == 0) {
+        cc_log(CC_LOG_ERROR, "merge_failed", "text=%s", cc_log_quote("states of rows cannot be decoded"));
+        set->skipped = true;
+        return;
+    }
+    set->set.rows = cc_arena_array(arena, set->set.n_rows, sizeof(*set->set.rows));
+    for (uint32_t i = 0; i < set->set.n_rows; i++) {
+        set->set.rows[i] = (struct crdt_row_change){.operation = CRDT_UPDATE, .table = table, .key = set->states[i].key};
+    }
+}
+
 static void read_set(struct merge *merge, uint32_t index, struct crdt_frontier *frontier)
 {
     struct merge_set *set = &merge->sets[index];
@@ -825,7 +1015,11 @@ void pg_merge_start(struct pg_job *job)
     }
     struct crdt_frontier frontier = lane->frontier;
     for (uint32_t i = 0; i < merge->n; i++) {
-        read_set(merge, i, &frontier);
+        if (job->job.states) {
+            read_states(merge, i);
+        } else {
+            read_set(merge, i, &frontier);
+        }
     }
     next_attempt(merge);
 }

@@ -97,6 +97,9 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_RELOAD:
         log_reload(fact);
         return;
+    case NODE_FACT_REPAIRED:
+        cc_log(fact->a > 0 ? CC_LOG_WARN : CC_LOG_INFO, "repaired", "rows=%" PRIu64 " compared=%" PRIu64 " members_skipped=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
     case NODE_FACT_REPLAY:
         cc_log(CC_LOG_INFO, "replay", "log=%s first=%" PRIu64 " last=%" PRIu64, fact->text, fact->a, fact->b);
         return;
@@ -114,6 +117,9 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
         io_peer_send(replica->peers, effects->sends[i].peer, effects->sends[i].frame);
     }
     io_peer_flush(replica->peers);
+    for (size_t i = 0; i < effects->n_repairs; i++) {
+        io_repair_submit(replica->repair, &effects->repairs[i]);
+    }
     if (effects->n_answers > 0 && replica->gateway != NULL) {
         io_gateway_answers(replica->gateway, effects->answers, effects->n_answers);
     }
@@ -290,6 +296,10 @@ static void on_inbox(evutil_socket_t fd, short what, void *context)
         case INBOX_READ_SESSION:
             read_session(replica, message);
             break;
+        case INBOX_REPAIR:
+            (void)node_repair(replica->node, time);
+            answer_status(replica, message->token);
+            break;
         case INBOX_STATUS:
             answer_status(replica, message->token);
             break;
@@ -364,6 +374,7 @@ void replica_on_db_event(void *context, const struct db_event *event)
         node_set_facts(replica->node, io_postgres_facts(replica->postgres));
         io_catalog_connect(replica->catalog);
         io_garbage_connect(replica->garbage);
+        io_repair_connect(replica->repair);
     }
     node_db_event(replica->node, replica_now(), event);
 }
@@ -470,6 +481,12 @@ static void report_away(struct replica *replica)
         cc_log(CC_LOG_WARN, "member_away", "member=%" PRIu32 " n=%" PRIu32, last, n);
     }
     replica->n_away = n;
+}
+
+void replica_on_repair(void *context, const struct repair_event *event)
+{
+    struct replica *replica = context;
+    node_repair_event(replica->node, replica_now(), event);
 }
 
 void replica_on_garbage_ask(void *context, struct node_garbage *garbage_out)
@@ -583,6 +600,7 @@ static void finish(struct replica *replica)
     io_auth_destroy(replica->auth);
     io_catalog_destroy(replica->catalog);
     io_garbage_destroy(replica->garbage);
+    io_repair_destroy(replica->repair);
     io_snapshot_destroy(replica->snapshot);
     io_postgres_destroy(replica->postgres);
     io_peer_destroy(replica->peers);

@@ -9,6 +9,7 @@
 #include "proxy/io_log.h"
 #include "proxy/io_peer.h"
 #include "proxy/io_postgres.h"
+#include "proxy/io_repair.h"
 #include "proxy/io_snapshot.h"
 #include "proxy/node.h"
 #include "proxy/replica.h"
@@ -40,6 +41,7 @@ struct replica {
     struct supervisor *supervisor;
     struct io_catalog *catalog;
     struct io_garbage *garbage;
+    struct io_repair *repair;
     uint32_t n_away; // members that were reported
     struct io_inbox *inbox;
     struct io_auth *auth;
@@ -86,6 +88,7 @@ void replica_on_catalog(void *context, uint32_t version);
 void replica_on_sick(void *context, bool sick);
 void replica_on_no_session_key(void *context);
 void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence, const struct crdt_frontier *frontier);
+void replica_on_repair(void *context, const struct repair_event *event);
 void replica_on_garbage_ask(void *context, struct node_garbage *garbage_out);
 void replica_on_garbage_collected(void *context, uint64_t bound);
 void replica_on_supervisor(void *context, enum supervisor_state state, const char *text);

@@ -431,6 +431,14 @@ void replica_open_database(struct replica *replica)
         .context = replica,
     };
     replica->garbage = io_garbage_create(&garbage);
+    struct io_repair_options repair = {
+        .base = replica->base,
+        .conninfo = replica->conninfo,
+        .search_path = config->postgres.search_path,
+        .on_event = replica_on_repair,
+        .context = replica,
+    };
+    replica->repair = io_repair_create(&repair);
 }
 
 // Without tokens everybody may do everything, and Caucus asks as itself.

@@ -21,6 +21,7 @@ static void outbox_clear(struct node_outbox *out)
     out->jobs[DB_STRONG].n = 0;
     out->jobs[DB_WEAK].n = 0;
     out->snapshots.n = 0;
+    out->repairs.n = 0;
     out->snapshot_cancel = false;
     out->recovered = out->forgot = false;
     out->answers.n = 0;
@@ -39,6 +40,7 @@ static void outbox_finish(struct node_outbox *out)
     free(out->jobs[DB_STRONG].at);
     free(out->jobs[DB_WEAK].at);
     free(out->snapshots.at);
+    free(out->repairs.at);
     free(out->answers.at);
     free(out->facts.at);
 }
@@ -86,6 +88,7 @@ void node_destroy(struct node *node)
     forward_finish_all(node);
     read_finish_all(node);
     weak_finish_all(node);
+    repair_finish(node);
     for (size_t lane = 0; lane < DB_LANES; lane++) {
         node_jobs_forget(node, (enum db_lane)lane);
     }
@@ -307,6 +310,7 @@ void node_tick(struct node *node, struct node_time time)
     reload_tick(node);
     recovery_tick(node);
     snapshot_pump(node);
+    repair_tick(node);
     strong_pump(node);
     weak_pump(node);
 }
@@ -537,6 +541,8 @@ void node_take_effects(struct node *node, struct node_effects *effects_out)
         .n_sends = out->sends.n,
         .snapshots = out->snapshots.at,
         .n_snapshots = out->snapshots.n,
+        .repairs = out->repairs.at,
+        .n_repairs = out->repairs.n,
         .snapshot_cancel = out->snapshot_cancel,
         .recovered = out->recovered,
         .forgot = out->forgot,
@@ -591,6 +597,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
     status->reload.n_left = node->reload.n_left;
     memcpy(status->reload.why, node->reload.why, sizeof(status->reload.why));
     snapshot_describe(node, status);
+    repair_describe(node, status);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
         const struct raft_member *member = member_find(raft_membership(node->raft), peer->id);

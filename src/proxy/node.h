@@ -16,6 +16,7 @@
 #include "proxy/database.h"
 #include "proxy/operation.h"
 #include "proxy/member.h"
+#include "proxy/repair.h"
 #include "proxy/snapshot.h"
 
 struct node_options {
@@ -175,6 +176,7 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_PROMOTED, // a: member, b: index
     NODE_FACT_RELOAD, // a: node_reload_state, b: changes, c: of them not made yet; text: why it failed
     NODE_FACT_TOO_OLD, // a: replica, b: incarnation, c: sequence of a change set that comes too late to be merged
+    NODE_FACT_REPAIRED, // a: rows changed, b: rows compared, c: members that did not answer
     NODE_FACT_REPLAY,      // a: first index or sequence, b: last: applied again after a crash of PostgreSQL
 };
 
@@ -197,6 +199,8 @@ struct node_effects { // borrowed until the next node_take_effects
     size_t n_jobs[DB_LANES];
     const struct snapshot_job *snapshots;
     size_t n_snapshots;
+    const struct repair_job *repairs;
+    size_t n_repairs;
     bool recovered; // node_options.is_new holds no longer
     bool forgot;    // put the log aside and start again with a new one
     bool snapshot_cancel; // a snapshot that is being made is to be given up: it would block a migration
@@ -221,6 +225,10 @@ struct node_garbage {
 void node_garbage(const struct node *node, struct node_garbage *garbage_out);
 // Before tombstones up to the bound go, and when an earlier process's bound is found: older changes that were never seen are refused.
 void node_garbage_collected(struct node *node, struct node_time time, uint64_t bound);
+
+// Compares all weak tables with those of every other member, and joins what differs. False: that is under way already.
+bool node_repair(struct node *node, struct node_time time);
+void node_repair_event(struct node *node, struct node_time time, const struct repair_event *event);
 
 // -- Questions -----------------------------------------------------------------------------------------------------------
 
@@ -250,6 +258,17 @@ struct node_stage_times {
     uint64_t n_all, sum_us;
 };
 
+struct node_repair_status {
+    bool running;
+    uint32_t peer;
+    char table[160];       // compared now; empty: none
+    uint32_t done_percent; // of that table's buckets
+    uint64_t n_rounds;     // ended since the start
+    uint64_t n_compared, n_repaired; // rows, in the present or last round
+    uint64_t n_repaired_ever;        // rows, since the start
+    uint64_t n_skipped;    // members that did not answer, in the present or last round
+};
+
 struct node_status {
     uint32_t replica, incarnation;
     enum raft_role role;
@@ -265,6 +284,7 @@ struct node_status {
     bool recovering; // neither votes nor counts, because it may have forgotten something
     const char *snapshot; // "pulling", "installing", "making", "serving", or NULL
     uint64_t snapshot_index, snapshot_bytes, snapshot_total; // bytes: of total, pulled so far
+    struct node_repair_status repair;
     const char *halted; // why this replica refuses service, or NULL
     bool is_member;
     struct raft_membership membership; // in force

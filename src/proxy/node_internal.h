@@ -48,6 +48,7 @@ struct node_outbox {
     NODE_ARRAY(struct node_send) sends;
     NODE_ARRAY(struct db_job *) jobs[DB_LANES];
     NODE_ARRAY(struct snapshot_job) snapshots;
+    NODE_ARRAY(struct repair_job) repairs;
     bool snapshot_cancel;
     bool recovered, forgot;
     NODE_ARRAY(struct node_answer) answers;
@@ -280,6 +281,23 @@ struct stable {
     uint64_t n_refused, told_us;
 };
 
+// -- Anti-entropy (node_repair.c) ------------------------------------------------------------------------------------
+
+enum repair_state { REPAIR_IDLE, REPAIR_LISTING, REPAIR_SUMMING, REPAIR_ASKING, REPAIR_JOINING, REPAIR_PAUSING, REPAIR_RENEWING };
+
+struct repair {
+    enum repair_state state;
+    uint64_t next_job, job; // the last one given; the one waited for
+    uint64_t round;
+    struct cc_buffer tables, sums; // names, each followed by NUL; of the table now
+    size_t table_at;
+    uint32_t peer, from, next;
+    struct cc_blob *states; // to be joined
+    uint32_t n_asked;
+    uint64_t asked_us, pause_until_us;
+    uint64_t n_rounds, n_compared, n_repaired, n_repaired_ever, n_skipped;
+};
+
 // -- Amnesia (node_recovery.c) ----------------------------------------------------------------------------------------
 
 enum recovery_state { RECOVERY_DONE, RECOVERY_ASKING, RECOVERY_CATCHING_UP };
@@ -421,6 +439,7 @@ struct node {
     struct reload reload;
     struct recovery recovery;
     struct stable stable;
+    struct repair repair;
     struct snapshot_source source;
     struct snapshot_target target;
     uint64_t next_snapshot_job;
@@ -452,6 +471,15 @@ void log_mark(struct node *node); // now and then
 // A write is refused because the disk is nearly full: the refusal; else an empty slice.
 struct cc_slice log_refusal(struct node *node);
 void log_finish(struct node *node);
+
+// node_repair.c
+void repair_tick(struct node *node);
+void repair_compared(struct node *node, const struct peer *peer, const struct repair_job *question); // a peer compares with us
+void repair_states(struct node *node, const struct peer *peer, const struct repair_event *answer);
+struct job *repair_take_job(struct node *node); // states that are to be joined, or NULL
+void repair_joined(struct node *node, uint32_t n_changed);
+void repair_describe(const struct node *node, struct node_status *status);
+void repair_finish(struct node *node);
 
 // node_stable.c
 void stable_tick(struct node *node);
@@ -572,6 +600,8 @@ void peer_send_raft(struct node *node, const struct raft_message *message);
 void peer_send_hello(struct node *node, struct peer *peer);
 void peer_send_frontier(struct node *node, struct peer *peer);
 void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed);
+void peer_send_compare(struct node *node, const struct peer *peer, uint64_t round, struct cc_slice table, uint32_t from, struct cc_slice sums);
+void peer_send_states(struct node *node, const struct peer *peer, const struct repair_event *states);
 void peer_send_removed(struct node *node, uint32_t id, uint64_t index);
 void peer_send_member(struct node *node, uint32_t id, uint64_t request, const struct node_member_change *change);
 void peer_send_member_reply(struct node *node, uint32_t id, uint64_t request, uint8_t verdict, const char *why);

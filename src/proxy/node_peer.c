@@ -14,10 +14,12 @@ enum frame_kind {
     FRAME_CHANGES = 6,       // count, change sets
     FRAME_REMOVED = 7,       // index: the membership committed there does not have the receiver
     FRAME_ASK = 8,           // u64 context
-    FRAME_STABLE = 10,       // crdt_claim, frontier of what is on disk in PostgreSQL
     FRAME_TOLD = 9,          // u64 context, frontier of what was acknowledged
+    FRAME_STABLE = 10,       // crdt_claim, frontier of what is on disk in PostgreSQL
     FRAME_MEMBER = 12,       // u64 request, u8 action, member: a step of a reload, for the leader
     FRAME_MEMBER_REPLY = 13, // u64 request, u8 verdict, why
+    FRAME_COMPARE = 14,      // u64 round, table, u32 first bucket, sums of the asker's buckets
+    FRAME_STATES = 15,       // u64 round, table, u32 first bucket, u32 bucket to go on from, u32 rows, states
     FRAME_FORGOTTEN = 19,    // u64 index: your log had at least this
     FRAME_PULL = 20,         // snapshot_pull
     FRAME_PIECE = 21,        // snapshot_piece
@@ -103,6 +105,52 @@ static void receive_stable(struct node *node, const struct peer *peer, struct cc
     claim.held = cc_read_u64(reader);
     if (crdt_frontier_read(reader, &flushed) == CC_OK && cc_reader_end(reader) == CC_OK) {
         stable_received(node, peer, &claim, &flushed);
+    }
+}
+
+void peer_send_compare(struct node *node, const struct peer *peer, uint64_t round, struct cc_slice table, uint32_t from, struct cc_slice sums)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_COMPARE);
+    cc_put_u64(&frame, round);
+    cc_put_string(&frame, table);
+    cc_put_u32(&frame, from);
+    cc_put_string(&frame, sums);
+    frame_send(node, peer->id, &frame);
+}
+
+static void receive_compare(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    struct repair_job question = {.round = cc_read_u64(reader)};
+    question.table = cc_read_string(reader);
+    question.from = cc_read_u32(reader);
+    question.sums = cc_read_string(reader);
+    if (cc_reader_end(reader) == CC_OK) {
+        repair_compared(node, peer, &question);
+    }
+}
+
+void peer_send_states(struct node *node, const struct peer *peer, const struct repair_event *states)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_STATES);
+    cc_put_u64(&frame, states->round);
+    cc_put_string(&frame, states->table);
+    cc_put_u32(&frame, states->from);
+    cc_put_u32(&frame, states->next);
+    cc_put_u32(&frame, states->n_rows);
+    cc_put_string(&frame, states->bytes);
+    frame_send(node, peer->id, &frame);
+}
+
+static void receive_states(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    struct repair_event answer = {.kind = REPAIR_STATES, .round = cc_read_u64(reader)};
+    answer.table = cc_read_string(reader);
+    answer.from = cc_read_u32(reader);
+    answer.next = cc_read_u32(reader);
+    answer.n_rows = cc_read_u32(reader);
+    answer.bytes = cc_read_string(reader);
+    if (cc_reader_end(reader) == CC_OK) {
+        repair_states(node, peer, &answer);
     }
 }
 
@@ -445,6 +493,12 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         break;
     case FRAME_TOLD:
         receive_told(node, peer, &reader);
+        break;
+    case FRAME_COMPARE:
+        receive_compare(node, peer, &reader);
+        break;
+    case FRAME_STATES:
+        receive_states(node, peer, &reader);
         break;
     case FRAME_STABLE:
         receive_stable(node, peer, &reader);

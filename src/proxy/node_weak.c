@@ -601,7 +601,13 @@ void weak_pump(struct node *node)
     } else if (mergeable) { // it waits for the local writes under way, not for more of its kind
         weak->gather.over = true;
     }
-    if (weak->executing == NULL && weak->queue != NULL && replayed && !mergeable && weak->n_open < NODE_TRANSACTION_BATCHES_MAX) {
+    bool joinable = weak->merging == NULL && replayed && !mergeable && node->repair.states != NULL;
+    if (joinable && weak->executing == NULL && weak->n_open == 0) {
+        weak->merging = repair_take_job(node);
+        node_job_submit(node, DB_WEAK, weak->merging);
+        joinable = false;
+    }
+    if (weak->executing == NULL && weak->queue != NULL && replayed && !mergeable && !joinable && weak->n_open < NODE_TRANSACTION_BATCHES_MAX) {
         execute(node);
     }
 }
@@ -764,6 +770,9 @@ void weak_event(struct node *node, const struct db_event *event)
             if (weak->merging_durable) {
                 weak->merging_durable = false;
                 peer_tell_frontier(node);
+            }
+            if (job->job.states) {
+                repair_joined(node, event->n_changed);
             }
         }
         break;

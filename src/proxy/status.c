@@ -45,6 +45,29 @@ static json_t *garbage_json(const struct config *config, const struct node_statu
                      "requests_dropped", (json_int_t)shell->garbage.requests, "away", away);
 }
 
+static json_t *repair_json(const struct node_status *status)
+{
+    const struct node_repair_status *repair = &status->repair;
+    json_t *json = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "running", repair->running, "rounds", (json_int_t)repair->n_rounds, "rows_compared",
+                             (json_int_t)repair->n_compared, "rows_repaired", (json_int_t)repair->n_repaired, "rows_repaired_ever",
+                             (json_int_t)repair->n_repaired_ever, "members_skipped", (json_int_t)repair->n_skipped);
+    if (repair->running && repair->table[0] != '\0') {
+        json_object_set_new(json, "member", json_integer(repair->peer));
+        json_object_set_new(json, "table", json_string(repair->table));
+        json_object_set_new(json, "table_percent", json_integer(repair->done_percent));
+    }
+    return json;
+}
+
+void status_put_repair(struct cc_buffer *out, const struct node_status *status)
+{
+    json_t *json = repair_json(status);
+    char *text = json_dumps(json, JSON_COMPACT);
+    cc_buffer_append_text(out, text);
+    free(text);
+    json_decref(json);
+}
+
 static json_t *frontier_json(const struct crdt_frontier *frontier)
 {
     json_t *object = json_object();
@@ -182,6 +205,7 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
                                                         "bytes", (json_int_t)status->snapshot_bytes, "total", (json_int_t)status->snapshot_total));
     }
     json_object_set_new(root, "garbage", garbage_json(config, status, shell));
+    json_object_set_new(root, "repair", repair_json(status));
     json_object_set_new(root, "member", json_boolean(status->is_member));
     json_object_set_new(root, "membership_index", json_integer((json_int_t)status->membership_index));
     json_object_set_new(root, "membership_committed", json_boolean(status->membership_committed >= status->membership_index));
@@ -248,6 +272,8 @@ void status_put_metrics(struct cc_buffer *out, const struct config *config, cons
     metric(out, "caucus_history_dropped_total", "counter", "Change sets dropped from the histories of weak tables", shell->garbage.sets);
     metric(out, "caucus_history_dropped_bytes_total", "counter", "Their size", shell->garbage.set_bytes);
     metric(out, "caucus_requests_dropped_total", "counter", "Outcomes under an Idempotency-Key dropped", shell->garbage.requests);
+    metric(out, "caucus_repaired_rows_total", "counter", "Rows of weak tables that differed from another member's and were made equal",
+           status->repair.n_repaired_ever);
     metric(out, "caucus_merges_total", "counter", "Merges of remote weak changes", status->counters.merges);
     metric(out, "caucus_requeues_total", "counter", "Writes executed again after a change of leader or a crash of PostgreSQL",
            status->counters.requeues);

@@ -26,11 +26,6 @@ class Repair(unittest.TestCase):
     def setUpClass(cls):
         cls.cluster = CutCluster.make()
         try:
-            with open(cls.cluster.config, encoding='utf-8') as file:
-                config = json.load(file)
-            config['weak'] = {'history_hours': 0}
-            with open(cls.cluster.config, 'w', encoding='utf-8') as file:
-                json.dump(config, file)
             cls.cluster.start_all()
         except BaseException:
             cls.cluster.close(failed=True)
@@ -59,7 +54,21 @@ class Repair(unittest.TestCase):
     def garbage(self, replica):
         return self.cluster.status(replica)['garbage']
 
+    def restart_with(self, section, keys):
+        with open(self.cluster.config, encoding='utf-8') as file:
+            config = json.load(file)
+        config[section] = keys
+        with open(self.cluster.config, 'w', encoding='utf-8') as file:
+            json.dump(config, file)
+        for process in self.cluster.processes.values():
+            process.terminate()
+        for process in self.cluster.processes.values():
+            process.wait(60)
+        self.cluster.start_all()
+
     def test_what_every_member_has_goes_and_what_one_lacks_stays(self):
+        self.restart_with('weak', {'history_hours': 0})
+        self.write(1, 'DELETE', '/presence?id=like.row*')
         rows = [{'id': f'garbage {i}', 'status': 'x'} for i in range(300)]
         self.write(1, 'POST', '/presence', rows)
         self.write(2, 'POST', '/presence', [{'id': 'kept', 'status': 'new'}])
@@ -83,7 +92,7 @@ class Repair(unittest.TestCase):
         before = self.garbage(1)['settled']
         wait_until(lambda: self.count(2, 'tombstones') == 2, 30, 'the deletions at replica 2')
         settled = [self.garbage(1)['settled']]
-        wait_until(lambda: settled.append(self.garbage(1)['settled']) or len(settled) > 300, 60, 'some time')
+        wait_until(lambda: settled.append(self.garbage(1)['settled']) or len(settled) > 120, 60, 'some time')
         self.assertEqual(self.count(1, 'tombstones'), 2)
         self.assertLess(int(settled[-1], 16) >> 16, (int(before, 16) >> 16) + 10000)
         self.cluster.heal()
@@ -97,6 +106,41 @@ class Repair(unittest.TestCase):
         self.wait_equal()
         self.assertEqual(self.cluster.get(1, '/presence?select=id,status'), [{'id': 'kept', 'status': 'again'}])
         self.cluster.verify()
+
+    def repair(self, replica):
+        answer = self.cluster.request(replica, 'POST', '/_caucus/repair')
+        self.assertEqual(answer.status, 202, answer)
+        self.assertTrue(answer.json()['running'])
+        wait_until(lambda: not self.cluster.status(replica)['repair']['running'], 60, 'the comparison')
+        return self.cluster.status(replica)['repair']
+
+    def tampered(self):
+        """Three kinds of differences, made behind the back of everybody."""
+        rows = [{'id': f'row {i}', 'status': 'right', 'place': 'home'} for i in range(2000)]
+        self.write(1, 'POST', '/presence', rows)
+        self.write(3, 'PATCH', '/presence?id=eq.row%2020', {'status': 'later'})
+        self.wait_equal()
+        tamper(self.cluster, 2, "UPDATE presence SET status = 'wrong' WHERE id IN ('row 10', 'row 20'); DELETE FROM presence WHERE id = 'row 30'")
+        tamper(self.cluster, 1, "UPDATE presence SET place = 'abroad' WHERE id = 'row 40'")
+
+    def test_rows_that_were_changed_behind_the_back_are_made_right(self):
+        self.tampered()
+        result = command('verify', '--config', self.cluster.config)
+        self.assertEqual(result.returncode, 65, result.stdout)
+        for key in (10, 20, 30, 40):
+            self.assertIn(f'["row {key}"]', result.stdout)
+        self.assertIn('2=missing', result.stdout)
+        self.assertIn('last written by replica 3', result.stdout)
+        self.assertNotIn('"row 11"', result.stdout)
+        result = command('verify', '--repair', '--config', self.cluster.config)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertEqual(sum(self.cluster.status(replica)['repair']['rows_repaired_ever'] for replica in self.cluster.ids), 4)
+        for replica in self.cluster.ids:
+            found = self.cluster.get(replica, '/presence?select=id,status,place&id=in.(row%2010,row%2020,row%2030,row%2040)&order=id')
+            self.assertEqual([tuple(row.values()) for row in found], [('row 10', 'right', 'home'), ('row 20', 'later', 'home'),
+                                                                      ('row 30', 'right', 'home'), ('row 40', 'right', 'home')])
+        self.cluster.verify()
+        self.assertEqual(self.repair(1)['rows_compared'], 0)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,315 @@
+// Anti-entropy: compares the weak tables of this replica with those of every other member, and joins what differs.
+//
+//   IDLE --asked for--> TABLES --> SUMS (own) --> ASKING (a peer) --states--> JOINING --> PAUSE --> ASKING: the next buckets
+//     ^                              ^                |                                      |
+//     |                              +--next table, next peer--------------------------------+
+//     +--all done; a peer that does not answer is left out; after rows were changed, digests are RENEWed first
+//
+// A peer answers without remembering anything: every question names the sums and the bucket to go on from, so a lost one is asked
+// again. Joining is idempotent and commutative, so it does no harm that both sides go on writing.
+#include "proxy/node_internal.h"
+
+#include <stdlib.h>
+
+enum {
+    ASK_AGAIN_US = 10 * 1000 * 1000,
+    ASKS_MAX = 3,
+    PAUSE_US_MAX = 200 * 1000,
+};
+
+static void submit(struct node *node, const struct repair_job *job)
+{
+    struct repair_job copy = *job;
+    copy.number = ++node->repair.next_job;
+    copy.table = node_copy(node, job->table);
+    copy.sums = node_copy(node, job->sums);
+    NODE_PUSH(node->out->repairs, copy);
+}
+
+static struct cc_slice table_now(const struct node *node)
+{
+    return cc_slice_text((const char *)node->repair.tables.data + node->repair.table_at);
+}
+
+static struct peer *peer_now(struct node *node)
+{
+    return peer_find(node, node->repair.peer);
+}
+
+static void end(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    if (repair->n_repaired > 0 && repair->state != REPAIR_RENEWING) {
+        repair->state = REPAIR_RENEWING;
+        repair->asked_us = node->time.now_us;
+        submit(node, &(struct repair_job){.kind = REPAIR_RENEW});
+        return;
+    }
+    repair->state = REPAIR_IDLE;
+    cc_blob_unref(repair->states);
+    repair->states = NULL;
+    repair->n_rounds++;
+    node_fact(node, NODE_FACT_REPAIRED, repair->n_repaired, repair->n_compared, repair->n_skipped, NULL);
+}
+
+// The member after this one, by id; false: there is none.
+static bool next_peer(struct node *node)
+{
+    const struct peer *best = NULL;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        const struct peer *peer = &node->peers[i];
+        if (peer->member && peer->id > node->repair.peer && (best == NULL || peer->id < best->id)) {
+            best = peer;
+        }
+    }
+    node->repair.peer = best == NULL ? 0 : best->id;
+    return best != NULL;
+}
+
+static void begin_table(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    if (repair->tables.n == 0) {
+        end(node);
+        return;
+    }
+    repair->from = 0;
+    repair->n_asked = 0;
+    repair->state = REPAIR_SUMMING;
+    repair->asked_us = node->time.now_us;
+    submit(node, &(struct repair_job){.kind = REPAIR_SUMS, .table = table_now(node)});
+    repair->job = repair->next_job;
+}
+
+static void go_on_with_next_peer(struct node *node)
+{
+    node->repair.table_at = 0;
+    if (next_peer(node)) {
+        begin_table(node);
+    } else {
+        end(node);
+    }
+}
+
+static void go_on_with_next_table(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    repair->table_at += table_now(node).n + 1;
+    if (repair->table_at < repair->tables.n) {
+        begin_table(node);
+    } else {
+        go_on_with_next_peer(node);
+    }
+}
+
+static void ask(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    struct peer *peer = peer_now(node);
+    if (peer == NULL || !peer->up || peer->refused != NULL || repair->n_asked >= ASKS_MAX) {
+        repair->n_skipped++;
+        go_on_with_next_peer(node);
+        return;
+    }
+    repair->state = REPAIR_ASKING;
+    repair->asked_us = node->time.now_us;
+    repair->n_asked++;
+    peer_send_compare(node, peer, repair->round, table_now(node), repair->from, cc_buffer_slice(&repair->sums));
+}
+
+bool node_repair(struct node *node, struct node_time time)
+{
+    node->time = time;
+    struct repair *repair = &node->repair;
+    if (repair->state != REPAIR_IDLE) {
+        return false;
+    }
+    repair->round = clock_hlc_tick(&node->clock, time.wall_ms).hlc;
+    repair->n_compared = repair->n_repaired = repair->n_skipped = 0;
+    repair->peer = 0;
+    repair->state = REPAIR_LISTING;
+    repair->asked_us = time.now_us;
+    submit(node, &(struct repair_job){.kind = REPAIR_TABLES});
+    repair->job = repair->next_job;
+    return true;
+}
+
+// -- Answers ---------------------------------------------------------------------------------------------------------
+
+static void listed(struct node *node, const struct repair_event *event)
+{
+    struct repair *repair = &node->repair;
+    if (repair->state != REPAIR_LISTING || event->number != repair->job) {
+        return;
+    }
+    cc_buffer_clear(&repair->tables);
+    cc_buffer_append_slice(&repair->tables, event->bytes);
+    go_on_with_next_peer(node);
+}
+
+static void summed(struct node *node, const struct repair_event *event)
+{
+    struct repair *repair = &node->repair;
+    if (repair->state != REPAIR_SUMMING || event->number != repair->job) {
+        return;
+    }
+    if (event->failed) { // the table is gone
+        go_on_with_next_table(node);
+        return;
+    }
+    cc_buffer_clear(&repair->sums);
+    cc_buffer_append_slice(&repair->sums, event->bytes);
+    ask(node);
+}
+
+void node_repair_event(struct node *node, struct node_time time, const struct repair_event *event)
+{
+    node->time = time;
+    struct peer *peer;
+    switch (event->kind) {
+    case REPAIR_TABLES:
+        listed(node, event);
+        break;
+    case REPAIR_SUMS:
+        summed(node, event);
+        break;
+    case REPAIR_STATES:
+        peer = peer_find(node, event->peer);
+        if (peer != NULL && peer->up && !event->failed) {
+            peer_send_states(node, peer, event);
+        }
+        break;
+    case REPAIR_RENEW:
+        if (node->repair.state == REPAIR_RENEWING) {
+            end(node);
+        }
+        break;
+    }
+}
+
+void repair_compared(struct node *node, const struct peer *peer, const struct repair_job *question)
+{
+    if (node->weak.up && question->sums.n == REPAIR_SUMS_BYTES && question->from < REPAIR_BUCKETS) {
+        struct repair_job job = *question;
+        job.kind = REPAIR_STATES;
+        job.peer = peer->id;
+        submit(node, &job);
+    }
+}
+
+static void chunk_done(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    repair->from = repair->next;
+    if (repair->from >= REPAIR_BUCKETS) {
+        go_on_with_next_table(node);
+        return;
+    }
+    uint64_t took_us = node->time.now_us - repair->asked_us;
+    repair->n_asked = 0;
+    repair->state = REPAIR_PAUSING;
+    repair->pause_until_us = node->time.now_us + (took_us < PAUSE_US_MAX ? took_us : PAUSE_US_MAX);
+}
+
+void repair_states(struct node *node, const struct peer *peer, const struct repair_event *answer)
+{
+    struct repair *repair = &node->repair;
+    bool expected = repair->state == REPAIR_ASKING && peer->id == repair->peer && answer->round == repair->round &&
+                    answer->from == repair->from && answer->next > answer->from && cc_slice_equal(answer->table, table_now(node));
+    if (!expected) {
+        return;
+    }
+    repair->next = answer->next;
+    repair->n_compared += answer->n_rows;
+    if (answer->n_rows == 0) {
+        chunk_done(node);
+        return;
+    }
+    repair->states = cc_blob_create(answer->bytes.data, answer->bytes.n);
+    repair->state = REPAIR_JOINING;
+    weak_pump(node);
+}
+
+struct job *repair_take_job(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    if (repair->state != REPAIR_JOINING || repair->states == NULL) {
+        return NULL;
+    }
+    struct job *job = node_job_create(node, DB_MERGE, 1);
+    job->job.states = true;
+    node_job_item(job, repair->states);
+    cc_blob_unref(repair->states);
+    repair->states = NULL;
+    return job;
+}
+
+void repair_joined(struct node *node, uint32_t n_changed)
+{
+    if (node->repair.state == REPAIR_JOINING) {
+        node->repair.n_repaired += n_changed;
+        node->repair.n_repaired_ever += n_changed;
+        chunk_done(node);
+    }
+}
+
+void repair_tick(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    uint64_t now_us = node->time.now_us;
+    bool late = now_us >= repair->asked_us + ASK_AGAIN_US;
+    switch (repair->state) {
+    case REPAIR_IDLE:
+        break;
+    case REPAIR_LISTING:
+    case REPAIR_SUMMING:
+    case REPAIR_RENEWING:
+        if (late && now_us >= repair->asked_us + 12ull * ASK_AGAIN_US) { // the database went away meanwhile, or the table is huge
+            end(node);
+        }
+        break;
+    case REPAIR_ASKING:
+        if (late) {
+            ask(node);
+        }
+        break;
+    case REPAIR_JOINING:
+        if (repair->states == NULL && node->weak.merging == NULL) { // lost with the database's connection
+            ask(node);
+        }
+        break;
+    case REPAIR_PAUSING:
+        if (now_us >= repair->pause_until_us) {
+            ask(node);
+        }
+        break;
+    }
+}
+
+void repair_describe(const struct node *node, struct node_status *status)
+{
+    const struct repair *repair = &node->repair;
+    bool has_table = repair->state != REPAIR_IDLE && repair->state != REPAIR_LISTING && repair->state != REPAIR_RENEWING && repair->table_at < repair->tables.n;
+    status->repair = (struct node_repair_status){
+        .running = repair->state != REPAIR_IDLE,
+        .peer = repair->peer,
+        .done_percent = repair->from * 100 / REPAIR_BUCKETS,
+        .n_rounds = repair->n_rounds,
+        .n_compared = repair->n_compared,
+        .n_repaired = repair->n_repaired,
+        .n_repaired_ever = repair->n_repaired_ever,
+        .n_skipped = repair->n_skipped,
+    };
+    struct cc_slice table = has_table ? table_now(node) : (struct cc_slice){0};
+    size_t n = table.n < sizeof(status->repair.table) - 1 ? table.n : sizeof(status->repair.table) - 1;
+    if (n > 0) {
+        memcpy(status->repair.table, table.data, n);
+    }
+}
+
+void repair_finish(struct node *node)
+{
+    cc_blob_unref(node->repair.states);
+    cc_buffer_finish(&node->repair.tables);
+    cc_buffer_finish(&node->repair.sums);
+}

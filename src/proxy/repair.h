@@ -1,0 +1,41 @@
+// Comparing weak tables between replicas: what the node asks of the shell. Rows of a table are in buckets by the hash of their
+// key; a bucket's sum is the digest of its rows (crdt/digest.h). Implemented by io_repair.c. Jobs are done one after the other.
+#ifndef PROXY_REPAIR_H
+#define PROXY_REPAIR_H
+
+#include "base/slice.h"
+
+#include <stdint.h>
+
+enum { REPAIR_BUCKETS = 4096, REPAIR_SUMS_BYTES = REPAIR_BUCKETS * 8 };
+
+enum repair_job_kind {
+    REPAIR_TABLES, // the names of all weak tables
+    REPAIR_SUMS,   // the sums of a table's buckets
+    // Of the buckets from `from` on whose sums differ from those given: the states of their rows, as many buckets as fit.
+    REPAIR_STATES,
+    REPAIR_RENEW, // the digests that are kept up (caucus.digests), from the rows: what was changed past us is not in them
+};
+
+struct repair_job { // borrowed until the next node_take_effects
+    enum repair_job_kind kind;
+    uint64_t number;
+    struct cc_slice table;
+    uint32_t peer;        // STATES: echoed
+    uint64_t round;       // the same
+    uint32_t from;
+    struct cc_slice sums; // little endian
+};
+
+struct repair_event { // borrowed during the call
+    enum repair_job_kind kind;
+    uint64_t number;
+    bool failed;
+    struct cc_slice bytes; // TABLES: names, each followed by NUL. SUMS: as above. STATES: row_states_begin form
+    uint32_t peer;
+    uint64_t round;
+    struct cc_slice table;
+    uint32_t from, next, n_rows; // STATES: REPAIR_BUCKETS when it was the last one
+};
+
+#endif
