@@ -552,6 +552,9 @@ static bool plan_request(struct planner *planner)
     if (planned && planner->reads_request) {
         plan_add_request_settings(planner);
     }
+    if (planner->plan->statement.weak) { // replicas compare texts of weak values: they are always in UTC
+        planner->plan->facts.applied.timezone = (struct cc_slice){0};
+    }
     return planned;
 }
 

@@ -3,6 +3,8 @@
 
 #include "rest/vector.h"
 
+#include <string.h>
+
 static bool build_children(struct planner *planner, struct plan_node *node);
 
 bool plan_is_to_many(const struct plan_node *node)
@@ -102,8 +104,35 @@ static bool check_names(struct planner *planner, const struct rest_select *item)
     return true;
 }
 
+static bool is_bare_count(const struct rest_table *table, const struct rest_select *item)
+{
+    return item->kind == REST_SELECT_FIELD && item->aggregate == REST_AGGREGATE_NONE && item->field.n_steps == 0 &&
+           cc_slice_equal_text(item->field.name, "count") && rest_table_column(table, item->field.name) < 0;
+}
+
+// `count` of old clients, where no column is called so, is count().
+static void name_counts(struct planner *planner, struct plan_node *node)
+{
+    struct rest_select *items = NULL;
+    for (uint32_t i = 0; planner->request->options.aggregates && i < node->n_items; i++) {
+        if (!is_bare_count(node->table, &node->items[i])) {
+            continue;
+        }
+        if (items == NULL) {
+            items = cc_arena_array(planner->arena, node->n_items, sizeof(*items));
+            memcpy(items, node->items, node->n_items * sizeof(*items));
+        }
+        items[i].aggregate = REST_COUNT;
+        items[i].field = (struct rest_field){0};
+        items[i].aggregate_cast = items[i].cast;
+        items[i].cast = (struct cc_slice){0};
+    }
+    node->items = items == NULL ? node->items : items;
+}
+
 static bool build_children(struct planner *planner, struct plan_node *node)
 {
+    name_counts(planner, node);
     for (uint32_t i = 0; i < node->n_items; i++) {
         const struct rest_select *item = &node->items[i];
         if (!check_names(planner, item)) {
