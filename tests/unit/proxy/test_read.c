@@ -337,6 +337,30 @@ static void what_is_under_way_is_answered_when_the_pool_goes(void **state)
     assert_int_equal(waiting.status, CC_UNAVAILABLE);
 }
 
+// However the role is set back, the session is nobody else's.
+static void a_session_of_another_user_can_only_become_what_that_one_may(void **state)
+{
+    (void)state;
+    run_directly("DROP ROLE IF EXISTS door; DROP ROLE IF EXISTS reader; DROP ROLE IF EXISTS owner_of_it;"
+                 "CREATE ROLE door LOGIN NOINHERIT; CREATE ROLE reader NOLOGIN; CREATE ROLE owner_of_it NOLOGIN; GRANT reader TO door;"
+                 "CREATE TABLE IF NOT EXISTS public.hidden (n int); REVOKE ALL ON public.hidden FROM PUBLIC");
+    io_postgres_read_destroy(fixture.pool);
+    struct io_postgres_read_options options = {
+        .base = fixture.base, .conninfo = supervisor_conninfo(fixture.supervisor), .user = "door", .n_connections = 1};
+    fixture.pool = io_postgres_read_create(&options);
+    assert_value("SELECT concat(session_user, ' ', current_user)", "door door");
+    struct rest_setting role = {cc_slice_text("role"), cc_slice_text("reader")};
+    struct rest_statement statement = statement_of("SELECT current_user");
+    statement.n_settings = 1;
+    statement.settings = &role;
+    assert_string_equal(ask_statement(&statement, 10000).value, "reader");
+    assert_string_equal(ask("SELECT n FROM public.hidden").code, "42501");
+    role.value = cc_slice_text("owner_of_it");
+    assert_string_equal(ask_statement(&statement, 10000).code, "42501");
+    assert_value("SELECT current_user", "door");
+    run_directly("DROP TABLE public.hidden; DROP ROLE door; DROP ROLE reader; DROP ROLE owner_of_it");
+}
+
 // Asked for in the same turn, one connection: those behind the first are on their way before it is answered.
 static void ask_together(const struct rest_statement *statements, const uint32_t *timeouts_ms, struct answer *answers, unsigned n)
 {
@@ -511,6 +535,7 @@ int main(void)
         cmocka_unit_test(what_is_under_way_is_answered_when_the_pool_goes),
         cmocka_unit_test(those_sent_behind_one_have_their_own_outcomes),
         cmocka_unit_test(one_that_waits_behind_another_is_given_up_alone),
+        cmocka_unit_test(a_session_of_another_user_can_only_become_what_that_one_may),
         cmocka_unit_test(those_behind_one_that_breaks_the_connection_run_again),
         cmocka_unit_test(nothing_is_sent_behind_one_that_may_change_who_it_runs_as),
         cmocka_unit_test(without_a_server_reads_are_unavailable),
