@@ -177,7 +177,7 @@ bool harness_is_paused(struct harness *harness, uint32_t id)
 
 void harness_pause(struct harness *harness, uint32_t id)
 {
-    sim_pause_until(&harness->sim, replica_of(harness, id), UINT64_MAX);
+    sim_pause_until(&harness->sim, replica_of(harness, id), SIM_FOR_EVER);
 }
 
 void harness_resume(struct harness *harness, uint32_t id)

@@ -347,14 +347,13 @@ uint64_t sim_next_event_us(const struct sim *sim, const struct sim_replica *repl
 
 void sim_pause_until(struct sim *sim, struct sim_replica *replica, uint64_t until_us)
 {
-    uint64_t before_us = replica->paused_until_us;
+    bool was_for_ever = replica->paused_until_us == SIM_FOR_EVER;
     replica->paused_until_us = until_us;
     size_t n = sim->n_heap;
     sim->n_heap = 0;
     for (size_t i = 0; i < n; i++) { // in place: what is pushed back never passes what is still to be read
         struct sim_event *event = sim->heap[i];
-        bool waits = event->replica == replica->id && event->at_us == before_us && before_us > sim->now_us;
-        if (waits && until_us < before_us) {
+        if (was_for_ever && event->replica == replica->id && event->at_us >= SIM_FOR_EVER) {
             event->at_us = until_us > sim->now_us ? until_us : sim->now_us;
         }
         push(sim, event);

@@ -212,7 +212,8 @@ void sim_close(struct sim *sim);
 bool sim_step(struct sim *sim, uint64_t until_us);
 // When the replica has its next event; UINT64_MAX: none is planned.
 uint64_t sim_next_event_us(const struct sim *sim, const struct sim_replica *replica);
-// The replica handles no events before this; what waits comes then, in order. May be before now: at once.
+// The replica handles no events before this; what waits comes then, in order. What waits for ever comes at once when that is over.
+#define SIM_FOR_EVER (UINT64_MAX / 2)
 void sim_pause_until(struct sim *sim, struct sim_replica *replica, uint64_t until_us);
 // False: the replica is doomed. Asks the hook, if there is one.
 bool sim_stage(struct sim_replica *replica, enum sim_stage stage, enum sim_moment moment, const struct node_effects *effects);
