@@ -34,7 +34,7 @@
     X(24, RECOVERING_COUNTS, "B7", "a replica that has lost its log counts in majorities")                             \
     X(25, SYNC_SKIPPED, "B1", "the log is written and not synced")                                                     \
     X(26, RECORDS_UNCHECKED, "B3", "the checksums of records are not compared when the log is opened")                 \
-    X(27, FIRST_RECORD_WINS, "B3", "when the log is opened, the first record of an index counts, not the last")        \
+    X(27, FIRST_RECORD_WINS, "B3", "of two records of one index the first counts, not the last")                       \
     X(28, CHANGES_CUT, "B8", "segments are removed although they hold weak changes that PostgreSQL may lose")          \
     X(29, CUT_UNFLUSHED, "B8", "the log is cut up to what PostgreSQL has applied, not what it has flushed")            \
     X(30, MARK_AHEAD, "A14", "the mark in the log calls entries committed that are not")                               \
@@ -63,11 +63,11 @@
     X(53, LAST_COMES_WINS, "F7", "life and death of a row follow the order of arrival")                                \
     X(54, SESSION_IGNORED, "D7", "a session's read does not wait for the weak changes that it has seen")               \
     X(55, RECOVERY_AT_ONCE, "B7", "a replica that has lost its log takes part again before a majority has confirmed a leader") \
-    X(56, OLD_SNAPSHOT, "A12", "a snapshot is installed over a newer database")                                        \
+    X(56, SNAPSHOT_TOO_OLD, "A12", "a replica takes a snapshot that ends below the base of its log")                    \
     X(57, SPACE_IGNORED, "B6", "writes are taken although the disk is nearly full")                                    \
     X(58, SCHEMA_IGNORED, "C15", "weak changes are merged before the schema that they were made under is there")       \
     X(59, DURABILITY_COUNTED_WRONG, "F11", "one copy more than there is counts for Prefer: durability")                \
-    X(60, DEPOSED_REPLIES, "A14", "replies of an earlier term count")
+    X(60, FORGOTTEN_COUNTS, "B7", "a replica that has lost its log counts when a majority is asked for its weak changes")
 
 enum cc_mutant_id {
 #define CC_MUTANT_ID(number, name, class, text) CC_MUTANT_##name = number,

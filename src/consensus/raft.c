@@ -74,7 +74,7 @@ enum cc_status raft_restore_entry(struct raft *raft, const struct raft_entry *en
 {
     assert(!raft->started);
     uint64_t last = raft_log_last(&raft->log);
-    if (entry->index <= raft->log.base_index || (cc_mutant(CC_MUTANT_FIRST_RECORD_WINS) && entry->index <= last)) {
+    if (entry->index <= raft->log.base_index) {
         return CC_OK;
     }
     if (entry->index > last + 1 || entry->term > raft->term || entry->index <= raft->commit) {
@@ -453,9 +453,6 @@ static bool is_ignored_vote(const struct raft *raft, const struct raft_message *
 static bool settle_terms(struct raft *raft, const struct raft_message *message)
 {
     if (message->term < raft->term) {
-        if (cc_mutant(CC_MUTANT_DEPOSED_REPLIES) && message->kind == RAFT_APPEND_REPLY) {
-            return true;
-        }
         answer_stale(raft, message);
         return false;
     }

@@ -140,6 +140,9 @@ static enum cc_status apply_entry(struct wal *wal, const struct wal_frame *frame
                               .number = frame->number,
                               .sequence = segment->sequence,
                               .offset = offset};
+    if (cc_mutant(CC_MUTANT_FIRST_RECORD_WINS) && wal_index_find(&wal->index, head.index) != NULL) {
+        return CC_OK;
+    }
     wal_index_put(&wal->index, &point);
     state->last_index = head.index;
     state->last_term = head.term;

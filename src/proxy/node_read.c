@@ -109,7 +109,8 @@ static void ask_peers(struct node *node, struct read_group *group)
 
 static bool heard_majority(const struct node *node, const struct read_group *group)
 {
-    uint32_t n = recovery_is_over(node) && membership_votes(node, node->options.raft.id);
+    bool knows = recovery_is_over(node) || cc_mutant(CC_MUTANT_FORGOTTEN_COUNTS);
+    uint32_t n = knows && membership_votes(node, node->options.raft.id);
     for (uint32_t i = 0; i < group->n_heard; i++) {
         n += membership_votes(node, group->heard[i]);
     }

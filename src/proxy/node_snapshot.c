@@ -194,7 +194,8 @@ static void pull(struct node *node)
     struct snapshot_target *target = &node->target;
     target->again_us = node->time.now_us + PULL_AGAIN_US;
     // One below the base of the log here would leave a gap: it is of no use.
-    uint64_t above = node->strong.applied > log_base(node) ? node->strong.applied : log_base(node);
+    bool has_base = node->strong.applied >= log_base(node) || cc_mutant(CC_MUTANT_SNAPSHOT_TOO_OLD);
+    uint64_t above = has_base ? node->strong.applied : log_base(node);
     struct snapshot_pull request = {.id = target->id, .offset = target->offset, .above = above, .frontier = target->frontier};
     peer_send_pull(node, target->from, &request);
 }
@@ -321,7 +322,6 @@ static void begin_installing(struct node *node)
     struct snapshot_target *target = &node->target;
     uint64_t applied = node->strong.applied, commit = raft_commit(node->raft);
     bool is_newer = target->index > applied || (target->index == applied && target->index > commit); // RELIABILITY A12
-    is_newer = is_newer || cc_mutant(CC_MUTANT_OLD_SNAPSHOT);
     if (node->strong.state != STRONG_FOLLOW || !node->weak.up || !is_newer || target->index < log_base(node) ||
         raft_role(node->raft) == RAFT_LEADER) {
         give_up(node, 0);

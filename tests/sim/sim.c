@@ -16,6 +16,7 @@ enum {
     LEADER_ELECTIONS = 20,           // a leader within ten times the longest election timeout, which is twice the shortest
     RECONNECTED_US = 2500 * 1000,    // after healing the last broken connection is noticed and made anew within this
     QUIET_US = 300 * 1000,           // after convergence was first seen
+    TIMER_LATE_US_MAX = 5 * 1000,
 };
 
 // -- Chance ---------------------------------------------------------------------------------------------------------
@@ -171,6 +172,7 @@ static void handle_next(struct sim *sim)
     const struct sim_replica *replica = event->replica == 0 ? NULL : sim_replica_of(sim, event->replica);
     if (replica != NULL && replica->life == event->life && replica->paused_until_us > event->at_us) {
         event->at_us = replica->paused_until_us; // keeps its place among the others that wait
+        event->at_us += event->is_timer ? sim_draw(sim, 0, TIMER_LATE_US_MAX) : 0;
         push(sim, event);
         return;
     }

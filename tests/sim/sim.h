@@ -97,6 +97,7 @@ struct sim_event {
     struct cc_blob *blob;        // released after the run
     void *data;                  // given to free_data after the run
     struct sim_event *next_free;
+    bool is_timer; // fires a little late after a pause
     void (*free_data)(void *data);
 };
 

@@ -217,6 +217,29 @@ static void check_committed(struct sim *sim, const struct sim_replica *replica, 
     SIM_CHECK(sim, "I3", hash == committed->hash, "r%u committed entry %" PRIu64 " with another content", replica->id, index);
 }
 
+// What a leader commits is on the disks of a majority of the voters in force; whoever is dead, or is new and has not told the
+// leader so, may have had it.
+static void check_majority(struct sim *sim, const struct raft *raft)
+{
+    const struct raft_membership *membership = raft_membership(raft);
+    uint32_t n_voters = 0, n_holding = 0;
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        if (!membership->members[i].voter) {
+            continue;
+        }
+        const struct sim_replica *replica = sim_replica_of(sim, membership->members[i].id);
+        bool is_out = false;
+        for (uint32_t p = 0; p < raft->n_peers; p++) {
+            is_out = is_out || (raft->peers[p].id == replica->id && raft->peers[p].recovering);
+        }
+        bool may_hold = !replica->alive || replica->is_new || wal_state_of(replica->wal)->last_index >= raft->commit;
+        n_voters++;
+        n_holding += may_hold && !is_out ? 1 : 0;
+    }
+    SIM_CHECK(sim, "I14", n_holding > n_voters / 2, "r%u commits %" PRIu64 ", which only %u of %u voters can have", raft->options.id, raft->commit,
+              n_holding, n_voters);
+}
+
 // The hybrid clock is never further ahead than the bound allows, of the latest time that this replica's clock has shown.
 static void check_clock(struct sim *sim, struct sim_replica *replica)
 {
@@ -243,6 +266,9 @@ void sim_check_node(struct sim *sim, struct sim_replica *replica)
     bool advanced = raft->commit > seen->counted; // before it is capped by what is durable here
     SIM_CHECK(sim, "A1", !led || !advanced || raft_term_at(raft, raft->commit) == raft_term(raft),
               "leader r%u of term %" PRIu64 " commits an entry of an older term by counting", replica->id, raft_term(raft));
+    if (led && advanced) {
+        check_majority(sim, raft);
+    }
     for (uint64_t index = seen->commit + 1; index <= raft_commit(raft); index++) {
         check_committed(sim, replica, raft, index);
     }
@@ -279,6 +305,7 @@ static void check_claim(struct sim *sim, const struct sim_replica *replica, cons
         sim->check->candidacies[replica->id] = (struct candidacy){message->term, message->log_term, message->log_index};
     }
     if (message->kind == RAFT_VOTE_REPLY && !message->reject) {
+        SIM_CHECK(sim, "B7", !replica->is_new, "r%u votes, though it may have voted in a life that it has forgotten", replica->id);
         check_vote(sim, replica, message);
         bool same = durable->hard_state.term > message->term || durable->hard_state.vote == message->to;
         SIM_CHECK(sim, "I6", same, "r%u's vote for r%u in term %" PRIu64 " is not durable", replica->id, message->to, message->term);

@@ -16,6 +16,7 @@ enum {
     ANSWER_US_MAX = 300,
     BUSY_RETRY_US = 50 * 1000,
     SLOW_US_MAX = 1000 * 1000,
+    FLUSH_TOLD_US_MAX = 100 * 1000,
 };
 
 struct lane {
@@ -387,14 +388,24 @@ void sim_database_drop_lane(struct sim *sim, struct sim_database *database, enum
 
 // -- Life -----------------------------------------------------------------------------------------------------------
 
-static void tell_flushed(struct sim *sim, const struct sim_database *database)
+// Told a while afterwards, when the database may be further or gone.
+static void tell_flushed(struct sim *sim, struct sim_event *event)
+{
+    struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    if (replica->database->lanes[DB_STRONG].told_up && replica->database->lanes[DB_STRONG].session == event->c) {
+        sim_replica_flushed(sim, replica, event->a, event->b);
+    }
+}
+
+static void plan_tell_flushed(struct sim *sim, const struct sim_database *database)
 {
     struct sim_replica *replica = sim_replica_of(sim, database->replica);
-    if (replica->alive && database->lanes[DB_STRONG].told_up && sim->now_us >= replica->paused_until_us) {
-        struct crdt_frontier frontier;
-        sim_rows_frontier(&database->rows, &frontier);
+    if (replica->alive && database->lanes[DB_STRONG].told_up) {
         struct crdt_origin self = {.replica = replica->id, .incarnation = replica->incarnation};
-        sim_replica_flushed(sim, replica, sim_rows_applied(&database->rows), crdt_frontier_get(&frontier, self));
+        struct sim_event *event = sim_after(sim, sim_draw(sim, 1, FLUSH_TOLD_US_MAX), tell_flushed, replica->id);
+        event->a = database->rows.applied_flushed;
+        event->b = crdt_frontier_get(&database->rows.frontier_flushed, self);
+        event->c = database->lanes[DB_STRONG].session;
     }
 }
 
@@ -403,7 +414,7 @@ static void flush(struct sim *sim, struct sim_event *event)
     struct sim_database *database = database_of(sim, event->a);
     if (database->up) {
         sim_rows_flush(&database->rows);
-        tell_flushed(sim, database);
+        plan_tell_flushed(sim, database);
     }
     sim_after(sim, sim_spread(sim, sim->knobs.flush_us), flush, 0)->a = event->a;
 }

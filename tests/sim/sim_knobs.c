@@ -90,6 +90,26 @@ static void draw_workload(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->migrate_percent = maybe(prng, 1, 3);
 }
 
+// Leaders come and go while many write, so that logs differ: isolated, paused, killed for about as long as an election takes.
+static void storm(struct sim_knobs *knobs, struct cc_prng *prng)
+{
+    knobs->aim_percent = 90;
+    knobs->cut_mean_us = cc_prng_between(prng, 1, 3) * knobs->election_us;
+    knobs->cut_length_us = cc_prng_between(prng, 1, 3) * knobs->election_us;
+    knobs->pause_mean_us = maybe(prng, 2 * knobs->election_us, 8 * knobs->election_us);
+    knobs->pause_length_us = cc_prng_between(prng, 1, 4) * knobs->election_us;
+    knobs->crash_mean_us = maybe(prng, 2 * knobs->election_us, 8 * knobs->election_us);
+    knobs->crash_length_us = knobs->election_us / 4;
+    knobs->batch_operations_max = 1;
+    knobs->n_clients = 10;
+    knobs->think_us = 1 * MS;
+    knobs->job_us = 100;
+    knobs->job_slow_ppm = 0;
+    knobs->delay_us = 300;
+    knobs->sync_us = 200;
+    knobs->slow_disk = 0;
+}
+
 void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
 {
     *knobs = (struct sim_knobs){0};
@@ -101,4 +121,7 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
     draw_machines(knobs, prng);
     draw_databases(knobs, prng);
     draw_workload(knobs, prng);
+    if (cc_prng_below(prng, 6) == 0) {
+        storm(knobs, prng);
+    }
 }

@@ -115,7 +115,9 @@ static void plan_tick(struct sim *sim, struct sim_replica *replica)
         return;
     }
     replica->tick_at_us = at_us;
-    sim_after(sim, at_us - sim->now_us, tick, replica->id)->a = at_us;
+    struct sim_event *event = sim_after(sim, at_us - sim->now_us, tick, replica->id);
+    event->a = at_us;
+    event->is_timer = true;
 }
 
 static void tell_fact(struct sim *sim, const struct sim_replica *replica, const struct node_fact *fact)
