@@ -424,21 +424,34 @@ static void put_insert_stamp(struct write *write, const char *before)
     }
 }
 
+static bool is_extreme(const struct rest_column *column)
+{
+    return column->merge == REST_MERGE_MAX || column->merge == REST_MERGE_MIN;
+}
+
+// Texts are merged by their bytes.
+static void put_extreme(struct write *write, const char *alias, uint32_t at)
+{
+    const struct rest_column *column = &write->table->columns[at];
+    bool text = strcmp(column->base_type, "text") == 0 || strcmp(column->base_type, "character varying") == 0;
+    put_text(write, column->merge == REST_MERGE_MAX ? "GREATEST(" : "LEAST(");
+    put_column_of(write, alias, at);
+    put_text(write, text ? " COLLATE \"C\", " : ", ");
+}
+
 // What a column of the one row is set to. alias: of the row that is there, NULL: none. A greatest or smallest value stays one.
 static void put_value(struct write *write, uint32_t position, const char *alias)
 {
     const struct plan_payload *payload = &write->payload;
     uint32_t at = payload->columns[position];
     const struct rest_column *column = &write->table->columns[at];
-    bool extreme = alias != NULL && (column->merge == REST_MERGE_MAX || column->merge == REST_MERGE_MIN);
+    bool extreme = alias != NULL && is_extreme(column);
     if (payload->operators[position].kind != PLAN_VALUE) {
         plan_put_operator(write->planner, column, &payload->operators[position], alias, column->merge == REST_MERGE_SET);
         return;
     }
     if (extreme) {
-        put_text(write, column->merge == REST_MERGE_MAX ? "GREATEST(" : "LEAST(");
-        put_column_of(write, alias, at);
-        put_text(write, ", ");
+        put_extreme(write, alias, at);
     }
     plan_put_payload_value(write->planner, write->table, payload, at);
     put_text(write, extreme ? ")" : "");
@@ -570,12 +583,9 @@ static void put_excluded(struct write *write, uint32_t column, bool *first)
     *first = false;
     put_name(write, column);
     put_text(write, " = ");
-    enum rest_merge merge = write->table->columns[column].merge;
-    bool extreme = merge == REST_MERGE_MAX || merge == REST_MERGE_MIN;
+    bool extreme = is_extreme(&write->table->columns[column]);
     if (extreme) {
-        put_text(write, merge == REST_MERGE_MAX ? "GREATEST(" : "LEAST(");
-        put_column_of(write, "t0", column);
-        put_text(write, ", ");
+        put_extreme(write, "t0", column);
     }
     put_column_of(write, "EXCLUDED", column);
     put_text(write, extreme ? ")" : "");

@@ -8,7 +8,7 @@ from cluster import CutCluster, wait_until
 SCHEMA = """
 CREATE TABLE pages (
     id text PRIMARY KEY, title text, views bigint NOT NULL DEFAULT 0, balance numeric(12,2), best integer, first_seen timestamptz,
-    tags text[] NOT NULL DEFAULT '{}', small smallint, touched integer NOT NULL DEFAULT 0);
+    tags text[] NOT NULL DEFAULT '{}', last_word text, small smallint, touched integer NOT NULL DEFAULT 0);
 COMMENT ON TABLE pages IS '@caucus weak';
 COMMENT ON COLUMN pages.views IS '@caucus counter
 How often it was shown.';
@@ -16,6 +16,7 @@ COMMENT ON COLUMN pages.balance IS '@caucus counter';
 COMMENT ON COLUMN pages.small IS '@caucus counter';
 COMMENT ON COLUMN pages.best IS '@caucus max';
 COMMENT ON COLUMN pages.first_seen IS '@caucus min';
+COMMENT ON COLUMN pages.last_word IS '@caucus max';
 COMMENT ON COLUMN pages.tags IS '@caucus set';
 CREATE TABLE logged (id text PRIMARY KEY, views integer, changes integer NOT NULL DEFAULT 0);
 COMMENT ON TABLE logged IS '@caucus weak';
@@ -164,11 +165,12 @@ class MergeTypes(unittest.TestCase):
         self.cut_all()
         answer = self.write(1, 'PATCH', '/pages?id=eq.ext', {'best': 3, 'first_seen': '2026-06-06T00:00:00Z'}, Prefer='return=representation')
         self.assertEqual(answer.json()[0]['best'], 5)
-        self.write(2, 'PATCH', '/pages?id=eq.ext', {'best': 9})
+        self.write(2, 'PATCH', '/pages?id=eq.ext', {'best': 9, 'last_word': 'B'})
+        self.write(2, 'PATCH', '/pages?id=eq.ext', {'last_word': 'a'})  # after B by its bytes
         self.write(3, 'POST', '/pages', {'id': 'ext', 'best': 7, 'first_seen': '2026-01-01T00:00:00Z'}, Prefer='resolution=merge-duplicates')
         self.cluster.heal()
         self.wait_equal()
-        self.assertEqual(self.values('ext', 'best', 'first_seen'), (9, '2026-01-01T00:00:00+00:00'))
+        self.assertEqual(self.values('ext', 'best', 'first_seen', 'last_word'), (9, '2026-01-01T00:00:00+00:00', 'a'))
 
     def test_what_was_counted_goes_with_the_row(self):
         self.write(1, 'POST', '/pages', {'id': 'life', 'views': 7, 'tags': ['old']})
@@ -219,6 +221,30 @@ class MergeTypes(unittest.TestCase):
         self.wait_equal()
         for i in range(3):
             self.assertEqual(self.values(f'log{i}', 'views', table='logged'), (i + 80,))
+
+    def test_what_was_counted_survives_crashes(self):
+        self.write(1, 'POST', '/pages', {'id': 'crash', 'views': 1, 'tags': ['a']})
+        self.wait_equal()
+        self.cut_all()
+        for replica in self.cluster.ids:
+            for i in range(10):
+                self.write(replica, 'PATCH', '/pages?id=eq.crash', {'views': {'$inc': 1}, 'tags': {'$add': [f'{replica}-{i}'], '$remove': ['a']}})
+        self.cluster.kill_postgres(2)
+        self.cluster.kill_proxy(3)
+        self.cluster.start(3)
+        self.cluster.heal()
+        for replica in (2, 3):
+            wait_until(lambda r=replica: self.cluster.is_ready(r), 60, 'the replica')
+        self.wait_equal()
+        views, tags = self.values('crash', 'views', 'tags')
+        self.assertEqual(views, 31)
+        self.assertEqual(tags, sorted(f'{replica}-{i}' for replica in self.cluster.ids for i in range(10)))
+        self.cut_all()
+        for replica in self.cluster.ids:
+            self.write(replica, 'PATCH', '/pages?id=eq.crash', {'views': {'$inc': 1}, 'tags': []})
+        self.cluster.heal()
+        self.wait_equal()
+        self.assertEqual(self.values('crash', 'views', 'tags'), (34, []))
 
     def test_wrong_declarations_are_refused(self):
         self.write(1, 'POST', '/pages', {'id': 'there'}, Prefer='resolution=merge-duplicates')
