@@ -57,7 +57,7 @@ static const char *role_name(enum raft_role role)
 
 // -- Hooks ----------------------------------------------------------------------------------------------------------
 
-// Who merely follows says nothing: in which order several come to do so is a matter of microseconds.
+// Who follows, or only asks whether it might stand for election, is not spoken of: that is a matter of microseconds.
 static void on_role(void *context, struct harness *harness, uint32_t replica, enum raft_role role, uint64_t term,
                     uint32_t leader)
 {
@@ -69,7 +69,7 @@ static void on_role(void *context, struct harness *harness, uint32_t replica, en
     if (scenario->hushes_elections) {
         return;
     }
-    if (role != RAFT_FOLLOWER) {
+    if (role == RAFT_CANDIDATE || role == RAFT_LEADER) {
         cc_buffer_printf(scenario->out, "%u is %s, term %" PRIu64 "\n", replica, role_name(role), term);
     } else if (led) {
         cc_buffer_printf(scenario->out, "%u leads no more\n", replica);
