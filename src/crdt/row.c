@@ -548,6 +548,7 @@ enum cc_status crdt_stamps_read(struct cc_slice text, struct crdt_row *row)
     for (uint32_t i = 0; status == CC_OK && i < row->n_columns; i++) {
         if (is_typed(row, i)) {
             take_implied_part(row, i);
+            show_parts(row, i);
         }
     }
     return status;

@@ -64,7 +64,8 @@ bool crdt_row_join(struct crdt_row *row, const struct crdt_row *other);
 // of crdt_parts_put; while it has none, its value is the part that its stamp's origin wrote (an insert that nothing else touched).
 void crdt_stamps_put(struct cc_buffer *out, const struct crdt_row *row);
 // After crdt_row_init, and after the registers were given their values: sets life and every register's stamp or parts; death is the
-// caller's. Columns that the row does not know are ignored. text.data == NULL: the column is NULL. CC_MALFORMED.
+// caller's. A column with a merge type then shows what its parts amount to, which is another value than before only if somebody wrote past
+// Caucus. Columns that the row does not know are ignored. text.data == NULL: the column is NULL. CC_MALFORMED.
 enum cc_status crdt_stamps_read(struct cc_slice text, struct crdt_row *row) CC_CHECKED;
 
 // What remains of a row that is not visible, as caucus.tombstones.remains holds it (binary): life and the registers that

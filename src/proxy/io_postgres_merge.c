@@ -26,9 +26,14 @@ struct merge_set {
 
 // The rows that states were found to contradict: a write under one stamp has one value, which the history may tell.
 struct merge_truths {
-    struct crdt_change_set *sets;
-    size_t n;
+    struct merge_truth *at; // by key
+    size_t n, capacity;
     PGresult *result;
+};
+
+struct merge_truth {
+    const struct crdt_change_set *set;
+    const struct crdt_row_change *row;
 };
 
 // A row that the sets touch.
@@ -39,6 +44,7 @@ struct merge_row {
     bool exists;              // in the table
     bool is_live;             // was to be seen
     bool had_tombstone;
+    bool wrong;               // a column with a merge type does not show what its parts amount to
     bool changed;
     uint64_t digest_before; // as it was to be seen
     struct cc_slice stamps_before;
@@ -87,6 +93,7 @@ static void clear_attempt(struct merge *merge)
     PQclear(merge->tombstones);
     merge->tombstones = NULL;
     PQclear(merge->truths.result);
+    free(merge->truths.at);
     merge->truths = (struct merge_truths){0};
     for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
         free(table->rows);
@@ -539,20 +546,39 @@ static void collect_rows(struct merge *merge)
     }
 }
 
+static int compare_truths(const void *a, const void *b)
+{
+    const struct merge_truth *x = a, *y = b;
+    return cc_slice_compare(x->row->key, y->row->key);
+}
+
+// The first truth about a row.
+static size_t first_truth(const struct merge *merge, struct cc_slice key)
+{
+    size_t low = 0, high = merge->truths.n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (cc_slice_compare(merge->truths.at[middle].row->key, key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 // The value that the write under this stamp gave the field, as the history has it. False: it does not tell.
 static bool find_truth(const struct merge *merge, const struct merge_table *table, const struct merge_row *row, uint32_t column,
                        struct cc_slice *value_out)
 {
     const struct clock_stamp *stamp = &row->row.registers[column].stamp;
-    for (size_t i = 0; i < merge->truths.n; i++) {
-        const struct crdt_change_set *set = &merge->truths.sets[i];
-        for (uint32_t r = 0; clock_stamp_compare(&set->stamp, stamp) == 0 && r < set->n_rows; r++) {
-            bool same = cc_slice_equal(set->rows[r].key, row->key) && crdt_table_equal(set->rows[r].table, table->name);
-            for (uint32_t f = 0; same && f < set->rows[r].n_fields; f++) {
-                if (cc_slice_equal(set->rows[r].fields[f].column, row->row.columns[column].name)) {
-                    *value_out = set->rows[r].fields[f].value;
-                    return true;
-                }
+    for (size_t i = first_truth(merge, row->key); i < merge->truths.n && cc_slice_equal(merge->truths.at[i].row->key, row->key); i++) {
+        const struct merge_truth *truth = &merge->truths.at[i];
+        bool same = clock_stamp_compare(&truth->set->stamp, stamp) == 0 && crdt_table_equal(truth->row->table, table->name);
+        for (uint32_t f = 0; same && f < truth->row->n_fields; f++) {
+            if (cc_slice_equal(truth->row->fields[f].column, row->row.columns[column].name)) {
+                *value_out = truth->row->fields[f].value;
+                return true;
             }
         }
     }
@@ -596,7 +622,7 @@ static void join_row(struct merge *merge, const struct merge_table *table, struc
     if (!other_row(merge, table, state, &other)) {
         return; // of a broken sender
     }
-    bool changed = false;
+    bool changed = row->wrong;
     for (uint32_t c = 0; c < row->row.n_columns; c++) {
         struct cc_slice value;
         if (contradicts(&row->row, &other, c) && find_truth(merge, table, row, c, &value)) {
@@ -642,13 +668,20 @@ static void on_truths(void *context, uint64_t number, PGresult *result)
         return;
     }
     merge->truths.result = result;
-    merge->truths.sets = cc_arena_array(&merge->arena, (size_t)PQntuples(result) + 1, sizeof(*merge->truths.sets));
     for (int i = 0; i < PQntuples(result); i++) {
         struct cc_slice change;
-        if (pg_bytea_read(pg_result_value(result, i, 0), &merge->arena, &change) == CC_OK &&
-            crdt_change_set_read(change, &merge->arena, &merge->truths.sets[merge->truths.n]) == CC_OK) {
-            merge->truths.n++;
+        struct crdt_change_set *set = cc_arena_alloc(&merge->arena, sizeof(*set));
+        if (pg_bytea_read(pg_result_value(result, i, 0), &merge->arena, &change) != CC_OK ||
+            crdt_change_set_read(change, &merge->arena, set) != CC_OK) {
+            continue;
         }
+        for (uint32_t r = 0; r < set->n_rows; r++) {
+            merge->truths.at = cc_grow(merge->truths.at, &merge->truths.capacity, merge->truths.n + 1, sizeof(*merge->truths.at));
+            merge->truths.at[merge->truths.n++] = (struct merge_truth){set, &set->rows[r]};
+        }
+    }
+    if (merge->truths.n > 0) {
+        qsort(merge->truths.at, merge->truths.n, sizeof(*merge->truths.at), compare_truths);
     }
 }
 
@@ -677,7 +710,7 @@ static bool ask_for_truths(struct merge *merge)
     bool any = stamps.n > 0;
     if (any) {
         struct cc_slice parameter = pg_array_slice(&stamps);
-        struct io_postgres_query query = {.sql = "SELECT change FROM caucus.history WHERE stamp COLLATE \"C\" = ANY ($1::text[])",
+        struct io_postgres_query query = {.sql = "SELECT change FROM caucus.history WHERE stamp COLLATE \"C\" = ANY (ARRAY(SELECT DISTINCT unnest($1::text[])))",
                                           .n_parameters = 1,
                                           .parameters = &parameter,
                                           .binary = (const uint8_t[]){1}};
@@ -699,7 +732,7 @@ static void merge_sets(struct merge *merge)
                 join_row(merge, table, row, &merge->sets[i].states[r]);
             } else if (row != NULL) {
                 struct crdt_outcome outcome = crdt_row_merge(&row->row, &set->rows[r], &set->stamp);
-                row->changed = row->changed || outcome.changed;
+                row->changed = row->changed || outcome.changed || row->wrong;
             }
         }
     }
@@ -724,6 +757,9 @@ static bool take_rows(struct merge_table *table, const PGresult *result)
         row->digest_before = digest_of(described, row);
         if (crdt_stamps_read(pg_result_value(result, i, 1), &row->row) != CC_OK) {
             return false;
+        }
+        for (uint32_t f = 0; f < described->n_fields; f++) {
+            row->wrong = row->wrong || !same_value(row->row.registers[f].value, pg_result_value(result, i, (int)(2 + f)));
         }
     }
     return true;
