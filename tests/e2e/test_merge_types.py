@@ -3,7 +3,8 @@
 import threading
 import unittest
 
-from cluster import CutCluster, wait_until
+from cluster import CutCluster, command, wait_until
+from test_repair import tamper
 
 SCHEMA = """
 CREATE TABLE pages (
@@ -245,6 +246,19 @@ class MergeTypes(unittest.TestCase):
         self.cluster.heal()
         self.wait_equal()
         self.assertEqual(self.values('crash', 'views', 'tags'), (34, []))
+
+    def test_values_that_were_changed_behind_the_back_are_made_right(self):
+        self.write(1, 'POST', '/pages', {'id': 'tampered', 'views': 1, 'tags': ['a']})
+        self.wait_equal()
+        self.write(2, 'PATCH', '/pages?id=eq.tampered', {'views': {'$inc': 2}, 'tags': {'$add': ['b']}, 'best': 7})
+        self.wait_equal()
+        tamper(self.cluster, 2, "UPDATE pages SET views = 99, tags = '{q}', best = 3 WHERE id = 'tampered'")
+        result = command('verify', '--config', self.cluster.config)
+        self.assertEqual(result.returncode, 65, result.stdout)
+        result = command('verify', '--repair', '--config', self.cluster.config)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.wait_equal()
+        self.assertEqual(self.values('tampered', 'views', 'tags', 'best'), (3, ['a', 'b'], 7))
 
     def test_wrong_declarations_are_refused(self):
         self.write(1, 'POST', '/pages', {'id': 'there'}, Prefer='resolution=merge-duplicates')
