@@ -393,6 +393,7 @@ class CutCluster(Directory):
         super().__init__(n)
         self.processes = {}
         self.relays = {}
+        self.has_schema = False
 
     def __enter__(self):
         return self
@@ -401,16 +402,15 @@ class CutCluster(Directory):
         self.close(failed=kind is not None)
 
     @classmethod
-    def make(cls, n=3):
-        """Makes the files with `caucus up`, which is stopped again."""
+    def make(cls, n=3, **sections):
+        """Makes keys and config.json, with these sections in it; start_all applies the schema."""
         self = cls(n)
-        maker = Cluster.__new__(Cluster)
-        maker.__dict__.update(self.__dict__, options=[], process=None, output=[])
         try:
-            maker.start()
-            assert maker.stop() == 0
+            config = {'cluster': os.path.basename(self.root)[-12:].strip('-_'), 'replicas': [self.make_replica(replica) for replica in self.ids]}
+            with open(self.config, 'w', encoding='utf-8') as file:
+                json.dump({**config, **sections}, file, indent=2)
         except BaseException:
-            maker.__exit__(*sys.exc_info())
+            self.remove()
             raise
         self.relays = {(a, b): Relay(self.base + 100 + b) for a in self.ids for b in self.ids if a != b}
         return self
@@ -424,10 +424,30 @@ class CutCluster(Directory):
             self.processes[replica] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                                        preexec_fn=end_with_us)
 
+    def make_replica(self, replica):
+        """A directory and a key; what config.json says of it."""
+        os.makedirs(os.path.join(self.data, str(replica)), exist_ok=True)
+        return {'id': replica, 'http': f'127.0.0.1:{self.base + replica}', 'peer': f'127.0.0.1:{self.base + 100 + replica}',
+                'public_key': self.make_key(replica), 'data_directory': str(replica), 'key_file': f'{replica}/key'}
+
+    def make_key(self, replica):
+        path = os.path.join(self.data, str(replica), 'key')
+        if os.path.exists(path):
+            os.unlink(path)
+        result = command('keygen', '--out', path, '--json')
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)['public_key']
+
     def start_all(self):
         for replica in self.ids:
             self.start(replica)
         self.wait_ready()
+        if not self.has_schema:
+            answer = self.request(1, 'POST', '/_caucus/migrations?name=0001_schema', SCHEMA, {'Content-Type': 'application/sql'})
+            assert answer.status == 201, answer
+            for replica in self.ids:
+                wait_until(lambda r=replica: self.request(r, 'GET', '/notes').status == 200, 20, f'the schema at replica {replica}')
+            self.has_schema = True
 
     def cut(self, one):
         """Cuts a replica off from all others."""

@@ -57,19 +57,6 @@ class Members(CutCluster):
         config['replicas'] = [known.get(replica) or self.make_replica(replica) for replica in ids]
         self.write_config(config)
 
-    def make_replica(self, replica):
-        os.makedirs(os.path.join(self.data, str(replica)), exist_ok=True)
-        return {'id': replica, 'http': f'127.0.0.1:{self.base + replica}', 'peer': f'127.0.0.1:{self.base + 100 + replica}',
-                'public_key': self.make_key(replica), 'data_directory': str(replica), 'key_file': f'{replica}/key'}
-
-    def make_key(self, replica):
-        path = os.path.join(self.data, str(replica), 'key')
-        if os.path.exists(path):
-            os.unlink(path)
-        result = command('keygen', '--out', path, '--json')
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)['public_key']
-
     def start(self, replica, join=False):
         words = [CAUCUS, 'serve', '--config', self.config, '--replica', str(replica)] + (['--join'] if join else [])
         with open(os.path.join(self.data, str(replica), 'caucus.log'), 'ab') as log:

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""The log is cut, and replicas that need what was cut away, or have lost their data, are brought up to date."""
+"""The log is cut, and replicas that need what was cut away, or have lost their data, are brought up to date.
+
+CAUCUS_E2E_LONG=1: also the tests that take long and whose parts the others cover.
+"""
 import json
 import os
 import shutil
@@ -10,24 +13,15 @@ import unittest
 from cluster import CutCluster, command, wait_until
 from test_kills import Writers
 
+LONG = unittest.skipUnless(os.environ.get('CAUCUS_E2E_LONG'), 'only with CAUCUS_E2E_LONG=1')
 SMALL_LOG = {'log_segment_bytes': 1 << 20, 'log_megabytes': 4}
 
 
 def make(limits=SMALL_LOG):
     """A running cluster with these limits from its first byte on."""
-    cluster = CutCluster.make()
-    with open(cluster.config, encoding='utf-8') as file:
-        config = json.load(file)
-    config['limits'] = {**config.get('limits', {}), **limits}
-    with open(cluster.config, 'w', encoding='utf-8') as file:
-        json.dump(config, file, indent=2)
-    for replica in cluster.ids:
-        wipe(cluster, replica, 'log', 'postgres')
+    cluster = CutCluster.make(limits=limits)
     try:
         cluster.start_all()
-        with open(cluster.schema, encoding='utf-8') as file:
-            answer = cluster.request(1, 'POST', '/_caucus/migrations?name=0001_schema', file.read(), {'Content-Type': 'application/sql'})
-        assert answer.status == 201, answer
     except BaseException:
         cluster.close(failed=True)
         raise
@@ -66,6 +60,7 @@ def stop(cluster, replica):
     assert process.wait(60) == 0, process.returncode
 
 
+@LONG
 class Truncation(unittest.TestCase):
     def test_the_log_is_cut_and_replicas_start_from_what_is_left(self):
         with make() as cluster:
@@ -98,7 +93,7 @@ def cut_away(cluster, away):
     others = [replica for replica in cluster.ids if replica != away]
     for row in range(10000, 40000, 1000):
         write(cluster, others[0], row, 1000)
-        if all(segments(cluster, replica) <= 6 for replica in others) and row >= 22000:
+        if all(segments(cluster, replica) <= 6 for replica in others) and row >= 15000: # three times log_megabytes
             return
 
 
@@ -139,6 +134,7 @@ class Snapshots(unittest.TestCase):
             cluster.verify()
             self.assertEqual(len(cluster.get(away, '/more')), 3)
 
+    @LONG
     def test_a_replica_whose_postgres_was_wiped_gets_everything_again(self):
         with make() as cluster:
             write(cluster, 1, 0, 6000)
@@ -207,15 +203,19 @@ class Amnesia(unittest.TestCase):
             stop(cluster, 1)
             wait_until(lambda: cluster.request(3, 'POST', '/notes', {'id': str(time.monotonic())}).status == 201, 20, 'a write with two replicas')
 
+    @LONG
     def test_the_log_is_lost(self):
         self.lose(['log'], 'gone')
 
+    @LONG
     def test_log_and_database_are_lost(self):
         self.lose(['log', 'postgres'], 'gone')
 
+    @LONG
     def test_an_older_copy_of_the_log_is_noticed(self):
         self.lose(['log'], 'older')
 
+    @LONG
     def test_an_older_copy_of_the_database_is_brought_up_to_date(self):
         self.lose(['postgres'], 'older')
 
@@ -224,13 +224,28 @@ class Amnesia(unittest.TestCase):
 
 
 class Disk(unittest.TestCase):
+    def small_disk(self, path, megabytes):
+        """Puts a directory on a disk of its own."""
+        with open(os.path.join(path, 'key'), 'rb') as file:
+            key = file.read()
+        options = f'size={megabytes}m,mode=755'
+        if subprocess.run(['mount', '-t', 'tmpfs', '-o', options, 'caucus-e2e', path], capture_output=True, check=False).returncode != 0:
+            self.skipTest('needs the right to mount a small disk')
+        self.addCleanup(subprocess.run, ['umount', '-l', path], check=False)
+        with open(os.path.join(path, 'key'), 'wb', opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(key)
+
     def test_writes_stop_with_507_when_space_is_low_and_return_by_themselves(self):
-        free = lambda: shutil.disk_usage('/tmp').free >> 20
-        with make({**SMALL_LOG, 'disk_free_megabytes': max(0, free() - 1500)}) as cluster:
+        cluster = CutCluster.make(limits={**SMALL_LOG, 'disk_free_megabytes': 100})
+        self.addCleanup(shutil.rmtree, cluster.root, ignore_errors=True)
+        path = os.path.join(cluster.data, '2')
+        self.small_disk(path, 600)
+        with cluster:
+            cluster.start_all()
             write(cluster, 2, 0, 10)
-            ballast = os.path.join(cluster.root, 'ballast')
+            ballast = os.path.join(path, 'ballast')
             with open(ballast, 'wb') as file:
-                os.posix_fallocate(file.fileno(), 0, 3 << 30)
+                os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(path).free - (50 << 20))
             for table in ('notes', 'presence'):
                 wait_until(lambda t=table: cluster.request(2, 'POST', '/' + t, {'id': str(time.monotonic())}).status == 507, 10, f'507 for {table}')
             self.assertEqual(len(cluster.get(2, '/notes?tag=not.is.null')), 10)
