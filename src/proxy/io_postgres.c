@@ -236,10 +236,17 @@ void pg_lane_as_replica(struct pg_lane *lane, bool as_replica)
     }
     assert(!lane->in_transaction);
     lane->as_replica = as_replica;
+    // Plans of what is applied are made once, perhaps while the table is small: they must find rows by key all the same.
     pg_lane_must_text(lane, as_replica ? "SELECT pg_catalog.set_config('session_replication_role', 'replica', false), "
-                                         "pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false)"
+                                         "pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false), "
+                                         "pg_catalog.set_config('enable_hashjoin', 'off', false), "
+                                         "pg_catalog.set_config('enable_mergejoin', 'off', false), "
+                                         "pg_catalog.set_config('enable_seqscan', 'off', false)"
                                        : "SELECT pg_catalog.set_config('session_replication_role', 'origin', false), "
-                                         "pg_catalog.set_config('plan_cache_mode', 'auto', false)");
+                                         "pg_catalog.set_config('plan_cache_mode', 'auto', false), "
+                                         "pg_catalog.set_config('enable_hashjoin', 'on', false), "
+                                         "pg_catalog.set_config('enable_mergejoin', 'on', false), "
+                                         "pg_catalog.set_config('enable_seqscan', 'on', false)");
     io_postgres_link_sync(lane->link, NULL, NULL, 0); // or it would be part of the transaction that comes, and of its rollback
 }
 

@@ -919,6 +919,11 @@ static void send_tombstones_read(struct merge *merge)
     pg_array_finish(&keys);
 }
 
+// Plans are made once. One that was made while the table was small would read all of it when it is large: by key always.
+static const char sql_settings[] = "SELECT pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true), "
+                                   "pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true), "
+                                   "pg_catalog.set_config('enable_seqscan', 'off', true)";
+
 static void read_all(struct merge *merge)
 {
     struct pg_lane *lane = merge->lane;
@@ -928,8 +933,10 @@ static void read_all(struct merge *merge)
     for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
         triggers = triggers || (table->table != NULL && table->table->has_triggers);
     }
-    // Only where it must be: PostgreSQL forgets all plans at each change of the role.
-    pg_lane_must_text(lane, triggers ? "SET LOCAL session_replication_role = replica" : "SET LOCAL plan_cache_mode = force_generic_plan");
+    pg_lane_must_text(lane, sql_settings);
+    if (triggers) { // only where it must be: PostgreSQL forgets all plans at each change of the role
+        pg_lane_must_text(lane, "SET LOCAL session_replication_role = replica");
+    }
     for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
         merge->n_row_results++;
     }

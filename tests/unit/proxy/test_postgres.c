@@ -929,6 +929,29 @@ static void triggers_of_weak_tables_are_stamped_too(void **state)
     assert_same(fixture, all_presence);
 }
 
+static bool statistics_have_come(void *context)
+{
+    return strcmp(site_query(context, "SELECT n_tup_upd >= 10 FROM pg_stat_user_tables WHERE relname = 'presence'"), "t") == 0;
+}
+
+// A plan is made when the table is empty, and kept while it grows: rows must be looked for by key all the same.
+static void merging_never_reads_the_whole_table(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one, *two = &fixture->two;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice change = weak_write(one, weak_insert(fixture, "a", "new"), 100);
+    merge(two, &change, 1);
+    for (uint64_t i = 1; i <= 10; i++) {
+        change = weak_write(one, weak_update(fixture, "a", true, i % 2 == 0 ? "even" : "odd"), 100 + i);
+        merge(two, &change, 1);
+    }
+    site_close(two); // its backends tell their statistics when they end
+    fixture_wait(fixture, statistics_have_come, two, "statistics");
+    assert_string_equal(site_query(two, "SELECT seq_scan < 5 FROM pg_stat_user_tables WHERE relname = 'presence'"), "t");
+    site_open(two);
+}
+
 static void a_lost_weak_commit_is_merged_again_from_the_log(void **state)
 {
     struct fixture *fixture = *state;
@@ -980,6 +1003,7 @@ int main(void)
         TEST(a_poisoned_change_holds_up_its_origin_only),
         TEST(a_weak_write_must_not_change_strong_tables),
         TEST(triggers_of_weak_tables_are_stamped_too),
+        TEST(merging_never_reads_the_whole_table),
         TEST(a_lost_weak_commit_is_merged_again_from_the_log),
     };
     return cmocka_run_group_tests(tests, fixture_group_set_up, fixture_group_tear_down);
