@@ -110,7 +110,7 @@ static enum cc_status restore_entry(struct node *node, struct cc_slice body)
     if (status != CC_OK) {
         return status;
     }
-    clock_hlc_floor(&node->clock, entry.hlc);
+    node->restored_hlc = entry.hlc > node->restored_hlc ? entry.hlc : node->restored_hlc;
     status = raft_restore_entry(node->raft, &entry);
     cc_blob_unref(entry.payload);
     return status;
@@ -161,6 +161,7 @@ void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms)
     node->started = true;
     node->time = (struct node_time){now_us, wall_ms};
     node->upkeep.started_us = now_us;
+    (void)!clock_hlc_observe(&node->clock, node->restored_hlc, wall_ms); // not those of a leader whose clock was far ahead
     recovery_start(node);
     raft_set_eligible(node->raft, now_us, false); // until the database is up
     membership_refresh(node);

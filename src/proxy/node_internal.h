@@ -449,6 +449,7 @@ struct node {
     uint32_t known_leader;
     struct node_status counters;
 };
+    uint64_t restored_hlc; // the greatest of the entries in the log
 
 // node.c
 void node_update_eligible(struct node *node); // to lead: its database is up and answers, the log goes on from what it holds, and it is not stopping

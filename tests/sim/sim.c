@@ -247,6 +247,11 @@ static void wait_for_convergence(struct sim *sim)
 static void create(struct sim *sim)
 {
     sim->n_replicas = (uint32_t)sim->knobs.n_replicas;
+    uint32_t n_founders = sim->knobs.n_founders > 0 ? (uint32_t)sim->knobs.n_founders : sim->n_replicas;
+    struct raft_membership founders = {.n_members = n_founders};
+    for (uint32_t i = 0; i < n_founders; i++) {
+        founders.members[i] = (struct raft_member){.id = i + 1, .voter = true};
+    }
     sim->network = sim_network_create(sim);
     sim->check = sim_check_create();
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
@@ -260,7 +265,13 @@ static void create(struct sim *sim)
         replica->database = sim_database_create(sim, replica->id);
     }
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
-        sim_replica_start(sim, &sim->replicas[i]);
+        struct sim_replica *replica = &sim->replicas[i];
+        replica->absent = replica->id > n_founders;
+        replica->is_new = replica->is_new || replica->absent;
+        replica->founders = founders;
+        if (!replica->absent) {
+            sim_replica_start(sim, replica);
+        }
     }
     sim->clients = sim_clients_create(sim);
     sim_fault_start(sim);

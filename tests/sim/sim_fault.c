@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+enum { JUMP_MS = 120 };
+
 static bool is_over(const struct sim *sim)
 {
     return sim->phase != SIM_FAULTS;
@@ -32,7 +34,7 @@ static void again(struct sim *sim, uint64_t mean_us, void (*run)(struct sim *, s
 static void restart(struct sim *sim, struct sim_event *event)
 {
     struct sim_replica *replica = sim_replica_of(sim, (uint32_t)event->a);
-    if (!replica->alive) {
+    if (!replica->alive && !replica->absent) {
         sim_replica_start(sim, replica);
     }
 }
@@ -89,7 +91,8 @@ static void jump_clock(struct sim *sim, struct sim_event *event)
         return;
     }
     struct sim_replica *replica = any_replica(sim);
-    replica->clock_offset_ms = (int64_t)sim_draw(sim, 0, 240) - 120;
+    uint64_t span_ms = sim->knobs.clock_wild_ms > 0 && sim_chance(sim, 500000) ? sim->knobs.clock_wild_ms : JUMP_MS;
+    replica->clock_offset_ms = (int64_t)sim_draw(sim, 0, 2 * span_ms) - (int64_t)span_ms;
     sim->counters.clock_jumps++;
     sim_trace(sim, "r%u clock is off by %" PRId64 " ms", replica->id, replica->clock_offset_ms);
     again(sim, sim->knobs.clock_jump_mean_us, jump_clock);
@@ -221,6 +224,7 @@ void sim_fault_start(struct sim *sim)
     again(sim, sim->knobs.clock_jump_mean_us, jump_clock);
     again(sim, sim->knobs.space_mean_us, fill_disk);
     sim_amnesia_start(sim);
+    sim_members_start(sim);
     any_replica(sim)->slow_disk = sim->knobs.slow_disk > 0;
     again(sim, sim->knobs.database_crash_mean_us, crash_database);
     again(sim, sim->knobs.lane_drop_mean_us, drop_lane);
@@ -236,7 +240,7 @@ void sim_fault_heal(struct sim *sim)
         replica->clock_offset_ms = 0;
         replica->slow_disk = replica->space_low = false;
         sim_database_heal(sim, replica->database);
-        if (!replica->alive) {
+        if (!replica->alive && !replica->absent) {
             sim_replica_start(sim, replica);
         }
     }

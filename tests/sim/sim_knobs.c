@@ -63,6 +63,7 @@ static void draw_machines(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->own_changes_bytes = maybe(prng, 128 << 10, 512 << 10);
     knobs->clock_offset_ms = maybe(prng, 1, 120);
     knobs->clock_jump_mean_us = maybe(prng, 300 * MS, 4 * S);
+    knobs->clock_wild_ms = cc_prng_below(prng, 4) == 0 ? cc_prng_between(prng, 500, 3000) : 0;
 }
 
 static void draw_databases(struct sim_knobs *knobs, struct cc_prng *prng)
@@ -116,6 +117,7 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->n_replicas = coin(prng) ? 3 : 5;
     knobs->fault_us = cc_prng_between(prng, 3 * S, 10 * S);
     knobs->election_us = cc_prng_between(prng, 100 * MS, 400 * MS);
+    knobs->n_founders = knobs->n_replicas;
     knobs->heartbeat_us = knobs->election_us / cc_prng_between(prng, 4, 10);
     draw_network(knobs, prng);
     draw_machines(knobs, prng);
@@ -123,5 +125,11 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
     draw_workload(knobs, prng);
     if (cc_prng_below(prng, 6) == 0) {
         storm(knobs, prng);
+    }
+    if (cc_prng_below(prng, 4) == 0) { // not together with amnesia: a cluster of few cannot take everything at once
+        knobs->n_replicas = 5;
+        knobs->n_founders = cc_prng_between(prng, 3, 5);
+        knobs->member_mean_us = scaled(prng, 50 * MS, 1 * S);
+        knobs->amnesia_mean_us = 0;
     }
 }

@@ -331,10 +331,7 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
         .own_changes_bytes_max = sim->knobs.own_changes_bytes,
         .batch_operations_max = (uint32_t)sim->knobs.batch_operations_max,
     };
-    for (uint32_t i = 0; i < sim->n_replicas; i++) {
-        options.raft.membership.members[i] = (struct raft_member){.id = i + 1, .voter = true};
-    }
-    options.raft.membership.n_members = sim->n_replicas;
+    options.raft.membership = replica->founders;
     return node_create(&options);
 }
 
@@ -343,6 +340,7 @@ static void write_identity(struct sim *sim, struct sim_replica *replica)
     struct wal_identity identity = {.cluster = "sim", .replica = replica->id, .incarnation = replica->incarnation};
     struct wal_batch batch = {0};
     wal_put_identity(&batch, &identity);
+    wal_put_membership(&batch, 0, raft_membership(node_raft(replica->node)));
     enum cc_status status = wal_append(replica->wal, &batch);
     SIM_CHECK(sim, "log", status == CC_OK, "r%u: identity: %s", replica->id, cc_status_text(status));
     wal_batch_finish(&batch);

@@ -1,0 +1,172 @@
+// An operator who changes the members: adds spare replicas, which come as learners, removes some, moves the office. What is begun
+// is brought to its end after the faults.
+#include "sim/sim.h"
+
+#include "consensus/raft_internal.h"
+#include "proxy/node_internal.h"
+#include "sim/sim_rows.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { VOTERS_MIN = 3, AGAIN_US = 300 * 1000 };
+
+static struct sim_replica *leader_of(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        struct sim_replica *replica = &sim->replicas[i];
+        bool runs = replica->alive && !replica->doomed && replica->paused_until_us <= sim->now_us;
+        if (runs && raft_is_settled(node_raft(replica->node))) {
+            return replica;
+        }
+    }
+    return NULL;
+}
+
+// Of one member, as the leader has committed it.
+static bool is_committed(const struct sim_replica *leader, uint32_t id)
+{
+    uint64_t index;
+    return member_find(raft_membership_committed(node_raft(leader->node), &index), id) != NULL;
+}
+
+static uint32_t n_voters(const struct raft_membership *membership)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        n += membership->members[i].voter ? 1 : 0;
+    }
+    return n;
+}
+
+static enum cc_status ask(struct sim *sim, struct sim_replica *leader, enum node_member_action action, uint32_t id)
+{
+    struct node_member_change change = {.action = action, .member = {.id = id}};
+    snprintf(change.member.http, sizeof(change.member.http), "10.0.0.%u:7101", (unsigned)id);
+    snprintf(change.member.peer, sizeof(change.member.peer), "10.0.0.%u:7201", (unsigned)id);
+    memset(change.member.public_key, (int)id, sizeof(change.member.public_key));
+    const struct raft *raft = node_raft(leader->node);
+    uint64_t before = raft_last_index(raft), index = 0;
+    bool settled = raft_term_at(raft, raft->commit) == raft->term;
+    const char *why = "";
+    enum cc_status status = node_member_change(leader->node, sim_replica_time(sim, leader), &change, &index, &why);
+    bool proposed = status == CC_OK && raft_last_index(raft) > before;
+    SIM_CHECK(sim, "A9", !proposed || settled, "r%u changes members before it has committed an entry of its term", leader->id);
+    sim->counters.member_changes += proposed ? 1 : 0;
+    sim_trace(sim, "r%u is asked for change %d of r%u: %s %s", leader->id, (int)action, id, cc_status_name(status), why);
+    sim_replica_settle(sim, leader);
+    return status;
+}
+
+// -- Steps ----------------------------------------------------------------------------------------------------------
+
+static void stop(struct sim *sim, struct sim_replica *replica)
+{
+    struct crdt_origin origin = {replica->id, replica->incarnation};
+    if (replica->alive) {
+        sim_replica_crash(sim, replica, SIM_KILLED);
+    }
+    replica->absent = true;
+    replica->joins = false;
+    sim_trace(sim, "r%u is taken away", replica->id);
+    sim_amnesia_wipe(sim, replica);
+    sim_check_origin_ends(sim, origin);
+}
+
+static void begin_to_join(struct sim *sim, struct sim_replica *replica, const struct sim_replica *leader)
+{
+    uint64_t index;
+    replica->founders = *raft_membership_committed(node_raft(leader->node), &index);
+    replica->absent = false;
+    replica->joins = true;
+    sim_replica_start(sim, replica);
+}
+
+// Those who were taken out go, and those who were started come in. True: nothing is left to do.
+static bool go_on(struct sim *sim, struct sim_replica *leader)
+{
+    bool done = true;
+    uint32_t leader_id = leader->id;
+    uint64_t life = leader->life;
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        struct sim_replica *replica = &sim->replicas[i];
+        if (replica->absent || !leader->alive || leader->life != life) {
+            continue;
+        }
+        bool listed = is_committed(leader, replica->id) || member_find(raft_membership(node_raft(leader->node)), replica->id) != NULL;
+        if (listed) {
+            replica->joins = false;
+        } else if (replica->joins) {
+            done = false;
+            (void)!ask(sim, leader, NODE_MEMBER_ADD, replica->id);
+        } else if (replica->id != leader_id) {
+            done = false;
+            stop(sim, replica);
+        }
+    }
+    return done;
+}
+
+static struct sim_replica *draw_replica(struct sim *sim)
+{
+    return &sim->replicas[sim_draw(sim, 0, sim->n_replicas - 1)];
+}
+
+static void change(struct sim *sim, struct sim_replica *leader)
+{
+    struct sim_replica *replica = draw_replica(sim);
+    const struct raft_membership *membership = raft_membership(node_raft(leader->node));
+    const struct raft_member *member = member_find(membership, replica->id);
+    if (replica->absent) {
+        begin_to_join(sim, replica, leader);
+        return;
+    }
+    bool may_go = member != NULL && (!member->voter || n_voters(membership) > VOTERS_MIN);
+    if (may_go && sim_chance(sim, 600000)) {
+        (void)!ask(sim, leader, NODE_MEMBER_REMOVE, replica->id);
+    } else if (member != NULL && member->voter) {
+        (void)!ask(sim, leader, NODE_MEMBER_TRANSFER, replica->id);
+    } else if (member != NULL) {
+        (void)!ask(sim, leader, NODE_MEMBER_PROMOTE, replica->id);
+    }
+}
+
+static void operate(struct sim *sim, struct sim_event *event)
+{
+    (void)event;
+    struct sim_replica *leader = leader_of(sim);
+    if (leader != NULL && go_on(sim, leader) && sim->phase == SIM_FAULTS) {
+        change(sim, leader);
+    }
+    if (sim->phase == SIM_FAULTS || sim->phase == SIM_HEALING) {
+        sim_after(sim, sim->phase == SIM_FAULTS ? sim_spread(sim, sim->knobs.member_mean_us) : AGAIN_US, operate, 0);
+    }
+}
+
+void sim_members_start(struct sim *sim)
+{
+    if (sim->knobs.member_mean_us > 0) {
+        sim_after(sim, sim_spread(sim, sim->knobs.member_mean_us), operate, 0);
+    }
+}
+
+bool sim_members_are_settled(const struct sim *sim, struct cc_buffer *why_not)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        const struct sim_replica *replica = &sim->replicas[i];
+        if (replica->absent) {
+            continue;
+        }
+        const struct raft_membership *membership = replica->alive ? raft_membership(node_raft(replica->node)) : NULL;
+        const struct raft_member *member = membership == NULL ? NULL : member_find(membership, replica->id);
+        uint64_t committed;
+        bool agreed = membership != NULL && raft_membership_committed(node_raft(replica->node), &committed) != NULL &&
+                      committed == raft_membership_index(node_raft(replica->node));
+        if (member == NULL || !member->voter || !agreed) {
+            cc_buffer_printf(why_not, "r%u is not a voter yet", replica->id);
+            return false;
+        }
+    }
+    return true;
+}
