@@ -20,7 +20,8 @@
 
 enum {
     WAITING_MAX = 16,
-    ROWS_PER_ANSWER = 8000,
+    ROWS_PER_ANSWER = 20000,
+    ROWS_PER_LIST = 500, // joined in one transaction
     BUCKET_SHIFT = 52, // 64 less 12 bits of REPAIR_BUCKETS
     KEPT_SUMS_S = 60,
 };
@@ -49,6 +50,8 @@ struct io_repair {
     struct column *columns;
     uint32_t n_columns, n_key;
     uint32_t next, n_rows;
+    uint32_t n_listed;    // rows in `list`
+    struct cc_buffer list;
     struct cc_buffer buckets; // those whose rows are asked for, as an array's text
     struct cc_buffer states;
     bool wanted[REPAIR_BUCKETS];
@@ -103,6 +106,8 @@ static void finish(struct io_repair *repair, const struct repair_event *result)
     cc_arena_finish(&repair->arena);
     cc_arena_init(&repair->arena);
     cc_buffer_clear(&repair->states);
+    cc_buffer_clear(&repair->list);
+    repair->n_listed = 0;
     start_next(repair);
 }
 
@@ -192,7 +197,8 @@ static void put_rows_sql(struct cc_buffer *sql, const struct io_repair *repair, 
         apply_sql_identifier(sql, repair->columns[i].name);
     }
     put_from(sql, repair, table);
-    cc_buffer_printf(sql, " WHERE (k.h >> %d) & %d = ANY ($1::bigint[])", (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
+    // What was written together comes together: should it be looked up in the histories, then each change set once.
+    cc_buffer_printf(sql, " WHERE (k.h >> %d) & %d = ANY ($1::bigint[]) ORDER BY t._caucus ->> ''", (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
 }
 
 // -- Rows --------------------------------------------------------------------------------------------------------------
@@ -212,6 +218,29 @@ static struct cc_slice key_of(struct io_repair *repair, const PGresult *result, 
     return copy;
 }
 
+static void end_list(struct io_repair *repair)
+{
+    if (repair->n_listed > 0) {
+        struct cc_buffer list = {0};
+        row_states_begin(&list, repair->first->job.table, repair->n_listed);
+        cc_buffer_append_slice(&list, cc_buffer_slice(&repair->list));
+        cc_put_string(&repair->states, cc_buffer_slice(&list));
+        cc_buffer_finish(&list);
+        cc_buffer_clear(&repair->list);
+        repair->n_listed = 0;
+    }
+}
+
+static void add_state(struct io_repair *repair, const struct row_state *state)
+{
+    row_state_put(&repair->list, state);
+    repair->n_listed++;
+    repair->n_rows++;
+    if (repair->n_listed == ROWS_PER_LIST) {
+        end_list(repair);
+    }
+}
+
 static void put_state(struct io_repair *repair, const PGresult *result, int row)
 {
     struct row_state state = {.key = key_of(repair, result, row), .stamps = value_at(result, row, 0)};
@@ -223,8 +252,7 @@ static void put_state(struct io_repair *repair, const PGresult *result, int row)
             state.values[state.n_fields++] = value_at(result, row, (int)(1 + i));
         }
     }
-    row_state_put(&repair->states, &state);
-    repair->n_rows++;
+    add_state(repair, &state);
 }
 
 static void on_rows(void *context, uint64_t number, PGresult *result)
@@ -235,11 +263,8 @@ static void on_rows(void *context, uint64_t number, PGresult *result)
         for (int row = 0; row < PQntuples(result); row++) {
             put_state(repair, result, row);
         }
-        struct cc_buffer bytes = {0};
-        row_states_begin(&bytes, repair->first->job.table, repair->n_rows);
-        cc_buffer_append_slice(&bytes, cc_buffer_slice(&repair->states));
-        finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&bytes), .next = repair->next, .n_rows = repair->n_rows});
-        cc_buffer_finish(&bytes);
+        end_list(repair);
+        finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&repair->states), .next = repair->next, .n_rows = repair->n_rows});
     }
     PQclear(result);
 }
@@ -261,8 +286,7 @@ static void on_tombstones(void *context, uint64_t number, PGresult *result)
             struct row_state state = {.hidden = true, .death = value_at(result, row, 1)};
             if (pg_bytea_read(value_at(result, row, 0), &repair->arena, &state.key) == CC_OK && is_wanted(repair, state.key) &&
                 pg_bytea_read(value_at(result, row, 2), &repair->arena, &state.remains) == CC_OK) {
-                row_state_put(&repair->states, &state);
-                repair->n_rows++;
+                add_state(repair, &state);
             }
         }
         struct cc_buffer sql = {0};
@@ -526,6 +550,7 @@ void io_repair_destroy(struct io_repair *repair)
     cc_arena_finish(&repair->arena);
     cc_buffer_finish(&repair->buckets);
     cc_buffer_finish(&repair->states);
+    cc_buffer_finish(&repair->list);
     free(repair->summed);
     free(repair->search_path);
     free(repair);

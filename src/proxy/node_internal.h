@@ -212,6 +212,8 @@ struct weak {
     struct job *executing;
     uint32_t n_open;
     struct job *merging;
+    bool merged_last;              // the last thing that was begun is a merge, not a batch of local writes
+    uint64_t executed_us;          // when the last batch was begun
     bool merging_durable;          // somebody waits for the frontier that follows
     struct gather gather;          // incoming change sets, before they are merged
     struct job *committing_job;
@@ -292,7 +294,8 @@ struct repair {
     struct cc_buffer tables, sums; // names, each followed by NUL; of the table now
     size_t table_at;
     uint32_t peer, from, next;
-    struct cc_blob *states; // to be joined
+    struct cc_blob *states; // to be joined: lists, each with its length before it
+    size_t states_at;       // those before are joined or under way
     uint32_t n_asked;
     uint64_t asked_us, pause_until_us;
     uint64_t n_rounds, n_compared, n_repaired, n_repaired_ever, n_skipped;
@@ -477,7 +480,8 @@ void log_finish(struct node *node);
 void repair_tick(struct node *node);
 void repair_compared(struct node *node, const struct peer *peer, const struct repair_job *question); // a peer compares with us
 void repair_states(struct node *node, const struct peer *peer, const struct repair_event *answer);
-struct job *repair_take_job(struct node *node); // states that are to be joined, or NULL
+bool repair_has_states(const struct node *node);
+struct job *repair_take_job(struct node *node); // some of the states that are to be joined
 void repair_joined(struct node *node, uint32_t n_changed);
 void repair_describe(const struct node *node, struct node_status *status);
 void repair_finish(struct node *node);

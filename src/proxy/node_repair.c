@@ -226,29 +226,61 @@ void repair_states(struct node *node, const struct peer *peer, const struct repa
         return;
     }
     repair->states = cc_blob_create(answer->bytes.data, answer->bytes.n);
+    repair->states_at = 0;
     repair->state = REPAIR_JOINING;
+    if (!repair_has_states(node)) { // of a broken sender
+        chunk_done(node);
+    }
     weak_pump(node);
+}
+
+// The next list; false: there is none, or it is not whole.
+static bool peek_list(const struct repair *repair, struct cc_slice *list_out, size_t *next_out)
+{
+    if (repair->states == NULL) {
+        return false;
+    }
+    struct cc_reader reader = cc_reader_of(cc_slice_of(repair->states->data + repair->states_at, repair->states->n - repair->states_at));
+    *list_out = cc_read_string(&reader);
+    *next_out = repair->states->n - cc_reader_left(&reader);
+    return cc_reader_ok(&reader) && list_out->n > 0;
+}
+
+bool repair_has_states(const struct node *node)
+{
+    struct cc_slice list;
+    size_t next;
+    return node->repair.state == REPAIR_JOINING && peek_list(&node->repair, &list, &next);
 }
 
 struct job *repair_take_job(struct node *node)
 {
     struct repair *repair = &node->repair;
-    if (repair->state != REPAIR_JOINING || repair->states == NULL) {
+    struct cc_slice list;
+    size_t next;
+    if (!peek_list(repair, &list, &next)) {
         return NULL;
     }
+    struct cc_blob *blob = cc_blob_create(list.data, list.n);
     struct job *job = node_job_create(node, DB_MERGE, 1);
     job->job.states = true;
-    node_job_item(job, repair->states);
-    cc_blob_unref(repair->states);
-    repair->states = NULL;
+    node_job_item(job, blob);
+    cc_blob_unref(blob);
+    repair->states_at = next;
     return job;
 }
 
 void repair_joined(struct node *node, uint32_t n_changed)
 {
-    if (node->repair.state == REPAIR_JOINING) {
-        node->repair.n_repaired += n_changed;
-        node->repair.n_repaired_ever += n_changed;
+    struct repair *repair = &node->repair;
+    if (repair->state != REPAIR_JOINING) {
+        return;
+    }
+    repair->n_repaired += n_changed;
+    repair->n_repaired_ever += n_changed;
+    if (!repair_has_states(node)) {
+        cc_blob_unref(repair->states);
+        repair->states = NULL;
         chunk_done(node);
     }
 }
@@ -274,7 +306,9 @@ void repair_tick(struct node *node)
         }
         break;
     case REPAIR_JOINING:
-        if (repair->states == NULL && node->weak.merging == NULL) { // lost with the database's connection
+        if (node->weak.merging == NULL && !repair_has_states(node)) { // lost with the database's connection
+            cc_blob_unref(repair->states);
+            repair->states = NULL;
             ask(node);
         }
         break;

@@ -14,6 +14,8 @@ enum {
     PUSHED_SETS_MAX = 20000,       // sent to a peer and not yet in its frontier
     FRONTIER_GAP_US = 50 * 1000,   // between frontiers told out of turn
     OWN_BYTES_FACTOR = 4,          // own change sets in memory while a snapshot is pulled, against the usual limit
+    MERGE_BYTES_AMONG_WRITES = 64 << 10, // while clients write, so that none waits for long behind a merge
+    AMONG_WRITES_US = 1000 * 1000,
     STUCK_US = 1000 * 1000,        // no progress for so long: somebody else than the origin sends
 };
 
@@ -339,7 +341,9 @@ static bool may_merge(const struct node *node, const struct crdt_change_set *set
 static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blob, size_t *n_bytes)
 {
     struct crdt_change_set set;
-    bool full = job->job.n_items >= NODE_APPLY_ENTRIES_MAX || (*n_bytes > 0 && *n_bytes + blob->n > NODE_APPLY_BYTES_MAX);
+    bool among_writes = node->weak.executed_us > 0 && node->time.now_us < node->weak.executed_us + AMONG_WRITES_US;
+    size_t n_bytes_max = among_writes ? MERGE_BYTES_AMONG_WRITES : NODE_APPLY_BYTES_MAX;
+    bool full = job->job.n_items >= NODE_APPLY_ENTRIES_MAX || (*n_bytes > 0 && *n_bytes + blob->n > n_bytes_max);
     if (full || crdt_change_set_peek(cc_blob_slice(blob), &set) != CC_OK || !may_merge(node, &set)) {
         return false;
     }
@@ -380,6 +384,7 @@ static void merge(struct node *node)
         }
     }
     weak->merging = job;
+    weak->merged_last = true;
     node_job_submit(node, DB_WEAK, job);
     node->counters.counters.merges++;
 }
@@ -505,6 +510,8 @@ static void execute(struct node *node)
         return;
     }
     weak->executing = job;
+    weak->merged_last = false;
+    weak->executed_us = node->time.now_us;
     node_job_submit(node, DB_WEAK, job);
 }
 
@@ -594,16 +601,18 @@ void weak_pump(struct node *node)
     }
     bool replayed = own_committed(node) >= weak->replay_until;
     bool hurry = !replayed || node->stopping || weak->incoming_bytes >= GATHER_BYTES_MAX || read_wants_merge(node);
-    bool mergeable = weak->merging == NULL && has_mergeable(node) && !node_gathers(node, &weak->gather, hurry);
+    bool turn_of_writes = weak->merged_last && weak->queue != NULL && replayed; // by turns: neither is to wait for all of the other
+    bool mergeable = weak->merging == NULL && !turn_of_writes && has_mergeable(node) && !node_gathers(node, &weak->gather, hurry);
     if (mergeable && weak->executing == NULL && weak->n_open == 0) {
         merge(node);
         mergeable = false;
     } else if (mergeable) { // it waits for the local writes under way, not for more of its kind
         weak->gather.over = true;
     }
-    bool joinable = weak->merging == NULL && replayed && !mergeable && node->repair.states != NULL;
+    bool joinable = weak->merging == NULL && replayed && !turn_of_writes && !mergeable && repair_has_states(node);
     if (joinable && weak->executing == NULL && weak->n_open == 0) {
         weak->merging = repair_take_job(node);
+        weak->merged_last = true;
         node_job_submit(node, DB_WEAK, weak->merging);
         joinable = false;
     }

@@ -31,7 +31,7 @@ struct repair_event { // borrowed during the call
     enum repair_job_kind kind;
     uint64_t number;
     bool failed;
-    struct cc_slice bytes; // TABLES: names, each followed by NUL. SUMS: as above. STATES: row_states_begin form
+    struct cc_slice bytes; // TABLES: names, each followed by NUL. SUMS: as above. STATES: lists of row_state.h, each as cc_put_string does
     uint32_t peer;
     uint64_t round;
     struct cc_slice table;
