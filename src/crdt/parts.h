@@ -12,21 +12,8 @@
 #ifndef CRDT_PARTS_H
 #define CRDT_PARTS_H
 
-#include "base/arena.h"
 #include "crdt/frontier.h"
-
-enum crdt_merge { CRDT_LWW, CRDT_COUNTER, CRDT_MAX, CRDT_MIN, CRDT_SET };
-
-// How texts of a type are compared: bytes (text, uuid, boolean, ...), numbers, or dates and times as PostgreSQL shows them (ISO, UTC).
-enum crdt_order { CRDT_ORDER_BYTES, CRDT_ORDER_NUMBER, CRDT_ORDER_TIME };
-
-struct crdt_kind { // of a column
-    enum crdt_merge merge;
-    enum crdt_order order;           // max, min
-    struct cc_slice least, greatest; // counter: values of its type, where the sum stops; NULL slices: no limit
-    struct cc_slice base;            // its constant default; NULL slice: none
-    bool not_null;                   // without parts and base, it shows nothing counted ("0", "{}"), not NULL
-};
+#include "crdt/kind.h"
 
 enum { CRDT_KEYED_MAX = 64 }; // increments under a key that a part remembers one by one; older ones count for themselves
 
@@ -39,12 +26,6 @@ struct crdt_parts { // sorted by origin
     uint32_t n;
     struct crdt_part *at;
 };
-
-// "counter", "max", "min", "set", "lww". CC_INVALID: none of these.
-enum cc_status crdt_merge_of_text(struct cc_slice text, enum crdt_merge *merge_out) CC_CHECKED;
-const char *crdt_merge_text(enum crdt_merge merge);
-// The kind of a column of this type (as format_type shows it). Texts live in the arena. CC_INVALID: the type cannot be merged so.
-enum cc_status crdt_kind_of(enum crdt_merge merge, struct cc_slice type, struct cc_arena *arena, struct crdt_kind *kind_out) CC_CHECKED;
 
 // Takes a part in. False when nothing changed: an equal or later one of its origin is held, or it is malformed. Borrows the bytes.
 bool crdt_parts_take(const struct crdt_kind *kind, struct crdt_parts *parts, const struct crdt_part *part, struct cc_arena *arena);

@@ -98,8 +98,11 @@ static void put_row(struct builder *builder, enum crdt_operation operation, cons
     digest_row(builder, operation, table, new_values, old_values, known);
     struct crdt_row_change *change = add_row(builder, operation, table);
     change->key = key_of(table, operation == CRDT_DELETE ? old_values : new_values, arena);
-    if (table->has_merge_types &&
-        pg_parts_note(builder->write->parts, table, change->key, operation == CRDT_INSERT ? NULL : old_values) != CC_OK) {
+    bool blind = operation != CRDT_INSERT && (table->stamps < 0 || !known[table->stamps]);
+    if (table->has_merge_types && blind) {
+        fail(builder, "CC305", "The result of a weak write is not as its plan says", NULL);
+    } else if (table->has_merge_types &&
+               pg_parts_note(builder->write->parts, table, change->key, operation == CRDT_INSERT ? NULL : old_values) != CC_OK) {
         fail(builder, "CC305", "The stamps of a weak row are damaged", NULL);
     }
     for (uint32_t i = 0; i < table->n_fields && operation != CRDT_DELETE; i++) {
