@@ -29,6 +29,7 @@ static const char login_role_sql[] =
     "DECLARE\n"
     "  r record;\n"
     "BEGIN\n"
+    "  PERFORM set_config('lock_timeout', '2s', true);\n" // a migration may hold a role while it waits for its majority
     "  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '" IO_CATALOG_LOGIN_ROLE "') THEN\n"
     "    CREATE ROLE " IO_CATALOG_LOGIN_ROLE " LOGIN NOINHERIT;\n"
     "  END IF;\n"
