@@ -195,10 +195,12 @@ static void what_is_written_and_not_synced_survives_a_kill_but_no_power_cut(void
         struct harness *harness = make(6);
         uint32_t leader = harness_wait_for_leader(harness);
         settle(harness);
+        harness_run_ms(harness, 2000); // nothing is left to write
         uint32_t follower = other_than(leader);
         struct death death = {follower, SIM_STAGE_SYNC, SIM_BEFORE, fates[i], 1};
         harness_set_hooks(harness, &(struct harness_hooks){.context = &death, .stage = die_there});
         uint64_t index = put(harness, leader, "put orders 1");
+        harness_run_ms(harness, 100);
         assert_int_equal(death.replica, 0);
         assert_null(harness_node(harness, follower));
         add_fault(harness,
