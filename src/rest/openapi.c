@@ -236,9 +236,11 @@ static void put_column(struct writer *writer, const struct rest_table *table, ui
     put(writer, (column->generated || column->identity_always) ? ",\"readOnly\":true}" : "}");
 }
 
-static const char *class_name(const struct rest_table *table)
+static void put_class_name(struct writer *writer, enum rest_class consistency)
 {
-    return table->consistency == REST_WEAK ? "weak" : "strong";
+    put(writer, "\"x-caucus-consistency\":");
+    put_string(writer, consistency == REST_WEAK ? "weak" : "strong");
+    put(writer, ",");
 }
 
 static bool is_view(const struct rest_table *table)
@@ -249,9 +251,7 @@ static bool is_view(const struct rest_table *table)
 static void put_class(struct writer *writer, const struct rest_table *table)
 {
     if (!is_view(table)) {
-        put(writer, "\"x-caucus-consistency\":");
-        put_string(writer, class_name(table));
-        put(writer, ",");
+        put_class_name(writer, table->consistency);
     }
 }
 
@@ -542,6 +542,7 @@ static void put_call(struct writer *writer, const struct rest_function *function
 static void put_function_path(struct writer *writer, const struct rest_function *function)
 {
     put_path(writer, "/rpc/", function->name);
+    put_class_name(writer, function->consistency);
     put_call(writer, function, true);
     if (function->volatility != REST_VOLATILE) {
         put(writer, ",");

@@ -508,6 +508,8 @@ test('the description as OpenAPI 2.0 and 3.1, with the class of each table', asy
     assert.equal(tables.presence['x-caucus-consistency'], 'weak')
     assert.equal(tables.shops['x-caucus-consistency'], 'strong')
     assert.equal(document.paths['/presence']['x-caucus-consistency'], 'weak')
+    assert.equal(document.paths['/rpc/check_in']['x-caucus-consistency'], 'weak')
+    assert.equal(document.paths['/rpc/whoami']['x-caucus-consistency'], 'strong')
     assert.deepEqual(tables.repairs.properties.status.enum, ['open', 'in_progress', 'done'])
     assert.deepEqual([tables.tickets.properties.priority.default, tables.parts.required], [3, ['sku', 'label']])
     assert.match(tables.repair_parts.properties.sku.description, /<fk table='parts' column='sku'\/>/)
