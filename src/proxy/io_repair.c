@@ -418,6 +418,40 @@ static void on_tables(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
+static void put_frontier(struct cc_buffer *out, const char *text)
+{
+    struct crdt_frontier frontier;
+    frontier.n = 0;
+    char *at = NULL;
+    for (const char *from = text; *from != '\0'; from = at) { // "replica incarnation sequence ..."
+        uint64_t replica = strtoull(from, &at, 10), incarnation = strtoull(at, &at, 10), sequence = strtoull(at, &at, 10);
+        struct crdt_origin origin = {(uint32_t)replica, (uint32_t)incarnation};
+        if (at == from || (sequence > 0 && crdt_frontier_raise(&frontier, origin, sequence) != CC_OK)) {
+            break;
+        }
+    }
+    crdt_frontier_put(out, &frontier);
+}
+
+static void on_kept(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        struct cc_buffer bytes = {0};
+        put_frontier(&bytes, PQntuples(result) > 0 ? PQgetvalue(result, 0, 3) : "");
+        cc_put_varint(&bytes, (uint64_t)PQntuples(result));
+        for (int row = 0; row < PQntuples(result); row++) {
+            cc_put_string(&bytes, value_at(result, row, 0));
+            cc_put_u64(&bytes, strtoull(PQgetvalue(result, row, 1), NULL, 10));
+            cc_put_u64(&bytes, (uint64_t)strtoll(PQgetvalue(result, row, 2), NULL, 10));
+        }
+        finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&bytes)});
+        cc_buffer_finish(&bytes);
+    }
+    PQclear(result);
+}
+
 static void on_renewed(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
@@ -441,6 +475,12 @@ static void start_next(struct io_repair *repair)
     switch (repair->first->job.kind) {
     case REPAIR_TABLES:
         ask(repair, "SELECT \"table\" FROM caucus.digests ORDER BY 1", 0, NULL, on_tables);
+        return;
+    case REPAIR_KEPT:
+        ask(repair,
+            "SELECT \"table\", rows, sum, (SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(' ', replica, incarnation, sequence), ' '), '') "
+            "FROM caucus.frontier) FROM caucus.digests ORDER BY 1",
+            0, NULL, on_kept);
         return;
     case REPAIR_RENEW:
         ask(repair, "SELECT caucus.note_digests(true)", 0, NULL, on_renewed);

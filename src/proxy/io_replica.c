@@ -97,6 +97,9 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_RELOAD:
         log_reload(fact);
         return;
+    case NODE_FACT_DIGESTS_DIFFER:
+        cc_log(CC_LOG_ERROR, "digests_differ", "peer=%" PRIu64 " table=%s", fact->a, cc_log_quote(fact->text));
+        return;
     case NODE_FACT_REPAIRED:
         cc_log(fact->a > 0 ? CC_LOG_WARN : CC_LOG_INFO, "repaired", "rows=%" PRIu64 " compared=%" PRIu64 " members_skipped=%" PRIu64, fact->a, fact->b, fact->c);
         return;

@@ -176,6 +176,7 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_PROMOTED, // a: member, b: index
     NODE_FACT_RELOAD, // a: node_reload_state, b: changes, c: of them not made yet; text: why it failed
     NODE_FACT_TOO_OLD, // a: replica, b: incarnation, c: sequence of a change set that comes too late to be merged
+    NODE_FACT_DIGESTS_DIFFER, // a: peer; text: the table. At equal frontiers: this should never be
     NODE_FACT_REPAIRED, // a: rows changed, b: rows compared, c: members that did not answer
     NODE_FACT_REPLAY,      // a: first index or sequence, b: last: applied again after a crash of PostgreSQL
 };
@@ -267,6 +268,7 @@ struct node_repair_status {
     uint64_t n_compared, n_repaired; // rows, in the present or last round
     uint64_t n_repaired_ever;        // rows, since the start
     uint64_t n_skipped;    // members that did not answer, in the present or last round
+    uint64_t n_suspected;  // times that digests differed at equal frontiers
 };
 
 struct node_status {

@@ -299,6 +299,11 @@ struct repair {
     uint32_t n_asked;
     uint64_t asked_us, pause_until_us;
     uint64_t n_rounds, n_compared, n_repaired, n_repaired_ever, n_skipped;
+    struct cc_buffer kept;     // own digests, as REPAIR_KEPT tells them, of a while ago
+    uint64_t kept_us;          // when they were asked for
+    uint64_t not_before_us;    // no comparison by itself before this
+    bool suspected;            // somebody's digests differ from ours at the same frontier
+    uint64_t n_suspected;
 };
 
 // -- Amnesia (node_recovery.c) ----------------------------------------------------------------------------------------
@@ -449,10 +454,10 @@ struct node {
     struct peer peers[NODE_PEERS_MAX];
     uint32_t n_peers;
     uint64_t housekeeping_us;
+    uint64_t restored_hlc; // the greatest of the entries in the log
     uint32_t known_leader;
     struct node_status counters;
 };
-    uint64_t restored_hlc; // the greatest of the entries in the log
 
 // node.c
 void node_update_eligible(struct node *node); // to lead: its database is up and answers, the log goes on from what it holds, and it is not stopping
@@ -482,6 +487,7 @@ void repair_compared(struct node *node, const struct peer *peer, const struct re
 void repair_states(struct node *node, const struct peer *peer, const struct repair_event *answer);
 bool repair_has_states(const struct node *node);
 struct job *repair_take_job(struct node *node); // some of the states that are to be joined
+void repair_digests(struct node *node, const struct peer *peer, struct cc_slice digests); // a peer's
 void repair_joined(struct node *node, uint32_t n_changed);
 void repair_describe(const struct node *node, struct node_status *status);
 void repair_finish(struct node *node);
@@ -606,6 +612,7 @@ void peer_send_hello(struct node *node, struct peer *peer);
 void peer_send_frontier(struct node *node, struct peer *peer);
 void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed);
 void peer_send_compare(struct node *node, const struct peer *peer, uint64_t round, struct cc_slice table, uint32_t from, struct cc_slice sums);
+void peer_send_digests(struct node *node, const struct peer *peer, struct cc_slice digests);
 void peer_send_states(struct node *node, const struct peer *peer, const struct repair_event *states);
 void peer_send_removed(struct node *node, uint32_t id, uint64_t index);
 void peer_send_member(struct node *node, uint32_t id, uint64_t request, const struct node_member_change *change);

@@ -20,6 +20,7 @@ enum frame_kind {
     FRAME_MEMBER_REPLY = 13, // u64 request, u8 verdict, why
     FRAME_COMPARE = 14,      // u64 round, table, u32 first bucket, sums of the asker's buckets
     FRAME_STATES = 15,       // u64 round, table, u32 first bucket, u32 bucket to go on from, u32 rows, states
+    FRAME_DIGESTS = 16,      // frontier, digests of the weak tables there
     FRAME_FORGOTTEN = 19,    // u64 index: your log had at least this
     FRAME_PULL = 20,         // snapshot_pull
     FRAME_PIECE = 21,        // snapshot_piece
@@ -138,6 +139,13 @@ void peer_send_states(struct node *node, const struct peer *peer, const struct r
     cc_put_u32(&frame, states->next);
     cc_put_u32(&frame, states->n_rows);
     cc_put_string(&frame, states->bytes);
+    frame_send(node, peer->id, &frame);
+}
+
+void peer_send_digests(struct node *node, const struct peer *peer, struct cc_slice digests)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_DIGESTS);
+    cc_put_bytes(&frame, digests);
     frame_send(node, peer->id, &frame);
 }
 
@@ -493,6 +501,9 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         break;
     case FRAME_TOLD:
         receive_told(node, peer, &reader);
+        break;
+    case FRAME_DIGESTS:
+        repair_digests(node, peer, body);
         break;
     case FRAME_COMPARE:
         receive_compare(node, peer, &reader);

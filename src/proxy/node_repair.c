@@ -9,12 +9,16 @@
 // again. Joining is idempotent and commutative, so it does no harm that both sides go on writing.
 #include "proxy/node_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
     ASK_AGAIN_US = 10 * 1000 * 1000,
     ASKS_MAX = 3,
+    TABLES_MAX = 100000,
     PAUSE_US_MAX = 200 * 1000,
+    KEPT_EVERY = 30,                    // digests are told once for so many times that frontiers are
+    IN_VAIN_US = 600ll * 1000 * 1000,   // pause after a comparison that found nothing
 };
 
 static void submit(struct node *node, const struct repair_job *job)
@@ -39,13 +43,16 @@ static struct peer *peer_now(struct node *node)
 static void end(struct node *node)
 {
     struct repair *repair = &node->repair;
-    if (repair->n_repaired > 0 && repair->state != REPAIR_RENEWING) {
+    if ((repair->n_repaired > 0 || repair->suspected) && repair->state != REPAIR_RENEWING) {
         repair->state = REPAIR_RENEWING;
         repair->asked_us = node->time.now_us;
         submit(node, &(struct repair_job){.kind = REPAIR_RENEW});
         return;
     }
     repair->state = REPAIR_IDLE;
+    repair->not_before_us = node->time.now_us + (repair->suspected && repair->n_repaired == 0 ? IN_VAIN_US : 0);
+    repair->suspected = false;
+    cc_buffer_clear(&repair->kept);
     cc_blob_unref(repair->states);
     repair->states = NULL;
     repair->n_rounds++;
@@ -134,6 +141,66 @@ bool node_repair(struct node *node, struct node_time time)
     return true;
 }
 
+// -- Digests at equal frontiers ---------------------------------------------------------------------------------------
+
+static void ask_kept(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    if (node->weak.up && node->weak.frontier.n > 0 && node->n_peers > 0 && node->time.now_us >= repair->kept_us + KEPT_EVERY * node->options.frontier_interval_us) {
+        repair->kept_us = node->time.now_us;
+        submit(node, &(struct repair_job){.kind = REPAIR_KEPT});
+    }
+}
+
+static void kept(struct node *node, struct cc_slice digests)
+{
+    cc_buffer_clear(&node->repair.kept);
+    cc_buffer_append_slice(&node->repair.kept, digests);
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        if (node->peers[i].up && node->peers[i].member) {
+            peer_send_digests(node, &node->peers[i], digests);
+        }
+    }
+}
+
+// The first table that differs; the NULL slice: none. Tables that only one of both knows are of another schema.
+static struct cc_slice differing_table(struct cc_reader *ours, struct cc_reader *theirs)
+{
+    uint64_t n = cc_read_count(ours, TABLES_MAX), m = cc_read_count(theirs, TABLES_MAX);
+    for (uint64_t i = 0; n == m && i < n; i++) {
+        struct cc_slice a = cc_read_string(ours), b = cc_read_string(theirs);
+        uint64_t rows_a = cc_read_u64(ours), sum_a = cc_read_u64(ours);
+        uint64_t rows_b = cc_read_u64(theirs), sum_b = cc_read_u64(theirs);
+        if (!cc_reader_ok(ours) || !cc_reader_ok(theirs) || !cc_slice_equal(a, b)) {
+            break;
+        }
+        if (rows_a != rows_b || sum_a != sum_b) {
+            return a;
+        }
+    }
+    return (struct cc_slice){0};
+}
+
+void repair_digests(struct node *node, const struct peer *peer, struct cc_slice digests)
+{
+    struct repair *repair = &node->repair;
+    struct cc_reader ours = cc_reader_of(cc_buffer_slice(&repair->kept)), theirs = cc_reader_of(digests);
+    struct crdt_frontier a, b;
+    if (repair->kept.n == 0 || repair->state != REPAIR_IDLE || node->time.now_us < repair->not_before_us ||
+        peer->schema_version != node->strong.schema_version || crdt_frontier_read(&ours, &a) != CC_OK ||
+        crdt_frontier_read(&theirs, &b) != CC_OK || !crdt_frontier_equal(&a, &b)) {
+        return;
+    }
+    struct cc_slice table = differing_table(&ours, &theirs);
+    if (table.data != NULL) {
+        char name[200];
+        snprintf(name, sizeof(name), "%.*s", (int)(table.n < 190 ? table.n : 190), (const char *)table.data);
+        node_fact(node, NODE_FACT_DIGESTS_DIFFER, peer->id, 0, 0, name);
+        repair->n_suspected++;
+        repair->suspected = node_repair(node, node->time);
+    }
+}
+
 // -- Answers ---------------------------------------------------------------------------------------------------------
 
 static void listed(struct node *node, const struct repair_event *event)
@@ -177,6 +244,11 @@ void node_repair_event(struct node *node, struct node_time time, const struct re
         peer = peer_find(node, event->peer);
         if (peer != NULL && peer->up && !event->failed) {
             peer_send_states(node, peer, event);
+        }
+        break;
+    case REPAIR_KEPT:
+        if (!event->failed) {
+            kept(node, event->bytes);
         }
         break;
     case REPAIR_RENEW:
@@ -290,6 +362,7 @@ void repair_tick(struct node *node)
     struct repair *repair = &node->repair;
     uint64_t now_us = node->time.now_us;
     bool late = now_us >= repair->asked_us + ASK_AGAIN_US;
+    ask_kept(node);
     switch (repair->state) {
     case REPAIR_IDLE:
         break;
@@ -333,6 +406,7 @@ void repair_describe(const struct node *node, struct node_status *status)
         .n_repaired = repair->n_repaired,
         .n_repaired_ever = repair->n_repaired_ever,
         .n_skipped = repair->n_skipped,
+        .n_suspected = repair->n_suspected,
     };
     struct cc_slice table = has_table ? table_now(node) : (struct cc_slice){0};
     size_t n = table.n < sizeof(status->repair.table) - 1 ? table.n : sizeof(status->repair.table) - 1;
@@ -346,4 +420,5 @@ void repair_finish(struct node *node)
     cc_blob_unref(node->repair.states);
     cc_buffer_finish(&node->repair.tables);
     cc_buffer_finish(&node->repair.sums);
+    cc_buffer_finish(&node->repair.kept);
 }

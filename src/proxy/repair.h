@@ -14,6 +14,7 @@ enum repair_job_kind {
     REPAIR_SUMS,   // the sums of a table's buckets
     // Of the buckets from `from` on whose sums differ from those given: the states of their rows, as many buckets as fit.
     REPAIR_STATES,
+    REPAIR_KEPT,   // the digests that are kept up, and the frontier that they belong to
     REPAIR_RENEW, // the digests that are kept up (caucus.digests), from the rows: what was changed past us is not in them
 };
 
@@ -31,7 +32,8 @@ struct repair_event { // borrowed during the call
     enum repair_job_kind kind;
     uint64_t number;
     bool failed;
-    struct cc_slice bytes; // TABLES: names, each followed by NUL. SUMS: as above. STATES: lists of row_state.h, each as cc_put_string does
+    struct cc_slice bytes; // TABLES: names, each followed by NUL. SUMS: as above. STATES: lists of row_state.h, each as cc_put_string does.
+                           // KEPT: crdt_frontier_put, count, then of each table its name, u64 rows, u64 sum
     uint32_t peer;
     uint64_t round;
     struct cc_slice table;

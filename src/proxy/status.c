@@ -272,6 +272,8 @@ void status_put_metrics(struct cc_buffer *out, const struct config *config, cons
     metric(out, "caucus_history_dropped_total", "counter", "Change sets dropped from the histories of weak tables", shell->garbage.sets);
     metric(out, "caucus_history_dropped_bytes_total", "counter", "Their size", shell->garbage.set_bytes);
     metric(out, "caucus_requests_dropped_total", "counter", "Outcomes under an Idempotency-Key dropped", shell->garbage.requests);
+    metric(out, "caucus_digests_differ_total", "counter", "Times that a weak table's digest differed from another member's at the same frontier",
+           status->repair.n_suspected);
     metric(out, "caucus_repaired_rows_total", "counter", "Rows of weak tables that differed from another member's and were made equal",
            status->repair.n_repaired_ever);
     metric(out, "caucus_merges_total", "counter", "Merges of remote weak changes", status->counters.merges);

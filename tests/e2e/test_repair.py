@@ -21,11 +21,20 @@ def tamper(cluster, replica, text):
     return sql(cluster, replica, "SET session_replication_role = replica; SET caucus.writer = 'on'; " + text)
 
 
+def configure(cluster, section, keys):
+    with open(cluster.config, encoding='utf-8') as file:
+        config = json.load(file)
+    config.setdefault(section, {}).update(keys)
+    with open(cluster.config, 'w', encoding='utf-8') as file:
+        json.dump(config, file)
+
+
 class Repair(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.cluster = CutCluster.make()
         try:
+            configure(cls.cluster, 'timeouts', {'frontier_ms': 100})
             cls.cluster.start_all()
         except BaseException:
             cls.cluster.close(failed=True)
@@ -54,20 +63,13 @@ class Repair(unittest.TestCase):
     def garbage(self, replica):
         return self.cluster.status(replica)['garbage']
 
-    def restart_with(self, section, keys):
-        with open(self.cluster.config, encoding='utf-8') as file:
-            config = json.load(file)
-        config[section] = keys
-        with open(self.cluster.config, 'w', encoding='utf-8') as file:
-            json.dump(config, file)
+    def test_what_every_member_has_goes_and_what_one_lacks_stays(self):
         for process in self.cluster.processes.values():
             process.terminate()
         for process in self.cluster.processes.values():
             process.wait(60)
+        configure(self.cluster, 'weak', {'history_hours': 0})
         self.cluster.start_all()
-
-    def test_what_every_member_has_goes_and_what_one_lacks_stays(self):
-        self.restart_with('weak', {'history_hours': 0})
         self.write(1, 'DELETE', '/presence?id=like.row*')
         rows = [{'id': f'garbage {i}', 'status': 'x'} for i in range(300)]
         self.write(1, 'POST', '/presence', rows)
@@ -118,6 +120,7 @@ class Repair(unittest.TestCase):
         """Three kinds of differences, made behind the back of everybody."""
         rows = [{'id': f'row {i}', 'status': 'right', 'place': 'home'} for i in range(2000)]
         self.write(1, 'POST', '/presence', rows)
+        self.wait_equal()
         self.write(3, 'PATCH', '/presence?id=eq.row%2020', {'status': 'later'})
         self.wait_equal()
         tamper(self.cluster, 2, "UPDATE presence SET status = 'wrong' WHERE id IN ('row 10', 'row 20'); DELETE FROM presence WHERE id = 'row 30'")
@@ -141,6 +144,19 @@ class Repair(unittest.TestCase):
                                                                       ('row 30', 'right', 'home'), ('row 40', 'right', 'home')])
         self.cluster.verify()
         self.assertEqual(self.repair(1)['rows_compared'], 0)
+
+    def test_digests_that_differ_are_noticed_and_repaired_without_being_asked(self):
+        self.write(1, 'POST', '/presence', [{'id': f'noticed {i}', 'status': 'right'} for i in range(100)])
+        self.wait_equal()
+        before = self.cluster.status(2)['repair']['rows_repaired_ever']
+        tamper(self.cluster, 2, "UPDATE presence SET status = 'wrong' WHERE id = 'noticed 7'; SELECT caucus.note_digests(true)")
+        self.assertEqual(self.cluster.get(2, '/presence?select=status&id=eq.noticed%207'), [{'status': 'wrong'}])
+        wait_until(lambda: self.cluster.get(2, '/presence?select=status&id=eq.noticed%207') == [{'status': 'right'}], 60, 'the right value')
+        wait_until(lambda: not any(self.cluster.status(replica)['repair']['running'] for replica in self.cluster.ids), 60, 'comparisons done')
+        self.assertEqual(self.cluster.status(2)['repair']['rows_repaired_ever'], before + 1)
+        self.assertEqual(self.cluster.get(1, '/presence?select=status&id=eq.noticed%207'), [{'status': 'right'}])
+        self.cluster.verify()
+        self.write(1, 'DELETE', '/presence?id=like.noticed*')
 
 
 if __name__ == '__main__':

@@ -153,6 +153,7 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_PROMOTED:
     case NODE_FACT_RELOAD:
     case NODE_FACT_SCHEMA:
+    case NODE_FACT_DIGESTS_DIFFER:
     case NODE_FACT_REPAIRED:
     case NODE_FACT_TOO_OLD:
     case NODE_FACT_CLOCK:
