@@ -191,6 +191,8 @@ static enum cc_status apply_mark(struct wal *wal, struct cc_slice body, const ch
     known->commit = mark.commit > known->commit ? mark.commit : known->commit;
     known->hlc = mark.hlc > known->hlc ? mark.hlc : known->hlc;
     known->own_sequence = mark.own_sequence > known->own_sequence ? mark.own_sequence : known->own_sequence;
+    known->n_memories = mark.n_memories;
+    memcpy(known->memories, mark.memories, sizeof(known->memories));
     return CC_OK;
 }
 
@@ -320,7 +322,7 @@ static void put_preamble(const struct wal *wal, struct wal_batch *batch)
     wal_put_mark(batch, &wal->state.mark);
 }
 
-enum { PREAMBLE_BYTES_MAX = 256 }; // without the membership
+enum { PREAMBLE_BYTES_MAX = 256 + CC_REPLICAS_MAX * sizeof(struct wal_memory) }; // without the membership
 
 static uint64_t preamble_bytes_max(const struct wal *wal)
 {

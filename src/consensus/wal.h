@@ -60,11 +60,19 @@ struct wal_record { // bodies borrow
     struct cc_slice body;
 };
 
+// How far another replica's log was, in that life of it: should it come back with less, it has lost what it promised.
+struct wal_memory {
+    uint32_t replica, incarnation;
+    uint64_t index;
+};
+
 // What is known now and then, and stands at the head of every segment: nothing here ever falls.
 struct wal_mark {
     uint64_t commit;
     uint64_t hlc;
     uint64_t own_sequence; // of the last weak change of this log: it is not given again, though the change itself was cut off
+    uint32_t n_memories;
+    struct wal_memory memories[CC_REPLICAS_MAX]; // the last ones written
 };
 
 // Records to be appended, encoded with room for what only the log knows (number, position, crc). Zero-initialised is empty.
@@ -90,7 +98,7 @@ enum cc_status wal_read_hard_state(struct cc_slice body, struct raft_hard_state 
 // The payload is a new blob with one reference (NULL when empty).
 enum cc_status wal_read_entry(struct cc_slice body, struct raft_entry *entry_out) CC_CHECKED;
 enum cc_status wal_read_base(struct cc_slice body, uint64_t *index_out, uint64_t *term_out) CC_CHECKED;
-enum cc_status wal_read_mark(struct cc_slice body, struct wal_mark *mark_out) CC_CHECKED; // also without own_sequence: 0
+enum cc_status wal_read_mark(struct cc_slice body, struct wal_mark *mark_out) CC_CHECKED; // also of an older version, without own_sequence or memories
 enum cc_status wal_read_membership(struct cc_slice body, uint64_t *index_out, struct raft_membership *membership_out) CC_CHECKED;
 
 struct wal;

@@ -194,6 +194,12 @@ void wal_put_mark(struct wal_batch *batch, const struct wal_mark *mark)
     cc_put_u64(&batch->bytes, mark->commit);
     cc_put_u64(&batch->bytes, mark->hlc);
     cc_put_u64(&batch->bytes, mark->own_sequence);
+    cc_put_u8(&batch->bytes, (uint8_t)mark->n_memories);
+    for (uint32_t i = 0; i < mark->n_memories; i++) {
+        cc_put_u32(&batch->bytes, mark->memories[i].replica);
+        cc_put_u32(&batch->bytes, mark->memories[i].incarnation);
+        cc_put_u64(&batch->bytes, mark->memories[i].index);
+    }
     record_end(batch, start);
 }
 
@@ -308,6 +314,15 @@ enum cc_status wal_read_mark(struct cc_slice body, struct wal_mark *mark_out)
     struct wal_mark mark = {.commit = cc_read_u64(&reader)};
     mark.hlc = cc_read_u64(&reader);
     mark.own_sequence = cc_reader_left(&reader) > 0 ? cc_read_u64(&reader) : 0;
+    mark.n_memories = cc_reader_left(&reader) > 0 ? cc_read_u8(&reader) : 0;
+    if (mark.n_memories > CC_REPLICAS_MAX) {
+        return CC_MALFORMED;
+    }
+    for (uint32_t i = 0; i < mark.n_memories; i++) {
+        mark.memories[i].replica = cc_read_u32(&reader);
+        mark.memories[i].incarnation = cc_read_u32(&reader);
+        mark.memories[i].index = cc_read_u64(&reader);
+    }
     enum cc_status status = cc_reader_end(&reader);
     if (status == CC_OK) {
         *mark_out = mark;

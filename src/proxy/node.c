@@ -150,6 +150,8 @@ enum cc_status node_restore(struct node *node, const struct wal_record *record)
             clock_hlc_floor(&node->clock, mark.hlc);
             raft_restore_commit(node->raft, mark.commit);
             weak_restore_sequence(node, mark.own_sequence);
+            node->upkeep.mark.n_memories = mark.n_memories;
+            memcpy(node->upkeep.mark.memories, mark.memories, sizeof(mark.memories));
         }
         return status;
     }
@@ -165,6 +167,7 @@ void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms)
     recovery_start(node);
     raft_set_eligible(node->raft, now_us, false); // until the database is up
     membership_refresh(node);
+    recovery_recall(node);
     raft_tick(node->raft, now_us);
 }
 

@@ -265,6 +265,7 @@ struct upkeep {
     struct node_durable durable;
     uint64_t started_us;
     struct wal_mark mark; // the last one, in this batch
+    bool memory_moved;    // what is remembered of others is more than it says
     uint64_t marked_us, mark_number;
     NODE_ARRAY(struct log_checkpoint) checkpoints; // not yet durable in PostgreSQL
     uint64_t record_cut; // weak changes in records below this are
@@ -505,6 +506,8 @@ void recovery_start(struct node *node);
 void recovery_tick(struct node *node);
 bool recovery_is_over(const struct node *node);
 void recovery_forgot(struct node *node, const char *how);
+void recovery_recall(struct node *node); // what the log says of others' logs
+void recovery_memorise(const struct node *node, struct wal_mark *mark);
 void recovery_reminded(struct node *node, uint64_t index);
 uint8_t recovery_flags(const struct node *node);
 void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, uint64_t last_index);

@@ -10,7 +10,11 @@ void log_put_mark(struct node *node)
 {
     struct upkeep *upkeep = &node->upkeep;
     uint64_t commit = cc_mutant(CC_MUTANT_MARK_AHEAD) ? raft_last_index(node->raft) : raft_commit(node->raft);
-    upkeep->mark = (struct wal_mark){.commit = commit, .hlc = node->clock.last, .own_sequence = node->weak.next_sequence - 1};
+    upkeep->mark.commit = commit;
+    upkeep->mark.hlc = node->clock.last;
+    upkeep->mark.own_sequence = node->weak.next_sequence - 1;
+    recovery_memorise(node, &upkeep->mark);
+    upkeep->memory_moved = false;
     upkeep->marked_us = node->time.now_us;
     upkeep->mark_number = node->log_number + 1;
     wal_put_mark(&node->out->log, &upkeep->mark);
@@ -19,7 +23,7 @@ void log_put_mark(struct node *node)
 void log_mark(struct node *node)
 {
     struct upkeep *upkeep = &node->upkeep;
-    bool same = raft_commit(node->raft) == upkeep->mark.commit && node->weak.next_sequence - 1 == upkeep->mark.own_sequence;
+    bool same = raft_commit(node->raft) == upkeep->mark.commit && node->weak.next_sequence - 1 == upkeep->mark.own_sequence && !upkeep->memory_moved;
     if (!same && node->time.now_us >= upkeep->marked_us + MARK_INTERVAL_US) {
         log_put_mark(node);
     }

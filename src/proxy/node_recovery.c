@@ -93,7 +93,34 @@ void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, uint64_
         return;
     }
     uint64_t applied = peer->applied < last_index ? peer->applied : last_index;
-    peer->remembered = applied > peer->remembered ? applied : peer->remembered;
+    if (applied > peer->remembered) {
+        peer->remembered = applied;
+        node->upkeep.memory_moved = true;
+    }
+}
+
+void recovery_recall(struct node *node)
+{
+    const struct wal_mark *mark = &node->upkeep.mark;
+    for (uint32_t i = 0; i < mark->n_memories; i++) {
+        struct peer *peer = peer_find(node, mark->memories[i].replica);
+        if (peer != NULL) {
+            peer->remembered_incarnation = mark->memories[i].incarnation;
+            peer->remembered = mark->memories[i].index;
+        }
+    }
+}
+
+void recovery_memorise(const struct node *node, struct wal_mark *mark)
+{
+    mark->n_memories = 0;
+    for (uint32_t i = 0; i < node->n_peers && mark->n_memories < CC_REPLICAS_MAX; i++) {
+        const struct peer *peer = &node->peers[i];
+        if (peer->member && peer->remembered > 0) {
+            mark->memories[mark->n_memories++] =
+                (struct wal_memory){.replica = peer->id, .incarnation = peer->remembered_incarnation, .index = peer->remembered};
+        }
+    }
 }
 
 void recovery_confirmed(struct node *node, const struct raft_read_result *result)

@@ -155,7 +155,7 @@ class Snapshots(unittest.TestCase):
 class Amnesia(unittest.TestCase):
     """Replica 3 loses, or gets back an older copy of, its log, its database or both, while others write."""
 
-    def lose(self, what, how):
+    def lose(self, what, how, others_restart=False):
         with make() as cluster:
             write(cluster, 3, 0, 2000)
             write(cluster, 3, 0, 200, 'presence')
@@ -181,11 +181,18 @@ class Amnesia(unittest.TestCase):
                 else:
                     wipe(cluster, 3, part)
             write(cluster, 1, 5000, 20)
+            if others_restart:
+                for replica in (1, 2):
+                    cluster.kill_proxy(replica)
+                    cluster.start(replica)
+                cluster.wait_ready([1, 2])
+            n_forgotten = 0
             with Writers(cluster, 4) as writers:
                 cluster.start(3)
                 for _ in range(300):  # as a service manager would
                     if cluster.processes[3].poll() is not None:
                         self.assertEqual(cluster.processes[3].returncode, 75)
+                        n_forgotten += 1
                         cluster.start(3)
                     status = cluster.status(3)
                     if status and not status.get('recovering') and not status.get('halted') and cluster.is_ready(3):
@@ -193,6 +200,7 @@ class Amnesia(unittest.TestCase):
                     time.sleep(0.1)
                 else:
                     raise AssertionError(f'replica 3 does not come back: {status}')
+            self.assertEqual(n_forgotten, how == 'older' and 'log' in what)
             self.assertEqual(writers.refused[:3], [])
             write(cluster, 3, 6000, 20)
             write(cluster, 3, 6000, 20, 'presence')
@@ -219,8 +227,8 @@ class Amnesia(unittest.TestCase):
     def test_an_older_copy_of_the_database_is_brought_up_to_date(self):
         self.lose(['postgres'], 'older')
 
-    def test_older_copies_of_both_are_noticed_by_the_others(self):
-        self.lose(['log', 'postgres'], 'older')
+    def test_older_copies_of_both_are_noticed_by_the_others_which_have_been_restarted(self):
+        self.lose(['log', 'postgres'], 'older', others_restart=True)
 
 
 class Disk(unittest.TestCase):

@@ -23,7 +23,7 @@ static void what_was_appended_is_replayed_in_order(void **state)
     put_change(&batch, 11, 50);
     put_entry(&batch, 6, 2, 0);
     put_change(&batch, 12, 50);
-    wal_put_mark(&batch, &(struct wal_mark){.commit = 5, .hlc = 99, .own_sequence = 7});
+    wal_put_mark(&batch, &(struct wal_mark){.commit = 5, .hlc = 99, .own_sequence = 7, .n_memories = 1, .memories = {{3, 8, 4}}});
     wal_put_hard_state(&batch, (struct raft_hard_state){.term = 3, .vote = 0});
     fixture_append(&f, &batch);
     wal_batch_finish(&batch);
@@ -34,6 +34,10 @@ static void what_was_appended_is_replayed_in_order(void **state)
     assert_int_equal(f.seen->mark.commit, 5);
     assert_int_equal(f.seen->mark.hlc, 99);
     assert_int_equal(f.seen->mark.own_sequence, 7);
+    assert_int_equal(f.seen->mark.n_memories, 1);
+    assert_int_equal(f.seen->mark.memories[0].replica, 3);
+    assert_int_equal(f.seen->mark.memories[0].incarnation, 8);
+    assert_int_equal(f.seen->mark.memories[0].index, 4);
     assert_int_equal(f.seen->n_entries, 6);
     for (size_t i = 0; i < 6; i++) {
         assert_int_equal(f.seen->entries[i].index, i + 1);
