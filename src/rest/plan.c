@@ -314,7 +314,7 @@ static void apply_preferences(struct planner *planner)
     applied.has_max_affected = is_limited(planner);
     applied.missing = writes_rows && action != REST_ACTION_DELETE ? applied.missing : REST_MISSING_NONE;
     applied.representation = writes_rows ? applied.representation : REST_RETURN_NONE;
-    applied.durability = writes_rows ? applied.durability : REST_DURABILITY_NONE;
+    applied.durability = writes_rows || action == REST_ACTION_CALL ? applied.durability : REST_DURABILITY_NONE;
     applied.level = action == REST_ACTION_READ || action == REST_ACTION_CALL ? applied.level : REST_LEVEL_NONE;
     plan->facts.applied = applied;
     plan->statement.rows_max = applied.has_max_affected ? applied.max_affected : UINT64_MAX;

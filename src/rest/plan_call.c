@@ -583,6 +583,7 @@ static void give_facts(struct call *call)
     plan->statement.kind = is_write(call) ? REST_CALL : REST_READ;
     plan->statement.captured = is_write(call);
     plan->statement.weak = is_weak_write(call);
+    plan->facts.applied.durability = is_write(call) ? plan->facts.applied.durability : REST_DURABILITY_NONE;
     plan->statement.single = is_write(call) && plan_is_singular(call->planner) && function->returns_set;
 }
 

@@ -360,6 +360,10 @@ test('rpc: a function of weak tables writes at the replica that is asked, and re
     assert.deepEqual(await data(db.from('presence').select('place,visits').eq('user_id', 'eva')), [{ place: 'Bergen', visits: 2 }])
     assert.equal(await data(db.rpc('where_is', { who: 'eva' })), 'Bergen')
   }
+  await data(db.rpc('check_in', { who: 'eva', here: 'Oslo' }).setHeader('Prefer', 'durability=majority'))
+  assert.equal(db.session.last.headers.get('Preference-Applied'), 'durability=majority')
+  await data(db.rpc('where_is', { who: 'eva' }).setHeader('Prefer', 'durability=majority'))
+  assert.equal(db.session.last.headers.get('Preference-Applied'), null)
   assert.equal(await data(db.rpc('check_out', { who: 'eva' })), 1)
   assert.deepEqual(await data(db.from('presence').select('place').eq('user_id', 'eva')), [])
   assert.equal(await data(db.rpc('check_out', { who: 'eva' })), 0)
