@@ -130,6 +130,11 @@ void pg_lane_must_text(struct pg_lane *lane, const char *sql)
     io_postgres_link_send(lane->link, &query, on_must, lane, 0);
 }
 
+void pg_lane_commit_durably(struct pg_lane *lane)
+{
+    pg_lane_must_text(lane, "SET LOCAL synchronous_commit = on");
+}
+
 void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary)
 {
     struct io_postgres_query query = {.sql = sql, .n_parameters = n, .parameters = parameters, .binary = binary};
@@ -428,6 +433,7 @@ static void commit_start(struct pg_job *job)
     struct cc_slice last = cc_slice_text(cc_arena_printf(&job->arena, "%" PRIu64, job->job.last));
     if (lane->migrated) {
         job->state = lane;
+        pg_lane_commit_durably(lane); // readers plan by a catalog that is never newer than the database
         pg_lane_must(lane, "UPDATE caucus.migrations SET index = $1::bigint WHERE index IS NULL", 1, &last, NULL);
     }
     pg_lane_must(lane,
@@ -642,7 +648,7 @@ static void bootstrap(struct pg_lane *lane)
 {
     struct io_postgres *postgres = lane->postgres;
     pg_lane_must_text(lane, "BEGIN");
-    pg_lane_must_text(lane, "SET LOCAL synchronous_commit = on");
+    pg_lane_commit_durably(lane);
     for (size_t i = 0; i < sizeof(bootstrap_tables) / sizeof(bootstrap_tables[0]); i++) {
         pg_lane_must_text(lane, bootstrap_tables[i]);
     }

@@ -157,6 +157,7 @@ void pg_apply_start(struct pg_job *job)
         send_text(job, "RESET ALL");
         send_text(job, "RESET ROLE");
         pg_lane_pin_settings(lane);
+        pg_lane_commit_durably(lane);
     }
     struct io_postgres_query query = {.sql = "COMMIT"};
     io_postgres_link_send(lane->link, &query, on_apply_commit, job, 0);

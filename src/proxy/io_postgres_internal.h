@@ -124,6 +124,8 @@ void pg_job_finish(struct pg_job *job);
 void pg_job_progress(struct pg_job *job, uint32_t limit_ms, bool cancellable);
 // Commands whose failure drops the lane. Context of the callback is the lane only: they may outlive their job.
 void pg_lane_must_text(struct pg_lane *lane, const char *sql);
+// The open transaction will be on disk when its COMMIT answers: for what readers or peers rely on after a crash, too.
+void pg_lane_commit_durably(struct pg_lane *lane);
 void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary);
 void pg_lane_begin(struct pg_lane *lane); // BEGIN, if no transaction is open
 // Makes the settings of the open transaction those given; `role` and others go back to the session's. on_result NULL: must not fail.

@@ -469,7 +469,7 @@ static void write_all(struct merge *merge)
     pg_history_send(&history, lane);
     pg_requests_send(&requests, lane);
     if (durable) { // a client waits for what the frontier will say: it must be true after a crash, too
-        pg_lane_must_text(lane, "SET LOCAL synchronous_commit = on");
+        pg_lane_commit_durably(lane);
     }
     struct io_postgres_query query = {.sql = "COMMIT"};
     io_postgres_link_send(lane->link, &query, on_merge_commit, merge, 0);

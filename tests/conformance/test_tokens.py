@@ -18,7 +18,7 @@ from conformance_cluster import HERE, SECRET, ConformanceCluster, base64url, tok
 sys.path.insert(0, os.path.join(HERE, '..', 'e2e'))
 from cluster import CAUCUS, free_base  # noqa: E402
 
-SOURCE_ROOT = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.path.join(HERE, '..', '..')
+SOURCE_ROOT = os.path.join(HERE, '..', '..')
 AUDIENCE = 'bicycles'
 
 
