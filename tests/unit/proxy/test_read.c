@@ -317,7 +317,7 @@ static void many_wait_in_order_and_too_many_are_refused(void **state)
     }
     assert_int_equal(answers[N].n, 0);
     io_postgres_read_describe(fixture.pool, &stats);
-    assert_int_equal(stats.n_connections_up, 2);
+    assert_in_range(stats.n_connections_up, 1, 2); // the first may have done it all before the second is there
     assert_int_equal(stats.n_busy + stats.n_waiting, 0);
 }
 
