@@ -204,14 +204,25 @@ static bool is_heard(const struct node *node, uint32_t id)
                                            node->time.now_us - progress.heard_us < node->options.raft.election_us * 2);
 }
 
+// One that recovers from the loss of its log, or has not said yet whether it does, has no vote: as a voter it would only make the
+// majority greater that the others need.
+static bool can_vote(struct node *node, uint32_t id)
+{
+    const struct peer *peer = peer_find(node, id);
+    if (id == node->options.raft.id) {
+        return recovery_is_over(node);
+    }
+    return peer != NULL && peer->up && !peer->recovering && (peer->used || peer->fresh);
+}
+
 // After the change a majority must be there, or nothing could be committed any more.
-static bool has_majority(const struct node *node, const struct raft_membership *membership)
+static bool has_majority(struct node *node, const struct raft_membership *membership)
 {
     uint32_t n_voters = 0, n_heard = 0;
     for (uint32_t i = 0; i < membership->n_members; i++) {
         if (membership->members[i].voter) {
             n_voters++;
-            n_heard += is_heard(node, membership->members[i].id);
+            n_heard += is_heard(node, membership->members[i].id) && can_vote(node, membership->members[i].id);
         }
     }
     return n_voters > 0 && n_heard > n_voters / 2;
@@ -255,7 +266,7 @@ static enum cc_status change_add(struct raft_membership *next, const struct memb
     return CC_OK;
 }
 
-static enum cc_status plan_change(const struct node *node, const struct node_member_change *change, struct raft_membership *next,
+static enum cc_status plan_change(struct node *node, const struct node_member_change *change, struct raft_membership *next,
                                   const char **why_out)
 {
     struct raft_member *present = NULL;
@@ -276,6 +287,9 @@ static enum cc_status plan_change(const struct node *node, const struct node_mem
             return refuse(CC_INVALID, "there is no such member", why_out);
         }
         present->voter = true;
+        if (!can_vote(node, present->id)) {
+            return refuse(CC_UNAVAILABLE, "it has not caught up since it lost its log, or is new", why_out);
+        }
         return has_majority(node, next) ? CC_OK : refuse(CC_UNAVAILABLE, "it does not answer: there would be no reachable majority", why_out);
     case NODE_MEMBER_TRANSFER:
         break;

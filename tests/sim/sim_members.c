@@ -12,12 +12,13 @@
 
 enum { VOTERS_MIN = 3, AGAIN_US = 300 * 1000 };
 
+// Or who takes itself for one, settled or not.
 static struct sim_replica *leader_of(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *replica = &sim->replicas[i];
         bool runs = replica->alive && !replica->doomed && replica->paused_until_us <= sim->now_us;
-        if (runs && raft_is_settled(node_raft(replica->node))) {
+        if (runs && raft_role(node_raft(replica->node)) == RAFT_LEADER) {
             return replica;
         }
     }
