@@ -91,6 +91,12 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_PROMOTED:
         cc_log(CC_LOG_INFO, "promoted", "member=%" PRIu64 " index=%" PRIu64, fact->a, fact->b);
         return;
+    case NODE_FACT_TWO_CONTENTS:
+        cc_log(CC_LOG_ERROR, "two_contents", "origin=%" PRIu64 ".%" PRIx64 " sequence=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
+    case NODE_FACT_RESTORED:
+        cc_log(CC_LOG_ERROR, "restored_copy", "peer=%" PRIu64 " its_last=%" PRIu64 " our_last=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
     case NODE_FACT_TOO_OLD:
         cc_log(CC_LOG_ERROR, "change_too_old", "origin=%" PRIu64 ".%" PRIx64 " sequence=%" PRIu64, fact->a, fact->b, fact->c);
         return;

@@ -602,6 +602,8 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
     memcpy(status->reload.why, node->reload.why, sizeof(status->reload.why));
     snapshot_describe(node, status);
     repair_describe(node, status);
+    status->n_identity_alarms = node->weak.n_alarms;
+    status->clock_is_off = peer_clock_is_off(node, &status->clock_offset_ms);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
         const struct raft_member *member = member_find(raft_membership(node->raft), peer->id);
@@ -618,6 +620,8 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
             .heard_us_ago = peer->heard_us == 0 ? UINT64_MAX : now_us - peer->heard_us,
             .role = peer->role,
             .refused = peer->refused,
+            .clock_known = peer->clock_known,
+            .clock_offset_ms = peer->clock_offset_ms,
         };
     }
 }

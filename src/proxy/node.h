@@ -175,6 +175,8 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_REMOVED, // a: index; this replica is no member any more
     NODE_FACT_PROMOTED, // a: member, b: index
     NODE_FACT_RELOAD, // a: node_reload_state, b: changes, c: of them not made yet; text: why it failed
+    NODE_FACT_TWO_CONTENTS, // a: replica, b: incarnation, c: sequence: two change sets have this number
+    NODE_FACT_RESTORED,     // a: peer, b: its last change of ours, c: our last one: this replica runs on an old copy of its data
     NODE_FACT_TOO_OLD, // a: replica, b: incarnation, c: sequence of a change set that comes too late to be merged
     NODE_FACT_DIGESTS_DIFFER, // a: peer; text: the table. At equal frontiers: this should never be
     NODE_FACT_REPAIRED, // a: rows changed, b: rows compared, c: members that did not answer
@@ -243,6 +245,8 @@ struct node_peer_status {
     uint64_t heard_us_ago;
     enum raft_role role;
     const char *refused; // why its frames are not taken, or NULL
+    bool clock_known;
+    int64_t clock_offset_ms; // its clock less this replica's, when it was heard
 };
 
 // Where a strong write that the leader takes spends its time, until its answer is ready.
@@ -287,6 +291,9 @@ struct node_status {
     const char *snapshot; // "pulling", "installing", "making", "serving", or NULL
     uint64_t snapshot_index, snapshot_bytes, snapshot_total; // bytes: of total, pulled so far
     struct node_repair_status repair;
+    uint64_t n_identity_alarms; // NODE_FACT_TWO_CONTENTS and NODE_FACT_RESTORED
+    bool clock_is_off;          // further from the other replicas' median than it may be: weak writes are refused
+    int64_t clock_offset_ms;    // of that median to this replica's clock, as far as it is known
     const char *halted; // why this replica refuses service, or NULL
     bool is_member;
     struct raft_membership membership; // in force

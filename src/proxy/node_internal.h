@@ -23,6 +23,7 @@ enum {
     NODE_GATHER_MAX = 256,     // or until there is so much
     NODE_CHANGES_FRAME_BYTES = 512 << 10,
     NODE_OWN_CHANGES_BYTES_MAX = 64 << 20, // own change sets kept in memory for peers and for a database that lost commits
+    NODE_SEEN_SETS = 256,
     NODE_PEERS_MAX = 2 * CC_REPLICAS_MAX, // members, and others whose connection is up
 };
 
@@ -195,6 +196,10 @@ struct incoming {
     uint64_t next; // sequence expected next
     NODE_ARRAY(struct cc_blob *) sets;
     size_t head;
+    struct {
+        uint64_t sequence;
+        uint32_t crc;
+    } seen[NODE_SEEN_SETS]; // the last ones that came, by sequence: what comes again must be the same
 };
 
 struct weak {
@@ -224,6 +229,7 @@ struct weak {
     size_t incoming_bytes;
     uint64_t frontier_told_us;
     bool frontier_moved;           // since it was told
+    uint64_t n_alarms, alarmed_us; // one number for two contents, or numbers that were given by a life we do not know of
 };
 
 // -- Peers (node_peer.c) ---------------------------------------------------------------------------------------------

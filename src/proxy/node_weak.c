@@ -5,6 +5,8 @@
 //   after a crash of PostgreSQL: own change sets above its frontier are merged like remote ones.
 #include "proxy/node_internal.h"
 
+#include "base/crc32c.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -198,6 +200,8 @@ void weak_peer_frontier(struct node *node, struct peer *peer)
     struct weak *weak = &node->weak;
     uint64_t theirs = crdt_frontier_get(&peer->frontier, weak->self);
     if (theirs >= weak->next_sequence) { // they hold changes of ours that we do not know: never number those again
+        weak->n_alarms++;
+        node_fact(node, NODE_FACT_RESTORED, peer->id, theirs, weak->next_sequence - 1, NULL);
         weak->next_sequence = theirs + 1;
         weak->replay_until = theirs;
     }
@@ -233,8 +237,34 @@ static struct incoming *incoming_of(struct node *node, struct crdt_origin origin
     return &weak->incoming.at[weak->incoming.n - 1];
 }
 
+static void alarm_two_contents(struct node *node, const struct crdt_change_set *set)
+{
+    struct weak *weak = &node->weak;
+    weak->n_alarms++;
+    if (weak->alarmed_us == 0 || node->time.now_us >= weak->alarmed_us + STUCK_US) {
+        weak->alarmed_us = node->time.now_us;
+        node_fact(node, NODE_FACT_TWO_CONTENTS, set->origin.replica, set->origin.incarnation, set->sequence, NULL);
+    }
+}
+
+// A number stands for one change set, for ever: RELIABILITY F1, F2.
+static void check_content(struct node *node, const struct incoming *incoming, const struct crdt_change_set *set, struct cc_slice bytes)
+{
+    bool is_own = crdt_origin_compare(set->origin, node->weak.self) == 0;
+    const struct own_change *own = is_own ? own_find(node, set->sequence) : NULL;
+    size_t at = set->sequence % NODE_SEEN_SETS;
+    bool seen = incoming != NULL && incoming->seen[at].sequence == set->sequence;
+    bool differs = (own != NULL && !cc_slice_equal(cc_blob_slice(own->bytes), bytes)) ||
+                   (seen && incoming->seen[at].crc != cc_crc32c(0, bytes.data, bytes.n));
+    if (differs) {
+        alarm_two_contents(node, set);
+    }
+}
+
 static void incoming_add(struct node *node, struct incoming *incoming, struct cc_blob *set)
 {
+    incoming->seen[incoming->next % NODE_SEEN_SETS].sequence = incoming->next;
+    incoming->seen[incoming->next % NODE_SEEN_SETS].crc = cc_crc32c(0, set->data, set->n);
     NODE_PUSH(incoming->sets, cc_blob_ref(set));
     incoming->next++;
     node->weak.incoming_bytes += set->n;
@@ -276,11 +306,13 @@ static bool receive_set(struct node *node, struct cc_slice bytes)
         return true; // from a broken sender: asking again would bring the same
     }
     bool is_own = crdt_origin_compare(set.origin, weak->self) == 0;
-    if (is_own && set.sequence > weak->replay_until) {
-        return true;
-    }
     struct incoming *incoming = incoming_of(node, set.origin);
     if (incoming == NULL || set.sequence < incoming->next) {
+        check_content(node, incoming, &set, bytes);
+        return true;
+    }
+    if (is_own && set.sequence > weak->replay_until) {
+        check_content(node, incoming, &set, bytes);
         return true;
     }
     if (!is_own && stable_refuses(node, &set)) {

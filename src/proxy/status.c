@@ -120,6 +120,9 @@ static json_t *replica_json(const struct config *config, const struct raft_membe
     bool heard = peer != NULL && peer->heard_us_ago != UINT64_MAX;
     json_object_set_new(object, "lag_ms", heard ? json_integer((json_int_t)(peer->heard_us_ago / 1000)) : json_null());
     json_object_set_new(object, "weak_missing", peer == NULL ? json_null() : json_integer((json_int_t)peer->weak_missing));
+    if (peer != NULL && peer->reachable && peer->clock_known) {
+        json_object_set_new(object, "clock_ms", json_integer((json_int_t)peer->clock_offset_ms));
+    }
     if (peer != NULL && peer->refused != NULL) {
         json_object_set_new(object, "refused", json_string(peer->refused));
     }
@@ -206,6 +209,9 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
     }
     json_object_set_new(root, "garbage", garbage_json(config, status, shell));
     json_object_set_new(root, "repair", repair_json(status));
+    json_object_set_new(root, "clock_off", json_boolean(status->clock_is_off));
+    json_object_set_new(root, "clock_offset_ms", json_integer((json_int_t)status->clock_offset_ms));
+    json_object_set_new(root, "identity_alarms", json_integer((json_int_t)status->n_identity_alarms));
     json_object_set_new(root, "member", json_boolean(status->is_member));
     json_object_set_new(root, "membership_index", json_integer((json_int_t)status->membership_index));
     json_object_set_new(root, "membership_committed", json_boolean(status->membership_committed >= status->membership_index));
@@ -272,6 +278,8 @@ void status_put_metrics(struct cc_buffer *out, const struct config *config, cons
     metric(out, "caucus_history_dropped_total", "counter", "Change sets dropped from the histories of weak tables", shell->garbage.sets);
     metric(out, "caucus_history_dropped_bytes_total", "counter", "Their size", shell->garbage.set_bytes);
     metric(out, "caucus_requests_dropped_total", "counter", "Outcomes under an Idempotency-Key dropped", shell->garbage.requests);
+    metric(out, "caucus_clock_off", "gauge", "1 when this replica's clock is too far from the others' median: it refuses weak writes", status->clock_is_off);
+    metric(out, "caucus_identity_alarms_total", "counter", "Times that a number of a weak change set was found to stand for two", status->n_identity_alarms);
     metric(out, "caucus_digests_differ_total", "counter", "Times that a weak table's digest differed from another member's at the same frontier",
            status->repair.n_suspected);
     metric(out, "caucus_repaired_rows_total", "counter", "Rows of weak tables that differed from another member's and were made equal",

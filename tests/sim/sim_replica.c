@@ -131,6 +131,8 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_DIVERGED:
         SIM_CHECK(sim, "I7", replica->is_copy, "r%u halted: %s", replica->id, fact->text);
         break;
+    case NODE_FACT_TWO_CONTENTS:
+        sim_fail(sim, "W1", "r%u sees two change sets with the number %" PRIu64 ".%" PRIu64 " %" PRIu64, replica->id, fact->a, fact->b, fact->c);
     case NODE_FACT_REPLAY:
         sim->counters.replays++;
         break;
@@ -153,6 +155,7 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_PROMOTED:
     case NODE_FACT_RELOAD:
     case NODE_FACT_SCHEMA:
+    case NODE_FACT_RESTORED:
     case NODE_FACT_DIGESTS_DIFFER:
     case NODE_FACT_REPAIRED:
     case NODE_FACT_TOO_OLD:
