@@ -467,6 +467,23 @@ static void load_functions(struct load *load, const json_t *json)
     }
 }
 
+static void load_handlers(struct load *load, const json_t *json)
+{
+    struct rest_catalog *catalog = load->catalog;
+    const json_t *list = json_object_get(json, "handlers");
+    size_t n = json_array_size(list);
+    struct rest_handler *handlers = cc_arena_array(&catalog->arena, n, sizeof(*handlers));
+    catalog->handlers = handlers;
+    for (size_t i = 0; i < n && !load->failed; i++) {
+        const json_t *one = json_array_get(list, i);
+        struct rest_handler *handler = &handlers[catalog->n_handlers++];
+        handler->media_type = required_text(load, one, "media_type");
+        handler->base_type = required_text(load, one, "base_type");
+        handler->qualified = qualify(load, required_text(load, one, "schema"), required_text(load, one, "name"));
+        handler->table = referenced_table(load, one, "table_schema", "table");
+    }
+}
+
 static void load_schemas(struct load *load, const json_t *json)
 {
     struct rest_catalog *catalog = load->catalog;
@@ -519,6 +536,7 @@ static void load_catalog(struct load *load, const json_t *json)
     if (!load->failed) {
         load_foreign_keys(load, json);
         load_functions(load, json);
+        load_handlers(load, json);
     }
 }
 

@@ -93,6 +93,11 @@ struct rest_function {
     const char *comment;
 };
 
+struct rest_handler { // an aggregate over a relation's rows that returns a domain called like a media type
+    const char *media_type, *base_type, *qualified;
+    uint32_t table; // position in catalog->tables
+};
+
 struct rest_catalog {
     struct cc_arena arena; // owns everything
     uint32_t version;      // schema version: number of applied migrations
@@ -104,6 +109,8 @@ struct rest_catalog {
     const struct rest_foreign_key *foreign_keys;
     uint32_t n_functions;
     const struct rest_function *functions;
+    uint32_t n_handlers;
+    const struct rest_handler *handlers;
     bool
         has_deferrable; // any deferrable constraint or constraint trigger: SET CONSTRAINTS ALL IMMEDIATE before effects are collected
     bool has_sequences;

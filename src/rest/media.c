@@ -104,7 +104,23 @@ struct subject {
     bool is_root;
     const struct rest_function *function; // of a call
     const char *geojson;                  // see rest_catalog
+    const struct rest_catalog *catalog;
+    const struct rest_table *table; // whose whole rows are read; else NULL
 };
+
+// The aggregate over the table's rows that makes this media type.
+static const struct rest_handler *handler_of(const struct offer *offer, const struct subject *subject)
+{
+    const struct rest_catalog *catalog = subject->catalog;
+    for (uint32_t i = 0; subject->table != NULL && i < catalog->n_handlers; i++) {
+        const struct rest_handler *handler = &catalog->handlers[i];
+        bool fits = strcmp(handler->media_type, "*/*") == 0 || rest_text_equal_fold(offer->type, handler->media_type);
+        if (fits && &catalog->tables[handler->table] == subject->table) {
+            return handler;
+        }
+    }
+    return NULL;
+}
 
 static bool is_value(const struct rest_function *function)
 {
@@ -148,7 +164,7 @@ static bool format_of(const struct offer *offer, const struct subject *subject, 
         {"application/vnd.pgrst.array", REST_FORMAT_ARRAY, REST_FORMAT_ARRAY_STRIPPED},
         {"text/csv", REST_FORMAT_CSV, REST_FORMAT_CSV},
     };
-    if (raw_type_of(offer, subject->function) != NULL) {
+    if (handler_of(offer, subject) != NULL || raw_type_of(offer, subject->function) != NULL) {
         *out = REST_FORMAT_RAW;
         return true;
     }
@@ -194,7 +210,8 @@ static bool explained_format(struct planner *planner, const struct offer *offer,
 {
     struct offer of = {0};
     read_offer(offer->of.n > 0 ? offer->of : cc_slice_text("application/json"), &of);
-    if (!planner->request->options.plans_allowed || subject->is_root || !format_of(&of, subject, out)) {
+    bool known = format_of(&of, subject, out) && *out != REST_FORMAT_RAW;
+    if (!planner->request->options.plans_allowed || subject->is_root || !known) {
         return false;
     }
     planner->explain_json = rest_text_equal_fold(offer->type, "application/vnd.pgrst.plan+json");
@@ -243,18 +260,39 @@ static void take_offer(struct planner *planner, const struct offer *offer, const
     planner->openapi_3 = subject->is_root && wants_openapi_3(offer);
     facts->format = format;
     facts->plan_type = is_plan(offer) ? facts->plan_type : NULL;
+    planner->handler = format == REST_FORMAT_RAW ? handler_of(offer, subject) : NULL;
     if (format == REST_FORMAT_RAW) {
-        const char *type = raw_type_of(offer, subject->function);
-        facts->raw_is_bytes = strcmp(subject->function->return_base, "bytea") == 0;
+        bool any = planner->handler != NULL && strcmp(planner->handler->media_type, "*/*") == 0;
+        const char *type = any                        ? "application/octet-stream"
+                           : planner->handler != NULL ? planner->handler->media_type
+                                                      : raw_type_of(offer, subject->function);
+        facts->raw_is_bytes = strcmp(planner->handler != NULL ? planner->handler->base_type : subject->function->return_base, "bytea") == 0;
         facts->raw_type = strncmp(type, "text/", 5) == 0 ? plan_text(planner, "%s; charset=utf-8", type) : type;
     }
+}
+
+// Handlers take whole rows, as they are stored; those of weak tables have a column that nobody sees.
+static const struct rest_table *whole_rows_of(const struct planner *planner)
+{
+    const struct rest_query *query = &planner->query;
+    bool whole = query->n_items == 0 || (query->n_items == 1 && query->items[0].kind == REST_SELECT_ALL);
+    if (!whole || planner->relation.data == NULL || planner->plan->facts.action != REST_ACTION_READ) {
+        return NULL;
+    }
+    const struct rest_table *table = rest_catalog_table(planner->catalog, planner->schema, planner->relation);
+    return table != NULL && table->consistency == REST_STRONG ? table : NULL;
 }
 
 bool plan_negotiate(struct planner *planner, const struct rest_function *function)
 {
     struct cc_slice accept = rest_request_header(planner->request, "Accept");
     struct subject subject = {
-        .is_root = planner->relation.data == NULL, .function = function, .geojson = planner->catalog->geojson};
+        .is_root = planner->relation.data == NULL,
+        .function = function,
+        .geojson = planner->catalog->geojson,
+        .catalog = planner->catalog,
+        .table = function == NULL ? whole_rows_of(planner) : NULL,
+    };
     struct cc_slice rest = accept.n == 0 ? cc_slice_text("*/*") : accept;
     double best = 0;
     while (rest.n > 0) {

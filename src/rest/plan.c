@@ -540,7 +540,7 @@ static bool plan_request(struct planner *planner)
     planner->plan->facts.action = action_of(method, is_call);
     planner->plan->facts.head = method == METHOD_HEAD;
     bool with_arguments = is_call && (method == METHOD_GET || method == METHOD_HEAD);
-    if ((!is_call && !plan_negotiate(planner, NULL)) || !parse_query(planner, with_arguments)) {
+    if (!parse_query(planner, with_arguments) || (!is_call && !plan_negotiate(planner, NULL))) {
         return false;
     }
     apply_preferences(planner);

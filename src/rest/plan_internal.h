@@ -67,6 +67,7 @@ struct planner {
     struct plan_node *root;
     const struct rest_table *table; // of the root
     struct cc_slice source;         // SQL of a function call in the place of the root's table; NULL slice: the table
+    const struct rest_handler *handler; // makes the body; NULL: as facts.format says
     bool explain_json;
     unsigned explain_options; // of enum plan_explain_option
     uint32_t n_stamps;              // places in the SQL text where the number of the stamp's parameter belongs

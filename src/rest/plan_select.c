@@ -595,12 +595,25 @@ bool plan_put_count(struct planner *planner, const struct plan_node *node)
 
 // ---- bodies. `r.*` and not `r`: a column called r would be meant.
 
+// The aggregate takes rows of the relation's own type.
+static void put_handled(struct planner *planner)
+{
+    bool bytes = planner->plan->facts.raw_is_bytes;
+    put_text(planner, bytes ? "encode(" : "");
+    put_text(planner, planner->handler->qualified);
+    put_text(planner, "((r.*)::");
+    put_text(planner, planner->root->table->qualified);
+    put_text(planner, bytes ? "), 'hex')" : ")::text");
+}
+
 void plan_put_aggregate(struct planner *planner)
 {
     switch (planner->plan->facts.format) {
+    case REST_FORMAT_RAW:
+        put_handled(planner);
+        return;
     case REST_FORMAT_ARRAY:
     case REST_FORMAT_OPENAPI:
-    case REST_FORMAT_RAW:
         put_text(planner, "coalesce(json_agg(r.*), '[]')::text");
         return;
     case REST_FORMAT_GEOJSON:

@@ -78,3 +78,11 @@ CREATE FUNCTION st_asgeojson(r record) RETURNS text LANGUAGE plpgsql STABLE AS $
 BEGIN
   RETURN json_build_object('type', 'Feature', 'geometry', NULL, 'properties', row_to_json(r))::text;
 END $$;
+
+-- Media types of a table's rows.
+CREATE DOMAIN "text/x-lines" AS text;
+CREATE DOMAIN "image/x-initials" AS bytea;
+CREATE FUNCTION add_line(lines "text/x-lines", s staff) RETURNS "text/x-lines" LANGUAGE sql IMMUTABLE AS $$ SELECT lines || s.id || ' ' || s.name || E'\n' $$;
+CREATE AGGREGATE staff_lines(staff) (SFUNC = add_line, STYPE = "text/x-lines", INITCOND = '');
+CREATE FUNCTION add_initial(initials "image/x-initials", s staff) RETURNS "image/x-initials" LANGUAGE sql IMMUTABLE AS $$ SELECT initials || convert_to(left(s.name, 1), 'UTF8') $$;
+CREATE AGGREGATE staff_initials(staff) (SFUNC = add_initial, STYPE = "image/x-initials", INITCOND = '');
