@@ -1,6 +1,8 @@
 // Tables of the model: strong rows with effects, weak rows with change sets.
 #include "sim/sim_rows.h"
 
+#include "base/hash.h"
+#include "crdt/decimal.h"
 #include "crdt/row.h"
 
 #include <assert.h>
@@ -9,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_BYTES = 120, WORDS_MAX = 4, WORD_BYTES = 24, ROW_CHANGES_MAX = 8, N_COLUMNS = 5, N_VALUES = N_COLUMNS - 1 };
+enum { KEY_BYTES = 120, WORDS_MAX = 4, WORD_BYTES = 24, ROW_CHANGES_MAX = 8, N_COLUMNS = 7, N_VALUES = N_COLUMNS - 1, N_PLAIN = 5 };
 
 // -- Small things ---------------------------------------------------------------------------------------------------
 
@@ -379,12 +381,16 @@ static const struct crdt_column columns[N_COLUMNS] = {
     {.name = {(const uint8_t *)"b", 1}},
     {.name = {(const uint8_t *)"n", 1}, .sticky = true},
     {.name = {(const uint8_t *)"c", 1}, .cleared = {(const uint8_t *)"0", 1}},
+    // Behind N_PLAIN, with merge types: every write but a deletion adds one to `views`, and changes the elements of `tags`.
+    {.name = {(const uint8_t *)"views", 5}, .kind = {.merge = CRDT_COUNTER}},
+    {.name = {(const uint8_t *)"tags", 4}, .kind = {.merge = CRDT_SET}},
 };
 
 struct weak_row {
     struct crdt_row row;
     struct crdt_register registers[N_COLUMNS];
     struct cc_blob *bytes; // its values borrow from here
+    struct cc_arena arena; // or from here
 };
 
 static const char *weak_name(struct cc_slice key, char out[KEY_BYTES])
@@ -398,7 +404,8 @@ static void weak_row_load(struct sim *sim, const struct sim_store *store, struct
 {
     char name[KEY_BYTES];
     const struct cc_blob *stored = sim_store_get(store, weak_name(key, name));
-    crdt_row_init(&row->row, columns, N_COLUMNS, row->registers, NULL);
+    cc_arena_init(&row->arena);
+    crdt_row_init(&row->row, columns, N_COLUMNS, row->registers, &row->arena);
     row->bytes = NULL;
     if (stored == NULL) {
         return;
@@ -441,6 +448,7 @@ static void weak_row_store(struct sim_store *store, struct cc_slice key, const s
 static void weak_row_finish(struct weak_row *row)
 {
     cc_blob_unref(row->bytes);
+    cc_arena_finish(&row->arena);
 }
 
 static struct cc_slice first_of_key(struct sim *sim, struct cc_slice key)
@@ -464,12 +472,59 @@ void sim_rows_merge_rows(struct sim *sim, struct sim_store *store, const struct 
     }
 }
 
+static void show_parts(struct weak_row *row, uint32_t column)
+{
+    row->registers[column].value = crdt_parts_value(&columns[column].kind, &row->registers[column].parts, &row->arena);
+}
+
+// "{1,4}" with an element added, and its successor taken out.
+static struct cc_slice changed_set(struct weak_row *row, struct cc_slice set, unsigned digit)
+{
+    struct cc_buffer out = {0};
+    cc_buffer_append_text(&out, "{");
+    for (size_t i = 1; set.data != NULL && i + 1 < set.n; i += 2) { // elements have one digit
+        unsigned held = (unsigned)(set.data[i] - '0');
+        if (held != digit && held != (digit + 1) % 10) {
+            cc_buffer_printf(&out, "%u,", held);
+        }
+    }
+    cc_buffer_printf(&out, "%u}", digit);
+    struct cc_slice result = cc_arena_slice(&row->arena, cc_buffer_slice(&out));
+    cc_buffer_finish(&out);
+    return result;
+}
+
+// The columns with merge types, of any write but a deletion: as a statement that computes them from what is there.
+static void count_write(struct sim *sim, struct weak_row *row, const struct clock_stamp *stamp, struct cc_slice id, struct cc_slice key,
+                        struct crdt_row_change *change)
+{
+    static const uint8_t hash_key[16];
+    for (uint32_t i = N_PLAIN; i < N_COLUMNS; i++) {
+        const struct crdt_register *held = &row->registers[i];
+        struct cc_slice shown = held->value.data == NULL ? cc_slice_text("0") : held->value;
+        struct crdt_part_write write = {.stamp = *stamp, .keyed = key.data != NULL, .key = cc_siphash(hash_key, key.data, key.n)};
+        write.value = columns[i].kind.merge == CRDT_COUNTER ? crdt_decimal_add(shown, cc_slice_text("1"), &row->arena)
+                                                            : changed_set(row, held->value, (unsigned)(id.data[id.n - 1] % 10));
+        struct crdt_field field = {.column = columns[i].name, .value = write.value};
+        enum cc_status status = crdt_part_make(&columns[i].kind, &held->parts, &write, &row->arena, &field.part);
+        SIM_CHECK(sim, "codec", status == CC_OK, "a column with a merge type does not take a value");
+        if (field.part.data != NULL) {
+            change->fields[change->n_fields++] = field;
+        }
+    }
+}
+
 // What SQL does to the stamps of a row, without the merge: what it gives must be what merging gives.
 static void write_as_sql(struct weak_row *row, const struct crdt_row_change *change, const struct clock_stamp *stamp)
 {
     for (uint32_t i = 0; i < change->n_fields; i++) {
         for (uint32_t column = 1; column < N_COLUMNS; column++) {
-            if (cc_slice_equal(change->fields[i].column, columns[column].name)) {
+            bool same = cc_slice_equal(change->fields[i].column, columns[column].name);
+            if (same && column >= N_PLAIN) {
+                struct crdt_part part = {*stamp, change->fields[i].part};
+                (void)crdt_parts_take(&columns[column].kind, &row->registers[column].parts, &part, &row->arena);
+                show_parts(row, column);
+            } else if (same) {
                 row->registers[column] = (struct crdt_register){.value = change->fields[i].value, .stamp = *stamp};
             }
         }
@@ -484,7 +539,10 @@ static void write_as_sql(struct weak_row *row, const struct crdt_row_change *cha
     case CRDT_DELETE:
         row->row.death = *stamp;
         for (uint32_t column = 1; column < N_COLUMNS; column++) {
-            if (!columns[column].sticky) {
+            if (column >= N_PLAIN) {
+                (void)crdt_parts_clear(&row->registers[column].parts, stamp);
+                show_parts(row, column);
+            } else if (!columns[column].sticky) {
                 row->registers[column] = (struct crdt_register){.value = columns[column].cleared};
             }
         }
@@ -506,17 +564,38 @@ static void check_against_merge(struct sim *sim, const struct sim_store *store, 
                  clock_stamp_compare(&row.row.death, &written->row.death) == 0;
     for (uint32_t i = 1; i < N_COLUMNS; i++) {
         equal = equal && cc_slice_equal(row.registers[i].value, written->registers[i].value) &&
+                row.registers[i].parts.n == written->registers[i].parts.n &&
                 clock_stamp_compare(&row.registers[i].stamp, &written->registers[i].stamp) == 0;
     }
     SIM_CHECK(sim, "W3", equal, "a local write and the merge of its change differ");
     weak_row_finish(&row);
 }
 
+// What of a change lives in its row's arena, copied.
+static void keep_parts(struct crdt_row_change *change, struct cc_buffer *out)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < change->n_fields; i++) {
+        n += change->fields[i].part.n + change->fields[i].value.n;
+    }
+    cc_buffer_reserve(out, n); // so that it stays where it is
+    for (uint32_t i = 0; i < change->n_fields; i++) {
+        struct crdt_field *field = &change->fields[i];
+        if (field->part.data == NULL) {
+            continue;
+        }
+        const uint8_t *at = out->data + out->n;
+        cc_buffer_append_slice(out, field->part);
+        cc_buffer_append_slice(out, field->value);
+        *field = (struct crdt_field){.column = field->column, .value = cc_slice_of(at + field->part.n, field->value.n), .part = cc_slice_of(at, field->part.n)};
+    }
+}
+
 enum weak_result { WEAK_FAILED, WEAK_UNCHANGED, WEAK_CHANGED };
 
 // Writes the row, unless the statement does not apply to it.
 static enum weak_result weak_statement(struct sim *sim, struct sim_rows *rows, const struct words *words, const struct clock_stamp *stamp,
-                           struct crdt_row_change *change)
+                                       struct cc_slice request_key, struct cc_buffer *parts, struct crdt_row_change *change)
 {
     struct cc_slice key = cc_slice_text(words->at[1]);
     struct weak_row row;
@@ -528,7 +607,7 @@ static enum weak_result weak_statement(struct sim *sim, struct sim_rows *rows, c
     if (is(verb, "insert") || (is(verb, "upsert") && !visible)) {
         result = visible ? WEAK_FAILED : WEAK_CHANGED;
         change->operation = CRDT_INSERT;
-        for (uint32_t i = 1; i < N_COLUMNS; i++) {
+        for (uint32_t i = 1; i < N_PLAIN; i++) {
             change->fields[change->n_fields++] = (struct crdt_field){.column = columns[i].name, .value = id};
         }
     } else if (is(verb, "delete")) {
@@ -537,10 +616,14 @@ static enum weak_result weak_statement(struct sim *sim, struct sim_rows *rows, c
         change->operation = is(verb, "upsert") ? CRDT_UPSERT : CRDT_UPDATE;
         change->fields[change->n_fields++] = (struct crdt_field){.column = cc_slice_text(words->at[2]), .value = id};
     }
+    if (result == WEAK_CHANGED && change->operation != CRDT_DELETE) {
+        count_write(sim, &row, stamp, id, request_key, change);
+    }
     if (result == WEAK_CHANGED) {
         write_as_sql(&row, change, stamp);
         check_against_merge(sim, rows->store, key, change, stamp, &row);
         weak_row_store(rows->store, key, &row);
+        keep_parts(change, parts);
     }
     weak_row_finish(&row);
     return result;
@@ -556,11 +639,11 @@ void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_sli
     SIM_CHECK(sim, "codec", status == CC_OK && operation.n_statements == 1, "r%u was given a malformed weak operation", rows->replica);
     struct words words = split(operation.statements[0].sql);
     struct crdt_field fields[N_VALUES] = {0};
-    struct cc_buffer key = {0};
+    struct cc_buffer key = {0}, parts = {0};
     struct cc_slice key_value = cc_slice_text(words.at[1]);
     crdt_key_put(&key, &key_value, 1);
     struct crdt_row_change change = {.table = cc_slice_text("public.presence"), .key = cc_buffer_slice(&key), .fields = fields};
-    enum weak_result result = weak_statement(sim, rows, &words, stamp, &change);
+    enum weak_result result = weak_statement(sim, rows, &words, stamp, operation.key, &parts, &change);
     if (result == WEAK_CHANGED) {
         struct crdt_change_set set = {.origin = {stamp->replica, stamp->incarnation},
                                       .stamp = *stamp,
@@ -576,6 +659,7 @@ void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_sli
         put_done(outcome_out, result == WEAK_CHANGED ? 1 : 0, (struct cc_slice){0});
     }
     cc_buffer_finish(&key);
+    cc_buffer_finish(&parts);
     cc_arena_finish(&arena);
 }
 
