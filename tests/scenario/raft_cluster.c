@@ -444,6 +444,7 @@ void cluster_start(struct cluster *cluster, const struct cluster_options *option
             .membership = membership,
             .election_us = options->election_us,
             .heartbeat_us = options->heartbeat_us,
+            .notice_us = options->notice_us,
             .seed = options->seed + i,
             .rank = i,
         };

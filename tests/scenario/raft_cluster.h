@@ -90,7 +90,7 @@ struct cluster {
 struct cluster_options {
     uint32_t n_voters, n_learners;
     uint32_t n_outside; // further servers that are not members yet
-    uint64_t election_us, heartbeat_us;
+    uint64_t election_us, heartbeat_us, notice_us;
     uint64_t seed;
 };
 

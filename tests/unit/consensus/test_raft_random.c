@@ -392,6 +392,7 @@ static bool run_seed(uint64_t seed, unsigned n_steps, struct cc_buffer *trace, s
         .heartbeat_us = HEARTBEAT_US,
         .seed = cc_prng_next(&world->prng),
     };
+    options.notice_us = options.seed % 2 == 0 ? HEARTBEAT_US / 20 : 0;
     if (storm || chance(world, 500000)) {
         options.n_voters = chance(world, 700000) ? 3 : 5;
     }
