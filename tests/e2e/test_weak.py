@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """Weak tables: what replicas that were cut off write, what becomes of it, and what histories tell about it."""
+import random
+import threading
 import unittest
 import uuid
 
@@ -241,6 +243,63 @@ class Weak(unittest.TestCase):
             self.assertEqual(answer.status, 200, answer)
         answer = self.cluster.request(3, 'GET', '/presence?limit=1')
         self.assertEqual(answer.status, 200, answer)
+
+    def test_every_acknowledged_write_is_to_be_seen_or_told_by_the_history(self):
+        keys = [f'told {i}' for i in range(6)]
+        self.write(1, 'POST', '/presence', [{'id': key, 'status': 'start', 'place': 'start'} for key in keys])
+        self.wait_equal()
+        acknowledged, lock = [], threading.Lock()
+        running = threading.Event()
+        running.set()
+
+        def writer(replica, seed):
+            draw, n = random.Random(seed), 0
+            while running.is_set():
+                n += 1
+                key, value = draw.choice(keys), f'{replica}-{seed}-{n}'
+                column = draw.choice(('status', 'place'))
+                if draw.random() < 0.1:
+                    method, path, body = 'DELETE', '/presence?id=eq.' + key.replace(' ', '%20'), None
+                elif draw.random() < 0.3:
+                    method, path, body, column = 'POST', '/presence', {'id': key, 'status': value, 'place': value}, 'status'
+                else:
+                    method, path, body = 'PATCH', '/presence?id=eq.' + key.replace(' ', '%20'), {column: value}
+                headers = {'Prefer': 'return=representation' + (',resolution=merge-duplicates' if method == 'POST' else '')}
+                answer = self.cluster.request(replica, method, path, body, headers)
+                if method != 'DELETE' and answer.status in (200, 201) and answer.json():
+                    with lock:
+                        acknowledged.append((key, column, value))
+
+        writers = [threading.Thread(target=writer, args=(replica, seed)) for replica in self.cluster.ids for seed in (1, 2)]
+        for thread in writers:
+            thread.start()
+        for one in (3, 1, 2):
+            self.cluster.cut(one)
+            want = len(acknowledged) + 40
+            wait_until(lambda n=want: len(acknowledged) >= n, 60, 'writes while one is cut off')
+            self.cluster.heal()
+            want = len(acknowledged) + 20
+            wait_until(lambda n=want: len(acknowledged) >= n, 60, 'writes while all are together')
+        running.clear()
+        for thread in writers:
+            thread.join(60)
+        self.wait_equal()
+        n_lost = 0
+        for key in keys:
+            histories = [self.history(replica, f'table=presence&limit=10000&key={key.replace(" ", "%20")}') for replica in self.cluster.ids]
+            self.assertEqual(histories[0], histories[1])
+            self.assertEqual(histories[0], histories[2])
+            entries = {(entry['column'], entry['new']): entry for entry in histories[0]['entries']}
+            rows = self.cluster.get(2, f'/presence?id=eq.{key.replace(" ", "%20")}')
+            self.assertEqual(bool(rows), histories[0]['visible'])
+            for column, value in [(column, value) for k, column, value in acknowledged if k == key]:
+                entry = entries[(column, value)]  # nothing acknowledged is missing
+                shown = bool(rows) and rows[0][column] == value
+                self.assertEqual(entry['current'], shown, (key, entry, rows))
+                if not shown:
+                    self.assertIsNotNone(entry['superseded_by'], entry)
+                    n_lost += entry['superseded_by']['reason'] in ('concurrent_greater_stamp', 'concurrent_delete', 'row_deleted')
+        self.assertGreater(n_lost, 0)  # else the replicas were never apart
 
     def test_what_cannot_be_answered_is_refused(self):
         cases = [
