@@ -246,6 +246,7 @@ bool sim_amnesia_is_pending(const struct sim *sim);                     // the m
 
 // sim_members.c
 void sim_members_start(struct sim *sim);
+void sim_members_new_leader(struct sim *sim); // the best moment for a change that comes too early
 // Everybody who is there is a voter, and all know it.
 bool sim_members_are_settled(const struct sim *sim, struct cc_buffer *why_not);
 

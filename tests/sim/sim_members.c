@@ -133,15 +133,27 @@ static void change(struct sim *sim, struct sim_replica *leader)
     }
 }
 
-static void operate(struct sim *sim, struct sim_event *event)
+static void operate_once(struct sim *sim, struct sim_event *event)
 {
     (void)event;
     struct sim_replica *leader = leader_of(sim);
     if (leader != NULL && go_on(sim, leader) && sim->phase == SIM_FAULTS) {
         change(sim, leader);
     }
+}
+
+static void operate(struct sim *sim, struct sim_event *event)
+{
+    operate_once(sim, event);
     if (sim->phase == SIM_FAULTS || sim->phase == SIM_HEALING) {
         sim_after(sim, sim->phase == SIM_FAULTS ? sim_spread(sim, sim->knobs.member_mean_us) : AGAIN_US, operate, 0);
+    }
+}
+
+void sim_members_new_leader(struct sim *sim)
+{
+    if (sim->knobs.member_mean_us > 0 && sim->phase == SIM_FAULTS && sim_chance(sim, 300000)) {
+        sim_after(sim, sim_draw(sim, 0, sim->knobs.sync_us + sim->knobs.delay_us), operate_once, 0);
     }
 }
 

@@ -127,6 +127,9 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     switch (fact->kind) {
     case NODE_FACT_ROLE:
         sim->counters.leaders += fact->a == RAFT_LEADER ? 1 : 0;
+        if (fact->a == RAFT_LEADER) {
+            sim_members_new_leader(sim);
+        }
         break;
     case NODE_FACT_DIVERGED:
         SIM_CHECK(sim, "I7", replica->is_copy, "r%u halted: %s", replica->id, fact->text);
