@@ -223,8 +223,8 @@ static void check_committed(struct sim *sim, const struct sim_replica *replica, 
     SIM_CHECK(sim, "I3", hash == committed->hash, "r%u committed entry %" PRIu64 " with another content", replica->id, index);
 }
 
-// What a leader commits is on the disks of a majority of the voters in force; whoever is dead, or is new and has not told the
-// leader so, may have had it.
+// What a leader commits is on the disks of a majority of the voters in force; whoever is dead, or has lost its log and the leader
+// does not know, may have had it.
 static void check_majority(struct sim *sim, const struct raft *raft)
 {
     const struct raft_membership *membership = raft_membership(raft);
@@ -238,7 +238,7 @@ static void check_majority(struct sim *sim, const struct raft *raft)
         for (uint32_t p = 0; p < raft->n_peers; p++) {
             is_out = is_out || (raft->peers[p].id == replica->id && raft->peers[p].recovering);
         }
-        bool may_hold = !replica->alive || replica->is_new || wal_state_of(replica->wal)->last_index >= raft->commit;
+        bool may_hold = !replica->alive || replica->is_new || replica->is_copy || wal_state_of(replica->wal)->last_index >= raft->commit;
         n_voters++;
         n_holding += may_hold && !is_out ? 1 : 0;
     }
