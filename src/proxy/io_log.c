@@ -58,6 +58,7 @@ struct io_log {
     bool making_segment;
     uint64_t retry_create_ms; // 0: the last attempt did not fail
     struct wal_batch writing;
+    uint64_t slow_us; // a sync that takes longer is counted
 
     // Of the second thread alone.
     struct io_disk *helper_disk;
@@ -432,6 +433,7 @@ static void note_synced(struct io_log *log, const struct work *work, uint64_t n_
     stats->n_syncs++;
     stats->n_bytes += n_bytes;
     stats->n_queued_bytes -= n_bytes;
+    stats->n_slow_syncs += log->slow_us > 0 && spent_us > log->slow_us;
     stats->sync_us_last = spent_us;
     stats->sync_us_total += spent_us;
     stats->sync_us_max = spent_us > stats->sync_us_max ? spent_us : stats->sync_us_max;
@@ -765,6 +767,7 @@ enum cc_status io_log_open(const struct io_log_options *options, wal_visit visit
 {
     *report_out = (struct wal_report){0};
     struct io_log *log = make();
+    log->slow_us = options->slow_us;
     enum cc_status status = open_disks(log, options->directory);
     if (status == CC_OK) {
         struct wal_options wal_options = {.segment_bytes = options->segment_bytes};

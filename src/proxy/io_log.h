@@ -16,6 +16,7 @@
 struct io_log_options {
     const char *directory;
     uint64_t segment_bytes; // 0: the default
+    uint64_t slow_us;       // a sync that takes longer is counted as slow; 0: none is
 };
 
 struct io_log;
@@ -59,6 +60,7 @@ struct io_log_stats {
     uint64_t base_index;     // the log begins after this
     bool space_low;          // the next segment could not be made for want of space: stop taking writes
     uint64_t n_syncs, n_batches, n_bytes;
+    uint64_t n_slow_syncs;
     uint64_t sync_us_last, sync_us_max, sync_us_total;
 };
 void io_log_describe(struct io_log *log, struct io_log_stats *stats_out);

@@ -457,6 +457,18 @@ static bool is_space_low(const struct replica *replica)
     return statvfs(replica->self->data_directory, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < least;
 }
 
+static bool is_disk_slow(struct replica *replica, const struct io_log_stats *log)
+{
+    bool was_slow = replica->disk_watch.slow;
+    bool waits = replica->config->limits.log_sync_ms > 0 && log->n_queued_bytes > 0;
+    bool slow = disk_watch_check(&replica->disk_watch, log->n_syncs, log->n_slow_syncs, waits);
+    if (slow != was_slow) {
+        cc_log(CC_LOG_WARN, slow ? "disk_slow" : "disk_fast", "sync_ms=%" PRIu64 " leader=%d", log->sync_us_last / 1000,
+               raft_role(node_raft(replica->node)) == RAFT_LEADER);
+    }
+    return slow;
+}
+
 void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence, const struct crdt_frontier *frontier)
 {
     struct replica *replica = context;
@@ -469,6 +481,7 @@ void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence, 
                                    .record_number = replica->log_record,
                                    .log_base = log.base_index,
                                    .log_bytes = log.n_segment_bytes,
+                                   .disk_slow = is_disk_slow(replica, &log),
                                    .space_low = log.space_low || is_space_low(replica)};
     node_durable(replica->node, replica_now(), &durable);
 }

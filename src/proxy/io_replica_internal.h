@@ -2,6 +2,7 @@
 #ifndef PROXY_IO_REPLICA_INTERNAL_H
 #define PROXY_IO_REPLICA_INTERNAL_H
 
+#include "proxy/disk_watch.h"
 #include "proxy/io_catalog.h"
 #include "proxy/io_garbage.h"
 #include "proxy/io_gateway.h"
@@ -32,6 +33,7 @@ struct replica {
     struct io_log *log;
     bool put_log_aside; // at the end of this process
     bool removed; // this replica is no member any more
+    struct disk_watch disk_watch;
     struct member listed[CC_REPLICAS_MAX]; // in config.json, as it was last read
     uint32_t n_listed;
     uint64_t log_number, log_record; // of the last batch that is synced

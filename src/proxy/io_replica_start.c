@@ -221,7 +221,8 @@ bool replica_open_log(struct replica *replica)
     replica->removed = removed_at(replica) > 0;
     struct cc_buffer directory = {0}, text = {0};
     cc_buffer_printf(&directory, "%s/log", replica->self->data_directory);
-    struct io_log_options options = {.directory = cc_buffer_text(&directory), .segment_bytes = replica->config->limits.log_segment_bytes};
+    struct io_log_options options = {.directory = cc_buffer_text(&directory), .segment_bytes = replica->config->limits.log_segment_bytes,
+                                     .slow_us = replica->config->limits.log_sync_ms * UINT64_C(1000)};
     struct wal_report report = {0};
     char *problem = NULL;
     enum cc_status status = io_log_open(&options, restore, replica, &replica->log, &report, &problem);

@@ -65,6 +65,7 @@ struct node_durable {
     uint64_t log_bytes;
     const struct crdt_frontier *frontier; // of weak changes, in PostgreSQL; NULL: not known
     bool space_low; // the disk is nearly full: no more writes are taken
+    bool disk_slow; // syncs take too long: a leader hands over to a replica whose disk is not slow
 };
 void node_durable(struct node *node, struct node_time time, const struct node_durable *durable);
 void node_log_loaded(struct node *node, struct node_time time, uint32_t peer, const struct raft_entry *entries, size_t n_entries);
@@ -287,6 +288,7 @@ struct node_status {
     bool database_up[DB_LANES];
     bool replaying;     // what PostgreSQL lost in a crash is being applied again
     bool space_low;
+    bool disk_slow;
     bool recovering; // neither votes nor counts, because it may have forgotten something
     const char *snapshot; // "pulling", "installing", "making", "serving", or NULL
     uint64_t snapshot_index, snapshot_bytes, snapshot_total; // bytes: of total, pulled so far

@@ -398,6 +398,7 @@ struct members {
     uint64_t round_term, round_target, round_began_us; // what it must have stored within a second
     uint32_t before;        // leader: who comes before us in line and is fit to lead
     uint64_t before_term, before_since_us, yield_again_us;
+    uint64_t slow_again_us; // leader: its disk is slow; when to try again to hand over
     uint32_t n_yields;
     uint64_t declines_until_us;
 };

@@ -437,6 +437,7 @@ void snapshot_describe(const struct node *node, struct node_status *status)
     const struct snapshot_source *source = &node->source;
     const struct snapshot_target *target = &node->target;
     status->space_low = node->upkeep.durable.space_low;
+    status->disk_slow = node->upkeep.durable.disk_slow;
     status->recovering = !recovery_is_over(node);
     status->snapshot = target_names[target->state];
     if (status->snapshot != NULL) {

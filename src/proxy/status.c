@@ -200,6 +200,9 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
     if (status->space_low) {
         json_object_set_new(root, "space_low", json_true());
     }
+    if (status->disk_slow) {
+        json_object_set_new(root, "disk_slow", json_true());
+    }
     if (status->recovering) {
         json_object_set_new(root, "recovering", json_true());
     }

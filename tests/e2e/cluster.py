@@ -394,6 +394,7 @@ class CutCluster(Directory):
         self.processes = {}
         self.relays = {}
         self.has_schema = False
+        self.environment = {}  # of replicas: more than ours
 
     def __enter__(self):
         return self
@@ -421,8 +422,8 @@ class CutCluster(Directory):
             if a == replica:
                 words += ['--peer', f'{b}=127.0.0.1:{relay.port}']
         with open(os.path.join(self.data, str(replica), 'caucus.log'), 'ab') as log:
-            self.processes[replica] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                                       preexec_fn=end_with_us)
+            self.processes[replica] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_us,
+                                                       env={**os.environ, **self.environment.get(replica, {})})
 
     def make_replica(self, replica):
         """A directory and a key; what config.json says of it."""

@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from cluster import CutCluster, command, wait_until
+from cluster import CAUCUS, CutCluster, command, wait_until
 from test_kills import Writers
 
 LONG = unittest.skipUnless(os.environ.get('CAUCUS_E2E_LONG'), 'only with CAUCUS_E2E_LONG=1')
@@ -242,6 +242,38 @@ class Disk(unittest.TestCase):
         self.addCleanup(subprocess.run, ['umount', '-l', path], check=False)
         with open(os.path.join(path, 'key'), 'wb', opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(key)
+
+    def test_a_leader_with_a_slow_disk_hands_over_and_one_whose_sync_fails_ends_with_74_and_comes_back(self):
+        shim = os.environ.get('CAUCUS_DISK_SHIM', '')
+        cluster = CutCluster.make(limits={'log_sync_ms': 60})
+        told = os.path.join(cluster.root, 'disk')
+        cluster.environment[1] = {'LD_PRELOAD': shim, 'DISK_SHIM': told}
+        if subprocess.run([CAUCUS, '--help'], env={**os.environ, **cluster.environment[1]}, capture_output=True, check=False).stderr or not shim:
+            self.skipTest('needs CAUCUS_DISK_SHIM, and a program that it can be preloaded into')
+
+        def tell(text):
+            with open(told + '.new', 'w', encoding='utf-8') as file:
+                file.write(text)
+            os.rename(told + '.new', told)
+
+        with cluster:
+            cluster.start_all()
+            wait_until(lambda: cluster.leader() == 1, 30, 'replica 1 leads')
+            with Writers(cluster, 4) as writers:
+                tell('200')
+                wait_until(lambda: cluster.leader() != 1, 60, 'another one leads')
+                self.assertTrue(cluster.status(1)['disk_slow'])
+                time.sleep(5)  # longer than a first in line waits for its office
+                self.assertNotEqual(cluster.leader(), 1)
+                tell('fail')
+                self.assertEqual(cluster.processes[1].wait(30), 74)
+                tell('0')
+                cluster.start(1)
+                cluster.wait_ready()
+            self.assertEqual(writers.refused[:3], [])
+            found = {row['tag'] for row in cluster.get(1, '/transfers?select=tag')}
+            self.assertEqual([tag for tag, _ in writers.acknowledged if tag not in found][:3], [])
+            cluster.verify()
 
     def test_writes_stop_with_507_when_space_is_low_and_return_by_themselves(self):
         cluster = CutCluster.make(limits={**SMALL_LOG, 'disk_free_megabytes': 100})
