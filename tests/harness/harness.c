@@ -84,7 +84,7 @@ static struct sim_knobs knobs_of(const struct harness_options *options)
         .stream = 1,
         .delay_us = 1 * MS,
         .sync_us = 1 * MS,
-        .segment_bytes = 256 << 10,
+        .segment_bytes = options->log_bytes > 0 ? 8 << 10 : 256 << 10, // the log is cut by segments
         .log_bytes = options->log_bytes,
         .job_us = 300,
         .flush_us = 200 * MS,
@@ -168,6 +168,11 @@ void harness_start(struct harness *harness, uint32_t id)
         bury_the_doomed(harness);
         tell_roles(harness);
     }
+}
+
+void harness_crash_database(struct harness *harness, uint32_t id)
+{
+    sim_database_crash(&harness->sim, replica_of(harness, id)->database);
 }
 
 bool harness_is_paused(struct harness *harness, uint32_t id)

@@ -166,6 +166,50 @@ static void what_was_acknowledged_survives_a_power_cut_everywhere(void **state)
     harness_destroy(harness);
 }
 
+static void what_a_database_lost_in_a_crash_is_applied_again_from_the_log(void **state)
+{
+    (void)state;
+    struct harness *harness = make(17);
+    uint32_t leader = harness_wait_for_leader(harness);
+    settle(harness);
+    harness_run_ms(harness, 1000); // everything is flushed
+    uint32_t follower = other_than(leader);
+    put(harness, leader, "put orders 1");
+    harness_run_ms(harness, 20);
+    assert_row(harness, follower, "orders", "1");
+    harness_crash_database(harness, follower);
+    uint64_t read = harness_read(harness, follower, "orders"); // waits until it is there again
+    assert_true(harness_wait(harness, read));
+    assert_true(cc_slice_equal_text(harness_answer(harness, read)->value, "1"));
+    settle(harness);
+    harness_destroy(harness);
+}
+
+static void a_replica_that_was_away_while_the_log_was_cut_gets_a_snapshot(void **state)
+{
+    (void)state;
+    struct harness *harness = harness_create(&(struct harness_options){.seed = 18, .log_bytes = 1});
+    uint32_t leader = harness_wait_for_leader(harness);
+    settle(harness);
+    uint32_t away = other_than(leader);
+    uint64_t last = harness_disk(harness, away)->last_index;
+    harness_stop(harness, away, HARNESS_CUT_POWER);
+    for (int i = 0; i < 3000 && harness_disk(harness, leader)->base_index <= last; i++) {
+        put(harness, leader, "put orders 1234567890");
+    }
+    assert_true(harness_disk(harness, leader)->base_index > last);
+    for (uint32_t id = 1; id <= 3; id++) { // what they still have in memory would do as well
+        harness_stop(harness, id, HARNESS_KILL);
+    }
+    for (uint32_t id = 1; id <= 3; id++) {
+        harness_start(harness, id);
+    }
+    settle(harness);
+    assert_true(harness_disk(harness, away)->base_index > last);
+    assert_row(harness, away, "orders", "1234567890");
+    harness_destroy(harness);
+}
+
 struct death {        // where somebody is to die
     uint32_t replica; // 0: nobody
     enum sim_stage stage;
@@ -556,6 +600,8 @@ int main(void)
         cmocka_unit_test(chance_can_be_the_tests_own),
         cmocka_unit_test(a_leader_that_stands_still_is_replaced_and_follows_when_it_goes_on),
         cmocka_unit_test(what_was_acknowledged_survives_a_power_cut_everywhere),
+        cmocka_unit_test(what_a_database_lost_in_a_crash_is_applied_again_from_the_log),
+        cmocka_unit_test(a_replica_that_was_away_while_the_log_was_cut_gets_a_snapshot),
         cmocka_unit_test(what_is_written_and_not_synced_survives_a_kill_but_no_power_cut),
         cmocka_unit_test(votes_and_acknowledgements_are_on_disk_before_they_are_sent),
         cmocka_unit_test(whoever_dies_between_any_two_stages_nothing_acknowledged_is_lost),

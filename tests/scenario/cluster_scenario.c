@@ -379,7 +379,7 @@ static bool do_stop(struct scenario *scenario, const struct scenario_words *word
     return true;
 }
 
-// start N, pause N, resume N
+// start N, pause N, resume N, crash-database N
 static bool do_life(struct scenario *scenario, const struct scenario_words *words)
 {
     uint32_t id = replica_in(scenario, words, 1);
@@ -388,6 +388,8 @@ static bool do_life(struct scenario *scenario, const struct scenario_words *word
     }
     if (is(words->word[0], "start")) {
         harness_start(scenario->harness, id);
+    } else if (is(words->word[0], "crash-database")) {
+        harness_crash_database(scenario->harness, id);
     } else if (is(words->word[0], "pause")) {
         harness_pause(scenario->harness, id);
     } else {
@@ -541,14 +543,14 @@ static const struct command {
     const char *name;
     bool (*run)(struct scenario *scenario, const struct scenario_words *words);
 } commands[] = {
-    {"cluster", do_cluster}, {"tick", do_tick},    {"step", do_step},       {"settle", do_settle},
-    {"put", do_write},       {"append", do_write}, {"delete", do_write},    {"move", do_write},
-    {"fail", do_write},      {"weak", do_write},   {"read", do_read},       {"show", do_show},
-    {"status", do_status},   {"kill", do_stop},    {"power-off", do_stop},  {"start", do_life},
-    {"pause", do_life},      {"resume", do_life},  {"timeout", do_timeout}, {"watch", do_watch},
-    {"isolate", do_isolate}, {"cut", do_cut},      {"cut-one-way", do_cut}, {"split", do_split},
-    {"drop", do_fault},      {"delay", do_fault},  {"reorder", do_fault},   {"faults", do_faults},
-    {"mend", do_mend},       {"hush", do_hush},    {"heal", do_heal},
+    {"cluster", do_cluster},     {"tick", do_tick},       {"step", do_step},      {"settle", do_settle},
+    {"put", do_write},           {"append", do_write},    {"delete", do_write},   {"move", do_write},
+    {"fail", do_write},          {"weak", do_write},      {"read", do_read},      {"show", do_show},
+    {"status", do_status},       {"kill", do_stop},       {"power-off", do_stop}, {"start", do_life},
+    {"crash-database", do_life}, {"pause", do_life},      {"resume", do_life},    {"timeout", do_timeout},
+    {"watch", do_watch},         {"isolate", do_isolate}, {"cut", do_cut},        {"cut-one-way", do_cut},
+    {"split", do_split},         {"drop", do_fault},      {"delay", do_fault},    {"reorder", do_fault},
+    {"faults", do_faults},       {"mend", do_mend},       {"hush", do_hush},      {"heal", do_heal},
 };
 
 static bool run_command(void *context, const struct scenario_words *words)
