@@ -280,16 +280,20 @@ static void identity_finish(struct identity *identity)
     *identity = (struct identity){0};
 }
 
-// For the rest of the session. It counts as known once the job has succeeded: a failure undoes it.
+// For the rest of the session. It counts as known once the job has succeeded: a failure undoes it. With it whatever code that may
+// change it could have left behind for others: a session that writes, or that looks names up elsewhere.
 static bool send_identity(struct connection *connection, struct steps *steps, const struct rest_statement *statement)
 {
     static const char sql[] = "SELECT pg_catalog.set_config('role', $1, false), "
-                              "pg_catalog.set_config('request.jwt.claims', $2, false)";
-    struct cc_slice values[] = {setting_of(statement, setting_role, "none"), setting_of(statement, setting_claims, "")};
+                              "pg_catalog.set_config('request.jwt.claims', $2, false), pg_catalog.set_config('search_path', $3, false), "
+                              "pg_catalog.set_config('default_transaction_read_only', 'on', false), "
+                              "pg_catalog.set_config('transaction_read_only', 'on', true), pg_catalog.set_config('caucus.writer', 'off', false)";
+    struct cc_slice values[] = {setting_of(statement, setting_role, "none"), setting_of(statement, setting_claims, ""),
+                                cc_slice_text(connection->pool->search_path)};
     identity_finish(&connection->identity);
     connection->identity.role = cc_strndup(values[0].data, values[0].n);
     connection->identity.claims = cc_strndup(values[1].data, values[1].n);
-    return send_text(connection, steps, STEP_SETTINGS, cc_slice_text(sql), values, 2);
+    return send_text(connection, steps, STEP_SETTINGS, cc_slice_text(sql), values, 3);
 }
 
 // The others, in one statement; without BEGIN everything up to the sync is one transaction, with which they end.

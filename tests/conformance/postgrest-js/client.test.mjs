@@ -444,6 +444,10 @@ test('SQL that gets into a function that reads finds no way to more rights', asy
   await Promise.all(Array.from({ length: 24 }, () => data(run(...open))))
   const steal = await Promise.all(Array.from({ length: 24 }, () => run("INSERT INTO shops VALUES (1000, 'x') RETURNING name")))
   assert.ok(steal.every((answer) => ['25006', '42501'].includes(answer.error?.code)), JSON.stringify(steal.map((answer) => answer.error)))
+  await Promise.all(Array.from({ length: 24 }, () => data(run(open[0], "SELECT set_config('search_path', 'internal', false)"))))
+  const hide = await Promise.all(Array.from({ length: 24 }, () => run('CREATE TEMP TABLE shops AS SELECT 1 AS id', 'SELECT 1')))
+  assert.ok(hide.every((answer) => answer.error?.code === '25006'), JSON.stringify(hide.map((answer) => answer.error)))
+  assert.equal(await data(client('ann').rpc('run', { one: "SELECT current_setting('search_path')" }, { get: true })), '"public", "tenant2"')
   assert.equal(await data(client('ann').rpc('whoami').select('role').single()).then((me) => me.role), 'h1_member')
 })
 
