@@ -668,7 +668,7 @@ bool sim_rows_show_weak(struct sim *sim, const struct sim_rows *rows, const char
     struct weak_row row;
     weak_row_load(sim, rows->store, cc_slice_text(key), &row);
     bool visible = crdt_row_is_visible(&row.row);
-    for (uint32_t i = 1; i < N_COLUMNS && visible; i++) {
+    for (uint32_t i = 1; i < N_PLAIN && visible; i++) {
         struct cc_slice name = columns[i].name, value = row.registers[i].value;
         cc_buffer_append_text(out, i == 1 ? "" : " ");
         cc_buffer_append_slice(out, name);

@@ -35,7 +35,7 @@ void sim_rows_set_applied(struct sim_rows *rows, uint64_t index);
 // Runs one weak operation under a stamp; change_out gets its change set, or nothing when nothing changed.
 void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice operation, const struct clock_stamp *stamp,
                            struct cc_buffer *outcome_out, struct cc_buffer *change_out);
-// Of a weak row: "a=1 b=2 ...", appended. False: there is no such row.
+// Of a weak row, without its columns with merge types: "a=1 b=2 ...", appended. False: there is no such row.
 bool sim_rows_show_weak(struct sim *sim, const struct sim_rows *rows, const char *key, struct cc_buffer *out);
 // History, frontier and greatest stamp of a change set that comes next from its origin.
 void sim_rows_record(struct sim *sim, struct sim_rows *rows, struct cc_slice change);
