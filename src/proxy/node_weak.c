@@ -364,7 +364,8 @@ static void replay_own(struct node *node)
 
 static bool may_merge(const struct node *node, const struct crdt_change_set *set)
 {
-    uint64_t horizon = cc_mutant(CC_MUTANT_SKEW_TAKEN) ? UINT64_MAX : node->time.wall_ms + node->options.clock_skew_ms_max;
+    bool is_own = crdt_origin_compare(set->origin, node->weak.self) == 0; // after a restart with an earlier clock
+    uint64_t horizon = is_own || cc_mutant(CC_MUTANT_SKEW_TAKEN) ? UINT64_MAX : node->time.wall_ms + node->options.clock_skew_ms_max;
     bool has_schema = set->schema_version <= node->strong.schema_version || cc_mutant(CC_MUTANT_SCHEMA_IGNORED);
     bool stays = !set->durable || snapshot_keep_own(node) == UINT64_MAX; // a snapshot that is being pulled will replace it
     return has_schema && stays && clock_hlc_ms(set->stamp.hlc) <= horizon;
@@ -380,7 +381,8 @@ static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blo
         return false;
     }
     // A later local write must win over this one.
-    if (clock_hlc_observe(&node->clock, set.stamp.hlc, node->time.wall_ms) != CC_OK) {
+    bool is_own = crdt_origin_compare(set.origin, node->weak.self) == 0; // its stamp is below the clock's floor
+    if (!is_own && clock_hlc_observe(&node->clock, set.stamp.hlc, node->time.wall_ms) != CC_OK) {
         return false;
     }
     node_job_item(job, blob);

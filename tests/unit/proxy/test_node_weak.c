@@ -1,0 +1,341 @@
+// The node and weak tables, event by event: clocks, numbers of change sets, turns of merges and local writes.
+#include "proxy/node.h"
+
+#include "base/memory.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_FRONTIER = 5, FRAME_CHANGES = 6 };
+
+struct bench {
+    struct node *node;
+    struct node_time time;
+    struct node_effects effects;
+    struct cc_arena arena;
+};
+
+static void turn(struct bench *bench)
+{
+    node_take_effects(bench->node, &bench->effects);
+}
+
+static struct node *create(void)
+{
+    struct node_options options = {.raft = {.id = 1, .election_us = 1000000, .heartbeat_us = 100000, .seed = 1},
+                                   .incarnation = 1,
+                                   .clock_skew_ms_max = SKEW_MS,
+                                   .facts_of_database = cc_slice_text("facts")};
+    options.raft.membership.n_members = 3;
+    for (uint32_t i = 0; i < 3; i++) {
+        options.raft.membership.members[i].id = i + 1;
+        options.raft.membership.members[i].voter = true;
+    }
+    return node_create(&options);
+}
+
+static void database_up(struct bench *bench, const struct crdt_frontier *frontier)
+{
+    struct db_event up = {.kind = DB_UP, .lane = DB_STRONG, .frontier = frontier};
+    node_db_event(bench->node, bench->time, &up);
+    up.lane = DB_WEAK;
+    node_db_event(bench->node, bench->time, &up);
+    turn(bench);
+}
+
+static void begin(struct bench *bench, uint64_t wall_ms)
+{
+    *bench = (struct bench){.time = {.now_us = 1000000, .wall_ms = wall_ms}};
+    cc_arena_init(&bench->arena);
+    bench->node = create();
+}
+
+static void start(struct bench *bench)
+{
+    static struct crdt_frontier nothing;
+    nothing.n = 0;
+    node_start(bench->node, bench->time.now_us, bench->time.wall_ms);
+    node_peer_up(bench->node, bench->time, 2, 1);
+    node_peer_up(bench->node, bench->time, 3, 1);
+    database_up(bench, &nothing);
+}
+
+static void end(struct bench *bench)
+{
+    node_destroy(bench->node);
+    cc_arena_finish(&bench->arena);
+}
+
+// -- Frames of peers -----------------------------------------------------------------------------------------------------
+
+static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, uint64_t wall_ms, struct cc_slice body)
+{
+    struct cc_buffer frame = {0};
+    cc_put_u8(&frame, 1);
+    cc_put_u8(&frame, kind);
+    cc_put_u64(&frame, clock_hlc_of_ms(wall_ms));
+    cc_put_u64(&frame, wall_ms);
+    cc_put_bytes(&frame, body);
+    node_peer_frame(bench->node, bench->time, peer, cc_buffer_slice(&frame));
+    cc_buffer_finish(&frame);
+}
+
+static struct cc_slice change_of(struct bench *bench, uint32_t replica, uint64_t sequence, uint64_t hlc, const char *value)
+{
+    struct crdt_field field = {.column = cc_slice_text("status"), .value = cc_slice_text(value)};
+    struct cc_buffer key = {0}, bytes = {0};
+    struct cc_slice id = cc_slice_text("a");
+    crdt_key_put(&key, &id, 1);
+    struct crdt_row_change row = {.operation = CRDT_INSERT, .table = cc_slice_text("public.t"), .key = cc_buffer_slice(&key), .fields = &field, .n_fields = 1};
+    struct crdt_change_set set = {.origin = {replica, 1}, .sequence = sequence, .stamp = {hlc, replica, 1}, .rows = &row, .n_rows = 1};
+    crdt_change_set_put(&bytes, &set);
+    struct cc_slice copy = cc_arena_slice(&bench->arena, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&key);
+    cc_buffer_finish(&bytes);
+    return copy;
+}
+
+static void deliver_change(struct bench *bench, uint32_t peer, uint64_t wall_ms, struct cc_slice change)
+{
+    struct cc_buffer body = {0};
+    cc_put_varint(&body, 1);
+    cc_put_string(&body, change);
+    deliver(bench, peer, FRAME_CHANGES, wall_ms, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
+static const struct db_job *find_job(const struct bench *bench, enum db_job_kind kind)
+{
+    for (size_t i = 0; i < bench->effects.n_jobs[DB_WEAK]; i++) {
+        if (bench->effects.jobs[DB_WEAK][i]->kind == kind) {
+            return bench->effects.jobs[DB_WEAK][i];
+        }
+    }
+    return NULL;
+}
+
+static const struct node_fact *find_fact(const struct bench *bench, enum node_fact_kind kind)
+{
+    for (size_t i = 0; i < bench->effects.n_facts; i++) {
+        if (bench->effects.facts[i].kind == kind) {
+            return &bench->effects.facts[i];
+        }
+    }
+    return NULL;
+}
+
+static void pass(struct bench *bench, uint64_t ms)
+{
+    bench->time.now_us += ms * 1000;
+    bench->time.wall_ms += ms;
+    node_tick(bench->node, bench->time);
+    turn(bench);
+}
+
+// Until there is a job of this kind; NULL: not within a second.
+static const struct db_job *await_job(struct bench *bench, enum db_job_kind kind)
+{
+    if (find_job(bench, kind) == NULL) {
+        turn(bench);
+    }
+    for (int i = 0; i < 20 && find_job(bench, kind) == NULL; i++) {
+        pass(bench, 50);
+    }
+    return find_job(bench, kind);
+}
+
+static void submit(struct bench *bench, uint64_t token)
+{
+    struct operation operation = {.kind = OPERATION_STATEMENTS, .weak = true, .timeout_ms = 5000};
+    struct cc_buffer bytes = {0};
+    operation_put(&bytes, &operation);
+    node_submit(bench->node, bench->time, token, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+}
+
+static const char *refusal(const struct bench *bench)
+{
+    static char code[16];
+    code[0] = '\0';
+    struct rest_outcome outcome;
+    for (size_t i = 0; i < bench->effects.n_answers; i++) {
+        if (rest_outcome_read(bench->effects.answers[i].outcome, &outcome) == CC_OK && outcome.kind == REST_REFUSED) {
+            snprintf(code, sizeof(code), "%.*s", (int)outcome.code.n, (const char *)outcome.code.data);
+        }
+    }
+    return code;
+}
+
+// -- Clocks --------------------------------------------------------------------------------------------------------------
+
+static void a_replica_whose_clock_is_off_from_the_median_refuses_weak_writes_until_it_is_right(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct node_status status;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    deliver(&bench, 2, FRAME_FRONTIER, WALL_MS + 10000, cc_slice_text(""));
+    deliver(&bench, 3, FRAME_FRONTIER, WALL_MS, cc_slice_text(""));
+    submit(&bench, 1); // one of the others is off: it is not we
+    turn(&bench);
+    assert_string_equal(refusal(&bench), "");
+    deliver(&bench, 3, FRAME_FRONTIER, WALL_MS + 9000, cc_slice_text(""));
+    submit(&bench, 2);
+    turn(&bench);
+    assert_string_equal(refusal(&bench), "CC205");
+    node_describe(bench.node, bench.time.now_us, &status);
+    assert_true(status.clock_is_off);
+    assert_int_equal(status.clock_offset_ms, 9000);
+    bench.time.wall_ms += 9500; // set right
+    deliver(&bench, 2, FRAME_FRONTIER, bench.time.wall_ms, cc_slice_text(""));
+    deliver(&bench, 3, FRAME_FRONTIER, bench.time.wall_ms, cc_slice_text(""));
+    submit(&bench, 3);
+    turn(&bench);
+    assert_string_equal(refusal(&bench), "");
+    end(&bench);
+}
+
+static void a_change_set_from_the_future_is_held_and_its_stamp_is_not_taken_over(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct node_status status;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS + 60000), "later"));
+    deliver_change(&bench, 3, WALL_MS, change_of(&bench, 3, 1, clock_hlc_of_ms(WALL_MS), "now"));
+    const struct db_job *job = await_job(&bench, DB_MERGE);
+    assert_non_null(job);
+    assert_int_equal(job->n_items, 1); // the other origin's stream goes on
+    struct crdt_frontier frontier = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){3, 1}, 1), CC_OK);
+    node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_MERGED, .lane = DB_WEAK, .number = job->number, .frontier = &frontier});
+    turn(&bench);
+    assert_null(await_job(&bench, DB_MERGE));
+    node_describe(bench.node, bench.time.now_us, &status);
+    assert_true(clock_hlc_ms(status.hlc) < WALL_MS + 60000);
+    pass(&bench, 60000);
+    assert_non_null(await_job(&bench, DB_MERGE));
+    end(&bench);
+}
+
+static void a_restart_with_an_earlier_clock_does_not_go_back(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS - 3600000);
+    struct cc_slice change = change_of(&bench, 1, 1, clock_hlc_of_ms(WALL_MS + 5), "own");
+    struct wal_record record = {.kind = WAL_CHANGE, .body = change};
+    assert_int_equal(node_restore(bench.node, &record), CC_OK);
+    start(&bench);
+    // What PostgreSQL does not have of it comes first.
+    const struct db_job *merge = await_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    struct crdt_frontier frontier = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){1, 1}, 1), CC_OK);
+    node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_MERGED, .lane = DB_WEAK, .number = merge->number, .frontier = &frontier});
+    submit(&bench, 1);
+    const struct db_job *job = await_job(&bench, DB_WEAK_EXECUTE);
+    assert_non_null(job);
+    assert_true(job->stamps[0].hlc > clock_hlc_of_ms(WALL_MS + 5));
+    end(&bench);
+}
+
+// -- Numbers -------------------------------------------------------------------------------------------------------------
+
+static void one_number_for_two_contents_is_told_and_the_first_one_counts(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct node_status status;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "one"));
+    deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "one")); // twice is no harm
+    turn(&bench);
+    assert_null(find_fact(&bench, NODE_FACT_TWO_CONTENTS));
+    deliver_change(&bench, 3, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "another"));
+    turn(&bench);
+    const struct node_fact *fact = find_fact(&bench, NODE_FACT_TWO_CONTENTS);
+    assert_non_null(fact);
+    assert_true(fact->a == 2 && fact->b == 1 && fact->c == 1);
+    node_describe(bench.node, bench.time.now_us, &status);
+    assert_int_equal(status.n_identity_alarms, 1);
+    const struct db_job *job = await_job(&bench, DB_MERGE);
+    assert_non_null(job);
+    assert_int_equal(job->n_items, 1);
+    assert_true(cc_slice_equal(job->items[0], change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "one")));
+    end(&bench);
+}
+
+static void numbers_that_an_earlier_life_gave_are_not_given_again(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    struct crdt_frontier theirs = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&theirs, (struct crdt_origin){1, 1}, 7), CC_OK);
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, 0); // applied
+    cc_put_u32(&body, 0); // schema version
+    cc_put_u8(&body, 0);  // role
+    cc_put_u8(&body, 1);  // its database is up
+    cc_put_u64(&body, 0); // last index
+    crdt_frontier_put(&body, &theirs);
+    deliver(&bench, 2, FRAME_FRONTIER, WALL_MS, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+    turn(&bench);
+    const struct node_fact *fact = find_fact(&bench, NODE_FACT_RESTORED);
+    assert_non_null(fact);
+    assert_true(fact->a == 2 && fact->b == 7 && fact->c == 0);
+    submit(&bench, 1);
+    assert_null(await_job(&bench, DB_WEAK_EXECUTE)); // first what it does not know comes back
+    end(&bench);
+}
+
+// -- Turns ---------------------------------------------------------------------------------------------------------------
+
+static void a_local_write_does_not_wait_for_all_that_is_to_be_merged(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    for (uint64_t i = 1; i <= 2000; i++) {
+        deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, i, clock_hlc_of_ms(WALL_MS), "x"));
+    }
+    const struct db_job *merge = await_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    uint64_t n = merge->n_items, number = merge->number;
+    assert_true(n < 2000);
+    // Behind the merge that is under way, and before the next one.
+    submit(&bench, 1);
+    turn(&bench);
+    assert_non_null(find_job(&bench, DB_WEAK_EXECUTE));
+    struct crdt_frontier frontier = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){2, 1}, n), CC_OK);
+    node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_MERGED, .lane = DB_WEAK, .number = number, .frontier = &frontier});
+    turn(&bench);
+    assert_null(find_job(&bench, DB_MERGE));
+    end(&bench);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_replica_whose_clock_is_off_from_the_median_refuses_weak_writes_until_it_is_right),
+        cmocka_unit_test(a_change_set_from_the_future_is_held_and_its_stamp_is_not_taken_over),
+        cmocka_unit_test(a_restart_with_an_earlier_clock_does_not_go_back),
+        cmocka_unit_test(one_number_for_two_contents_is_told_and_the_first_one_counts),
+        cmocka_unit_test(numbers_that_an_earlier_life_gave_are_not_given_again),
+        cmocka_unit_test(a_local_write_does_not_wait_for_all_that_is_to_be_merged),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
