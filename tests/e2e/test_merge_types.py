@@ -185,6 +185,63 @@ class MergeTypes(unittest.TestCase):
         self.wait_equal()
         self.assertEqual(self.values('life', 'views', 'tags'), (2, []))
 
+    def test_what_was_counted_on_a_deleted_row_does_not_show_in_a_new_one(self):
+        self.write(1, 'POST', '/pages', {'id': 'ghost', 'views': 7, 'tags': ['old']})
+        self.wait_equal()
+        self.cluster.cut(3)
+        self.write(1, 'DELETE', '/pages?id=eq.ghost')
+        self.write(3, 'PATCH', '/pages?id=eq.ghost', {'views': {'$inc': 100}, 'tags': {'$add': ['late']}})  # stays hidden in the tombstones
+        self.cluster.heal()
+        self.wait_equal()
+        self.assertEqual(self.cluster.get(2, '/pages?id=eq.ghost'), [])
+        answer = self.write(2, 'POST', '/pages', {'id': 'ghost', 'views': 1, 'tags': ['new']}, Prefer='return=representation')
+        self.assertEqual(answer.json()[0]['views'], 1)
+        self.wait_equal()
+        self.assertEqual(self.values('ghost', 'views', 'tags'), (1, ['new']))
+        self.write(3, 'PATCH', '/pages?id=eq.ghost', {'views': {'$inc': 1}})
+        self.wait_equal()
+        self.assertEqual(self.values('ghost', 'views'), (2,))
+
+    def test_many_rows_several_steps_and_other_keys(self):
+        rows = [{'id': f'many{i}', 'views': i, 'best': i, 'tags': ['b', f't{i}', 'a']} for i in range(20)]
+        self.write(1, 'POST', '/pages', rows)
+        self.wait_equal()
+        self.cut_all()
+        for replica in self.cluster.ids:  # a list of whole values counts differences, too
+            self.write(replica, 'POST', '/pages', [{**row, 'views': row['views'] + replica, 'best': replica} for row in rows], Prefer='resolution=merge-duplicates')
+        answer = self.write(1, 'POST', '/_caucus/transaction', {'operations': [
+            {'method': 'PATCH', 'path': '/pages?id=eq.many7', 'body': {'views': {'$inc': 10}, 'tags': {'$add': ['x']}}},
+            {'method': 'PATCH', 'path': '/pages?id=eq.many7', 'body': {'views': {'$inc': 20}, 'tags': {'$remove': ['x', 'a']}}}]}, Idempotency_Key='steps')
+        self.assertEqual(answer.status, 200)
+        self.cluster.heal()
+        self.wait_equal()
+        self.assertEqual(self.values('many3', 'views', 'best', 'tags'), (3 + 6, 3, ['a', 'b', 't3']))
+        self.assertEqual(self.values('many7', 'views', 'best', 'tags'), (7 + 6 + 30, 7, ['b', 't7']))
+        answer = self.write(2, 'PATCH', '/pages?id=eq.many3', {'id': 'moved', 'views': {'$inc': 1}}, Prefer='return=representation')
+        self.assertEqual(answer.json()[0]['views'], 10)
+        self.wait_equal()
+        self.write(3, 'PATCH', '/pages?id=eq.moved', {'views': {'$inc': 1}})
+        self.wait_equal()
+        self.assertEqual(self.values('moved', 'views', 'best', 'tags'), (11, 3, ['a', 'b', 't3']))
+        self.assertEqual(self.cluster.get(1, '/pages?id=eq.many3'), [])
+
+    def test_histories_tell_what_was_counted_and_a_value_can_be_restored(self):
+        self.write(1, 'POST', '/pages', {'id': 'told', 'views': 1})
+        self.wait_equal()
+        self.cut_all()
+        for replica in (1, 2):
+            self.write(replica, 'PATCH', '/pages?id=eq.told', {'views': {'$inc': replica}})
+        self.cluster.heal()
+        self.wait_equal()
+        for replica in self.cluster.ids:
+            entries = self.cluster.get(replica, '/_caucus/history?table=pages&key=told&column=views')['entries']
+            self.assertEqual([(entry['old'], entry['new'], entry['current']) for entry in entries], [('1', '3', True), ('1', '2', True), (None, '1', True)])
+            self.assertNotIn('told', str(self.cluster.get(replica, '/_caucus/conflicts?table=pages')))
+        self.assertEqual(self.values('told', 'views'), (4,))
+        self.write(3, 'POST', '/_caucus/history/restore', {'table': 'pages', 'key': 'told', 'stamp': entries[1]['stamp'], 'column': 'views'})
+        self.wait_equal()
+        self.assertEqual(self.values('told', 'views'), (2,))
+
     def test_a_row_deleted_and_inserted_in_one_request_is_there(self):
         self.write(1, 'POST', '/pages', {'id': 'swap', 'views': 7})
         self.wait_equal()
