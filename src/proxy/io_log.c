@@ -58,6 +58,7 @@ struct io_log {
     bool making_segment;
     uint64_t retry_create_ms; // 0: the last attempt did not fail
     struct wal_batch writing;
+    bool blocked; // it waits for space
     uint64_t slow_us; // a sync that takes longer is counted
 
     // Of the second thread alone.
@@ -332,11 +333,16 @@ static bool has_work(const struct io_log *log)
 
 static void take_pending(struct io_log *log, struct work *work)
 {
-    struct wal_batch empty = log->writing;
-    log->writing = log->pending;
-    log->pending = empty;
+    if (log->blocked) { // what could not be written for want of space comes first
+        wal_batch_append(&log->writing, &log->pending);
+        wal_batch_clear(&log->pending);
+    } else {
+        struct wal_batch empty = log->writing;
+        log->writing = log->pending;
+        log->pending = empty;
+    }
     work->number = log->pending_number;
-    work->has_append = log->has_pending;
+    work->has_append = log->has_pending || log->blocked;
     log->has_pending = false;
 }
 
@@ -449,8 +455,16 @@ static bool write_pending(struct io_log *log, const struct work *work)
     if (!work->has_append) {
         return true;
     }
-    if (log->making_segment && wal_would_roll(log->wal, &log->writing)) {
+    bool rolls = wal_would_roll(log->wal, &log->writing);
+    if (rolls) {
+        want_segment(log);
+    }
+    if (rolls && log->making_segment) {
         await_segment(log);
+    }
+    log->blocked = rolls && log->retry_create_ms > 0;
+    if (log->blocked) { // no space for the next segment: nothing is acknowledged until there is, or the log has been cut
+        return true;
     }
     uint64_t start_us = now_us();
     enum cc_status status = wal_append(log->wal, &log->writing);
@@ -472,7 +486,7 @@ static bool truncate_log(struct io_log *log, const struct task *task)
     lock(log);
     note_extent(log);
     unlock(log);
-    if (status == CC_OK || status == CC_INVALID) {
+    if (status == CC_OK || status == CC_INVALID || status == CC_NO_SPACE) { // it is asked for again
         return true;
     }
     fail(log, status, io_disk_problem(log->disk));
@@ -535,7 +549,7 @@ static void end_orderly(struct io_log *log)
     lock(log);
     bool failed = log->failure != CC_OK;
     unlock(log);
-    if (!failed && !log->making_segment && wal_seal(log->wal) != CC_OK) {
+    if (!failed && !log->making_segment && !log->blocked && wal_seal(log->wal) != CC_OK) {
         fail(log, CC_IO, io_disk_problem(log->disk));
     }
 }

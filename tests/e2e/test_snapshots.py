@@ -234,14 +234,38 @@ class Amnesia(unittest.TestCase):
 class Disk(unittest.TestCase):
     def small_disk(self, path, megabytes):
         """Puts a directory on a disk of its own."""
-        with open(os.path.join(path, 'key'), 'rb') as file:
-            key = file.read()
         options = f'size={megabytes}m,mode=755'
         if subprocess.run(['mount', '-t', 'tmpfs', '-o', options, 'caucus-e2e', path], capture_output=True, check=False).returncode != 0:
             self.skipTest('needs the right to mount a small disk')
         self.addCleanup(subprocess.run, ['umount', '-l', path], check=False)
-        with open(os.path.join(path, 'key'), 'wb', opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(key)
+
+    @staticmethod
+    def fill(path, left):
+        ballast = os.path.join(path, 'ballast.new') # which is not taken for a part of a log
+        with open(ballast, 'wb') as file:
+            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(path).free - left)
+        return ballast
+
+    def test_a_follower_whose_log_finds_no_space_acknowledges_nothing_and_returns_by_itself(self):
+        cluster = CutCluster.make(limits=SMALL_LOG)
+        self.addCleanup(shutil.rmtree, cluster.root, ignore_errors=True)
+        path = os.path.join(cluster.data, '3', 'log')
+        os.mkdir(path)
+        self.small_disk(path, 32)
+        with cluster:
+            cluster.start_all()
+            write(cluster, 1, 0, 200)
+            cluster.verify()
+            ballast = self.fill(path, 0)
+            before = cluster.status(3)['applied']
+            write(cluster, 1, 200, 2000)  # four segments
+            self.assertEqual(cluster.request(3, 'GET', '/notes?id=eq.notes%207&select=n', headers={'Prefer': 'consistency=local'}).json(), [{'n': 7}])
+            wait_until(lambda: cluster.request(3, 'POST', '/presence', {'id': str(time.monotonic())}).status == 507, 20, '507')
+            self.assertTrue(before <= cluster.status(3)['applied'] < cluster.status(1)['applied'])
+            os.unlink(ballast)
+            cluster.verify()
+            self.assertIsNone(cluster.processes[3].poll())
+            self.assertEqual(len(cluster.get(3, '/notes?select=id')), 2200)
 
     def test_a_leader_with_a_slow_disk_hands_over_and_one_whose_sync_fails_ends_with_74_and_comes_back(self):
         shim = os.environ.get('CAUCUS_DISK_SHIM', '')
@@ -279,13 +303,15 @@ class Disk(unittest.TestCase):
         cluster = CutCluster.make(limits={**SMALL_LOG, 'disk_free_megabytes': 100})
         self.addCleanup(shutil.rmtree, cluster.root, ignore_errors=True)
         path = os.path.join(cluster.data, '2')
+        with open(os.path.join(path, 'key'), 'rb') as file:
+            key = file.read()
         self.small_disk(path, 600)
+        with open(os.path.join(path, 'key'), 'wb', opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(key)
         with cluster:
             cluster.start_all()
             write(cluster, 2, 0, 10)
-            ballast = os.path.join(path, 'ballast')
-            with open(ballast, 'wb') as file:
-                os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(path).free - (50 << 20))
+            ballast = self.fill(path, 50 << 20)
             for table in ('notes', 'presence'):
                 wait_until(lambda t=table: cluster.request(2, 'POST', '/' + t, {'id': str(time.monotonic())}).status == 507, 10, f'507 for {table}')
             self.assertEqual(len(cluster.get(2, '/notes?tag=not.is.null')), 10)
