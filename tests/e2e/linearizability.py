@@ -8,7 +8,7 @@ from collections import namedtuple
 
 READ, WRITE, CAS = 'read', 'write', 'cas'
 
-STATES_MAX = 300000  # of the search; a history of some thousand operations needs a few times as many states as operations
+STATES_MAX = 300000  # of the search; a history of some thousand operations needs about as many states as operations
 
 # kind; began and ended (seconds; ended is infinite when the outcome is unknown); value: read or written;
 # expected: of a compare-and-set; done: whether it changed the register (None: unknown)
@@ -37,13 +37,6 @@ def stuck_at(history, initial):
     """None when the history is linearizable; otherwise the operations that stand where the longest order found ends."""
     known = sorted((operation for operation in history if not unknown(operation)), key=lambda operation: operation.began)
     others = [operation for operation in history if unknown(operation) and operation.kind != READ]
-    seen_values = {operation.value for operation in known if operation.kind == READ} | {operation.expected for operation in history if operation.kind == CAS}
-    # First without unknown writes that nobody saw: they would double the work each, and seldom explain anything.
-    stuck = search(known, [operation for operation in others if operation.value in seen_values], initial)
-    return stuck and search(known, others, initial)
-
-
-def search(known, others, initial):
     seen = set()
     deepest, stuck = -1, []
     # (known operations placed without gap, those placed beyond, unknown ones placed, register)
@@ -59,14 +52,29 @@ def search(known, others, initial):
         seen.add((base, beyond, used, state))
         if base + len(beyond) > deepest:
             deepest, stuck = base + len(beyond), [known[i] for i in candidates]
-        for i, operation in enumerate(others):
-            if i not in used and operation.began < horizon and after(operation, state) is not None:
-                stack.append((base, beyond, used | {i}, after(operation, state)))
         for i in reversed(candidates):
-            new_state = after(known[i], state)
-            if new_state is not None:
-                stack.append((*place(base, beyond, i), used, new_state))
+            for used_before, state_before in ways_to(known[i], others, used, state, horizon):
+                stack.append((*place(base, beyond, i), used_before, after(known[i], state_before)))
+    if stack:
+        raise RuntimeError(f'not decided within {STATES_MAX} states')
     return stuck
+
+
+def ways_to(operation, others, used, state, horizon):
+    """The operation as the next known one: after nothing else, or after unknown ones that it needs (no other unknown one helps)."""
+    if after(operation, state) is not None:
+        yield used, state
+        return
+    needed = operation.value if operation.kind == READ else operation.expected if operation.done else None
+    for i, other in enumerate(others):
+        if i in used or other.began >= horizon or (needed is not None and other.value != needed):
+            continue
+        if other.kind == WRITE or state == other.expected:
+            yield used | {i}, other.value
+        elif needed is not None:
+            before = Operation(CAS, other.began, other.ended, other.value, other.expected, True)
+            for used_before, _ in ways_to(before, others, used | {i}, state, horizon):
+                yield used_before, other.value
 
 
 def place(base, beyond, i):
