@@ -862,6 +862,39 @@ static void rows_with_parts_converge(void **state)
     }
 }
 
+// Rows and tombstones of released programs hold these.
+static void stored_rows_of_released_versions_are_read(void **state)
+{
+    (void)state;
+    static const char stamps[] =
+        "{\"\": \"0000000000000067.2.1\", \"*views\": \"AmYAAAAAAAAAAQAAAAEAAAAPATABTQAAAAAAAAADMi41ZwAAAAAAAAACAAAAAQAAAAUDMC41AA\", "
+        "\"*tags\": \"AmYAAAAAAAAAAQAAAAEAAAAgAQNjIGRmAAAAAAAAAAEBYQIAAAABAAAAZQAAAAAAAABnAAAAAAAAAAIAAAABAAAAIAEBeGcAAAAAAAAAAQNjIGQBAAAAAQAAAGYAAAAAAAAA\"}";
+    static const char remains[] =
+        "02670000000000000002000000010000000406737461747573036f6e670000000000000002000000010000000100046e616d65026e67000000000000"
+        "000200000001000000010005766965777304332e30000000000000000000000000000000003702660000000000000001000000010000000f0130014d"
+        "0000000000000003322e35670000000000000002000000010000000503302e35000474616773047b787d000000000000000000000000000000006302"
+        "660000000000000001000000010000002001036320646600000000000000010161020000000100000065000000000000006700000000000000020000"
+        "0001000000200101786700000000000000010363206401000000010000006600000000000000";
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct typed_row row;
+    typed_row_init(&row, &arena);
+    assert_int_equal(crdt_stamps_read(text(stamps), &row.row), CC_OK);
+    assert_shows(&row, R_VIEWS, "3.0");
+    assert_shows(&row, R_TAGS, "{x}");
+    uint8_t bytes[sizeof(remains) / 2];
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        unsigned byte = 0;
+        assert_int_equal(sscanf(remains + 2 * i, "%2x", &byte), 1);
+        bytes[i] = (uint8_t)byte;
+    }
+    typed_row_init(&row, &arena);
+    assert_int_equal(crdt_remains_read(cc_slice_of(bytes, sizeof(bytes)), &row.row), CC_OK);
+    assert_shows(&row, R_VIEWS, "3.0");
+    assert_shows(&row, R_TAGS, "{x}");
+    cc_arena_finish(&arena);
+}
+
 enum { FEW = 6 };
 
 // The next order of 0..FEW-1; false after the last one.
@@ -980,6 +1013,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_write_without_parts_is_one),
         cmocka_unit_test(malformed_parts_change_nothing),
         cmocka_unit_test(rows_with_parts_converge),
+        cmocka_unit_test(stored_rows_of_released_versions_are_read),
         cmocka_unit_test(few_writes_make_one_row_in_every_order_with_every_repetition),
         cmocka_unit_test(stored_parts_that_are_malformed_are_refused),
     };
