@@ -149,6 +149,14 @@ static const struct db_job *await_job(struct bench *bench, enum db_job_kind kind
     return find_job(bench, kind);
 }
 
+// The job of the last effects is answered: they are of the past.
+static void merged(struct bench *bench, uint64_t number, const struct crdt_frontier *frontier)
+{
+    struct db_event event = {.kind = DB_MERGED, .lane = DB_WEAK, .number = number, .frontier = frontier};
+    node_db_event(bench->node, bench->time, &event);
+    turn(bench);
+}
+
 static void submit(struct bench *bench, uint64_t token)
 {
     struct operation operation = {.kind = OPERATION_STATEMENTS, .weak = true, .timeout_ms = 5000};
@@ -215,8 +223,7 @@ static void a_change_set_from_the_future_is_held_and_its_stamp_is_not_taken_over
     assert_int_equal(job->n_items, 1); // the other origin's stream goes on
     struct crdt_frontier frontier = {.n = 0};
     assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){3, 1}, 1), CC_OK);
-    node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_MERGED, .lane = DB_WEAK, .number = job->number, .frontier = &frontier});
-    turn(&bench);
+    merged(&bench, job->number, &frontier);
     assert_null(await_job(&bench, DB_MERGE));
     node_describe(bench.node, bench.time.now_us, &status);
     assert_true(clock_hlc_ms(status.hlc) < WALL_MS + 60000);
@@ -239,7 +246,7 @@ static void a_restart_with_an_earlier_clock_does_not_go_back(void **state)
     assert_non_null(merge);
     struct crdt_frontier frontier = {.n = 0};
     assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){1, 1}, 1), CC_OK);
-    node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_MERGED, .lane = DB_WEAK, .number = merge->number, .frontier = &frontier});
+    merged(&bench, merge->number, &frontier);
     submit(&bench, 1);
     const struct db_job *job = await_job(&bench, DB_WEAK_EXECUTE);
     assert_non_null(job);
@@ -321,8 +328,7 @@ static void a_local_write_does_not_wait_for_all_that_is_to_be_merged(void **stat
     assert_non_null(find_job(&bench, DB_WEAK_EXECUTE));
     struct crdt_frontier frontier = {.n = 0};
     assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){2, 1}, n), CC_OK);
-    node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_MERGED, .lane = DB_WEAK, .number = number, .frontier = &frontier});
-    turn(&bench);
+    merged(&bench, number, &frontier);
     assert_null(find_job(&bench, DB_MERGE));
     end(&bench);
 }
