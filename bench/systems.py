@@ -197,9 +197,24 @@ class Caucus(System):
             return any(line.strip() == 'ready' for line in open(log, encoding='utf-8'))
         wait_until('caucus up', ready, 120)
         self.find_processes(up.pid)
+        self.check_settings()
         for mix in ('read', 'weak-update'):
             subprocess.run([self.program, 'bench', '--url', self.url(), '--duration', '0', '--mix', mix, '--rows', str(ROWS),
                             '--value-bytes', str(VALUE_BYTES)], check=True)
+
+    def check_settings(self):
+        """What is measured is what the fault tests run: `caucus up` with its own settings, durable on every replica."""
+        data = os.path.join(self.directory, 'data')
+        with open(os.path.join(data, 'config.json'), encoding='utf-8') as file:
+            sections = set(json.load(file)) - {'cluster', 'replicas'}
+        if sections:
+            raise Failure(f'config.json has settings of its own: {sections}')
+        for replica in self.postgres:
+            shown = subprocess.run([os.path.join(postgres_directory(), 'psql'), '-XAtq', '-h', os.path.join(data, str(replica), 'socket'), '-U',
+                                    'postgres', '-c', "SELECT current_setting('fsync') || current_setting('full_page_writes')", 'postgres'],
+                                   capture_output=True, text=True, check=False).stdout.strip()
+            if shown != 'onon':
+                raise Failure(f'PostgreSQL of replica {replica} is not durable: fsync and full_page_writes are "{shown}"')
 
     def find_processes(self, root):
         children = processes.children_of()
