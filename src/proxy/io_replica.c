@@ -103,6 +103,9 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_RELOAD:
         log_reload(fact);
         return;
+    case NODE_FACT_HISTORY_GAP:
+        cc_log(CC_LOG_ERROR, "history_gap", "peer=%" PRIu64 " origin=%" PRIu64 ".%" PRIx64, fact->a, fact->b, fact->c);
+        return;
     case NODE_FACT_DIGESTS_DIFFER:
         cc_log(CC_LOG_ERROR, "digests_differ", "peer=%" PRIu64 " table=%s", fact->a, cc_log_quote(fact->text));
         return;

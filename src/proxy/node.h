@@ -179,6 +179,7 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_TWO_CONTENTS, // a: replica, b: incarnation, c: sequence: two change sets have this number
     NODE_FACT_RESTORED,     // a: peer, b: its last change of ours, c: our last one: this replica runs on an old copy of its data
     NODE_FACT_TOO_OLD, // a: replica, b: incarnation, c: sequence of a change set that comes too late to be merged
+    NODE_FACT_HISTORY_GAP, // a: peer, b: replica, c: incarnation: it needs changes of this origin that our history has no longer
     NODE_FACT_DIGESTS_DIFFER, // a: peer; text: the table. At equal frontiers: this should never be
     NODE_FACT_REPAIRED, // a: rows changed, b: rows compared, c: members that did not answer
     NODE_FACT_REPLAY,      // a: first index or sequence, b: last: applied again after a crash of PostgreSQL

@@ -255,6 +255,7 @@ struct peer {
     uint64_t pushed;       // own sequence sent on this connection; 0: its frontier is not known yet
     bool fetching;         // a FETCH for it is under way
     uint64_t asked_us;     // when we last told it our frontier out of turn
+    uint64_t gap_told_us;
     bool fresh, used, recovering; // what it says of its log and database
     uint32_t remembered_incarnation;
     uint64_t remembered;   // its log had at least this, in that incarnation

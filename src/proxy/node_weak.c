@@ -18,6 +18,7 @@ enum {
     OWN_BYTES_FACTOR = 4,          // own change sets in memory while a snapshot is pulled, against the usual limit
     MERGE_BYTES_AMONG_WRITES = 64 << 10, // while clients write, so that none waits for long behind a merge
     AMONG_WRITES_US = 1000 * 1000,
+    GAP_TOLD_US = 60 * 1000 * 1000,
     STUCK_US = 1000 * 1000,        // no progress for so long: somebody else than the origin sends
 };
 
@@ -769,6 +770,10 @@ static void fetched(struct node *node, const struct db_event *event)
         return;
     }
     peer->fetching = false;
+    if (peer->up && event->n_changes == 0 && node->time.now_us >= peer->gap_told_us + GAP_TOLD_US) {
+        peer->gap_told_us = node->time.now_us;
+        node_fact(node, NODE_FACT_HISTORY_GAP, peer->id, event->origin.replica, event->origin.incarnation, NULL);
+    }
     if (!peer->up || event->n_changes == 0) {
         return;
     }

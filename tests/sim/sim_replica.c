@@ -159,6 +159,7 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_RELOAD:
     case NODE_FACT_SCHEMA:
     case NODE_FACT_RESTORED:
+    case NODE_FACT_HISTORY_GAP:
     case NODE_FACT_DIGESTS_DIFFER:
     case NODE_FACT_REPAIRED:
     case NODE_FACT_TOO_OLD:
