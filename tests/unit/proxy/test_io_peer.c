@@ -614,6 +614,60 @@ static void an_altered_byte_costs_the_connection_and_nothing_else(void **state)
     }
 }
 
+// Members 1..n_members, with the keys and ports that the world has now.
+static void set_members(struct world *w, uint32_t id, uint32_t n_members, const struct keys_pair *key_of_2)
+{
+    struct io_peer_member members[N_REPLICAS];
+    for (uint32_t i = 0; i < n_members; i++) {
+        members[i] = (struct io_peer_member){.id = i + 1, .host = w->host, .port = w->ports[i + 1]};
+        memcpy(members[i].public_key, i + 1 == 2 ? key_of_2->public_key : keys[i + 1].public_key, KEYS_PUBLIC_BYTES);
+    }
+    io_peer_set_members(w->replicas[id].peers, members, n_members);
+}
+
+static void a_new_member_is_dialled_and_one_that_goes_stays_reachable_for_a_while(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    start_two(&w);
+    start(&w, 3, 3);
+    struct io_peer_stats stats;
+    assert_int_equal(io_peer_describe(w.replicas[1].peers, 3, &stats), CC_NOT_FOUND);
+    set_members(&w, 1, 3, &keys[2]);
+    RUN_UNTIL(&w, w.replicas[1].up[3] && w.replicas[3].up[1]);
+    assert_false(w.replicas[3].up[2]);
+    set_members(&w, 2, 3, &keys[2]);
+    RUN_UNTIL(&w, all_up(&w, 3));
+    set_members(&w, 1, 2, &keys[2]);
+    send_number(&w.replicas[1], 3, 0, 0); // such as: you are removed
+    io_peer_flush(w.replicas[1].peers);
+    RUN_UNTIL(&w, w.replicas[3].n_frames[1] == 1);
+    set_members(&w, 1, 3, &keys[2]); // and back before that while is over
+    assert_true(w.replicas[1].up[3]);
+    assert_int_equal(w.replicas[1].n_downs, 0);
+    world_finish(&w);
+}
+
+static void another_key_costs_a_member_its_connection_and_another_address_does_not(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    start_two(&w);
+    uint32_t port = w.ports[2];
+    w.ports[2] = free_port(); // where it will be found after its next start
+    set_members(&w, 1, 2, &keys[2]);
+    assert_true(w.replicas[1].up[2]);
+    w.ports[2] = port;
+    set_members(&w, 1, 2, &keys[3]);
+    assert_false(w.replicas[1].up[2]);
+    RUN_UNTIL(&w, !w.replicas[2].up[1]);
+    set_members(&w, 1, 2, &keys[2]);
+    RUN_UNTIL(&w, all_up(&w, 2));
+    world_finish(&w);
+}
+
 static void hand_overs_are_quick(void **state)
 {
     (void)state;
@@ -657,6 +711,8 @@ int main(void)
         cmocka_unit_test(an_address_in_use_is_refused),
         cmocka_unit_test(names_are_resolved),
         cmocka_unit_test(an_altered_byte_costs_the_connection_and_nothing_else),
+        cmocka_unit_test(a_new_member_is_dialled_and_one_that_goes_stays_reachable_for_a_while),
+        cmocka_unit_test(another_key_costs_a_member_its_connection_and_another_address_does_not),
         cmocka_unit_test(hand_overs_are_quick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,203 @@
+// The node and the cluster's members, event by event: who counts for weak tables, and what a removed replica does.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proxy/node.h"
+
+enum { FRAME_REMOVED = 7, FRAME_ASK = 8, FRAME_TOLD = 9, LEARNER = 4, TIMEOUT_MS = 1000 };
+
+struct bench {
+    struct node *node;
+    struct node_time time;
+    struct node_effects effects;
+};
+
+static struct bench begin(uint64_t removed_at)
+{
+    struct node_options options = {.raft = {.id = 1, .election_us = 1000000, .heartbeat_us = 100000, .seed = 1},
+                                   .incarnation = 1,
+                                   .removed_at = removed_at,
+                                   .clock_skew_ms_max = 500};
+    for (uint32_t id = 1; id <= 4; id++) {
+        options.raft.membership.members[options.raft.membership.n_members++] = (struct raft_member){.id = id, .voter = id != LEARNER};
+    }
+    struct bench bench = {.node = node_create(&options), .time = {.now_us = 1000000, .wall_ms = 1000000}};
+    node_start(bench.node, bench.time.now_us, bench.time.wall_ms);
+    struct crdt_frontier nothing = {0};
+    for (int lane = 0; lane < DB_LANES; lane++) {
+        struct db_event up = {.kind = DB_UP, .lane = (enum db_lane)lane, .frontier = &nothing};
+        node_db_event(bench.node, bench.time, &up);
+    }
+    for (uint32_t id = 2; id <= 4; id++) {
+        node_peer_up(bench.node, bench.time, id, id);
+    }
+    node_take_effects(bench.node, &bench.effects);
+    return bench;
+}
+
+static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, struct cc_slice body)
+{
+    struct cc_buffer frame = {0};
+    cc_put_u8(&frame, 1);
+    cc_put_u8(&frame, kind);
+    cc_put_u64(&frame, 0);
+    cc_put_u64(&frame, bench->time.wall_ms);
+    cc_put_bytes(&frame, body);
+    node_peer_frame(bench->node, bench->time, peer, cc_buffer_slice(&frame));
+    cc_buffer_finish(&frame);
+    node_take_effects(bench->node, &bench->effects);
+}
+
+static size_t count_sent(const struct bench *bench, uint8_t kind, uint32_t peer, uint64_t *context_out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < bench->effects.n_sends; i++) {
+        struct cc_reader reader = cc_reader_of(bench->effects.sends[i].frame);
+        (void)cc_read_u8(&reader);
+        if (cc_read_u8(&reader) == kind && bench->effects.sends[i].peer == peer) {
+            (void)cc_read_u64(&reader);
+            (void)cc_read_u64(&reader);
+            *context_out = cc_read_u64(&reader);
+            n++;
+        }
+    }
+    return n;
+}
+
+static void tell_nothing(struct bench *bench, uint32_t peer, uint64_t context)
+{
+    struct crdt_frontier nothing = {0};
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, context);
+    crdt_frontier_put(&body, &nothing);
+    deliver(bench, peer, FRAME_TOLD, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
+static void remove_us(struct bench *bench, uint64_t index)
+{
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, index);
+    deliver(bench, 2, FRAME_REMOVED, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
+static void assert_refused_as_no_member(const struct bench *bench, uint64_t token)
+{
+    for (size_t i = 0; i < bench->effects.n_answers; i++) {
+        struct rest_outcome outcome;
+        if (bench->effects.answers[i].token == token) {
+            assert_int_equal(rest_outcome_read(bench->effects.answers[i].outcome, &outcome), CC_OK);
+            assert_int_equal(outcome.kind, REST_REFUSED); // not executed
+            assert_true(cc_slice_equal_text(outcome.code, "CC220"));
+            return;
+        }
+    }
+    fail_msg("no answer");
+}
+
+// -------------------------------------------------------------------------------------------------------------------------
+
+static void a_linearizable_read_of_weak_tables_hears_a_majority_of_voters_and_learners_do_not_count(void **state)
+{
+    (void)state;
+    struct bench bench = begin(0);
+    uint64_t context = 0, none = 0;
+    node_read_weak(bench.node, bench.time, 7, TIMEOUT_MS);
+    node_take_effects(bench.node, &bench.effects);
+    assert_int_equal(count_sent(&bench, FRAME_ASK, LEARNER, &none), 0);
+    assert_int_equal(count_sent(&bench, FRAME_ASK, 2, &context), 1);
+    tell_nothing(&bench, LEARNER, context);
+    assert_int_equal(bench.effects.n_answers, 0);
+    tell_nothing(&bench, 3, context);
+    assert_int_equal(bench.effects.n_answers, 1);
+    assert_int_equal(bench.effects.answers[0].kind, NODE_ANSWER_READ);
+    node_destroy(bench.node);
+}
+
+static void a_learner_that_answers_twice_and_a_stranger_are_no_majority(void **state)
+{
+    (void)state;
+    struct bench bench = begin(0);
+    uint64_t context = 0;
+    node_read_weak(bench.node, bench.time, 7, TIMEOUT_MS);
+    node_take_effects(bench.node, &bench.effects);
+    assert_int_equal(count_sent(&bench, FRAME_ASK, 2, &context), 1);
+    tell_nothing(&bench, 9, context); // a stranger
+    tell_nothing(&bench, LEARNER, context);
+    tell_nothing(&bench, LEARNER, context);
+    assert_int_equal(bench.effects.n_answers, 0);
+    node_destroy(bench.node);
+}
+
+static void a_removed_replica_refuses_what_waits_and_what_comes_and_has_it_noted(void **state)
+{
+    (void)state;
+    struct bench bench = begin(0);
+    node_read(bench.node, bench.time, 7, TIMEOUT_MS);
+    node_take_effects(bench.node, &bench.effects);
+    remove_us(&bench, 9);
+    assert_true(bench.effects.removed_changed);
+    assert_int_equal(bench.effects.removed_at, 9);
+    assert_false(node_is_member(bench.node));
+    assert_refused_as_no_member(&bench, 7);
+    node_read_at(bench.node, bench.time, 8, 1, TIMEOUT_MS);
+    node_take_effects(bench.node, &bench.effects);
+    assert_refused_as_no_member(&bench, 8);
+    remove_us(&bench, 10);
+    assert_false(bench.effects.removed_changed); // it knows
+    node_destroy(bench.node);
+}
+
+static void a_removed_replica_knows_it_from_its_start_on_and_asks_for_no_election(void **state)
+{
+    (void)state;
+    struct bench bench = begin(9);
+    assert_false(node_is_member(bench.node));
+    for (int i = 0; i < 100; i++) {
+        bench.time.now_us += 100000;
+        node_tick(bench.node, bench.time);
+        node_take_effects(bench.node, &bench.effects);
+        assert_int_not_equal(raft_role(node_raft(bench.node)), RAFT_PRE_CANDIDATE);
+        assert_int_not_equal(raft_role(node_raft(bench.node)), RAFT_CANDIDATE);
+    }
+    assert_int_equal(raft_term(node_raft(bench.node)), 0);
+    node_destroy(bench.node);
+}
+
+static void a_plan_says_what_a_reload_would_change_and_is_refused_without_a_leader(void **state)
+{
+    (void)state;
+    struct bench bench = begin(0);
+    struct node_reload_wish wish = {.n_members = 3, .wait_ms = TIMEOUT_MS, .dry_run = true};
+    for (uint32_t i = 0; i < 3; i++) { // 2 and 3 stay with other details, 5 is new, 1 and 4 go
+        wish.members[i] = (struct member){.id = i == 2 ? 5 : i + 2, .http = "10.0.0.1:80", .peer = "10.0.0.1:81"};
+    }
+    struct node_reload_plan plan;
+    const char *why;
+    assert_int_equal(node_reload(bench.node, bench.time, &wish, &plan, &why), CC_UNAVAILABLE);
+    assert_string_equal(why, "there is no leader");
+    assert_int_equal(plan.n, 5);
+    assert_true(plan.steps[2].is_new && plan.steps[2].id == 5 && !plan.steps[0].is_new);
+    assert_true(plan.steps[3].action == NODE_MEMBER_REMOVE && plan.steps[3].id == 4);
+    assert_int_equal(plan.steps[4].id, 1); // who drives it goes last
+    wish.n_members = 0;
+    assert_int_equal(node_reload(bench.node, bench.time, &wish, &plan, &why), CC_INVALID);
+    node_destroy(bench.node);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_linearizable_read_of_weak_tables_hears_a_majority_of_voters_and_learners_do_not_count),
+        cmocka_unit_test(a_learner_that_answers_twice_and_a_stranger_are_no_majority),
+        cmocka_unit_test(a_removed_replica_refuses_what_waits_and_what_comes_and_has_it_noted),
+        cmocka_unit_test(a_removed_replica_knows_it_from_its_start_on_and_asks_for_no_election),
+        cmocka_unit_test(a_plan_says_what_a_reload_would_change_and_is_refused_without_a_leader),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
