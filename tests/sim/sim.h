@@ -156,6 +156,7 @@ struct sim_replica {
     uint32_t incarnation;
     bool is_new;            // the file `recovering`
     bool is_copy;           // its log is an older copy, and nobody has told it yet
+    uint64_t first_change, last_change; // own weak changes that its log held when it started
     uint64_t rebuilt_index; // its database was lost, and is whole again when it has flushed this
     struct sim_copy *copy;  // taken at some time, or NULL
     bool syncs_fail; // the process dies between write and sync

@@ -69,12 +69,18 @@ struct candidacy { // what a candidate said of its log when it last asked for vo
     uint64_t term, log_term, log_index;
 };
 
+struct stamps { // the greatest that a replica has given
+    uint32_t incarnation;
+    uint64_t hlc;
+};
+
 struct ended { // an origin whose disk is lost
     struct crdt_origin origin;
     uint64_t floor; // its changes up to here are on the disks of others
 };
 
 struct sim_check {
+    struct stamps stamps[SIM_REPLICAS_MAX + 1];
     struct ended *ended;
     size_t n_ended, ended_capacity;
     struct raft_membership members; // the last committed ones
@@ -311,8 +317,26 @@ void sim_check_node(struct sim *sim, struct sim_replica *replica)
     *seen = (struct seen){raft_term(raft), raft_commit(raft), raft->commit, raft_role(raft)};
 }
 
+// What PostgreSQL may lose of its own weak changes is in the log, and its clock is not below the stamps that it has given.
+static void check_own_changes(struct sim *sim, const struct sim_replica *replica)
+{
+    struct crdt_origin self = {replica->id, replica->incarnation};
+    if (replica->is_copy || replica->rebuilt_index > 0) {
+        return; // the disk itself was lost
+    }
+    uint64_t flushed = crdt_frontier_get(&sim_database_rows(replica->database)->frontier_flushed, self);
+    bool held = replica->last_change <= flushed || replica->first_change <= flushed + 1;
+    held = held && (wal_state_of(replica->wal)->mark.own_sequence <= flushed || replica->last_change > 0);
+    SIM_CHECK(sim, "I13", held, "r%u: PostgreSQL has flushed own changes up to %" PRIu64 ", but the log begins with %" PRIu64, replica->id, flushed,
+              replica->first_change);
+    const struct stamps *stamps = &sim->check->stamps[replica->id];
+    SIM_CHECK(sim, "W6", stamps->incarnation != replica->incarnation || replica->node->clock.last >= stamps->hlc,
+              "r%u starts with a clock below the stamps that it has given", replica->id);
+}
+
 void sim_check_replica_started(struct sim *sim, struct sim_replica *replica)
 {
+    check_own_changes(sim, replica);
     sim->check->seen[replica->id] = (struct seen){.term = wal_state_of(replica->wal)->hard_state.term};
 }
 
@@ -427,6 +451,11 @@ static void add_change(struct sim *sim, struct cc_slice bytes, const struct crdt
     change->origin = head->origin;
     change->sequence = head->sequence;
     HASH_ADD_STR(check->changes, key, change);
+    struct stamps *stamps = &check->stamps[head->origin.replica];
+    bool greater = stamps->incarnation != head->origin.incarnation || stamps->hlc < head->stamp.hlc;
+    if (greater && head->origin.incarnation >= stamps->incarnation) {
+        *stamps = (struct stamps){head->origin.incarnation, head->stamp.hlc};
+    }
     enum cc_status status = crdt_frontier_raise(&check->known, head->origin, head->sequence);
     SIM_CHECK(sim, "W1", status == CC_OK, "too many origins");
 

@@ -317,6 +317,12 @@ static enum cc_status disk_size(void *context, const char *name, uint64_t *n_byt
 static enum cc_status restore(void *context, const struct wal_record *record)
 {
     struct sim_replica *replica = context;
+    struct crdt_change_set set;
+    bool is_own = record->kind == WAL_CHANGE && crdt_change_set_peek(record->body, &set) == CC_OK && set.origin.incarnation == replica->incarnation;
+    if (is_own) {
+        replica->first_change = replica->first_change == 0 ? set.sequence : replica->first_change;
+        replica->last_change = set.sequence;
+    }
     return node_restore(replica->node, record);
 }
 
@@ -365,6 +371,7 @@ void sim_replica_start(struct sim *sim, struct sim_replica *replica)
                                        .remove = disk_remove,
                                        .size = disk_size};
     replica->node = create_node(sim, replica);
+    replica->first_change = replica->last_change = 0;
     struct wal_options options = {.segment_bytes = sim->knobs.segment_bytes};
     struct wal_report report;
     enum cc_status status = wal_open(&replica->files, &options, restore, replica, &replica->wal, &report);
