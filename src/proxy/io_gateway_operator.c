@@ -467,6 +467,6 @@ void operator_begin(struct exchange *exchange)
         exchange_fail(exchange, 405, "PGRST117", "This endpoint does not take this method", NULL);
     } else {
         exchange_fail(exchange, 404, "PGRST125", "There is no such operator endpoint",
-                      "See /_caucus/status, metrics, live, ready, tables, transaction, types.ts, types.js, digest, history, conflicts, migrations");
+                      "See /_caucus/status, metrics, live, ready, tables, transaction, types.ts, types.js, digest, repair, history, conflicts, migrations");
     }
 }
