@@ -12,6 +12,7 @@ enum {
     NOTICE_US_MAX = 20 * 1000,       // until an end notices that the connection is closed
     SILENCE_US_MAX = 2000 * 1000,    // until it notices that nothing comes any more
     RECONNECT_US_MAX = 300 * 1000,
+    FRAME_FORWARD = 3,
     PATIENCE_US = 1500 * 1000,       // a connection breaks when it was cut for so long
 };
 
@@ -144,7 +145,8 @@ void sim_network_send(struct sim *sim, uint32_t from, uint32_t to, struct cc_sli
         stall(link, blob);
     } else {
         schedule(sim, from, to, blob, held);
-        if (!is_stream(sim) && sim_chance(sim, sim->knobs.duplicate_ppm)) {
+        bool is_forward = frame.data[1] == FRAME_FORWARD; // its refusal is final: that it comes once is what streams are for
+        if (!is_stream(sim) && !is_forward && sim_chance(sim, sim->knobs.duplicate_ppm)) {
             schedule(sim, from, to, blob, held);
         }
     }
