@@ -16,7 +16,7 @@ enum {
     PUSHED_SETS_MAX = 20000,       // sent to a peer and not yet in its frontier
     FRONTIER_GAP_US = 50 * 1000,   // between frontiers told out of turn
     OWN_BYTES_FACTOR = 4,          // own change sets in memory while a snapshot is pulled, against the usual limit
-    MERGE_BYTES_AMONG_WRITES = 64 << 10, // while clients write, so that none waits for long behind a merge
+    MERGE_BYTES_AMONG_WRITES = 32 << 10, // while clients write, so that none waits for long behind a merge
     AMONG_WRITES_US = 1000 * 1000,
     GAP_TOLD_US = 60 * 1000 * 1000,
     STUCK_US = 1000 * 1000,        // no progress for so long: somebody else than the origin sends
