@@ -52,7 +52,8 @@ def stuck_at(history, initial):
         seen.add((base, beyond, used, state))
         if base + len(beyond) > deepest:
             deepest, stuck = base + len(beyond), [known[i] for i in candidates]
-        for i in reversed(candidates):
+        # Last in, first out: what ended first is tried first, so that what was under way for long waits for those who saw it.
+        for i in sorted(candidates, key=lambda i: -known[i].ended):
             for used_before, state_before in ways_to(known[i], others, used, state, horizon):
                 stack.append((*place(base, beyond, i), used_before, after(known[i], state_before)))
     if stack:
