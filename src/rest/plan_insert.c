@@ -52,7 +52,8 @@ void write_put_value(struct write *write, uint32_t position, const char *alias)
     const struct plan_payload *payload = &write->payload;
     uint32_t at = payload->columns[position];
     const struct rest_column *column = &write->table->columns[at];
-    bool extreme = alias != NULL && is_extreme(column);
+    bool is_default = payload->missing_default && rest_json_find(payload->n_members, payload->members, column->name) == NULL;
+    bool extreme = alias != NULL && is_extreme(column) && !is_default; // DEFAULT cannot stand in an expression
     if (payload->operators[position].kind != PLAN_VALUE) {
         plan_put_operator(write->planner, column, &payload->operators[position], alias, column->merge == REST_MERGE_SET);
         return;

@@ -168,6 +168,7 @@ class MergeTypes(unittest.TestCase):
         self.assertEqual(answer.json()[0]['best'], 5)
         self.write(2, 'PATCH', '/pages?id=eq.ext', {'best': 9, 'last_word': 'B'})
         self.write(2, 'PATCH', '/pages?id=eq.ext', {'last_word': 'a'})  # after B by its bytes
+        self.write(2, 'PATCH', '/pages?id=eq.ext&columns=best,title', {'title': 'x'}, Prefer='missing=default')
         self.write(3, 'POST', '/pages', {'id': 'ext', 'best': 7, 'first_seen': '2026-01-01T00:00:00Z'}, Prefer='resolution=merge-duplicates')
         self.cluster.heal()
         self.wait_equal()
