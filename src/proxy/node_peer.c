@@ -213,7 +213,8 @@ void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context)
 static void receive_ask(struct node *node, struct peer *peer, struct cc_reader *reader)
 {
     uint64_t context = cc_read_u64(reader);
-    if (cc_reader_end(reader) != CC_OK || !node->weak.up || !recovery_is_over(node)) { // what it has forgotten may be what is asked for
+    bool knows = recovery_is_over(node) || cc_mutant(CC_MUTANT_FORGOTTEN_COUNTS); // what it has forgotten may be what is asked for
+    if (cc_reader_end(reader) != CC_OK || !node->weak.up || !knows) {
         return;
     }
     struct crdt_frontier frontier;

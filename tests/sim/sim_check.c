@@ -17,7 +17,7 @@
 #include <string.h>
 #include <uthash.h>
 
-enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, MERGE_CHECK_PPM = 500, STATE_KEY_BYTES = 16 };
+enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, FRAME_TOLD = 9, FRAME_PULL = 20, MERGE_CHECK_PPM = 500, STATE_KEY_BYTES = 16 };
 
 struct office {
     uint64_t term;
@@ -378,8 +378,23 @@ static void check_claim(struct sim *sim, const struct sim_replica *replica, cons
     }
 }
 
+static void check_pull(struct sim *sim, const struct sim_replica *replica, struct cc_slice body)
+{
+    struct cc_reader reader = cc_reader_of(body);
+    (void)cc_read_u64(&reader); // which
+    (void)cc_read_u64(&reader); // offset
+    uint64_t above = cc_read_u64(&reader);
+    SIM_CHECK(sim, "A12", above + 1 >= raft_first_index(node_raft(replica->node)), "r%u asks for a snapshot that may end below the base of its log",
+              replica->id);
+}
+
 void sim_check_send(struct sim *sim, struct sim_replica *replica, struct cc_slice frame)
 {
+    if (frame.n > FRAME_HEAD_BYTES && frame.data[1] == FRAME_PULL) {
+        check_pull(sim, replica, cc_slice_of(frame.data + FRAME_HEAD_BYTES, frame.n - FRAME_HEAD_BYTES));
+    }
+    SIM_CHECK(sim, "B7", frame.data[1] != FRAME_TOLD || !replica->is_new, "r%u tells what it has acknowledged, but may have forgotten some of it",
+              replica->id);
     bool small = frame.n < 400; // appends are large, and claim nothing but their term
     if (!small || frame.n < FRAME_HEAD_BYTES || frame.data[1] != FRAME_RAFT) {
         return;
