@@ -13,7 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { WRITERS = 3, PARTS_MAX = 24, CASES_DEFAULT = 25000 };
+enum { WRITERS = 3, PARTS_MAX = 24, CASES_DEFAULT = 10000 };
 
 static long n_cases = CASES_DEFAULT;
 
