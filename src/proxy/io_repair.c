@@ -169,7 +169,7 @@ static void put_from(struct cc_buffer *sql, const struct io_repair *repair, stru
     cc_buffer_append_text(sql, " AS h OFFSET 0) AS k");
 }
 
-// Values and stamps: rows that look alike but were written by different writes differ.
+// Of the values: stamps have several spellings. They decide when states are joined.
 static void put_sums_sql(struct cc_buffer *sql, const struct io_repair *repair, struct cc_slice table)
 {
     cc_buffer_printf(sql, "SELECT (k.h >> %d) & %d, pg_catalog.bit_xor(k.h", (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
