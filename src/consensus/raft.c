@@ -184,6 +184,12 @@ void raft_release(struct raft *raft, uint64_t index)
     raft_evict(raft);
 }
 
+void raft_note_committed(struct raft *raft, uint64_t index)
+{
+    uint64_t durable = raft->persisted_index;
+    raft_commit_to(raft, index < durable ? index : durable);
+}
+
 void raft_compact(struct raft *raft, uint64_t index)
 {
     assert(index <= raft_commit(raft));

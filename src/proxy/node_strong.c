@@ -431,6 +431,9 @@ static void database_up(struct node *node, const struct db_event *event)
         recovery_forgot(node, strong->halted);
         return;
     }
+    if (recovery_is_over(node)) {
+        raft_note_committed(node->raft, event->applied);
+    }
     move(node, STRONG_FOLLOW);
     strong->replay_until = strong->told;
     if (event->applied < strong->told) {
