@@ -102,6 +102,19 @@ COMMENT ON COLUMN page_views.product_id IS 'The product shown, if any; not a for
 COMMENT ON COLUMN page_views.user_id IS 'Who looked, if known.';
 COMMENT ON COLUMN page_views.viewed_at IS 'By the clock of the replica that took it.';
 
+CREATE TABLE product_counts (
+    product_id integer PRIMARY KEY,
+    likes bigint NOT NULL DEFAULT 0,
+    tags text[] NOT NULL DEFAULT '{}'
+);
+COMMENT ON TABLE product_counts IS '@caucus weak
+What customers think of a product, counted at every replica.';
+COMMENT ON COLUMN product_counts.product_id IS 'The product; not a foreign key, because a weak table cannot promise one.';
+COMMENT ON COLUMN product_counts.likes IS '@caucus counter
+Likes at all replicas together.';
+COMMENT ON COLUMN product_counts.tags IS '@caucus set
+Words that customers found for it.';
+
 INSERT INTO products (id, name, description, price, stock) VALUES
     (1, 'Teapot', 'Holds a litre, pours without drops.', 24.50, 40),
     (2, 'Cup', 'Fits the teapot.', 6.20, 200),
