@@ -97,6 +97,17 @@ def cut_away(cluster, away):
             return
 
 
+def log_written(cluster, replica):
+    """When the log was last written to."""
+    newest = 0
+    for entry in os.scandir(os.path.join(cluster.data, str(replica), 'log')):
+        try:
+            newest = max(newest, entry.stat().st_mtime)
+        except FileNotFoundError:
+            pass  # cut meanwhile
+    return newest
+
+
 def segments(cluster, replica):
     return len(os.listdir(os.path.join(cluster.data, str(replica), 'log')))
 
@@ -182,7 +193,9 @@ class Amnesia(unittest.TestCase):
                     wipe(cluster, 3, part)
             write(cluster, 1, 5000, 20)
             if others_restart:
+                written = time.time() + 1  # what is known of other logs is written down every second
                 for replica in (1, 2):
+                    wait_until(lambda r=replica: log_written(cluster, r) > written, 30, f'a mark in the log of {replica}')
                     cluster.kill_proxy(replica)
                     cluster.start(replica)
                 cluster.wait_ready([1, 2])
