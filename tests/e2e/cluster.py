@@ -64,10 +64,20 @@ def wait_until(condition, seconds, what):
         time.sleep(0.02)
 
 
+ours = []  # sockets whose names keep other tests off our ports
+
+
 def free_base(n):
-    """A port base whose ports base+1..base+n and base+101..base+100+n are free."""
+    """A port base whose ports base+1..base+n and base+101..base+100+n are free, and stay so until this process ends."""
     while True:
-        base = random.randrange(20000, 30000)
+        base = random.randrange(12000, 32000, 200)
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f'\0caucus-ports-{base}')
+        except OSError:
+            name.close()
+            continue
+        ours.append(name)
         try:
             for port in [*range(base + 1, base + n + 1), *range(base + 101, base + 101 + n)]:
                 with socket.socket() as probe:
