@@ -49,16 +49,17 @@ static void add_block(struct cc_arena *arena, size_t n)
     if (capacity > SIZE_MAX - sizeof(struct cc_arena_block)) {
         abort();
     }
-    struct cc_arena_block *block = calloc(1, sizeof(*block) + capacity);
+    struct cc_arena_block *block = malloc(sizeof(*block) + capacity); // zeroed as it is handed out
     if (block == NULL) {
         abort();
     }
+    block->used = 0;
     block->capacity = capacity;
     block->next = arena->head;
     arena->head = block;
 }
 
-void *cc_arena_alloc(struct cc_arena *arena, size_t n)
+static void *hand_out(struct cc_arena *arena, size_t n)
 {
     const size_t alignment = _Alignof(max_align_t);
     if (n > SIZE_MAX - alignment) {
@@ -72,6 +73,11 @@ void *cc_arena_alloc(struct cc_arena *arena, size_t n)
     arena->head->used += rounded;
     arena->n_bytes += rounded;
     return memory;
+}
+
+void *cc_arena_alloc(struct cc_arena *arena, size_t n)
+{
+    return memset(hand_out(arena, n), 0, n);
 }
 
 void *cc_arena_array(struct cc_arena *arena, size_t count, size_t size)
@@ -92,10 +98,11 @@ char *cc_arena_text_n(struct cc_arena *arena, const void *data, size_t n)
     if (n == SIZE_MAX) {
         abort();
     }
-    char *copy = cc_arena_alloc(arena, n + 1);
+    char *copy = hand_out(arena, n + 1);
     if (n > 0) {
         memcpy(copy, data, n);
     }
+    copy[n] = '\0';
     return copy;
 }
 
@@ -104,7 +111,7 @@ struct cc_slice cc_arena_slice(struct cc_arena *arena, struct cc_slice slice)
     if (slice.data == NULL) {
         return (struct cc_slice){0};
     }
-    uint8_t *copy = cc_arena_alloc(arena, slice.n);
+    uint8_t *copy = hand_out(arena, slice.n);
     if (slice.n > 0) {
         memcpy(copy, slice.data, slice.n);
     }
@@ -119,7 +126,7 @@ char *cc_arena_printf(struct cc_arena *arena, const char *format, ...)
     va_end(arguments);
     assert(n >= 0);
 
-    char *text = cc_arena_alloc(arena, (size_t)n + 1);
+    char *text = hand_out(arena, (size_t)n + 1);
     va_start(arguments, format);
     vsnprintf(text, (size_t)n + 1, format, arguments);
     va_end(arguments);

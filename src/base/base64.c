@@ -7,16 +7,17 @@ void cc_base64url_put(struct cc_buffer *out, struct cc_slice bytes)
 {
     uint32_t bits = 0;
     unsigned n_bits = 0;
+    cc_buffer_reserve(out, bytes.n + bytes.n / 3 + 1);
     for (size_t i = 0; i < bytes.n; i++) {
         bits = bits << 8 | bytes.data[i];
         n_bits += 8;
         while (n_bits >= 6) {
             n_bits -= 6;
-            cc_buffer_append(out, &digits[bits >> n_bits & 63], 1);
+            out->data[out->n++] = (uint8_t)digits[bits >> n_bits & 63];
         }
     }
     if (n_bits > 0) {
-        cc_buffer_append(out, &digits[bits << (6 - n_bits) & 63], 1);
+        out->data[out->n++] = (uint8_t)digits[bits << (6 - n_bits) & 63];
     }
 }
 
@@ -37,6 +38,7 @@ static int value_of(uint8_t c)
 enum cc_status cc_base64url_read(struct cc_slice text, struct cc_buffer *out)
 {
     size_t n_before = out->n;
+    cc_buffer_reserve(out, text.n);
     uint32_t bits = 0;
     unsigned n_bits = 0;
     for (size_t i = 0; i < text.n; i++) {
@@ -49,8 +51,7 @@ enum cc_status cc_base64url_read(struct cc_slice text, struct cc_buffer *out)
         n_bits += 6;
         if (n_bits >= 8) {
             n_bits -= 8;
-            uint8_t byte = (uint8_t)(bits >> n_bits & 255);
-            cc_buffer_append(out, &byte, 1);
+            out->data[out->n++] = (uint8_t)(bits >> n_bits & 255);
         }
     }
     bool stray = n_bits >= 6 || (bits & ((1u << n_bits) - 1)) != 0;

@@ -34,7 +34,7 @@ enum cc_status cc_reader_end(const struct cc_reader *reader)
 }
 
 // The next n bytes, or NULL with the reader failed.
-static const uint8_t *take(struct cc_reader *reader, size_t n)
+static inline const uint8_t *take(struct cc_reader *reader, size_t n)
 {
     if (reader->failed || n > cc_reader_left(reader)) {
         cc_reader_fail(reader);
@@ -45,7 +45,8 @@ static const uint8_t *take(struct cc_reader *reader, size_t n)
     return bytes;
 }
 
-static uint64_t read_little_endian(struct cc_reader *reader, size_t n)
+// Inlined with a constant n, this is one load.
+static inline uint64_t read_little_endian(struct cc_reader *reader, size_t n)
 {
     const uint8_t *bytes = take(reader, n);
     if (bytes == NULL) {
@@ -60,7 +61,11 @@ static uint64_t read_little_endian(struct cc_reader *reader, size_t n)
 
 uint8_t cc_read_u8(struct cc_reader *reader)
 {
-    return (uint8_t)read_little_endian(reader, 1);
+    if (reader->at == reader->end) { // also when it has failed
+        cc_reader_fail(reader);
+        return 0;
+    }
+    return *reader->at++;
 }
 
 uint16_t cc_read_u16(struct cc_reader *reader)
@@ -81,11 +86,11 @@ uint64_t cc_read_u64(struct cc_reader *reader)
 uint64_t cc_read_varint(struct cc_reader *reader)
 {
     uint64_t value = 0;
-    for (unsigned i = 0; i < VARINT_BYTES_MAX; i++) {
-        uint8_t byte = cc_read_u8(reader);
+    for (unsigned i = 0; i < VARINT_BYTES_MAX && reader->at < reader->end; i++) {
+        uint8_t byte = *reader->at++;
         bool overflow = i == VARINT_BYTES_MAX - 1 && byte > 1;
         bool padded = i > 0 && byte == 0;
-        if (reader->failed || overflow || padded) {
+        if (overflow || padded) {
             break;
         }
         value |= (uint64_t)(byte & 0x7f) << (7 * i);
@@ -129,7 +134,7 @@ struct cc_slice cc_read_nullable(struct cc_reader *reader)
     return cc_read_bytes(reader, (size_t)(n - 1));
 }
 
-static void put_little_endian(struct cc_buffer *out, uint64_t value, size_t n)
+static inline void put_little_endian(struct cc_buffer *out, uint64_t value, size_t n)
 {
     uint8_t bytes[8];
     for (size_t i = 0; i < n; i++) {

@@ -63,7 +63,9 @@ void cc_buffer_append(struct cc_buffer *buffer, const void *data, size_t n)
     if (n == 0) {
         return;
     }
-    cc_buffer_reserve(buffer, n);
+    if (n > buffer->capacity - buffer->n) {
+        cc_buffer_reserve(buffer, n);
+    }
     memcpy(buffer->data + buffer->n, data, n);
     buffer->n += n;
 }

@@ -224,17 +224,22 @@ bool crdt_row_join(struct crdt_row *row, const struct crdt_row *other)
 static void put_json_text(struct cc_buffer *out, struct cc_slice text)
 {
     cc_put_u8(out, '"');
+    size_t n_put = 0;
     for (size_t i = 0; i < text.n; i++) {
         uint8_t c = text.data[i];
-        if (c < 0x20) {
-            cc_buffer_printf(out, "\\u%04x", (unsigned)c);
+        if (c >= 0x20 && c != '"' && c != '\\') {
             continue;
         }
-        if (c == '"' || c == '\\') {
+        cc_buffer_append(out, text.data + n_put, i - n_put);
+        n_put = i + 1;
+        if (c < 0x20) {
+            cc_buffer_printf(out, "\\u%04x", (unsigned)c);
+        } else {
             cc_put_u8(out, '\\');
+            cc_put_u8(out, c);
         }
-        cc_put_u8(out, c);
     }
+    cc_buffer_append(out, text.n == 0 ? NULL : text.data + n_put, text.n - n_put);
     cc_put_u8(out, '"');
 }
 
@@ -406,21 +411,30 @@ static void read_escape(struct cc_reader *reader, struct cc_buffer *out)
     cc_reader_fail(reader);
 }
 
+// The characters up to the next that means something.
+static void read_plain(struct cc_reader *reader, struct cc_buffer *out)
+{
+    const uint8_t *first = reader->at;
+    while (reader->at < reader->end && *reader->at >= 0x20 && *reader->at != '"' && *reader->at != '\\') {
+        reader->at++;
+    }
+    cc_buffer_append(out, first, (size_t)(reader->at - first));
+}
+
 static void read_json_text(struct cc_reader *reader, struct cc_buffer *out)
 {
     cc_buffer_clear(out);
     expect(reader, '"');
     while (cc_reader_ok(reader)) {
+        read_plain(reader, out);
         uint8_t c = cc_read_u8(reader);
         if (c == '"') {
             return;
         }
         if (c == '\\') {
             read_escape(reader, out);
-        } else if (c < 0x20) {
-            cc_reader_fail(reader);
         } else {
-            cc_put_u8(out, c);
+            cc_reader_fail(reader);
         }
     }
 }
