@@ -6,7 +6,7 @@
 //   sim_replica.c   one replica: a node, its log thread, and the carrying out of effects
 //   sim_network.c   connections between replicas, partitions
 //   sim_fault.c     when what breaks; sim_amnesia.c: when what is lost; sim_members.c: who belongs to the cluster
-//   sim_database.c  the model of PostgreSQL for struct db_job; sim_store.c: its transactions; sim_rows.c: its tables
+//   sim_database.c  the model of PostgreSQL for struct db_job; sim_store.c: its transactions; sim_rows.c, sim_weak.c: its tables
 //   sim_client.c    clients and the history of what they saw
 //   sim_check.c     the invariants (names as in docs/TESTING.md)
 //   sim_disk.c      the disk

@@ -19,6 +19,23 @@ struct sim_rows {
     struct crdt_frontier frontier_flushed;
 };
 
+// -- Small things, shared by sim_rows.c and sim_weak.c
+
+enum { SIM_KEY_BYTES = 120, SIM_WORDS_MAX = 4, SIM_WORD_BYTES = 24 };
+
+struct sim_words { // of a statement
+    size_t n;
+    char at[SIM_WORDS_MAX][SIM_WORD_BYTES];
+};
+struct sim_words sim_split(struct cc_slice text);
+bool sim_is(const char *a, const char *b);
+uint64_t sim_rows_get_u64(const struct sim_store *store, const char *key); // committed; 0: not there
+void sim_rows_put_u64(struct sim_store *store, unsigned lane, const char *key, uint64_t value);
+void sim_rows_put_done(struct cc_buffer *out, uint64_t n_rows, struct cc_slice body); // outcomes
+void sim_rows_put_failed(struct cc_buffer *out, const char *code);
+
+// -- All rows
+
 // Reading committed or own state.
 uint64_t sim_rows_applied(const struct sim_rows *rows);
 uint32_t sim_rows_schema(const struct sim_rows *rows);
@@ -31,6 +48,8 @@ bool sim_rows_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice op
 // Strictly: what does not fit fails the simulation.
 void sim_rows_apply(struct sim *sim, struct sim_rows *rows, uint64_t index, struct cc_slice payload);
 void sim_rows_set_applied(struct sim_rows *rows, uint64_t index);
+
+// -- Weak rows (sim_weak.c)
 
 // Runs one weak operation under a stamp; change_out gets its change set, or nothing when nothing changed.
 void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice operation, const struct clock_stamp *stamp,
