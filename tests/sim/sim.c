@@ -254,6 +254,7 @@ static void create(struct sim *sim)
     }
     sim->network = sim_network_create(sim);
     sim->check = sim_check_create();
+    sim->weak_check = sim_weak_check_create();
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *replica = &sim->replicas[i];
         replica->id = i + 1;
@@ -285,6 +286,7 @@ static void destroy(struct sim *sim)
         sim_replica_finish(&sim->replicas[i]);
     }
     sim_check_destroy(sim->check);
+    sim_weak_check_destroy(sim->weak_check);
     while (sim->n_heap > 0) {
         event_free(sim, sim->heap[--sim->n_heap]);
     }

@@ -8,7 +8,7 @@
 //   sim_fault.c     when what breaks; sim_amnesia.c: when what is lost; sim_members.c: who belongs to the cluster
 //   sim_database.c  the model of PostgreSQL for struct db_job; sim_store.c: its transactions; sim_rows.c, sim_weak.c: its tables
 //   sim_client.c    clients and the history of what they saw
-//   sim_check.c     the invariants (names as in docs/TESTING.md)
+//   sim_check.c, sim_weak_check.c   the invariants (names as in docs/TESTING.md)
 //   sim_disk.c      the disk
 //   sim_hooks.h     what a test may see and decide: tests/harness
 #ifndef SIM_H
@@ -136,6 +136,7 @@ struct sim_database;
 struct sim_network;
 struct sim_clients;
 struct sim_check;
+struct sim_weak_check;
 
 struct sim_replica {
     uint32_t id;
@@ -198,6 +199,7 @@ struct sim {
     struct sim_network *network;
     struct sim_clients *clients;
     struct sim_check *check;
+    struct sim_weak_check *weak_check;
     struct sim_counters counters;
     bool is_told;     // keeps the trace,
     bool print_trace; // and prints it as it grows
@@ -307,14 +309,22 @@ void sim_check_send(struct sim *sim, struct sim_replica *replica, struct cc_slic
 void sim_check_replica_started(struct sim *sim, struct sim_replica *replica);
 uint64_t sim_check_commit(const struct sim *sim);                   // highest index known to be committed by anybody
 void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, uint64_t digest);
+bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not);
+struct sim_replica *sim_present(struct sim *sim); // one that belongs to the cluster
+// sim_weak_check.c
+struct sim_weak_check *sim_weak_check_create(void);
+void sim_weak_check_destroy(struct sim_weak_check *check);
 void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_frontier *frontier, uint64_t digest);
 void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice change); // about to be committed somewhere
 // The disk of this origin is lost: what no other database has on disk may be gone.
 void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin);
-bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not);
 void sim_check_end(struct sim *sim);
-struct sim_replica *sim_present(struct sim *sim); // one that belongs to the cluster
 // Number of change sets in which a weak value occurs.
 uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice value);
+// The greatest that the origin has given to a change; 0: none.
+uint64_t sim_weak_check_stamp(const struct sim *sim, struct crdt_origin origin);
+// Everything that can still be had is covered; and what is not, in words.
+bool sim_weak_check_is_complete(const struct sim *sim, const struct crdt_frontier *frontier);
+void sim_weak_check_tell_missing(const struct sim *sim, const struct crdt_frontier *frontier, struct cc_buffer *out);
 
 #endif

@@ -1,8 +1,8 @@
 // The invariants. Strong: A1 a leader commits by counting only entries of its own term, A3 votes go only to logs that are as up to
 // date, I1 one leader per term, I2 terms and commit indexes never fall, I3/I4 the committed log is one and every later leader has
 // it, I6 what a message claims is durable, I7 equal states at equal indexes, I8 effects were computed on the entry before, I12 an
-// operation is committed once. Weak: W1 one content per (origin, sequence), W2 equal frontiers have equal rows, W3 rows are the
-// merge of the changes covered, W6 stamps rise with the sequence, W8 a session reads what it has seen.
+// operation is committed once. W6 stamps are not ahead of the clocks. Weak
+// tables: sim_weak_check.c.
 #include "sim/sim.h"
 
 #include "base/hash.h"
@@ -17,7 +17,7 @@
 #include <string.h>
 #include <uthash.h>
 
-enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, FRAME_TOLD = 9, FRAME_PULL = 20, MERGE_CHECK_PPM = 500, STATE_KEY_BYTES = 16 };
+enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, FRAME_TOLD = 9, FRAME_PULL = 20 };
 
 struct office {
     uint64_t term;
@@ -38,28 +38,6 @@ struct digest {
     uint32_t replica;
 };
 
-struct weak_state {
-    uint64_t frontier_hash;
-    uint64_t digest;
-    uint32_t replica;
-    UT_hash_handle hh;
-};
-
-struct change {
-    char key[40]; // replica.incarnation/sequence
-    struct cc_blob *bytes;
-    struct clock_stamp stamp;
-    struct crdt_origin origin;
-    uint64_t sequence;
-    UT_hash_handle hh;
-};
-
-struct value {
-    char text[24];
-    uint32_t n_sets;
-    UT_hash_handle hh;
-};
-
 struct seen { // of one life of a replica
     uint64_t term, commit, counted;
     enum raft_role role;
@@ -69,20 +47,7 @@ struct candidacy { // what a candidate said of its log when it last asked for vo
     uint64_t term, log_term, log_index;
 };
 
-struct stamps { // the greatest that a replica has given
-    uint32_t incarnation;
-    uint64_t hlc;
-};
-
-struct ended { // an origin whose disk is lost
-    struct crdt_origin origin;
-    uint64_t floor; // its changes up to here are on the disks of others
-};
-
 struct sim_check {
-    struct stamps stamps[SIM_REPLICAS_MAX + 1];
-    struct ended *ended;
-    size_t n_ended, ended_capacity;
     struct raft_membership members; // the last committed ones
     struct candidacy candidacies[SIM_REPLICAS_MAX + 1];
     struct office *offices;
@@ -91,10 +56,6 @@ struct sim_check {
     uint64_t commit;
     struct digest *digests; // [index]
     size_t n_digests, digests_capacity;
-    struct weak_state *weak_states;
-    struct change *changes;
-    struct crdt_frontier known; // of all changes
-    struct value *values;
     struct seen seen[SIM_REPLICAS_MAX + 1];
 };
 
@@ -111,26 +72,6 @@ void sim_check_destroy(struct sim_check *check)
         HASH_DEL(check->offices, office);
         free(office);
     }
-    struct weak_state *state, *next_state;
-    HASH_ITER(hh, check->weak_states, state, next_state)
-    {
-        HASH_DEL(check->weak_states, state);
-        free(state);
-    }
-    struct change *change, *next_change;
-    HASH_ITER(hh, check->changes, change, next_change)
-    {
-        HASH_DEL(check->changes, change);
-        cc_blob_unref(change->bytes);
-        free(change);
-    }
-    struct value *value, *next_value;
-    HASH_ITER(hh, check->values, value, next_value)
-    {
-        HASH_DEL(check->values, value);
-        free(value);
-    }
-    free(check->ended);
     free(check->log);
     free(check->digests);
     free(check);
@@ -329,8 +270,7 @@ static void check_own_changes(struct sim *sim, const struct sim_replica *replica
     held = held && (wal_state_of(replica->wal)->mark.own_sequence <= flushed || replica->last_change > 0);
     SIM_CHECK(sim, "I13", held, "r%u: PostgreSQL has flushed own changes up to %" PRIu64 ", but the log begins with %" PRIu64, replica->id, flushed,
               replica->first_change);
-    const struct stamps *stamps = &sim->check->stamps[replica->id];
-    SIM_CHECK(sim, "W6", stamps->incarnation != replica->incarnation || replica->node->clock.last >= stamps->hlc,
+    SIM_CHECK(sim, "W6", replica->node->clock.last >= sim_weak_check_stamp(sim, self),
               "r%u starts with a clock below the stamps that it has given", replica->id);
 }
 
@@ -422,163 +362,7 @@ void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, u
     SIM_CHECK(sim, "I7", known->digest == digest, "r%u and r%u differ after entry %" PRIu64, replica, known->replica, index);
 }
 
-// -- Weak -----------------------------------------------------------------------------------------------------------
-
-static struct change *find_change(const struct sim_check *check, struct crdt_origin origin, uint64_t sequence)
-{
-    char key[40];
-    snprintf(key, sizeof(key), "%u.%u/%" PRIu64, origin.replica, origin.incarnation, sequence);
-    struct change *change;
-    HASH_FIND_STR(check->changes, key, change);
-    return change;
-}
-
-static void count_value(struct sim_check *check, struct cc_slice text)
-{
-    char name[sizeof(((struct value *)NULL)->text)];
-    snprintf(name, sizeof(name), "%.*s", (int)text.n, (const char *)text.data);
-    struct value *value;
-    HASH_FIND_STR(check->values, name, value);
-    if (value == NULL) {
-        value = cc_alloc(sizeof(*value));
-        memcpy(value->text, name, sizeof(name));
-        HASH_ADD_STR(check->values, text, value);
-    }
-    value->n_sets++;
-}
-
-uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice text)
-{
-    char name[sizeof(((struct value *)NULL)->text)];
-    snprintf(name, sizeof(name), "%.*s", (int)text.n, (const char *)text.data);
-    const struct value *value;
-    HASH_FIND_STR(sim->check->values, name, value);
-    return value == NULL ? 0 : value->n_sets;
-}
-
-static void add_change(struct sim *sim, struct cc_slice bytes, const struct crdt_change_set *head)
-{
-    struct sim_check *check = sim->check;
-    struct change *change = cc_alloc(sizeof(*change));
-    snprintf(change->key, sizeof(change->key), "%u.%u/%" PRIu64, head->origin.replica, head->origin.incarnation, head->sequence);
-    change->bytes = cc_blob_create(bytes.data, bytes.n);
-    change->stamp = head->stamp;
-    change->origin = head->origin;
-    change->sequence = head->sequence;
-    HASH_ADD_STR(check->changes, key, change);
-    struct stamps *stamps = &check->stamps[head->origin.replica];
-    bool greater = stamps->incarnation != head->origin.incarnation || stamps->hlc < head->stamp.hlc;
-    if (greater && head->origin.incarnation >= stamps->incarnation) {
-        *stamps = (struct stamps){head->origin.incarnation, head->stamp.hlc};
-    }
-    enum cc_status status = crdt_frontier_raise(&check->known, head->origin, head->sequence);
-    SIM_CHECK(sim, "W1", status == CC_OK, "too many origins");
-
-    struct cc_arena arena;
-    cc_arena_init(&arena);
-    struct crdt_change_set set;
-    status = crdt_change_set_read(bytes, &arena, &set);
-    SIM_CHECK(sim, "codec", status == CC_OK, "a change set cannot be read");
-    if (set.n_rows > 0 && set.rows[0].n_fields > 0) {
-        count_value(check, set.rows[0].fields[0].value);
-    }
-    cc_arena_finish(&arena);
-}
-
-void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice bytes)
-{
-    struct crdt_change_set set;
-    enum cc_status status = crdt_change_set_peek(bytes, &set);
-    SIM_CHECK(sim, "codec", status == CC_OK, "r%u: a change set cannot be read", replica);
-    const struct change *known = find_change(sim->check, set.origin, set.sequence);
-    if (known == NULL) {
-        add_change(sim, bytes, &set);
-        const struct change *before = find_change(sim->check, set.origin, set.sequence - 1);
-        bool rises = before == NULL || clock_stamp_compare(&before->stamp, &set.stamp) < 0;
-        SIM_CHECK(sim, "W6", rises, "r%u: the stamp of change %" PRIu64 " is not above the one before", set.origin.replica, set.sequence);
-        return;
-    }
-    SIM_CHECK(sim, "W1", cc_slice_equal(cc_blob_slice(known->bytes), bytes), "r%u holds another content of change %s", replica, known->key);
-}
-
-// The rows that all changes up to the frontier merge to, made from nothing.
-static uint64_t digest_of_merge(struct sim *sim, const struct crdt_frontier *frontier)
-{
-    struct sim_store *store = sim_store_create();
-    struct change *change, *next;
-    HASH_ITER(hh, sim->check->changes, change, next)
-    {
-        if (change->sequence <= crdt_frontier_get(frontier, change->origin)) {
-            struct cc_arena arena;
-            cc_arena_init(&arena);
-            struct crdt_change_set set;
-            enum cc_status status = crdt_change_set_read(cc_blob_slice(change->bytes), &arena, &set);
-            SIM_CHECK(sim, "codec", status == CC_OK, "a change set cannot be read");
-            sim_rows_merge_rows(sim, store, &set);
-            cc_arena_finish(&arena);
-        }
-    }
-    uint64_t digest = sim_store_digest(store, DB_WEAK);
-    sim_store_rollback(store, DB_WEAK);
-    sim_store_destroy(store);
-    return digest;
-}
-
-void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_frontier *frontier, uint64_t digest)
-{
-    struct cc_buffer bytes = {0};
-    crdt_frontier_put(&bytes, frontier);
-    uint64_t hash = hash_of(cc_buffer_slice(&bytes));
-    cc_buffer_finish(&bytes);
-    struct weak_state *state;
-    HASH_FIND(hh, sim->check->weak_states, &hash, sizeof(hash), state);
-    if (state == NULL) {
-        state = cc_alloc(sizeof(*state));
-        *state = (struct weak_state){.frontier_hash = hash, .digest = digest, .replica = replica};
-        HASH_ADD(hh, sim->check->weak_states, frontier_hash, sizeof(state->frontier_hash), state);
-    }
-    SIM_CHECK(sim, "W2", state->digest == digest, "r%u and r%u hold the same changes and differ", replica, state->replica);
-    if (sim_chance(sim, MERGE_CHECK_PPM)) {
-        SIM_CHECK(sim, "W3", digest_of_merge(sim, frontier) == digest, "r%u: rows are not the merge of the changes", replica);
-    }
-}
-
 // -- Convergence ----------------------------------------------------------------------------------------------------
-
-void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin)
-{
-    struct sim_check *check = sim->check;
-    struct ended ended = {.origin = origin};
-    for (uint32_t i = 0; i < sim->n_replicas; i++) {
-        uint64_t held = crdt_frontier_get(&sim_database_rows(sim->replicas[i].database)->frontier_flushed, origin);
-        ended.floor = held > ended.floor ? held : ended.floor;
-    }
-    check->ended = cc_grow(check->ended, &check->ended_capacity, check->n_ended + 1, sizeof(*check->ended));
-    check->ended[check->n_ended++] = ended;
-}
-
-// From where on the changes of an origin may be gone.
-static uint64_t floor_of(const struct sim_check *check, struct crdt_origin origin, uint64_t known)
-{
-    uint64_t floor = known;
-    for (size_t i = 0; i < check->n_ended; i++) {
-        if (crdt_origin_compare(check->ended[i].origin, origin) == 0 && check->ended[i].floor < floor) {
-            floor = check->ended[i].floor;
-        }
-    }
-    return floor;
-}
-
-static bool is_complete(const struct sim_check *check, const struct crdt_frontier *frontier)
-{
-    for (uint32_t i = 0; i < check->known.n; i++) {
-        struct crdt_origin origin = check->known.at[i].origin;
-        if (crdt_frontier_get(frontier, origin) < floor_of(check, origin, check->known.at[i].sequence)) {
-            return false;
-        }
-    }
-    return true;
-}
 
 static bool replica_converged(struct sim *sim, const struct sim_replica *replica, struct cc_buffer *why_not)
 {
@@ -595,13 +379,9 @@ static bool replica_converged(struct sim *sim, const struct sim_replica *replica
                          replica->id, up, status.leader, status.commit, status.last_index, applied, sim->check->commit);
         return false;
     }
-    if (!is_complete(sim->check, &status.frontier)) {
+    if (!sim_weak_check_is_complete(sim, &status.frontier)) {
         cc_buffer_printf(why_not, "r%u: frontier", replica->id);
-        for (uint32_t i = 0; i < sim->check->known.n; i++) {
-            struct crdt_origin origin = sim->check->known.at[i].origin;
-            cc_buffer_printf(why_not, " r%u %" PRIu64 " of %" PRIu64, origin.replica, crdt_frontier_get(&status.frontier, origin),
-                             sim->check->known.at[i].sequence);
-        }
+        sim_weak_check_tell_missing(sim, &status.frontier, why_not);
         return false;
     }
     return true;
@@ -637,18 +417,4 @@ struct sim_replica *sim_present(struct sim *sim)
         replica++;
     }
     return replica;
-}
-
-void sim_check_end(struct sim *sim)
-{
-    // Equal frontiers have equal digests (W2), so that one replica's stands for all.
-    struct crdt_frontier held;
-    sim_database_frontier(sim_present(sim)->database, &held);
-    struct cc_buffer bytes = {0};
-    crdt_frontier_put(&bytes, &held);
-    uint64_t hash = hash_of(cc_buffer_slice(&bytes));
-    cc_buffer_finish(&bytes);
-    const struct weak_state *state;
-    HASH_FIND(hh, sim->check->weak_states, &hash, sizeof(hash), state);
-    SIM_CHECK(sim, "W3", state != NULL && digest_of_merge(sim, &held) == state->digest, "rows are not the merge of all changes");
 }

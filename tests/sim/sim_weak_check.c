@@ -1,0 +1,281 @@
+// The invariants of weak tables. W1 one content per (origin, sequence), W2 equal frontiers have equal rows, W3 rows are the merge of
+// the changes covered, W6 stamps rise with the sequence.
+#include "sim/sim.h"
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "sim/sim_rows.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+enum { MERGE_CHECK_PPM = 500 };
+
+struct weak_state {
+    uint64_t frontier_hash;
+    uint64_t digest;
+    uint32_t replica;
+    UT_hash_handle hh;
+};
+
+struct change {
+    char key[40]; // replica.incarnation/sequence
+    struct cc_blob *bytes;
+    struct clock_stamp stamp;
+    struct crdt_origin origin;
+    uint64_t sequence;
+    UT_hash_handle hh;
+};
+
+struct value {
+    char text[24];
+    uint32_t n_sets;
+    UT_hash_handle hh;
+};
+
+struct stamps { // the greatest that a replica has given
+    uint32_t incarnation;
+    uint64_t hlc;
+};
+
+struct ended { // an origin whose disk is lost
+    struct crdt_origin origin;
+    uint64_t floor; // its changes up to here are on the disks of others
+};
+
+struct sim_weak_check {
+    struct stamps stamps[SIM_REPLICAS_MAX + 1];
+    struct ended *ended;
+    size_t n_ended, ended_capacity;
+    struct weak_state *weak_states;
+    struct change *changes;
+    struct crdt_frontier known; // of all changes
+    struct value *values;
+};
+
+struct sim_weak_check *sim_weak_check_create(void)
+{
+    return cc_alloc(sizeof(struct sim_weak_check));
+}
+
+void sim_weak_check_destroy(struct sim_weak_check *check)
+{
+    struct weak_state *state, *next_state;
+    HASH_ITER(hh, check->weak_states, state, next_state)
+    {
+        HASH_DEL(check->weak_states, state);
+        free(state);
+    }
+    struct change *change, *next_change;
+    HASH_ITER(hh, check->changes, change, next_change)
+    {
+        HASH_DEL(check->changes, change);
+        cc_blob_unref(change->bytes);
+        free(change);
+    }
+    struct value *value, *next_value;
+    HASH_ITER(hh, check->values, value, next_value)
+    {
+        HASH_DEL(check->values, value);
+        free(value);
+    }
+    free(check->ended);
+    free(check);
+}
+
+static uint64_t hash_of(struct cc_slice bytes)
+{
+    static const uint8_t key[16];
+    return cc_siphash(key, bytes.data, bytes.n);
+}
+
+// -- Changes ----------------------------------------------------------------------------------------------------------
+
+static struct change *find_change(const struct sim_weak_check *check, struct crdt_origin origin, uint64_t sequence)
+{
+    char key[40];
+    snprintf(key, sizeof(key), "%u.%u/%" PRIu64, origin.replica, origin.incarnation, sequence);
+    struct change *change;
+    HASH_FIND_STR(check->changes, key, change);
+    return change;
+}
+
+static void count_value(struct sim_weak_check *check, struct cc_slice text)
+{
+    char name[sizeof(((struct value *)NULL)->text)];
+    snprintf(name, sizeof(name), "%.*s", (int)text.n, (const char *)text.data);
+    struct value *value;
+    HASH_FIND_STR(check->values, name, value);
+    if (value == NULL) {
+        value = cc_alloc(sizeof(*value));
+        memcpy(value->text, name, sizeof(name));
+        HASH_ADD_STR(check->values, text, value);
+    }
+    value->n_sets++;
+}
+
+uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice text)
+{
+    char name[sizeof(((struct value *)NULL)->text)];
+    snprintf(name, sizeof(name), "%.*s", (int)text.n, (const char *)text.data);
+    const struct value *value;
+    HASH_FIND_STR(sim->weak_check->values, name, value);
+    return value == NULL ? 0 : value->n_sets;
+}
+
+static void add_change(struct sim *sim, struct cc_slice bytes, const struct crdt_change_set *head)
+{
+    struct sim_weak_check *check = sim->weak_check;
+    struct change *change = cc_alloc(sizeof(*change));
+    snprintf(change->key, sizeof(change->key), "%u.%u/%" PRIu64, head->origin.replica, head->origin.incarnation, head->sequence);
+    change->bytes = cc_blob_create(bytes.data, bytes.n);
+    change->stamp = head->stamp;
+    change->origin = head->origin;
+    change->sequence = head->sequence;
+    HASH_ADD_STR(check->changes, key, change);
+    struct stamps *stamps = &check->stamps[head->origin.replica];
+    bool greater = stamps->incarnation != head->origin.incarnation || stamps->hlc < head->stamp.hlc;
+    if (greater && head->origin.incarnation >= stamps->incarnation) {
+        *stamps = (struct stamps){head->origin.incarnation, head->stamp.hlc};
+    }
+    enum cc_status status = crdt_frontier_raise(&check->known, head->origin, head->sequence);
+    SIM_CHECK(sim, "W1", status == CC_OK, "too many origins");
+
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct crdt_change_set set;
+    status = crdt_change_set_read(bytes, &arena, &set);
+    SIM_CHECK(sim, "codec", status == CC_OK, "a change set cannot be read");
+    if (set.n_rows > 0 && set.rows[0].n_fields > 0) {
+        count_value(check, set.rows[0].fields[0].value);
+    }
+    cc_arena_finish(&arena);
+}
+
+void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice bytes)
+{
+    struct crdt_change_set set;
+    enum cc_status status = crdt_change_set_peek(bytes, &set);
+    SIM_CHECK(sim, "codec", status == CC_OK, "r%u: a change set cannot be read", replica);
+    const struct change *known = find_change(sim->weak_check, set.origin, set.sequence);
+    if (known == NULL) {
+        add_change(sim, bytes, &set);
+        const struct change *before = find_change(sim->weak_check, set.origin, set.sequence - 1);
+        bool rises = before == NULL || clock_stamp_compare(&before->stamp, &set.stamp) < 0;
+        SIM_CHECK(sim, "W6", rises, "r%u: the stamp of change %" PRIu64 " is not above the one before", set.origin.replica, set.sequence);
+        return;
+    }
+    SIM_CHECK(sim, "W1", cc_slice_equal(cc_blob_slice(known->bytes), bytes), "r%u holds another content of change %s", replica, known->key);
+}
+
+// The rows that all changes up to the frontier merge to, made from nothing.
+static uint64_t digest_of_merge(struct sim *sim, const struct crdt_frontier *frontier)
+{
+    struct sim_store *store = sim_store_create();
+    struct change *change, *next;
+    HASH_ITER(hh, sim->weak_check->changes, change, next)
+    {
+        if (change->sequence <= crdt_frontier_get(frontier, change->origin)) {
+            struct cc_arena arena;
+            cc_arena_init(&arena);
+            struct crdt_change_set set;
+            enum cc_status status = crdt_change_set_read(cc_blob_slice(change->bytes), &arena, &set);
+            SIM_CHECK(sim, "codec", status == CC_OK, "a change set cannot be read");
+            sim_rows_merge_rows(sim, store, &set);
+            cc_arena_finish(&arena);
+        }
+    }
+    uint64_t digest = sim_store_digest(store, DB_WEAK);
+    sim_store_rollback(store, DB_WEAK);
+    sim_store_destroy(store);
+    return digest;
+}
+
+void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_frontier *frontier, uint64_t digest)
+{
+    struct cc_buffer bytes = {0};
+    crdt_frontier_put(&bytes, frontier);
+    uint64_t hash = hash_of(cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    struct weak_state *state;
+    HASH_FIND(hh, sim->weak_check->weak_states, &hash, sizeof(hash), state);
+    if (state == NULL) {
+        state = cc_alloc(sizeof(*state));
+        *state = (struct weak_state){.frontier_hash = hash, .digest = digest, .replica = replica};
+        HASH_ADD(hh, sim->weak_check->weak_states, frontier_hash, sizeof(state->frontier_hash), state);
+    }
+    SIM_CHECK(sim, "W2", state->digest == digest, "r%u and r%u hold the same changes and differ", replica, state->replica);
+    if (sim_chance(sim, MERGE_CHECK_PPM)) {
+        SIM_CHECK(sim, "W3", digest_of_merge(sim, frontier) == digest, "r%u: rows are not the merge of the changes", replica);
+    }
+}
+
+// -- What must have arrived -----------------------------------------------------------------------------------------------
+
+void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin)
+{
+    struct sim_weak_check *check = sim->weak_check;
+    struct ended ended = {.origin = origin};
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        uint64_t held = crdt_frontier_get(&sim_database_rows(sim->replicas[i].database)->frontier_flushed, origin);
+        ended.floor = held > ended.floor ? held : ended.floor;
+    }
+    check->ended = cc_grow(check->ended, &check->ended_capacity, check->n_ended + 1, sizeof(*check->ended));
+    check->ended[check->n_ended++] = ended;
+}
+
+// From where on the changes of an origin may be gone.
+static uint64_t floor_of(const struct sim_weak_check *check, struct crdt_origin origin, uint64_t known)
+{
+    uint64_t floor = known;
+    for (size_t i = 0; i < check->n_ended; i++) {
+        if (crdt_origin_compare(check->ended[i].origin, origin) == 0 && check->ended[i].floor < floor) {
+            floor = check->ended[i].floor;
+        }
+    }
+    return floor;
+}
+
+bool sim_weak_check_is_complete(const struct sim *sim, const struct crdt_frontier *frontier)
+{
+    const struct sim_weak_check *check = sim->weak_check;
+    for (uint32_t i = 0; i < check->known.n; i++) {
+        struct crdt_origin origin = check->known.at[i].origin;
+        if (crdt_frontier_get(frontier, origin) < floor_of(check, origin, check->known.at[i].sequence)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t sim_weak_check_stamp(const struct sim *sim, struct crdt_origin origin)
+{
+    const struct stamps *stamps = &sim->weak_check->stamps[origin.replica];
+    return stamps->incarnation == origin.incarnation ? stamps->hlc : 0;
+}
+
+void sim_weak_check_tell_missing(const struct sim *sim, const struct crdt_frontier *frontier, struct cc_buffer *out)
+{
+    for (uint32_t i = 0; i < sim->weak_check->known.n; i++) {
+        struct crdt_origin origin = sim->weak_check->known.at[i].origin;
+        cc_buffer_printf(out, " r%u %" PRIu64 " of %" PRIu64, origin.replica, crdt_frontier_get(frontier, origin),
+                         sim->weak_check->known.at[i].sequence);
+    }
+}
+
+void sim_check_end(struct sim *sim)
+{
+    // Equal frontiers have equal digests (W2), so that one replica's stands for all.
+    struct crdt_frontier held;
+    sim_database_frontier(sim_present(sim)->database, &held);
+    struct cc_buffer bytes = {0};
+    crdt_frontier_put(&bytes, &held);
+    uint64_t hash = hash_of(cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    const struct weak_state *state;
+    HASH_FIND(hh, sim->weak_check->weak_states, &hash, sizeof(hash), state);
+    SIM_CHECK(sim, "W3", state != NULL && digest_of_merge(sim, &held) == state->digest, "rows are not the merge of all changes");
+}
