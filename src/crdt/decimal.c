@@ -60,7 +60,7 @@ static int compare_magnitudes(const struct decimal *a, const struct decimal *b)
     if (a->whole.n != b->whole.n) {
         return a->whole.n < b->whole.n ? -1 : 1;
     }
-    int order = a->whole.n == 0 ? 0 : memcmp(a->whole.data, b->whole.data, a->whole.n);
+    int order = a->whole.n == 0 || b->whole.data == NULL ? 0 : memcmp(a->whole.data, b->whole.data, a->whole.n);
     for (size_t i = 0; order == 0 && i < longer_fraction(a, b); i++) {
         order = (int)fraction_digit(a, i) - (int)fraction_digit(b, i);
     }

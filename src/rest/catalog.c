@@ -203,6 +203,10 @@ static void load_column(struct load *load, const json_t *json, struct rest_colum
     column->sequence = text_of(load, json, "sequence");
     rest_merge_of_comment(text_of(load, json, "comment"), &column->merge, &column->comment);
     column->enum_values = values_of_enum(load, json);
+    column->json_out = text_of(load, json, "json_out");
+    column->text_out = text_of(load, json, "text_out");
+    column->json_in = text_of(load, json, "json_in");
+    column->text_in = text_of(load, json, "text_in");
 }
 
 int32_t rest_table_column(const struct rest_table *table, struct cc_slice name)

@@ -24,6 +24,9 @@ struct rest_column {
     enum rest_merge merge;
     const char *comment;     // without the line that states the merge type; NULL if none
     const char *enum_values; // JSON array text for enum types, or NULL
+    // Of a column whose type is a domain with representations: qualified functions of its implicit casts, else NULL.
+    const char *json_out, *text_out; // what answers show in its place, in CSV the text
+    const char *json_in, *text_in;   // what makes it of values in bodies and in filters
 };
 
 struct rest_unique { // unique indexes without predicate or expression, for on_conflict and one-to-one detection

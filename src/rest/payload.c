@@ -162,13 +162,25 @@ void plan_put_value(struct planner *planner, const char *type, const char *base_
     }
 }
 
+// A value of a domain that says itself how it is read.
+static void put_parsed(struct planner *planner, const char *json_in, const struct rest_json_value *value)
+{
+    rest_sql_text(&planner->sql, json_in);
+    rest_sql_text(&planner->sql, "(");
+    rest_sql_parameter(&planner->sql, value->kind == REST_JSON_NULL ? (struct cc_slice){0} : value->raw);
+    rest_sql_text(&planner->sql, "::json)");
+}
+
 void plan_put_payload_value(struct planner *planner, const struct rest_table *table, const struct plan_payload *payload,
                             uint32_t column)
 {
     const struct rest_json_member *member =
         rest_json_find(payload->n_members, payload->members, table->columns[column].name);
-    if (member != NULL) {
-        plan_put_value(planner, table->columns[column].type, table->columns[column].base_type, &member->value);
+    const struct rest_column *info = &table->columns[column];
+    if (member != NULL && info->json_in != NULL) {
+        put_parsed(planner, info->json_in, &member->value);
+    } else if (member != NULL) {
+        plan_put_value(planner, info->type, info->base_type, &member->value);
     } else {
         rest_sql_text(&planner->sql, payload->missing_default ? "DEFAULT" : "NULL");
     }

@@ -158,15 +158,48 @@ static struct cc_slice array_literal(struct planner *planner, uint32_t n, const 
     return literal;
 }
 
-static void put_compared(struct planner *planner, const struct rest_filter *filter, struct cc_slice value)
+// Elements of an array literal, each through the function that reads the domain's values.
+static void put_parsed_elements(struct planner *planner, const char *text_in, struct cc_slice literal)
 {
+    put_text(planner, "SELECT ");
+    put_text(planner, text_in);
+    put_text(planner, "(v) FROM unnest(");
+    rest_sql_parameter(&planner->sql, literal);
+    put_text(planner, "::text[]) AS v");
+}
+
+static void put_parsed(struct planner *planner, const char *text_in, struct cc_slice value)
+{
+    put_text(planner, text_in);
+    put_text(planner, "(");
+    rest_sql_parameter(&planner->sql, value);
+    put_text(planner, "::text)");
+}
+
+// text_in: reads the domain's values; NULL: PostgreSQL finds the value's type by itself.
+static void put_compared(struct planner *planner, const struct rest_filter *filter, struct cc_slice value, const char *text_in)
+{
+    bool list = filter->quantifier != REST_QUANTIFIER_NONE;
     put_text(planner, " ");
     put_text(planner, rest_operator_info(filter->op)->sql);
     put_text(planner, filter->quantifier == REST_QUANTIFIER_ANY   ? " ANY("
                       : filter->quantifier == REST_QUANTIFIER_ALL ? " ALL("
                                                                   : " ");
-    rest_sql_parameter(&planner->sql, value);
-    put_text(planner, filter->quantifier == REST_QUANTIFIER_NONE ? "" : ")");
+    if (text_in == NULL) {
+        rest_sql_parameter(&planner->sql, value);
+    } else if (list) {
+        put_parsed_elements(planner, text_in, value);
+    } else {
+        put_parsed(planner, text_in, value);
+    }
+    put_text(planner, list ? ")" : "");
+}
+
+// What reads values of the field's domain, NULL: nothing does.
+static const char *reader_of(const struct plan_node *node, const struct rest_field *field)
+{
+    int32_t column = field->n_steps == 0 ? rest_table_column(node->table, field->name) : -1;
+    return column < 0 ? NULL : node->table->columns[column].text_in;
 }
 
 static const char *is_text(enum rest_is is)
@@ -214,6 +247,17 @@ static bool put_text_search(struct planner *planner, const struct plan_node *nod
     return true;
 }
 
+static void put_in(struct planner *planner, struct cc_slice literal, const char *reader)
+{
+    put_text(planner, " = ANY(");
+    if (reader != NULL) {
+        put_parsed_elements(planner, reader, literal);
+    } else {
+        rest_sql_parameter(&planner->sql, literal);
+    }
+    put_text(planner, ")");
+}
+
 static bool put_operation(struct planner *planner, const struct plan_node *node, const struct rest_filter *filter)
 {
     enum rest_operator_form form = rest_operator_info(filter->op)->form;
@@ -223,17 +267,17 @@ static bool put_operation(struct planner *planner, const struct plan_node *node,
     if (!plan_put_field(planner, node, &filter->field)) {
         return false;
     }
+    const char *reader = reader_of(node, &filter->field);
+    planner->reads_request = planner->reads_request || (reader != NULL && planner->catalog->reads_request);
     switch (form) {
     case REST_FORM_COMPARE:
-        put_compared(planner, filter, filter->value);
+        put_compared(planner, filter, filter->value, reader);
         return true;
     case REST_FORM_LIKE:
-        put_compared(planner, filter, star_to_percent(planner, filter->value));
+        put_compared(planner, filter, star_to_percent(planner, filter->value), NULL);
         return true;
     case REST_FORM_IN:
-        put_text(planner, " = ANY(");
-        rest_sql_parameter(&planner->sql, array_literal(planner, filter->n_items, filter->items));
-        put_text(planner, ")");
+        put_in(planner, array_literal(planner, filter->n_items, filter->items), reader);
         return true;
     case REST_FORM_IS:
         put_text(planner, is_text(filter->is));

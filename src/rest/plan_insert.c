@@ -90,7 +90,8 @@ static void put_record_type(struct write *write)
         write_put_text(write, i == 0 ? "" : ", ");
         write_put_name(write, payload->columns[i]);
         write_put_text(write, " ");
-        write_put_text(write, write->table->columns[payload->columns[i]].type);
+        const struct rest_column *column = &write->table->columns[payload->columns[i]];
+        write_put_text(write, column->json_in != NULL ? "json" : column->type);
     }
     write_put_text(write, ")");
 }
@@ -104,7 +105,12 @@ static void put_bulk_column(struct write *write, uint32_t column)
         rest_sql_literal(&write->planner->sql, info->name);
         write_put_text(write, " THEN ");
     }
+    if (info->json_in != NULL) {
+        write_put_text(write, info->json_in);
+        write_put_text(write, "(");
+    }
     write_put_column_of(write, "b", column);
+    write_put_text(write, info->json_in != NULL ? ")" : "");
     if (by_default) {
         write_put_text(write, " ELSE ");
         write_put_text(write, info->default_sql);

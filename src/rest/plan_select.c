@@ -221,12 +221,45 @@ static bool put_cast(struct planner *planner, struct cc_slice name)
     return true;
 }
 
+// The domain's own look of a column: the function that makes it; NULL: the value as it is. In CSV JSON would be quoted twice.
+static const char *writer_of(struct planner *planner, const struct rest_column *column, bool *is_json)
+{
+    bool csv = planner->plan->facts.format == REST_FORMAT_CSV;
+    const char *writer = csv && column->text_out != NULL ? column->text_out : column->json_out;
+    *is_json = csv && writer != NULL && column->text_out == NULL;
+    planner->reads_request = planner->reads_request || (writer != NULL && planner->catalog->reads_request);
+    return writer;
+}
+
+static void put_shown_column(struct planner *planner, const struct plan_node *node, uint32_t column)
+{
+    bool is_json = false;
+    const char *writer = writer_of(planner, &node->table->columns[column], &is_json);
+    if (writer != NULL) {
+        put_text(planner, is_json ? "(" : "");
+        put_text(planner, writer);
+        put_text(planner, "(");
+    }
+    plan_put_column(planner, node, column);
+    put_text(planner, writer == NULL ? "" : is_json ? ") #>> '{}')" : ")");
+}
+
+// A column of the relation by its bare name, which is shown as its domain says; else -1.
+static int32_t shown_column(const struct plan_node *node, const struct rest_select *item)
+{
+    bool bare = item->aggregate == REST_AGGREGATE_NONE && item->field.n_steps == 0;
+    return bare ? rest_table_column(node->table, item->field.name) : -1;
+}
+
 static bool put_field_item(struct planner *planner, const struct plan_node *node, const struct rest_select *item)
 {
     bool aggregate = item->aggregate != REST_AGGREGATE_NONE;
+    int32_t shown = shown_column(node, item);
     put_text(planner, aggregate_name(item->aggregate));
     put_text(planner, aggregate ? "(" : "");
-    if (aggregate && item->field.name.data == NULL) {
+    if (shown >= 0) {
+        put_shown_column(planner, node, (uint32_t)shown);
+    } else if (aggregate && item->field.name.data == NULL) {
         put_text(planner, "*");
     } else if (!plan_put_field(planner, node, &item->field)) {
         return false;
@@ -247,7 +280,7 @@ static void put_all(struct planner *planner, const struct plan_node *node)
 {
     for (uint32_t i = 0; i < node->table->n_columns; i++) {
         put_text(planner, i == 0 ? "" : ", ");
-        plan_put_column(planner, node, i);
+        put_shown_column(planner, node, i);
         put_text(planner, " AS ");
         rest_sql_name(&planner->sql, node->table->columns[i].name);
     }
@@ -351,7 +384,22 @@ static uint32_t outputs_of(struct planner *planner, const struct plan_node *node
     return item_is_empty(item) ? 0 : 1;
 }
 
-// What is not aggregated is grouped by, by its position in the list.
+// By its position in the list, or by the column itself where the list shows something made of it: JSON cannot be compared.
+static void put_group_key(struct planner *planner, const struct plan_node *node, const struct rest_select *item, uint32_t nth,
+                          uint32_t position)
+{
+    int32_t column = item->kind == REST_SELECT_ALL     ? (int32_t)nth
+                     : item->kind == REST_SELECT_FIELD ? shown_column(node, item)
+                                                       : -1;
+    bool made = column >= 0 && item->cast.data == NULL && node->table->columns[column].json_out != NULL;
+    if (made) {
+        plan_put_column(planner, node, (uint32_t)column);
+    } else {
+        rest_sql_number(&planner->sql, position);
+    }
+}
+
+// What is not aggregated is grouped by.
 static void put_group_by(struct planner *planner, const struct plan_node *node)
 {
     if (!has_aggregate(node)) {
@@ -368,7 +416,7 @@ static void put_group_by(struct planner *planner, const struct plan_node *node)
             position++;
             if (item->aggregate == REST_AGGREGATE_NONE) {
                 put_text(planner, first ? " GROUP BY " : ", ");
-                rest_sql_number(&planner->sql, position);
+                put_group_key(planner, node, item, k, position);
                 first = false;
             }
         }

@@ -251,19 +251,20 @@ static void put_member(struct writer *writer, const char *name, bool optional, c
 static void put_written_member(struct writer *writer, const struct rest_column *column, bool optional)
 {
     bool counts = column->merge == REST_MERGE_COUNTER, unites = column->merge == REST_MERGE_SET;
+    const char *type = column->json_in != NULL ? "json" : column->base_type;
     if (!counts && !unites) {
-        put_member(writer, column->name, optional, column->base_type, !column->not_null);
+        put_member(writer, column->name, optional, type, !column->not_null);
         return;
     }
     line_start(writer);
     put_key(writer, column->name);
     put(writer, optional ? "?: " : ": ");
-    put_type(writer, column->base_type);
+    put_type(writer, type);
     put(writer, counts ? " | { $inc: " : " | { $add?: ");
-    put_type(writer, column->base_type);
+    put_type(writer, type);
     if (unites) {
         put(writer, "; $remove?: ");
-        put_type(writer, column->base_type);
+        put_type(writer, type);
     }
     put(writer, column->not_null ? " };\n" : " } | null;\n");
 }
@@ -291,7 +292,7 @@ static void put_row(struct writer *writer, const struct rest_table *table)
     for (uint32_t i = 0; i < table->n_columns; i++) {
         const struct rest_column *column = &table->columns[i];
         put_comment(writer, column->comment);
-        put_member(writer, column->name, false, column->base_type, !column->not_null);
+        put_member(writer, column->name, false, column->json_out != NULL ? "json" : column->base_type, !column->not_null);
     }
     for (uint32_t i = 0; i < writer->catalog->n_functions; i++) {
         const struct rest_function *function = &writer->catalog->functions[i];

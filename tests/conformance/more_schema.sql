@@ -86,3 +86,24 @@ CREATE FUNCTION add_line(lines "text/x-lines", s staff) RETURNS "text/x-lines" L
 CREATE AGGREGATE staff_lines(staff) (SFUNC = add_line, STYPE = "text/x-lines", INITCOND = '');
 CREATE FUNCTION add_initial(initials "image/x-initials", s staff) RETURNS "image/x-initials" LANGUAGE sql IMMUTABLE AS $$ SELECT initials || convert_to(left(s.name, 1), 'UTF8') $$;
 CREATE AGGREGATE staff_initials(staff) (SFUNC = add_initial, STYPE = "image/x-initials", INITCOND = '');
+
+-- Domains that say how their values look outside.
+CREATE DOMAIN hue AS integer CHECK (VALUE BETWEEN 0 AND 16777215);
+CREATE FUNCTION hue(text) RETURNS hue LANGUAGE sql IMMUTABLE AS $$ SELECT (('x' || lpad(ltrim($1, '#'), 8, '0'))::bit(32)::integer)::hue $$;
+CREATE FUNCTION hue(json) RETURNS hue LANGUAGE sql IMMUTABLE AS $$ SELECT hue($1 #>> '{}') $$;
+CREATE FUNCTION hue_json(hue) RETURNS json LANGUAGE sql IMMUTABLE AS $$ SELECT to_json('#' || lpad(to_hex($1), 6, '0')) $$;
+CREATE CAST (hue AS json) WITH FUNCTION hue_json(hue) AS IMPLICIT;
+CREATE CAST (json AS hue) WITH FUNCTION hue(json) AS IMPLICIT;
+CREATE CAST (text AS hue) WITH FUNCTION hue(text) AS IMPLICIT;
+CREATE DOMAIN cents AS bigint;
+CREATE FUNCTION cents_json(cents) RETURNS json LANGUAGE sql IMMUTABLE AS $$ SELECT CASE WHEN $1 IS NOT NULL THEN json_build_object('amount', round($1 / 100.0, 2), 'unit', 'kr') END $$;
+CREATE FUNCTION cents_text(cents) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT ($1 / 100)::text || ',' || lpad(($1 % 100)::text, 2, '0') $$;
+CREATE CAST (cents AS json) WITH FUNCTION cents_json(cents) AS IMPLICIT;
+CREATE CAST (cents AS text) WITH FUNCTION cents_text(cents) AS IMPLICIT;
+CREATE TABLE paints (id integer PRIMARY KEY, tone hue DEFAULT 255, price cents, base integer REFERENCES paints (id), name text);
+CREATE TABLE weak_paints (id integer PRIMARY KEY, tone hue DEFAULT 255, name text);
+COMMENT ON TABLE weak_paints IS '@caucus weak';
+CREATE VIEW bright_paints AS SELECT id, tone, name FROM paints WHERE tone > 255;
+CREATE FUNCTION paints_over(at_least integer) RETURNS SETOF paints LANGUAGE sql STABLE AS $$ SELECT * FROM paints WHERE tone >= at_least ORDER BY id $$;
+INSERT INTO paints (id, tone, price, base, name) VALUES (1, 16711680, 1250, NULL, 'red'), (2, 65280, NULL, 1, 'green'), (3, 16711680, 99, 1, 'red too');
+GRANT SELECT, INSERT, UPDATE, DELETE ON paints, weak_paints, bright_paints TO h1_anon;
