@@ -257,6 +257,12 @@ struct cc_slice node_unknown(struct node *node)
     return encode_outcome(node, &outcome);
 }
 
+struct cc_slice node_ask_again(struct node *node)
+{
+    struct rest_outcome outcome = {.kind = REST_UNKNOWN, .status = CC_NOT_LEADER, .code = cc_slice_text("CC203")};
+    return encode_outcome(node, &outcome);
+}
+
 // -- Events ----------------------------------------------------------------------------------------------------------
 
 static void set_time(struct node *node, struct node_time time)
@@ -301,9 +307,13 @@ void node_tick(struct node *node, struct node_time time)
         return;
     }
     node->housekeeping_us = time.now_us + NODE_HOUSEKEEPING_US;
+    peer_tell_deaf(node);
     forward_deadlines(node);
     read_deadlines(node);
     weak_deadlines(node);
+    if (!node->members.has_self) {
+        forward_refuse_queued(node);
+    }
     forward_pump(node);
     if (time.now_us >= node->weak.frontier_told_us + node->options.frontier_interval_us) {
         peer_tell_frontier(node);

@@ -2,10 +2,15 @@
 //
 // Whoever took the request from its client is responsible for it: it sends it again after a change of leader, under the same
 // id. A new leader knows all ids of the log once the first entry of its term is committed, so nothing executes twice.
+//
+// A replica that the leader does not hear, that hears no leader, or that is no member any more sends its writes by way of another
+// replica. That one only passes them and their answers on: it tries once, and what it cannot tell the first one asks for again.
 #include "proxy/node_internal.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+enum { SILENT_INTERVALS = 3 }; // without a word from a replica: what it said does not count any more
 
 static const unsigned pending_next[PENDING_STATES] = {
     [PENDING_QUEUED] = 1u << PENDING_SENT | 1u << PENDING_EXECUTING,
@@ -128,34 +133,9 @@ static bool queue_is_full(const struct node *node, size_t n_bytes)
     return queue_is_slow(node) || node->n_queued >= CC_QUEUE_OPERATIONS_MAX || node->queued_bytes + n_bytes > CC_QUEUE_BYTES_MAX;
 }
 
-void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t attempt, const struct operation *operation,
-                    struct cc_slice bytes)
+static struct pending *pending_create(struct node *node, uint64_t token, uint32_t peer, const struct operation *operation, struct cc_slice bytes)
 {
-    struct pending *pending = forward_find(node, operation->id);
-    if (pending != NULL) { // sent again over a new connection: answer there
-        pending->token = token;
-        pending->peer = peer;
-        pending->uncertain = pending->uncertain || attempt > 0;
-        pending->deadline_us = node->time.now_us + operation->timeout_ms * 1000ull;
-        pending->answered = false;
-        return;
-    }
-    if (peer != 0 && (raft_role(node->raft) != RAFT_LEADER || node->stopping)) {
-        answer_now(node, token, peer, operation->id, not_leader(node), 0);
-        return;
-    }
-    struct cc_slice no_space = log_refusal(node);
-    if (no_space.n > 0) {
-        answer_now(node, token, peer, operation->id, no_space, 0);
-        return;
-    }
-    if (queue_is_full(node, bytes.n)) {
-        struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC202", "Too many writes are waiting: the write was not executed",
-                                               "Try again later or at a lower rate");
-        answer_now(node, token, peer, operation->id, refusal, 0);
-        return;
-    }
-    pending = cc_alloc(sizeof(*pending));
+    struct pending *pending = cc_alloc(sizeof(*pending));
     memcpy(pending->id, operation->id, OPERATION_ID_BYTES);
     pending->operation = cc_blob_create(bytes.data, bytes.n);
     pending->since_us = node->time.now_us;
@@ -169,9 +149,112 @@ void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t at
     }
     pending->schema_version = operation->schema_version;
     pending->migration = operation->kind == OPERATION_MIGRATION;
-    pending->uncertain = attempt > 0;
     HASH_ADD(hh, node->pendings, id, OPERATION_ID_BYTES, pending);
     queue_add(node, pending);
+    return pending;
+}
+
+static void send_to(struct node *node, struct peer *peer, struct pending *pending)
+{
+    peer_send_forward(node, peer, pending);
+    forward_move(node, pending, PENDING_SENT);
+    pending->sent_to = peer->id;
+    pending->uncertain_before = pending->uncertain;
+    pending->uncertain = true;
+    node->counters.counters.forwards++;
+}
+
+static bool is_reachable(const struct peer *peer)
+{
+    return peer != NULL && peer->up && peer->refused == NULL && !peer->deaf;
+}
+
+// The leader, if it can be asked.
+static struct peer *leader_of(struct node *node)
+{
+    struct peer *leader = peer_find(node, raft_leader(node->raft)); // this replica is no peer of itself
+    return membership_has_self(node) && is_reachable(leader) ? leader : NULL;
+}
+
+bool forward_relays(struct node *node)
+{
+    return !node->stopping && (raft_role(node->raft) == RAFT_LEADER || leader_of(node) != NULL);
+}
+
+// Who leads or knows a leader, as far as it has said lately.
+static struct peer *relay_of(struct node *node)
+{
+    struct peer *relay = NULL;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        struct peer *peer = &node->peers[i];
+        bool is_heard = node->time.now_us - peer->heard_us < SILENT_INTERVALS * node->options.frontier_interval_us;
+        if (is_reachable(peer) && is_heard && peer->relays && (relay == NULL || peer->role == RAFT_LEADER)) {
+            relay = peer;
+        }
+    }
+    return relay;
+}
+
+// Where this replica's writes go; NULL: nowhere for now.
+static struct peer *way_of(struct node *node)
+{
+    struct peer *leader = leader_of(node);
+    if (leader != NULL) {
+        node->leader_reached_us = node->time.now_us;
+        return leader;
+    }
+    const struct peer *known = peer_find(node, raft_leader(node->raft));
+    bool is_cut_off = (known != NULL && known->deaf) || !node->members.has_self;
+    bool is_election = !is_cut_off && node->time.now_us - node->leader_reached_us < 2 * node->options.raft.election_us;
+    return is_election ? NULL : relay_of(node);
+}
+
+// A write for the leader comes from another replica, though this one does not lead. False: not from here.
+static bool relay(struct node *node, uint32_t from, uint8_t flags, const struct operation *operation, struct cc_slice bytes)
+{
+    struct peer *leader = leader_of(node);
+    if ((flags & FORWARD_RELAYED) != 0 || node->stopping || leader == NULL || leader->id == from) {
+        return false;
+    }
+    struct pending *pending = pending_create(node, 0, from, operation, bytes);
+    pending->relayed = true;
+    // It may be held up here while its sender asks elsewhere: the leader must not take it for one that nobody has executed.
+    pending->uncertain = true;
+    send_to(node, leader, pending);
+    return true;
+}
+
+void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t flags, const struct operation *operation,
+                    struct cc_slice bytes)
+{
+    struct pending *pending = forward_find(node, operation->id);
+    if (pending != NULL) { // sent again over a new connection: answer there
+        pending->token = token;
+        pending->peer = peer;
+        pending->uncertain = pending->uncertain || (flags & FORWARD_UNCERTAIN) != 0;
+        pending->deadline_us = node->time.now_us + operation->timeout_ms * 1000ull;
+        pending->answered = false;
+        return;
+    }
+    if (peer != 0 && (raft_role(node->raft) != RAFT_LEADER || node->stopping)) {
+        if (!relay(node, peer, flags, operation, bytes)) {
+            answer_now(node, token, peer, operation->id, not_leader(node), 0);
+        }
+        return;
+    }
+    struct cc_slice no_space = log_refusal(node);
+    if (no_space.n > 0) {
+        answer_now(node, token, peer, operation->id, no_space, 0);
+        return;
+    }
+    if (queue_is_full(node, bytes.n)) {
+        struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC202", "Too many writes are waiting: the write was not executed",
+                                               "Try again later or at a lower rate");
+        answer_now(node, token, peer, operation->id, refusal, 0);
+        return;
+    }
+    pending = pending_create(node, token, peer, operation, bytes);
+    pending->uncertain = (flags & FORWARD_UNCERTAIN) != 0;
     if (peer == 0) {
         node->counters.counters.strong_writes++;
         forward_pump(node);
@@ -180,27 +263,23 @@ void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t at
 
 void forward_pump(struct node *node)
 {
-    uint32_t leader = raft_leader(node->raft);
-    if (leader == 0 || leader == node->options.raft.id) {
+    if (raft_role(node->raft) == RAFT_LEADER) {
         return;
     }
-    struct peer *peer = peer_find(node, leader);
-    if (peer == NULL || !peer->up) {
-        return;
-    }
+    struct peer *way = way_of(node);
     struct pending *pending, *next;
     DL_FOREACH_SAFE(node->queue, pending, next)
     {
-        if (pending->peer != 0 || pending->retry_us > node->time.now_us) {
-            continue;
+        if (way != NULL && pending->peer == 0 && pending->retry_us <= node->time.now_us) {
+            send_to(node, way, pending);
         }
-        peer_send_forward(node, peer, pending);
-        forward_move(node, pending, PENDING_SENT);
-        pending->sent_to = leader;
-        pending->uncertain_before = pending->uncertain;
-        pending->uncertain = true;
-        node->counters.counters.forwards++;
     }
+}
+
+static void ask_again(struct node *node, struct pending *pending)
+{
+    pending->retry_us = node->time.now_us + NODE_HOUSEKEEPING_US;
+    forward_move(node, pending, PENDING_QUEUED);
 }
 
 void forward_reply(struct node *node, uint32_t peer, struct cc_slice body)
@@ -214,15 +293,23 @@ void forward_reply(struct node *node, uint32_t peer, struct cc_slice body)
         return;
     }
     struct pending *pending = forward_find(node, id.data);
+    bool is_final = outcome.kind != REST_REFUSED && outcome.kind != REST_UNKNOWN;
+    if (pending != NULL && pending->state == PENDING_QUEUED && is_final) { // asked before the leader was lost: what is committed is
+        forward_finish(node, pending, bytes, index);
+        return;
+    }
     if (pending == NULL || pending->state != PENDING_SENT || pending->sent_to != peer) {
         return;
     }
-    if (outcome.kind == REST_REFUSED) {
+    if (outcome.kind == REST_UNKNOWN && outcome.status == CC_NOT_LEADER && !pending->relayed) {
+        ask_again(node, pending);
+        return;
+    }
+    if (outcome.kind == REST_REFUSED && !pending->relayed) {
         // This attempt was not executed; an earlier one may have been, then only asking again can tell.
         pending->uncertain = pending->uncertain_before;
         if (outcome.status == CC_NOT_LEADER || pending->uncertain) {
-            pending->retry_us = node->time.now_us + NODE_HOUSEKEEPING_US;
-            forward_move(node, pending, PENDING_QUEUED);
+            ask_again(node, pending);
             return;
         }
     }
@@ -243,10 +330,20 @@ static void requeue(struct node *node, struct pending *pending, bool uncertain)
 
 static void leave_to_sender(struct node *node, struct pending *pending)
 {
-    if (!pending->uncertain && !pending->answered && pending->state != PENDING_LOGGED) {
-        peer_send_forward_reply(node, pending->peer, pending->id, 0, not_leader(node));
-    }
+    bool is_open = pending->state == PENDING_LOGGED || pending->state == PENDING_SENT;
+    answer(node, pending, is_open ? node_ask_again(node) : not_leader(node), 0);
     pending_free(node, pending);
+}
+
+// Whom it was sent to does not answer any more.
+static void take_back(struct node *node, struct pending *pending)
+{
+    if (pending->relayed && raft_role(node->raft) != RAFT_LEADER) {
+        leave_to_sender(node, pending);
+        return;
+    }
+    pending->relayed = false;
+    forward_move(node, pending, PENDING_QUEUED);
 }
 
 void forward_requeue(struct node *node, const uint8_t *ids, size_t n, bool uncertain)
@@ -269,8 +366,8 @@ void forward_leader_changed(struct node *node)
     for (pending = node->pendings; pending != NULL; pending = next) {
         next = pending->hh.next;
         if (pending->state == PENDING_SENT && pending->sent_to != raft_leader(node->raft)) {
-            forward_move(node, pending, PENDING_QUEUED);
-        } else if (!leads && pending->peer != 0) {
+            take_back(node, pending);
+        } else if (!leads && pending->peer != 0 && !pending->relayed) {
             leave_to_sender(node, pending);
         } else if (!leads && pending->state == PENDING_LOGGED) {
             requeue(node, pending, true);
@@ -285,7 +382,7 @@ void forward_peer_lost(struct node *node, uint32_t peer)
     for (pending = node->pendings; pending != NULL; pending = next) {
         next = pending->hh.next;
         if (pending->state == PENDING_SENT && pending->sent_to == peer) {
-            forward_move(node, pending, PENDING_QUEUED);
+            take_back(node, pending);
         }
     }
 }

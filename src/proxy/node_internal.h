@@ -66,7 +66,9 @@ struct node_outbox {
 //     |  +----------------------+----------------------------+   office or database lost
 //     +--leader elsewhere--> SENT --reply--> answered            (the same id makes a second execution impossible)
 //           ^                  |
-//           +--refused, leader changed, connection lost
+//           +--refused, leader changed, connection lost  (of one that is only passed on: its sender is told to ask again)
+
+enum forward_flag { FORWARD_UNCERTAIN = 1, FORWARD_RELAYED = 2 }; // in FRAME_FORWARD
 
 enum pending_state { PENDING_QUEUED, PENDING_SENT, PENDING_EXECUTING, PENDING_LOGGED };
 enum { PENDING_STATES = PENDING_LOGGED + 1 };
@@ -88,6 +90,7 @@ struct pending {
     bool uncertain;        // may have been executed by somebody
     uint64_t look_again;   // uncertain: entries up to here must be told first, one of them may be its own
     bool uncertain_before; // the same, before the present attempt
+    bool relayed;          // SENT only: it is `peer`'s, passed on to the leader
     bool answered;         // as unknown: it stays only to be known again until its entry is committed or lost
     struct pending *prev, *next; // in node->queue while QUEUED
     UT_hash_handle hh;
@@ -239,6 +242,9 @@ struct peer {
     bool member;         // else it was one, or we do not know yet that it is: it is forgotten when its connection goes down
     bool up;
     bool stopping;
+    bool deaf;           // it leads, and says that it has not heard us for a while
+    bool told_deaf;      // and we have told it so
+    bool relays;         // it leads, or would pass writes on to a leader
     bool may_lead;       // it says so: its database is up, and no operator has moved the office away from it
     uint32_t incarnation;
     const char *refused;
@@ -334,6 +340,8 @@ enum frontier_flag { // in FRAME_FRONTIER
     FRONTIER_USED = 8,       // one of them is not; neither flag: not known yet
     FRONTIER_RECOVERING = 16, // neither votes nor counts
     FRONTIER_MAY_LEAD = 32,  // it would lead if asked
+    FRONTIER_RELAYS = 64,    // writes for the leader can be sent to it
+    FRONTIER_DEAF = 128,     // it leads and has not heard the receiver for an election timeout
 };
 
 // -- Snapshots (node_snapshot.c) -------------------------------------------------------------------------------------
@@ -465,6 +473,7 @@ struct node {
     uint64_t housekeeping_us;
     uint64_t restored_hlc; // the greatest of the entries in the log
     uint32_t known_leader;
+    uint64_t leader_reached_us; // when a leader could last be asked
     struct node_status counters;
 };
 
@@ -480,6 +489,7 @@ void node_answer_error(struct node *node, uint64_t token, const struct rest_outc
 // Outcomes that the node itself gives; encoded into the outbox.
 struct cc_slice node_refusal(struct node *node, enum cc_status status, const char *code, const char *message, const char *hint);
 struct cc_slice node_unknown(struct node *node);
+struct cc_slice node_ask_again(struct node *node); // to another replica: what became of its write only the leader can tell
 struct cc_slice node_not_a_member(struct node *node);
 struct cc_slice node_copy(struct node *node, struct cc_slice bytes);
 
@@ -544,9 +554,10 @@ void node_job_free(struct node *node, enum db_lane lane, struct job *job);
 void node_jobs_forget(struct node *node, enum db_lane lane);
 
 // node_forward.c
-void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t attempt, const struct operation *operation, struct cc_slice bytes);
+void forward_submit(struct node *node, uint64_t token, uint32_t peer, uint8_t flags, const struct operation *operation, struct cc_slice bytes);
 void forward_reply(struct node *node, uint32_t peer, struct cc_slice body);
 void forward_pump(struct node *node);            // sends what belongs to the leader
+bool forward_relays(struct node *node);          // others may send here what belongs to the leader
 void forward_peer_lost(struct node *node, uint32_t peer);
 void forward_leader_changed(struct node *node);
 void forward_deadlines(struct node *node);
@@ -629,6 +640,7 @@ void peer_send_removed(struct node *node, uint32_t id, uint64_t index);
 void peer_send_member(struct node *node, uint32_t id, uint64_t request, const struct node_member_change *change);
 void peer_send_member_reply(struct node *node, uint32_t id, uint64_t request, uint8_t verdict, const char *why);
 void peer_tell_frontier(struct node *node); // to all
+void peer_tell_deaf(struct node *node);     // those who lead tell who is not heard, or is again
 void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context); // read_told gets the answer
 void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending);
 void peer_send_forward_reply(struct node *node, uint32_t peer, const uint8_t id[OPERATION_ID_BYTES], uint64_t index, struct cc_slice outcome);

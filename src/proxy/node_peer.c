@@ -8,7 +8,7 @@ enum { FRAME_VERSION = 1 };
 enum frame_kind {
     FRAME_HELLO = 1,         // facts of the database, incarnation
     FRAME_RAFT = 2,          // raft_message
-    FRAME_FORWARD = 3,       // u8 attempt, operation
+    FRAME_FORWARD = 3,       // u8 forward_flag, operation
     FRAME_FORWARD_REPLY = 4, // id, u64 index, outcome
     FRAME_FRONTIER = 5,      // applied, schema version, role, frontier
     FRAME_CHANGES = 6,       // count, change sets
@@ -82,10 +82,23 @@ void peer_send_frontier(struct node *node, struct peer *peer)
     bool has_database = node->strong.state == STRONG_FOLLOW || node->strong.state == STRONG_LEAD;
     bool may_lead = has_database && !node->stopping && !node->sick && !node->upkeep.durable.disk_slow && !membership_declines(node) && recovery_is_over(node);
     cc_put_u8(&frame, (uint8_t)((node->weak.up ? FRONTIER_HELD : 0) | (node->stopping ? FRONTIER_STOPPING : 0) |
-                                (may_lead ? FRONTIER_MAY_LEAD : 0) | recovery_flags(node)));
+                                (may_lead ? FRONTIER_MAY_LEAD : 0) | (forward_relays(node) ? FRONTIER_RELAYS : 0) |
+                                (peer->told_deaf ? FRONTIER_DEAF : 0) | recovery_flags(node)));
     cc_put_u64(&frame, raft_last_index(node->raft));
     crdt_frontier_put(&frame, &node->weak.frontier);
     frame_send(node, peer->id, &frame);
+}
+
+void peer_tell_deaf(struct node *node)
+{
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        struct peer *peer = &node->peers[i];
+        bool deaf = raft_role(node->raft) == RAFT_LEADER && node->time.now_us - peer->heard_us >= node->options.raft.election_us;
+        if (peer->up && peer->member && deaf != peer->told_deaf) {
+            peer->told_deaf = deaf;
+            peer_send_frontier(node, peer);
+        }
+    }
 }
 
 void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed)
@@ -237,7 +250,7 @@ static void receive_told(struct node *node, struct peer *peer, struct cc_reader 
 void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_FORWARD);
-    cc_put_u8(&frame, pending->uncertain);
+    cc_put_u8(&frame, (uint8_t)((pending->uncertain ? FORWARD_UNCERTAIN : 0) | (pending->relayed ? FORWARD_RELAYED : 0)));
     cc_put_bytes(&frame, cc_blob_slice(pending->operation));
     frame_send(node, peer->id, &frame);
 }
@@ -345,13 +358,13 @@ static void receive_raft(struct node *node, struct peer *peer, struct cc_slice b
 
 static void receive_forward(struct node *node, struct peer *peer, struct cc_reader *reader)
 {
-    uint8_t attempt = cc_read_u8(reader);
+    uint8_t flags = cc_read_u8(reader);
     struct cc_slice bytes = cc_read_bytes(reader, cc_reader_left(reader));
     struct operation operation;
     if (!cc_reader_ok(reader) || operation_peek(bytes, &operation) != CC_OK || operation.weak) {
         return;
     }
-    forward_submit(node, 0, peer->id, attempt, &operation, bytes);
+    forward_submit(node, 0, peer->id, flags, &operation, bytes);
     strong_pump(node);
 }
 
@@ -371,6 +384,12 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     peer->role = (enum raft_role)role;
     peer->stopping = flags & FRONTIER_STOPPING;
     peer->may_lead = flags & FRONTIER_MAY_LEAD;
+    peer->relays = flags & FRONTIER_RELAYS;
+    peer->deaf = flags & FRONTIER_DEAF;
+    if (peer->deaf) {
+        forward_peer_lost(node, peer->id); // what was sent to it goes another way
+        forward_pump(node);
+    }
     recovery_heard(node, peer, flags, last_index);
     if (flags & FRONTIER_HELD) {
         struct crdt_origin self = node->weak.self;

@@ -28,7 +28,8 @@ class Members(CutCluster):
 
     @classmethod
     def make(cls, n=1):
-        self = super().make(n)
+        # A slow disk is no failure; a write that is lost on its way is answered late, and then with one.
+        self = super().make(n, timeouts={'request_ms': 30000})
         for relay in self.relays.values():
             relay.close()
         self.relays = {}
@@ -78,8 +79,8 @@ class Members(CutCluster):
 
 class Load:
     """Clients that each send one write after the other, spread over the replicas in `cluster.ids`. A write may be refused as not
-    executed by a replica that is leaving (503, CC220), then the same one is sent to another. On a machine with too much to do one may
-    come too late (503, 504): it is sent again under its key. Whatever else is not 201 is a failure."""
+    executed by a replica that is leaving (503, CC220), then the same one is sent to another; and, on a machine whose disk stands still for
+    a second, by one that has too much to do (503, CC202). Whatever else is not 201 is a failure."""
 
     def __init__(self, cluster, n_strong=6, n_weak=2):
         self.cluster = cluster
@@ -91,8 +92,7 @@ class Load:
         self.under_way = collections.Counter()
         self.acknowledged = {'/transfers': [], '/presence': []}
         self.failures = []
-        self.moved = 0
-        self.late = []
+        self.moved = self.too_busy = 0
         self.slowest = 0.0
         paths = ['/transfers'] * n_strong + ['/presence'] * n_weak
         self.threads = [threading.Thread(target=self.run, args=(i, path), daemon=True) for i, path in enumerate(paths)]
@@ -113,7 +113,7 @@ class Load:
             tag = str(uuid.uuid4())
             began = time.monotonic()
             answer = None
-            while answer is None and time.monotonic() < began + 60:
+            while answer is None and time.monotonic() < began + 120:
                 turn += 1
                 answer = self.send(path, tag, turn)
             with self.lock:
@@ -130,7 +130,7 @@ class Load:
             self.under_way[replica] += 1
         body = {'tag': tag, 'amount': 1} if path == '/transfers' else {'id': tag, 'status': 'here'}
         try:
-            answer = self.cluster.request(replica, 'POST', path, body, {'Idempotency-Key': tag}, timeout=30)
+            answer = self.cluster.request(replica, 'POST', path, body, {'Idempotency-Key': tag}, timeout=60)
         except (OSError, http.client.HTTPException) as error:
             return f'replica {replica}: {error!r}'
         finally:
@@ -142,10 +142,10 @@ class Load:
             with self.lock:
                 self.moved += 1
             return None
-        if answer.status in (503, 504):
+        if answer.status == 503 and b'CC202' in answer.body:
             with self.lock:
-                self.late.append((round(time.monotonic(), 2), f'replica {replica}: {answer!r}'))
-            time.sleep(0.05)
+                self.too_busy += 1
+            time.sleep(0.1)
             return None
         return f'replica {replica}: {answer!r}'
 
@@ -158,7 +158,7 @@ class Load:
         """Clients go elsewhere; returns when none waits for an answer of that replica."""
         with self.lock:
             self.cluster.ids.remove(replica)
-        wait_until(lambda: self.under_way[replica] == 0, 30, f'no request at replica {replica}')
+        wait_until(lambda: self.under_way[replica] == 0, 60, f'no request at replica {replica}')
 
 
 class Reload(unittest.TestCase):
@@ -276,8 +276,7 @@ class Growth(unittest.TestCase):
                 self.shrink(cluster, load, [4])
                 time.sleep(0.5)
             n = {path: len(tags) for path, tags in load.acknowledged.items()}
-            print(f'{n} written, {load.moved} sent elsewhere, {len(load.late)} late, slowest {load.slowest:.2f} s', *load.late[:5])
-            self.assertLess(len(load.late), 1 + sum(n.values()) / 100)
+            print(f'{n} written, {load.moved} sent elsewhere, {load.too_busy} refused for a while, slowest {load.slowest:.2f} s')
             self.assertEqual(load.failures[:5], [])
             self.assertGreater(n['/transfers'], 200)
             for path, column in (('/transfers', 'tag'), ('/presence', 'id')):

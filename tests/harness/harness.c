@@ -367,6 +367,23 @@ bool harness_wait(struct harness *harness, uint64_t request)
     return harness_answer(harness, request)->kind == HARNESS_DONE;
 }
 
+enum cc_status harness_change_members(struct harness *harness, enum node_member_action action, uint32_t id)
+{
+    uint32_t leader_id = harness_leader(harness);
+    if (leader_id == 0) {
+        return CC_NOT_LEADER;
+    }
+    struct sim_replica *leader = replica_of(harness, leader_id);
+    struct node_member_change change = {.action = action, .member = {.id = id}};
+    uint64_t index;
+    const char *why;
+    enum cc_status status = node_member_change(leader->node, sim_replica_time(&harness->sim, leader), &change, &index, &why);
+    sim_replica_settle(&harness->sim, leader);
+    bury_the_doomed(harness);
+    tell_roles(harness);
+    return status;
+}
+
 // -- Messages -------------------------------------------------------------------------------------------------------
 
 const struct faults *harness_faults(const struct harness *harness)

@@ -88,6 +88,10 @@ void harness_start(struct harness *harness, uint32_t replica); // nothing if it 
 // Its PostgreSQL dies and recovers without the commits that it had not flushed. Nothing if it is down.
 void harness_crash_database(struct harness *harness, uint32_t replica);
 
+// Asks the leader for a change of the members, or to hand over to `replica`; new members have no machine behind them, so ADD is of no
+// use here. CC_NOT_LEADER: nobody leads; else as node_member_change.
+enum cc_status harness_change_members(struct harness *harness, enum node_member_action action, uint32_t replica) CC_CHECKED;
+
 // -- Messages: rules as in proxy/faults.h ---------------------------------------------------------------------------
 
 const struct faults *harness_faults(const struct harness *harness);

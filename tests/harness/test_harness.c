@@ -592,6 +592,57 @@ static void a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minut
     }
 }
 
+// -- Members --------------------------------------------------------------------------------------------------------
+
+// Writes come to both replicas that go, one each millisecond, from before the first is removed until the leader, which goes as well, has
+// handed over and is removed.
+static void every_write_at_replicas_that_leave_is_answered_within_a_second(void **state)
+{
+    (void)state;
+    enum { WRITES = 400 };
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct harness *harness = harness_create(&(struct harness_options){.n_replicas = 5, .seed = seed});
+        uint32_t old = harness_wait_for_leader(harness), gone = old == 3 ? 4 : 3, next = old == 2 ? 1 : 2;
+        settle(harness);
+        add_fault(harness, (struct faults_rule){.kind = FAULTS_DELAY, .from = old, .delay_ms = 20, .jitter_ms = 10});
+        bool handed_over = false;
+        unsigned n_done = 0;
+        uint64_t requests[2 * WRITES], asked_us[2 * WRITES], done_us[2 * WRITES] = {0};
+        for (uint32_t i = 0; i < WRITES + 1000; i++) {
+            if (i == 100) {
+                assert_int_equal(harness_change_members(harness, NODE_MEMBER_REMOVE, gone), CC_OK);
+            }
+            if (!handed_over && !node_is_member(harness_node(harness, gone))) { // its writes are under way at the leader
+                handed_over = true;
+                assert_int_equal(harness_change_members(harness, NODE_MEMBER_TRANSFER, next), CC_OK);
+            }
+            if (i == 350) {
+                assert_int_equal(harness_change_members(harness, NODE_MEMBER_REMOVE, old), CC_OK);
+            }
+            for (uint32_t at = 0; i < WRITES && at < 2; at++) {
+                char text[32];
+                snprintf(text, sizeof(text), "put k%u %u", at, i);
+                requests[2 * i + at] = harness_write(harness, at == 0 ? gone : old, text);
+                asked_us[2 * i + at] = harness_now_us(harness);
+            }
+            harness_run_ms(harness, 1);
+            for (uint32_t w = 0; w < 2 * (i < WRITES ? i + 1 : WRITES); w++) {
+                enum harness_outcome kind = harness_answer(harness, requests[w])->kind;
+                assert_int_not_equal(kind, HARNESS_UNKNOWN);
+                n_done += done_us[w] == 0 && kind == HARNESS_DONE;
+                done_us[w] = done_us[w] == 0 && kind != HARNESS_WAITS ? harness_now_us(harness) : done_us[w];
+            }
+        }
+        for (uint32_t w = 0; w < 2 * WRITES; w++) {
+            assert_int_not_equal(done_us[w], 0);
+            assert_true(done_us[w] - asked_us[w] < 1000 * 1000);
+        }
+        assert_true(n_done > 250);
+        assert_int_equal(harness_leader(harness), next);
+        harness_destroy(harness);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -614,6 +665,7 @@ int main(void)
         cmocka_unit_test(writes_go_on_whatever_happens_to_some_messages),
         cmocka_unit_test(latency_is_as_long_as_asked),
         cmocka_unit_test(a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minute),
+        cmocka_unit_test(every_write_at_replicas_that_leave_is_answered_within_a_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
