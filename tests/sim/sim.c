@@ -91,45 +91,42 @@ void sim_fail(struct sim *sim, const char *invariant, const char *format, ...)
 
 // -- Events: a binary heap ------------------------------------------------------------------------------------------
 
-static bool is_before(const struct sim_event *a, const struct sim_event *b)
+static bool is_before(const struct sim_waiting *a, const struct sim_waiting *b)
 {
     return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
 }
 
-static void swap(struct sim *sim, size_t a, size_t b)
-{
-    struct sim_event *event = sim->heap[a];
-    sim->heap[a] = sim->heap[b];
-    sim->heap[b] = event;
-}
-
 static void push(struct sim *sim, struct sim_event *event)
 {
-    sim->heap = cc_grow(sim->heap, &sim->heap_capacity, sim->n_heap + 1, sizeof(struct sim_event *));
+    sim->heap = cc_grow(sim->heap, &sim->heap_capacity, sim->n_heap + 1, sizeof(*sim->heap));
+    struct sim_waiting waiting = {event->at_us, event->order, event};
     size_t at = sim->n_heap++;
-    sim->heap[at] = event;
-    while (at > 0 && is_before(sim->heap[at], sim->heap[(at - 1) / 2])) {
-        swap(sim, at, (at - 1) / 2);
+    while (at > 0 && is_before(&waiting, &sim->heap[(at - 1) / 2])) {
+        sim->heap[at] = sim->heap[(at - 1) / 2];
         at = (at - 1) / 2;
     }
+    sim->heap[at] = waiting;
 }
 
 static struct sim_event *pop(struct sim *sim)
 {
-    struct sim_event *first = sim->heap[0];
-    sim->heap[0] = sim->heap[--sim->n_heap];
+    struct sim_event *first = sim->heap[0].event;
+    struct sim_waiting last = sim->heap[--sim->n_heap];
     size_t at = 0;
     for (;;) {
-        size_t least = at;
-        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < sim->n_heap; child++) {
-            least = is_before(sim->heap[child], sim->heap[least]) ? child : least;
+        size_t least = 2 * at + 1;
+        if (least >= sim->n_heap) {
+            break;
         }
-        if (least == at) {
-            return first;
+        least += least + 1 < sim->n_heap && is_before(&sim->heap[least + 1], &sim->heap[least]) ? 1 : 0;
+        if (!is_before(&sim->heap[least], &last)) {
+            break;
         }
-        swap(sim, at, least);
+        sim->heap[at] = sim->heap[least];
         at = least;
     }
+    sim->heap[at] = last;
+    return first;
 }
 
 static void event_free(struct sim *sim, struct sim_event *event)
@@ -196,7 +193,7 @@ struct sim_replica *sim_replica_of(struct sim *sim, uint32_t id)
 
 static void run_until(struct sim *sim, uint64_t until_us)
 {
-    while (sim->n_heap > 0 && sim->heap[0]->at_us <= until_us) {
+    while (sim->n_heap > 0 && sim->heap[0].at_us <= until_us) {
         handle_next(sim);
     }
     sim->now_us = until_us;
@@ -288,7 +285,7 @@ static void destroy(struct sim *sim)
     sim_check_destroy(sim->check);
     sim_weak_check_destroy(sim->weak_check);
     while (sim->n_heap > 0) {
-        event_free(sim, sim->heap[--sim->n_heap]);
+        event_free(sim, sim->heap[--sim->n_heap].event);
     }
     while (sim->free_events != NULL) {
         struct sim_event *next = sim->free_events->next_free;
@@ -341,7 +338,7 @@ void sim_close(struct sim *sim)
 
 bool sim_step(struct sim *sim, uint64_t until_us)
 {
-    if (sim->n_heap == 0 || sim->heap[0]->at_us > until_us) {
+    if (sim->n_heap == 0 || sim->heap[0].at_us > until_us) {
         sim->now_us = until_us > sim->now_us ? until_us : sim->now_us;
         return false;
     }
@@ -353,7 +350,7 @@ uint64_t sim_next_event_us(const struct sim *sim, const struct sim_replica *repl
 {
     uint64_t next_us = UINT64_MAX;
     for (size_t i = 0; i < sim->n_heap; i++) {
-        const struct sim_event *event = sim->heap[i];
+        const struct sim_event *event = sim->heap[i].event;
         bool its_own = event->replica == replica->id && event->life == replica->life;
         next_us = its_own && event->at_us < next_us ? event->at_us : next_us;
     }
@@ -367,7 +364,7 @@ void sim_pause_until(struct sim *sim, struct sim_replica *replica, uint64_t unti
     size_t n = sim->n_heap;
     sim->n_heap = 0;
     for (size_t i = 0; i < n; i++) { // in place: what is pushed back never passes what is still to be read
-        struct sim_event *event = sim->heap[i];
+        struct sim_event *event = sim->heap[i].event;
         if (was_for_ever && event->replica == replica->id && event->at_us >= SIM_FOR_EVER) {
             event->at_us = until_us > sim->now_us ? until_us : sim->now_us;
         }

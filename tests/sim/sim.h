@@ -104,6 +104,11 @@ struct sim_event {
     void (*free_data)(void *data);
 };
 
+struct sim_waiting { // in the heap: what its order depends on is beside it
+    uint64_t at_us, order;
+    struct sim_event *event;
+};
+
 // An event `delay_us` from now. The caller fills in what it carries.
 struct sim_event *sim_after(struct sim *sim, uint64_t delay_us, void (*run)(struct sim *, struct sim_event *), uint32_t replica);
 // Kept only when the seed runs for the second time, to tell why it failed: text is most of the work.
@@ -190,7 +195,7 @@ struct sim {
     uint64_t step; // events handled
     enum sim_phase phase;
     uint64_t phase_us; // when it began
-    struct sim_event **heap;
+    struct sim_waiting *heap;
     size_t n_heap, heap_capacity;
     uint64_t next_order;
     uint32_t n_incarnations;

@@ -5,7 +5,6 @@
 // tables: sim_weak_check.c.
 #include "sim/sim.h"
 
-#include "base/hash.h"
 #include "base/memory.h"
 #include "consensus/raft_internal.h"
 #include "proxy/node_internal.h"
@@ -28,8 +27,7 @@ struct office {
 struct committed {
     uint64_t term;
     uint64_t office; // the term in which it was committed
-    bool has_payload;
-    uint64_t hash; // of the payload
+    struct cc_blob *payload; // as the first who committed it has it; NULL: nobody has shown it yet
 };
 
 struct digest {
@@ -72,15 +70,12 @@ void sim_check_destroy(struct sim_check *check)
         HASH_DEL(check->offices, office);
         free(office);
     }
+    for (size_t i = 0; i < check->n_log; i++) {
+        cc_blob_unref(check->log[i].payload);
+    }
     free(check->log);
     free(check->digests);
     free(check);
-}
-
-static uint64_t hash_of(struct cc_slice bytes)
-{
-    static const uint8_t key[16];
-    return cc_siphash(key, bytes.data, bytes.n);
 }
 
 // -- Strong ---------------------------------------------------------------------------------------------------------
@@ -161,13 +156,11 @@ static void check_committed(struct sim *sim, const struct sim_replica *replica, 
     if (entry == NULL) {
         return;
     }
-    uint64_t hash = hash_of(cc_blob_slice(entry->payload));
-    if (!committed->has_payload) {
-        committed->has_payload = true;
-        committed->hash = hash;
+    if (committed->payload == NULL) {
+        committed->payload = entry->payload == NULL ? cc_blob_create(NULL, 0) : cc_blob_ref(entry->payload);
         read_committed(sim, entry);
     }
-    SIM_CHECK(sim, "I3", hash == committed->hash, "r%u committed entry %" PRIu64 " with another content", replica->id, index);
+    SIM_CHECK(sim, "I3", cc_slice_equal(cc_blob_slice(entry->payload), cc_blob_slice(committed->payload)), "r%u committed entry %" PRIu64 " with another content", replica->id, index);
 }
 
 // What a leader commits is on the disks of a majority of the voters in force; whoever is dead, or has lost its log and the leader

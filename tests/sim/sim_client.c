@@ -5,6 +5,7 @@
 #include "sim/sim.h"
 
 #include "base/memory.h"
+#include "proxy/node_internal.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -234,8 +235,6 @@ static uint32_t timeout_ms(const struct sim *sim, const struct request *request)
 
 static void encode(struct sim *sim, const struct request *request, const struct sim_replica *replica, uint64_t token, struct cc_buffer *out)
 {
-    struct node_status status;
-    node_describe(replica->node, sim->now_us, &status);
     struct rest_statement statements[STATEMENTS_MAX] = {0};
     for (uint32_t i = 0; i < request->n_statements; i++) {
         statements[i].kind = REST_UPSERT;
@@ -246,7 +245,7 @@ static void encode(struct sim *sim, const struct request *request, const struct 
     struct operation operation = {
         .timeout_ms = timeout_ms(sim, request),
         .kind = request->is_migration ? OPERATION_MIGRATION : OPERATION_STATEMENTS,
-        .schema_version = status.schema_version,
+        .schema_version = replica->node->strong.schema_version,
         .weak = request->is_weak,
         .durability = request->durability,
         .n_statements = request->n_statements,
@@ -425,15 +424,15 @@ static void take_token(struct sim *sim, const struct request *request, const str
 // snapshot; this is about the node.
 static void check_let_through(struct sim *sim, const struct sim_replica *replica, const struct request *request, uint64_t index)
 {
-    struct node_status status;
-    node_describe(replica->node, sim->now_us, &status);
-    SIM_CHECK(sim, "C3", status.applied >= index, "r%u lets request %u read at %" PRIu64 " before it has applied that", replica->id,
+    uint64_t applied = replica->node->strong.applied;
+    const struct crdt_frontier *frontier = &replica->node->weak.frontier;
+    SIM_CHECK(sim, "C3", applied >= index, "r%u lets request %u read at %" PRIu64 " before it has applied that", replica->id,
               request->number, index);
     bool lost = sim->counters.databases_lost > 0 || sim->knobs.member_mean_us > 0; // under a current log: docs/adr/amnesia.md
-    SIM_CHECK(sim, "W8", !request->is_weak || lost || crdt_frontier_covers(&status.frontier, request->spread_at_begin),
+    SIM_CHECK(sim, "W8", !request->is_weak || lost || crdt_frontier_covers(frontier, request->spread_at_begin),
               "r%u lets request %u read before it holds what a majority had acknowledged", replica->id, request->number);
     const struct session *session = session_of(sim, request);
-    bool holds = status.applied >= session->index && crdt_frontier_covers(&status.frontier, &session->frontier);
+    bool holds = applied >= session->index && crdt_frontier_covers(frontier, &session->frontier);
     SIM_CHECK(sim, "W8", !request->is_session || holds, "r%u lets request %u read before it holds what the session has seen",
               replica->id, request->number);
 }
@@ -587,43 +586,71 @@ void sim_clients_probe(struct sim *sim)
 
 // -- The end: can it have been so? ----------------------------------------------------------------------------------
 
-static uint32_t count_in_list(struct cc_slice list, const char *id)
-{
-    uint32_t n = 0;
-    for (size_t at = 0; at + ID_BYTES <= list.n; at += ID_BYTES) {
-        n += memcmp(list.data + at, id, ID_BYTES - 1) == 0 ? 1 : 0;
-    }
-    return n;
-}
+// A list at the end: who wrote each element, and what follows for those who have read a part of it.
+struct list {
+    const char *key;
+    struct cc_buffer bytes;
+    size_t n;
+    const struct request **at;
+    uint64_t *first_end_us;  // of the acknowledged ones from here on
+    uint64_t *last_begin_us; // of those before here
+    uint32_t *n_times;       // by request number: how often it is in the list
+};
 
-static struct request *request_at(const struct sim *sim, struct cc_slice list, size_t at)
+static struct request *request_at(const struct sim *sim, const uint8_t *element)
 {
     char id[ID_BYTES] = {0};
-    memcpy(id, list.data + at, ID_BYTES - 1);
+    memcpy(id, element, ID_BYTES - 1);
     unsigned long number = strtoul(id, NULL, 16);
     return number >= 1 && number <= sim->clients->n_requests ? sim->clients->requests[number - 1] : NULL;
 }
 
-static void check_order(struct sim *sim, const char *key, struct cc_slice list)
+static void list_init(struct sim *sim, const char *key, struct list *list)
 {
-    uint64_t latest_begin_us = 0;
-    uint32_t latest = 0;
-    for (size_t at = 0; at + ID_BYTES <= list.n; at += ID_BYTES) {
-        const struct request *request = request_at(sim, list, at);
+    *list = (struct list){.key = key};
+    uint64_t applied;
+    bool up = sim_database_read(sim_present(sim)->database, key, &list->bytes, &applied);
+    SIM_CHECK(sim, "linear", up, "the database is down at the end");
+    list->n = list->bytes.n / ID_BYTES;
+    list->at = cc_alloc_array(list->n, sizeof(*list->at));
+    list->first_end_us = cc_alloc_array(list->n + 1, sizeof(uint64_t));
+    list->last_begin_us = cc_alloc_array(list->n + 1, sizeof(uint64_t));
+    list->n_times = cc_alloc_array(sim->clients->n_requests + 1, sizeof(uint32_t));
+    for (size_t i = 0; i < list->n; i++) {
+        const struct request *request = list->at[i] = request_at(sim, list->bytes.data + i * ID_BYTES);
         SIM_CHECK(sim, "linear", request != NULL, "list %s holds what nobody wrote", key);
-        bool ended_before = request->verdict == DONE && request->end_us < latest_begin_us;
-        SIM_CHECK(sim, "linear", !ended_before, "list %s: request %u ended before %u began, but comes after it", key,
-                  request->number, latest);
-        if (request->begin_us > latest_begin_us) {
-            latest_begin_us = request->begin_us;
-            latest = request->number;
-        }
+        list->n_times[request->number]++;
+        uint64_t before_us = list->last_begin_us[i];
+        list->last_begin_us[i + 1] = request->begin_us > before_us ? request->begin_us : before_us;
+    }
+    list->first_end_us[list->n] = UINT64_MAX;
+    for (size_t i = list->n; i > 0; i--) {
+        uint64_t end_us = list->at[i - 1]->verdict == DONE ? list->at[i - 1]->end_us : UINT64_MAX;
+        list->first_end_us[i - 1] = end_us < list->first_end_us[i] ? end_us : list->first_end_us[i];
     }
 }
 
-static void check_append(struct sim *sim, const struct request *request, const char *key, struct cc_slice list)
+static void list_finish(struct list *list)
 {
-    uint32_t n = count_in_list(list, request->id);
+    cc_buffer_finish(&list->bytes);
+    free(list->at);
+    free(list->first_end_us);
+    free(list->last_begin_us);
+    free(list->n_times);
+}
+
+static void check_order(struct sim *sim, const struct list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const struct request *request = list->at[i];
+        bool ended_before = request->verdict == DONE && request->end_us < list->last_begin_us[i];
+        SIM_CHECK(sim, "linear", !ended_before, "list %s: request %u ended before one began that it comes after", list->key, request->number);
+    }
+}
+
+static void check_append(struct sim *sim, const struct request *request, const struct list *list)
+{
+    uint32_t n = list->n_times[request->number];
     bool good = true;
     switch (request->verdict) {
     case DONE:
@@ -641,41 +668,36 @@ static void check_append(struct sim *sim, const struct request *request, const c
         break;
     }
     SIM_CHECK(sim, "linear", good, "request %u was %s but is %u times in list %s", request->number, verdict_names[request->verdict],
-              n, key);
+              n, list->key);
 }
 
-static void check_read(struct sim *sim, const struct request *read, struct cc_slice list)
+static void check_read(struct sim *sim, const struct request *read, const struct list *list)
 {
     struct cc_slice seen = cc_blob_slice(read->value);
-    bool prefix = seen.n <= list.n && (seen.n == 0 || memcmp(seen.data, list.data, seen.n) == 0);
-    SIM_CHECK(sim, "linear", prefix, "request %u read what list %s never was", read->number, read->keys[0]);
-    for (size_t at = 0; at + ID_BYTES <= list.n; at += ID_BYTES) {
-        const struct request *write = request_at(sim, list, at);
-        bool acknowledged_before = !read->is_session && write->verdict == DONE && write->end_us < read->begin_us;
-        SIM_CHECK(sim, "linear", !acknowledged_before || at < seen.n, "request %u did not read what request %u had written before",
-                  read->number, write->number);
-        SIM_CHECK(sim, "linear", at >= seen.n || write->begin_us <= read->end_us, "request %u read from the future", read->number);
-    }
+    bool prefix = seen.n <= list->bytes.n && seen.n % ID_BYTES == 0 && (seen.n == 0 || memcmp(seen.data, list->bytes.data, seen.n) == 0);
+    SIM_CHECK(sim, "linear", prefix, "request %u read what list %s never was", read->number, list->key);
+    size_t n = seen.n / ID_BYTES;
+    SIM_CHECK(sim, "linear", read->is_session || list->first_end_us[n] >= read->begin_us, "request %u did not read what had been written before",
+              read->number);
+    SIM_CHECK(sim, "linear", list->last_begin_us[n] <= read->end_us, "request %u read from the future", read->number);
 }
 
 static void check_list(struct sim *sim, const char *key)
 {
-    struct cc_buffer list = {0};
-    uint64_t applied;
-    bool up = sim_database_read(sim_present(sim)->database, key, &list, &applied);
-    SIM_CHECK(sim, "linear", up, "the database is down at the end");
-    check_order(sim, key, cc_buffer_slice(&list));
+    struct list list;
+    list_init(sim, key, &list);
+    check_order(sim, &list);
     uint64_t longest_end_us = 0;
     size_t longest = 0;
     for (size_t i = 0; i < sim->clients->n_requests; i++) {
         const struct request *request = sim->clients->requests[i];
         for (uint32_t s = 0; s < STATEMENTS_MAX; s++) {
             if (request->is_append && strcmp(request->keys[s], key) == 0) {
-                check_append(sim, request, key, cc_buffer_slice(&list));
+                check_append(sim, request, &list);
             }
         }
         if (request->is_read && !request->is_weak && request->verdict == DONE && strcmp(request->keys[0], key) == 0) {
-            check_read(sim, request, cc_buffer_slice(&list));
+            check_read(sim, request, &list);
             // Requests are in order of their beginning: what an earlier read saw is seen by those that begin after its end.
             bool later = !request->is_session && request->begin_us > longest_end_us;
             SIM_CHECK(sim, "linear", !later || request->value->n >= longest, "request %u read less than an earlier read",
@@ -686,7 +708,7 @@ static void check_list(struct sim *sim, const char *key)
             }
         }
     }
-    cc_buffer_finish(&list);
+    list_finish(&list);
 }
 
 static void check_weak(struct sim *sim, const struct request *request)

@@ -10,12 +10,22 @@
 
 enum { NAME_BYTES = 64 };
 
+enum { SECTORS_MIN = 16 };
+
+enum sector_state {
+    SECTOR_CLEAN, // what reads see is durable
+    SECTOR_DIRTY, // written since: a sync will make it durable
+    SECTOR_LOST,  // a sync has failed: none will
+};
+
 struct sim_file {
     char name[NAME_BYTES];
     uint64_t n_bytes;
-    uint8_t *seen;    // what reads see
-    uint8_t *durable; // what a power cut leaves
-    uint8_t *dirty;   // per sector: written since, a sync will make it durable
+    size_t n_held;        // sectors in memory; behind them everything is zero
+    uint8_t *seen;        // what reads see
+    uint8_t *durable;     // what a power cut leaves
+    uint8_t *state;       // per sector
+    size_t first, behind; // of the sectors that are not clean
 };
 
 static size_t n_sectors(uint64_t n_bytes)
@@ -27,7 +37,7 @@ static void file_finish(struct sim_file *file)
 {
     free(file->seen);
     free(file->durable);
-    free(file->dirty);
+    free(file->state);
 }
 
 static void *duplicate(const void *data, size_t n)
@@ -35,6 +45,39 @@ static void *duplicate(const void *data, size_t n)
     void *copy = cc_alloc(n + 1);
     memcpy(copy, data, n);
     return copy;
+}
+
+static uint8_t *lengthen(uint8_t *bytes, size_t n_before, size_t n)
+{
+    uint8_t *longer = cc_alloc(n);
+    if (n_before > 0) {
+        memcpy(longer, bytes, n_before);
+    }
+    free(bytes);
+    return longer;
+}
+
+// Memory for everything up to there.
+static void hold(struct sim_file *file, uint64_t n_bytes)
+{
+    size_t n = file->n_held < SECTORS_MIN ? SECTORS_MIN : file->n_held;
+    while (n < n_sectors(n_bytes)) {
+        n *= 2;
+    }
+    if (n <= file->n_held) {
+        return;
+    }
+    file->seen = lengthen(file->seen, file->n_held * SIM_SECTOR_BYTES, n * SIM_SECTOR_BYTES);
+    file->durable = lengthen(file->durable, file->n_held * SIM_SECTOR_BYTES, n * SIM_SECTOR_BYTES);
+    file->state = lengthen(file->state, file->n_held, n);
+    file->n_held = n;
+}
+
+static void mark(struct sim_file *file, size_t sector, enum sector_state state)
+{
+    file->state[sector] = (uint8_t)state;
+    file->first = file->behind == 0 || sector < file->first ? sector : file->first;
+    file->behind = sector + 1 > file->behind ? sector + 1 : file->behind;
 }
 
 static struct sim_file *find(const struct sim_disk *disk, const char *name)
@@ -92,8 +135,13 @@ static enum cc_status disk_read(void *context, const char *name, uint64_t offset
     }
     uint64_t n_left = offset < file->n_bytes ? file->n_bytes - offset : 0;
     size_t n_read = n_left < n ? (size_t)n_left : n;
-    if (n_read > 0) {
-        memcpy(data, file->seen + offset, n_read);
+    uint64_t n_behind = (uint64_t)file->n_held * SIM_SECTOR_BYTES;
+    size_t n_held = offset >= n_behind ? 0 : n_behind - offset < n_read ? (size_t)(n_behind - offset) : n_read;
+    if (n_held > 0) {
+        memcpy(data, file->seen + offset, n_held);
+    }
+    if (n_read > n_held) {
+        memset((uint8_t *)data + n_held, 0, n_read - n_held);
     }
     *n_read_out = n_read;
     return CC_OK;
@@ -109,9 +157,10 @@ static enum cc_status disk_write(void *context, const char *name, uint64_t offse
     struct sim_file *file = find(disk, name);
     assert(file != NULL && offset + n <= file->n_bytes);
     if (n > 0) {
+        hold(file, offset + n);
         memcpy(file->seen + offset, data, n);
         for (size_t i = (size_t)offset / SIM_SECTOR_BYTES; i <= (size_t)(offset + n - 1) / SIM_SECTOR_BYTES; i++) {
-            file->dirty[i] = 1;
+            mark(file, i, SECTOR_DIRTY);
         }
     }
     return status;
@@ -129,9 +178,6 @@ static enum cc_status disk_create(void *context, const char *name, uint64_t n_by
     struct sim_file *file = &disk->files[disk->n_files++];
     *file = (struct sim_file){.n_bytes = n_bytes};
     (void)snprintf(file->name, sizeof(file->name), "%s", name);
-    file->seen = cc_alloc((size_t)n_bytes + 1);
-    file->durable = cc_alloc((size_t)n_bytes + 1);
-    file->dirty = cc_alloc(n_sectors(n_bytes) + 1);
     return CC_OK;
 }
 
@@ -141,11 +187,15 @@ static enum cc_status disk_sync(void *context, const char *name)
     enum cc_status status = begin(disk, SIM_DISK_SYNC);
     struct sim_file *file = find(disk, name);
     assert(file != NULL);
-    for (size_t i = 0; i < n_sectors(file->n_bytes); i++) {
-        if (file->dirty[i] && status == CC_OK) {
+    size_t behind = file->behind;
+    file->behind = 0;
+    for (size_t i = file->first; i < behind; i++) {
+        if (file->state[i] == SECTOR_DIRTY && status == CC_OK) {
             memcpy(file->durable + sector_start(i), file->seen + sector_start(i), sector_bytes(file, i));
+            file->state[i] = SECTOR_CLEAN;
+        } else if (file->state[i] != SECTOR_CLEAN) {
+            mark(file, i, SECTOR_LOST);
         }
-        file->dirty[i] = 0;
     }
     return status;
 }
@@ -214,9 +264,11 @@ void sim_disk_copy(struct sim_disk *copy, const struct sim_disk *disk)
     for (size_t i = 0; i < disk->n_files; i++) {
         const struct sim_file *file = &disk->files[i];
         copy->files[i] = *file;
-        copy->files[i].seen = duplicate(file->seen, (size_t)file->n_bytes);
-        copy->files[i].durable = duplicate(file->durable, (size_t)file->n_bytes);
-        copy->files[i].dirty = duplicate(file->dirty, n_sectors(file->n_bytes));
+        if (file->n_held > 0) {
+            copy->files[i].seen = duplicate(file->seen, file->n_held * SIM_SECTOR_BYTES);
+            copy->files[i].durable = duplicate(file->durable, file->n_held * SIM_SECTOR_BYTES);
+            copy->files[i].state = duplicate(file->state, file->n_held);
+        }
     }
 }
 
@@ -246,7 +298,7 @@ static void settle_sector(struct sim_file *file, size_t sector, size_t n_kept)
     size_t start = sector_start(sector);
     memcpy(file->durable + start, file->seen + start, n_kept);
     memcpy(file->seen + start, file->durable + start, sector_bytes(file, sector));
-    file->dirty[sector] = 0;
+    file->state[sector] = SECTOR_CLEAN;
 }
 
 void sim_disk_crash(struct sim_disk *disk, enum sim_crash crash, struct cc_prng *prng)
@@ -259,10 +311,11 @@ void sim_disk_crash(struct sim_disk *disk, enum sim_crash crash, struct cc_prng 
     }
     for (size_t i = 0; i < disk->n_files; i++) {
         struct sim_file *file = &disk->files[i];
-        for (size_t sector = 0; sector < n_sectors(file->n_bytes); sector++) {
-            bool may_stay = crash == SIM_CRASH_RANDOM && file->dirty[sector];
+        for (size_t sector = file->first; sector < file->behind; sector++) {
+            bool may_stay = crash == SIM_CRASH_RANDOM && file->state[sector] == SECTOR_DIRTY;
             settle_sector(file, sector, may_stay ? kept_bytes(prng, sector_bytes(file, sector)) : 0);
         }
+        file->behind = 0;
     }
 }
 
@@ -270,8 +323,8 @@ size_t sim_disk_dirty(const struct sim_disk *disk, struct sim_sector *sectors_ou
 {
     size_t n = 0;
     for (size_t i = 0; i < disk->n_files; i++) {
-        for (size_t sector = 0; sector < n_sectors(disk->files[i].n_bytes); sector++) {
-            if (!disk->files[i].dirty[sector]) {
+        for (size_t sector = disk->files[i].first; sector < disk->files[i].behind; sector++) {
+            if (disk->files[i].state[sector] != SECTOR_DIRTY) {
                 continue;
             }
             if (n < n_max) {
@@ -287,9 +340,10 @@ void sim_disk_settle(struct sim_disk *disk)
 {
     for (size_t i = 0; i < disk->n_files; i++) {
         struct sim_file *file = &disk->files[i];
-        for (size_t sector = 0; sector < n_sectors(file->n_bytes); sector++) {
+        for (size_t sector = file->first; sector < file->behind; sector++) {
             settle_sector(file, sector, sector_bytes(file, sector));
         }
+        file->behind = 0;
     }
 }
 
@@ -313,6 +367,7 @@ uint8_t *sim_disk_bytes(struct sim_disk *disk, const char *name, uint64_t *n_byt
     if (file == NULL) {
         return NULL;
     }
+    hold(file, file->n_bytes);
     *n_bytes_out = file->n_bytes;
     return file->seen;
 }
@@ -321,6 +376,7 @@ void sim_disk_poke(struct sim_disk *disk, const char *name, uint64_t offset, uin
 {
     struct sim_file *file = find(disk, name);
     assert(file != NULL && offset < file->n_bytes);
+    hold(file, offset + 1);
     file->seen[offset] = value;
     file->durable[offset] = value;
 }
@@ -330,4 +386,5 @@ void sim_disk_shorten(struct sim_disk *disk, const char *name, uint64_t n_bytes)
     struct sim_file *file = find(disk, name);
     assert(file != NULL && n_bytes <= file->n_bytes);
     file->n_bytes = n_bytes;
+    file->behind = file->behind < n_sectors(n_bytes) ? file->behind : n_sectors(n_bytes);
 }

@@ -2,12 +2,12 @@
 #include "sim/sim_store.h"
 
 #include "base/codec.h"
-#include "base/hash.h"
 #include "base/memory.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#define HASH_FUNCTION(key, n, hash_out) ((hash_out) = (unsigned)sim_hash_of((key), (n)))
 #include <uthash.h>
 
 enum { LANES = 2 };
@@ -15,6 +15,8 @@ enum { LANES = 2 };
 struct record {
     char *key;
     struct cc_blob *value;
+    uint64_t key_hash, hash; // of the key; of key and value, 0: no value
+    uint32_t n_open;         // changes in open transactions
     UT_hash_handle hh;
 };
 
@@ -49,30 +51,46 @@ static void undos_forget(struct undos *undos)
     undos->n = 0;
 }
 
-// A sum, so that the order of changes does not matter.
+uint64_t sim_hash_of(const void *data, size_t n)
+{
+    const uint8_t *bytes = data;
+    uint64_t hash = n * UINT64_C(0x9e3779b97f4a7c15);
+    for (; n >= 8; n -= 8, bytes += 8) {
+        uint64_t word;
+        memcpy(&word, bytes, 8);
+        hash = (hash ^ word) * UINT64_C(0xff51afd7ed558ccd);
+        hash ^= hash >> 32;
+    }
+    uint64_t rest = 0;
+    for (size_t i = 0; i < n; i++) {
+        rest |= (uint64_t)bytes[i] << (8 * i);
+    }
+    hash = (hash ^ rest) * UINT64_C(0xc4ceb9fe1a85ec53);
+    return hash ^ hash >> 32;
+}
+
+// Which digest the record is part of, or LANES. Digests are sums, so that the order of changes does not matter.
+static unsigned class_of(const struct record *record)
+{
+    return record->key[0] == 's' ? 0 : record->key[0] == 'w' ? 1 : LANES;
+}
+
 static uint64_t record_hash(const struct record *record)
 {
-    static const uint8_t seed[16];
-    if (record->value == NULL) {
-        return 0;
-    }
-    uint64_t key = cc_siphash(seed, record->key, strlen(record->key));
-    return cc_siphash((const uint8_t *)(const uint64_t[2]){key, 0}, record->value->data, record->value->n);
+    uint64_t hash = sim_hash_of(record->value->data, record->value->n);
+    return (hash ^ record->key_hash) * UINT64_C(0x9fb21c651e98df25) ^ hash >> 29;
 }
 
 // Takes over the reference on value.
 static void set_value(struct sim_store *store, struct record *record, struct cc_blob *value)
 {
-    const char *classes = "sw";
-    const char *class = strchr(classes, record->key[0]);
-    if (class == NULL) {
-        record->value = value;
-        return;
-    }
-    uint64_t *digest = &store->digests[class - classes];
-    *digest -= record_hash(record);
     record->value = value;
-    *digest += record_hash(record);
+    unsigned class = class_of(record);
+    if (class < LANES) {
+        store->digests[class] -= record->hash;
+        record->hash = value == NULL ? 0 : record_hash(record);
+        store->digests[class] += record->hash;
+    }
 }
 
 uint64_t sim_store_digest(const struct sim_store *store, unsigned lane)
@@ -85,6 +103,7 @@ static void undos_apply(struct sim_store *store, struct undos *undos, size_t dow
     while (undos->n > down_to) {
         struct undo *undo = &undos->at[--undos->n];
         struct cc_blob *undone = undo->record->value;
+        undo->record->n_open -= undo->record->n_open > 0 ? 1 : 0; // none: the transaction was committed
         set_value(store, undo->record, undo->before);
         cc_blob_unref(undone);
     }
@@ -127,7 +146,7 @@ const struct cc_blob *sim_store_get(const struct sim_store *store, const char *k
 
 static const struct cc_blob *committed(const struct sim_store *store, const struct record *record)
 {
-    for (unsigned lane = 0; lane < LANES; lane++) {
+    for (unsigned lane = 0; lane < LANES && record->n_open > 0; lane++) {
         for (size_t i = 0; i < store->open[lane].n; i++) {
             if (store->open[lane].at[i].record == record) {
                 return store->open[lane].at[i].before;
@@ -149,11 +168,13 @@ void sim_store_put(struct sim_store *store, unsigned lane, const char *key, stru
     if (record == NULL) {
         record = cc_alloc(sizeof(*record));
         record->key = cc_strdup(key);
+        record->key_hash = sim_hash_of(key, strlen(key));
         HASH_ADD_KEYPTR(hh, store->records, record->key, strlen(record->key), record);
     }
     struct undos *undos = &store->open[lane];
     undos->at = cc_grow(undos->at, &undos->capacity, undos->n + 1, sizeof(*undos->at));
     undos->at[undos->n++] = (struct undo){record, record->value};
+    record->n_open++;
     set_value(store, record, value.data == NULL ? NULL : cc_blob_create(value.data, value.n));
 }
 
@@ -176,6 +197,9 @@ void sim_store_commit(struct sim_store *store, unsigned lane)
 {
     store->unflushed =
         cc_grow(store->unflushed, &store->unflushed_capacity, store->n_unflushed + 1, sizeof(*store->unflushed));
+    for (size_t i = 0; i < store->open[lane].n; i++) {
+        store->open[lane].at[i].record->n_open--;
+    }
     store->unflushed[store->n_unflushed++] = store->open[lane];
     store->open[lane] = (struct undos){0};
 }
@@ -201,32 +225,6 @@ size_t sim_store_crash(struct sim_store *store)
         free(last->at);
     }
     return n_lost;
-}
-
-static int compare_keys(const void *a, const void *b)
-{
-    const struct record *const *left = a;
-    const struct record *const *right = b;
-    return strcmp((*left)->key, (*right)->key);
-}
-
-void sim_store_scan(const struct sim_store *store, const char *prefix,
-                    void (*visit)(void *context, const char *key, const struct cc_blob *value), void *context)
-{
-    struct record **found = cc_alloc_array(HASH_COUNT(store->records), sizeof(struct record *));
-    size_t n = 0;
-    struct record *record, *next;
-    HASH_ITER(hh, store->records, record, next)
-    {
-        if (record->value != NULL && strncmp(record->key, prefix, strlen(prefix)) == 0) {
-            found[n++] = record;
-        }
-    }
-    qsort(found, n, sizeof(struct record *), compare_keys);
-    for (size_t i = 0; i < n; i++) {
-        visit(context, found[i]->key, found[i]->value);
-    }
-    free(found);
 }
 
 void sim_store_export(const struct sim_store *store, struct cc_buffer *out)

@@ -7,6 +7,9 @@
 
 struct sim_store;
 
+// Quick, and good enough where nobody looks for collisions.
+uint64_t sim_hash_of(const void *data, size_t n);
+
 struct sim_store *sim_store_create(void);
 void sim_store_destroy(struct sim_store *store);
 
@@ -24,11 +27,6 @@ size_t sim_store_crash(struct sim_store *store);  // rolls back both lanes and a
 
 // Of all keys that begin with 's' (DB_STRONG) or 'w' (DB_WEAK), uncommitted changes included. Equal contents, equal digests.
 uint64_t sim_store_digest(const struct sim_store *store, unsigned lane);
-
-// Keys with this prefix, in order. Borrowed until the next put.
-void sim_store_scan(const struct sim_store *store, const char *prefix,
-                    void (*visit)(void *context, const char *key, const struct cc_blob *value), void *context);
-
 
 // All that is committed, and the way back: what is not in the snapshot disappears, and what is there is durable. Only without open
 // transactions.

@@ -2,7 +2,6 @@
 // the changes covered, W6 stamps rise with the sequence.
 #include "sim/sim.h"
 
-#include "base/hash.h"
 #include "base/memory.h"
 #include "sim/sim_rows.h"
 
@@ -84,12 +83,6 @@ void sim_weak_check_destroy(struct sim_weak_check *check)
     }
     free(check->ended);
     free(check);
-}
-
-static uint64_t hash_of(struct cc_slice bytes)
-{
-    static const uint8_t key[16];
-    return cc_siphash(key, bytes.data, bytes.n);
 }
 
 // -- Changes ----------------------------------------------------------------------------------------------------------
@@ -198,7 +191,7 @@ void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_f
 {
     struct cc_buffer bytes = {0};
     crdt_frontier_put(&bytes, frontier);
-    uint64_t hash = hash_of(cc_buffer_slice(&bytes));
+    uint64_t hash = sim_hash_of(bytes.data, bytes.n);
     cc_buffer_finish(&bytes);
     struct weak_state *state;
     HASH_FIND(hh, sim->weak_check->weak_states, &hash, sizeof(hash), state);
@@ -273,7 +266,7 @@ void sim_check_end(struct sim *sim)
     sim_database_frontier(sim_present(sim)->database, &held);
     struct cc_buffer bytes = {0};
     crdt_frontier_put(&bytes, &held);
-    uint64_t hash = hash_of(cc_buffer_slice(&bytes));
+    uint64_t hash = sim_hash_of(bytes.data, bytes.n);
     cc_buffer_finish(&bytes);
     const struct weak_state *state;
     HASH_FIND(hh, sim->weak_check->weak_states, &hash, sizeof(hash), state);
