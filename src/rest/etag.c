@@ -6,6 +6,11 @@
 
 #include <string.h>
 
+const char *rest_etag_of_hash(struct cc_slice hash, bool is_array, struct cc_arena *arena)
+{
+    return cc_arena_printf(arena, "\"%.*s%s\"", (int)hash.n, (const char *)hash.data, is_array ? "-a" : "");
+}
+
 const char *rest_etag_of_body(struct cc_slice body, bool is_array, struct cc_arena *arena)
 {
     struct cc_slice row = body;
@@ -25,7 +30,7 @@ const char *rest_etag_of_body(struct cc_slice body, bool is_array, struct cc_are
     for (size_t i = 0; i < REST_ETAG_HASH_CHARS; i++) {
         hash[i] = digits[i % 2 == 0 ? digest[i / 2] >> 4 : digest[i / 2] & 15];
     }
-    return cc_arena_printf(arena, "\"%s%s\"", hash, is_array ? "-a" : "");
+    return rest_etag_of_hash(cc_slice_text(hash), is_array, arena);
 }
 
 // The next tag of a list, with its quotes. False at the end, or where the list is malformed.

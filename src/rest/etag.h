@@ -10,6 +10,8 @@
 
 enum { REST_ETAG_HASH_CHARS = 32 };
 
+// The tag of the row with this hash.
+const char *rest_etag_of_hash(struct cc_slice hash, bool is_array, struct cc_arena *arena);
 // The tag of a body with one row, or NULL: it has none. is_array: the body is "[row]".
 const char *rest_etag_of_body(struct cc_slice body, bool is_array, struct cc_arena *arena);
 // Whether a list of tags (the value of If-Match or If-None-Match) has this one, or is "*". tag: NULL matches only "*".

@@ -311,6 +311,26 @@ static bool merge_may_change_key(const struct write *write)
     return false;
 }
 
+// Rows of views and of partitioned tables do not tell whether they were there; the statement's snapshot does.
+static const char *tag_by_snapshot(const struct write *write)
+{
+    struct rest_sql sql;
+    rest_sql_init(&sql, write->planner->arena);
+    rest_sql_text(&sql, "CASE WHEN EXISTS (SELECT FROM ");
+    rest_sql_text(&sql, write->table->qualified);
+    for (uint32_t i = 0; i < write->n_target; i++) {
+        const char *name = write->table->columns[write->target[i]].name;
+        rest_sql_text(&sql, i == 0 ? " AS o WHERE o." : " AND o.");
+        rest_sql_name(&sql, name);
+        rest_sql_text(&sql, " = t0.");
+        rest_sql_name(&sql, name);
+    }
+    rest_sql_text(&sql, ") THEN 'U' ELSE 'I' END");
+    const char *text = cc_arena_text_n(write->planner->arena, sql.text.data, sql.text.n);
+    rest_sql_finish(&sql);
+    return text;
+}
+
 static bool insert_rows(struct write *write)
 {
     struct planner *planner = write->planner;
@@ -327,7 +347,7 @@ static bool insert_rows(struct write *write)
     if (merge && table->capture_key_update && merge_may_change_key(write)) {
         write->captured = true;
     }
-    write->tag = merge && table->kind == REST_TABLE ? "CASE WHEN t0.xmax = 0 THEN 'I' ELSE 'U' END" : "'I'";
+    write->tag = !merge ? "'I'" : table->kind == REST_TABLE ? "CASE WHEN t0.xmax = 0 THEN 'I' ELSE 'U' END" : tag_by_snapshot(write);
     bool needs_old = merge && !write->captured && (write_is_weak(write) || merge_may_change_key(write));
     write->old = needs_old ? OLD_FROM_SNAPSHOT : OLD_NONE;
     // Rows of such a table must be applied in the order in which they were written.

@@ -121,6 +121,7 @@ bool plan_put_count(struct planner *planner,
 void plan_put_aggregate(struct planner *planner);  // the body over rows r
 bool plan_put_row_body(struct planner *planner,
                        const struct plan_node *node); // the row t<number> as JSON text (or CSV)
+bool plan_put_head(struct planner *planner); // of HEAD, in the place of the body: the hash of the only row, else NULL
 // The hash that the row's entity tag has, see etag.h.
 bool plan_put_row_hash(struct planner *planner, const struct plan_node *node);
 const char *plan_csv_header(struct planner *planner, const struct plan_node *node);

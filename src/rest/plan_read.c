@@ -136,10 +136,10 @@ bool plan_read(struct planner *planner)
         return false;
     }
     rest_sql_text(&planner->sql, ", ");
-    if (plan->facts.head) {
-        rest_sql_text(&planner->sql, "NULL::text");
-    } else {
+    if (!plan->facts.head) {
         plan_put_aggregate(planner);
+    } else if (!plan_put_head(planner)) {
+        return false;
     }
     rest_sql_text(&planner->sql, ", NULL::text, NULL::text FROM (");
     if (!plan_put_select(planner, planner->root)) {

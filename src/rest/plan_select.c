@@ -707,14 +707,42 @@ static void put_row_of_format(struct planner *planner)
     }
 }
 
+static void put_hash_begin(struct planner *planner)
+{
+    put_text(planner, "left(encode(sha256(convert_to(");
+}
+
+static void put_hash_end(struct planner *planner)
+{
+    put_text(planner, ", 'UTF8')), 'hex'), 32)");
+}
+
+// The rows are read again when it is one: those of a large answer are only counted.
+bool plan_put_head(struct planner *planner)
+{
+    enum rest_format format = planner->plan->facts.format;
+    if (format != REST_FORMAT_ARRAY && format != REST_FORMAT_OBJECT) {
+        put_text(planner, "NULL::text");
+        return true;
+    }
+    put_text(planner, "CASE WHEN count(*) = 1 THEN (SELECT ");
+    put_hash_begin(planner);
+    put_text(planner, "row_to_json(q.*)::text");
+    put_hash_end(planner);
+    put_text(planner, " FROM (");
+    bool ok = plan_put_select(planner, planner->root);
+    put_text(planner, ") q) END");
+    return ok;
+}
+
 bool plan_put_row_hash(struct planner *planner, const struct plan_node *node)
 {
     enum rest_format format = planner->plan->facts.format;
-    put_text(planner, "left(encode(sha256(convert_to(");
+    put_hash_begin(planner);
     planner->plan->facts.format = REST_FORMAT_OBJECT;
     bool ok = plan_put_row_body(planner, node);
     planner->plan->facts.format = format;
-    put_text(planner, ", 'UTF8')), 'hex'), 32)");
+    put_hash_end(planner);
     return ok;
 }
 

@@ -417,13 +417,15 @@ static const char *etag_of(const struct rest_plan *plan, int64_t n_rows, struct 
 }
 
 // RFC 9110, 13.2.2: If-Match before If-None-Match.
-static void apply_preconditions(const struct rest_plan *plan, int64_t n_rows, struct cc_arena *arena,
+static void apply_preconditions(const struct rest_plan *plan, int64_t n_rows, struct cc_slice head_hash, struct cc_arena *arena,
                                 struct rest_reply *reply)
 {
-    if (plan->facts.action != REST_ACTION_READ || !plan->facts.wants_body || reply->status >= 300) {
+    if (plan->facts.action != REST_ACTION_READ || reply->status >= 300) {
         return;
     }
-    const char *tag = etag_of(plan, n_rows, reply->body, arena);
+    const char *tag = !plan->facts.head        ? etag_of(plan, n_rows, reply->body, arena)
+                      : head_hash.data == NULL ? NULL
+                                               : rest_etag_of_hash(head_hash, plan->facts.format == REST_FORMAT_ARRAY, arena);
     bool exists = n_rows > 0;
     struct cc_slice if_match = plan->facts.if_match;
     if (if_match.data != NULL && !(rest_etag_is_star(if_match) ? exists : rest_etag_listed(if_match, tag, false))) {
@@ -504,7 +506,7 @@ void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result
     if (plan->facts.wants_body) {
         reply.body = body_of(plan, result->body, arena);
     }
-    apply_preconditions(plan, page, arena, &reply);
+    apply_preconditions(plan, page, result->body, arena, &reply);
     apply_function_settings(result, arena, &reply);
     *reply_out = reply;
 }

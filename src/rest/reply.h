@@ -14,7 +14,7 @@ struct rest_read_result {
                              // what it holds of weak changes: " <replica>.<incarnation>:<sequence>" each
     struct cc_slice page;    // rows in the body
     struct cc_slice total;   // NULL unless counted
-    struct cc_slice body;    // the JSON text; NULL for HEAD
+    struct cc_slice body;    // the JSON text; of HEAD the hash of the only row, see etag.h, or NULL
     struct cc_slice headers; // response.headers set by a function, or NULL
     struct cc_slice status;  // response.status set by a function, or NULL
     struct cc_slice estimate; // what plan.estimate gave, or NULL. Not a column
