@@ -39,9 +39,11 @@ struct io_garbage {
     struct io_garbage_stats stats;
 };
 
+// Plans are made once, maybe while the tables are small. One that reads or sorts all of a history would do so when it is large: by key always.
 static const char *const session_sql =
     "SELECT pg_catalog.set_config(n, v, false) FROM (VALUES ('search_path', 'pg_catalog'), ('synchronous_commit', 'off'), ('lock_timeout', '2000'), "
-    "('statement_timeout', '60000'), ('bytea_output', 'hex'), ('jit', 'off'), ('plan_cache_mode', 'force_generic_plan')) AS s(n, v)";
+    "('statement_timeout', '60000'), ('bytea_output', 'hex'), ('jit', 'off'), ('plan_cache_mode', 'force_generic_plan'), "
+    "('enable_seqscan', 'off'), ('enable_sort', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off')) AS s(n, v)";
 
 static void plan(struct io_garbage *garbage, enum stage stage, uint32_t ms)
 {
@@ -154,8 +156,9 @@ static void send_history(struct io_garbage *garbage)
     ask(garbage,
         "WITH oldest AS (SELECT sequence, stamp FROM caucus.history WHERE replica = $1::bigint AND incarnation = $2::bigint AND "
         "sequence <= $3::bigint ORDER BY sequence LIMIT $4::integer), "
-        "gone AS (DELETE FROM caucus.history h USING oldest o WHERE h.replica = $1::bigint AND h.incarnation = $2::bigint AND h.sequence = o.sequence "
-        "AND o.stamp COLLATE \"C\" < $5::text RETURNING h.sequence, h.stamp, octet_length(h.change) AS n), "
+        "gone AS (DELETE FROM caucus.history h WHERE h.replica = $1::bigint AND h.incarnation = $2::bigint AND "
+        "h.sequence <= (SELECT max(o.sequence) FROM oldest o WHERE o.stamp COLLATE \"C\" < $5::text) AND h.stamp COLLATE \"C\" < $5::text "
+        "RETURNING h.sequence, h.stamp, octet_length(h.change) AS n), "
         "noted AS (INSERT INTO caucus.dropped AS d (replica, incarnation, sequence, stamp, sets) SELECT $1::bigint, $2::bigint, max(sequence), "
         "max(stamp COLLATE \"C\"), count(*) FROM gone HAVING count(*) > 0 ON CONFLICT (replica, incarnation) DO UPDATE SET sequence = EXCLUDED.sequence, "
         "stamp = EXCLUDED.stamp, sets = d.sets + EXCLUDED.sets RETURNING 1) "
