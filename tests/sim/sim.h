@@ -79,7 +79,8 @@ struct sim_replica;
     X(session_percent) /* of reads: of what the client has seen, instead of linearizable */                            \
     X(keyed_percent) /* with an Idempotency-Key, retried by the client */                                              \
     X(fail_percent)                                                                                                    \
-    X(migrate_percent)
+    X(migrate_percent)                                                                                                 \
+    X(garbage_us) /* between the steps of the collector of tombstones and histories */
 
 struct sim_knobs {
 #define SIM_KNOB_FIELD(name) uint64_t name;
@@ -142,6 +143,8 @@ struct sim_network;
 struct sim_clients;
 struct sim_check;
 struct sim_weak_check;
+struct sim_rows;
+struct sim_store;
 
 struct sim_replica {
     uint32_t id;
@@ -183,7 +186,7 @@ enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
     uint64_t simulated_us, member_changes, full_disks, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
-    uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
+    uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits, weak_key_hits;
 };
 
 struct sim {
@@ -319,11 +322,14 @@ struct sim_replica *sim_present(struct sim *sim); // one that belongs to the clu
 // sim_weak_check.c
 struct sim_weak_check *sim_weak_check_create(void);
 void sim_weak_check_destroy(struct sim_weak_check *check);
-void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_frontier *frontier, uint64_t digest);
+// The committed weak rows of a replica, and what its frontier says that they are.
+void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_frontier *frontier, const struct sim_store *store);
 void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice change); // about to be committed somewhere
 // The disk of this origin is lost: what no other database has on disk may be gone.
 void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin);
 void sim_check_end(struct sim *sim);
+// A request with this key is executed anew: nothing that this database, or this replica's log, holds was made under it.
+void sim_weak_check_key(struct sim *sim, const struct sim_rows *rows, struct cc_slice key);
 // Number of change sets in which a weak value occurs.
 uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice value);
 // The greatest that the origin has given to a change; 0: none.

@@ -89,6 +89,7 @@ static void draw_workload(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->keyed_percent = maybe(prng, 10, 90);
     knobs->fail_percent = maybe(prng, 1, 20);
     knobs->migrate_percent = maybe(prng, 1, 3);
+    knobs->garbage_us = maybe(prng, 50 * MS, 1 * S);
 }
 
 // Leaders come and go while many write, so that logs differ: isolated, paused, killed for about as long as an election takes.

@@ -1,8 +1,9 @@
 // What the model of PostgreSQL holds and how statements change it. A statement is text, not SQL:
 //   strong:  append KEY ID | put KEY ID | delete KEY | move KEY KEY2 | draw ID | fail
-//   weak:    insert KEY ID | update KEY COLUMN ID | upsert KEY COLUMN ID | delete KEY
-// Keys of the store: s/row/KEY, s/request/PRINCIPAL/KEY, s/schema, s/migration/NAME, a (applied), w/KEY (weak rows), f (frontier),
-// h/REPLICA.INCARNATION/SEQUENCE (history), g (greatest stamp).
+//   weak:    insert KEY ID | update KEY COLUMN ID | upsert KEY COLUMN ID | delete KEY | move KEY KEY2 ID | sweep COLUMN ID
+// Keys of the store: s/row/KEY, s/request/PRINCIPAL/KEY, s/schema, s/migration/NAME, a (applied), w/KEY (weak rows), t/KEY (their
+// tombstones), q/PRINCIPAL/KEY (weak requests), f (frontier), h/REPLICA.INCARNATION/SEQUENCE (history), g (greatest stamp), b (bound of
+// the garbage that may be gone).
 #ifndef SIM_ROWS_H
 #define SIM_ROWS_H
 

@@ -32,7 +32,7 @@ struct undos {
 
 struct sim_store {
     struct record *records; // never removed, only emptied: the order of a scan is sorted anyway
-    uint64_t digests[LANES];
+    uint64_t digests[SIM_STORE_DIGESTS];
     struct undos open[LANES];
     struct undos *unflushed; // committed transactions, oldest first
     size_t n_unflushed, unflushed_capacity;
@@ -69,10 +69,19 @@ uint64_t sim_hash_of(const void *data, size_t n)
     return hash ^ hash >> 32;
 }
 
-// Which digest the record is part of, or LANES. Digests are sums, so that the order of changes does not matter.
+// Which digest the record is part of, or SIM_STORE_DIGESTS. Digests are sums, so that the order of changes does not matter.
 static unsigned class_of(const struct record *record)
 {
-    return record->key[0] == 's' ? 0 : record->key[0] == 'w' ? 1 : LANES;
+    switch (record->key[0]) {
+    case 's':
+        return 0;
+    case 'w':
+        return 1;
+    case 't':
+        return SIM_STORE_TOMBSTONES;
+    default:
+        return SIM_STORE_DIGESTS;
+    }
 }
 
 static uint64_t record_hash(const struct record *record)
@@ -86,16 +95,16 @@ static void set_value(struct sim_store *store, struct record *record, struct cc_
 {
     record->value = value;
     unsigned class = class_of(record);
-    if (class < LANES) {
+    if (class < SIM_STORE_DIGESTS) {
         store->digests[class] -= record->hash;
         record->hash = value == NULL ? 0 : record_hash(record);
         store->digests[class] += record->hash;
     }
 }
 
-uint64_t sim_store_digest(const struct sim_store *store, unsigned lane)
+uint64_t sim_store_digest(const struct sim_store *store, unsigned class)
 {
-    return store->digests[lane];
+    return store->digests[class];
 }
 
 static void undos_apply(struct sim_store *store, struct undos *undos, size_t down_to)
@@ -225,6 +234,31 @@ size_t sim_store_crash(struct sim_store *store)
         free(last->at);
     }
     return n_lost;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const char *const *left = a;
+    const char *const *right = b;
+    return strcmp(*left, *right);
+}
+
+void sim_store_scan(const struct sim_store *store, const char *prefix, void (*visit)(void *context, const char *key), void *context)
+{
+    const char **found = cc_alloc_array(HASH_COUNT(store->records), sizeof(char *));
+    size_t n = 0;
+    struct record *record, *next;
+    HASH_ITER(hh, store->records, record, next)
+    {
+        if (strncmp(record->key, prefix, strlen(prefix)) == 0 && (record->value != NULL || committed(store, record) != NULL)) {
+            found[n++] = record->key;
+        }
+    }
+    qsort(found, n, sizeof(char *), compare_keys);
+    for (size_t i = 0; i < n; i++) {
+        visit(context, found[i]);
+    }
+    free(found);
 }
 
 void sim_store_export(const struct sim_store *store, struct cc_buffer *out)

@@ -25,8 +25,13 @@ void sim_store_commit(struct sim_store *store, unsigned lane);
 void sim_store_flush(struct sim_store *store);    // what is committed is durable from now on
 size_t sim_store_crash(struct sim_store *store);  // rolls back both lanes and all commits that are not durable; their number
 
-// Of all keys that begin with 's' (DB_STRONG) or 'w' (DB_WEAK), uncommitted changes included. Equal contents, equal digests.
-uint64_t sim_store_digest(const struct sim_store *store, unsigned lane);
+// Of all keys that begin with 's' (DB_STRONG), 'w' (DB_WEAK) or 't' (tombstones), uncommitted changes included. Equal contents, equal
+// digests.
+enum { SIM_STORE_TOMBSTONES = 2, SIM_STORE_DIGESTS };
+uint64_t sim_store_digest(const struct sim_store *store, unsigned class);
+
+// Keys with this prefix under which something is committed or about to be, in order.
+void sim_store_scan(const struct sim_store *store, const char *prefix, void (*visit)(void *context, const char *key), void *context);
 
 // All that is committed, and the way back: what is not in the snapshot disappears, and what is there is durable. Only without open
 // transactions.

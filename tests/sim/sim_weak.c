@@ -1,9 +1,10 @@
-// Weak tables of the model: rows with stamps, change sets, histories and frontiers.
-#include "sim/sim_rows.h"
+// Weak tables of the model: rows with stamps, change sets, histories and frontiers. Rows and tombstones are stored in the forms in
+// which the product stores them, and merged by the product's crdt_row_merge.
+#include "sim/sim_weak.h"
 
 #include "base/hash.h"
 #include "crdt/decimal.h"
-#include "crdt/row.h"
+#include "proxy/row_state.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -11,84 +12,99 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_BYTES = SIM_KEY_BYTES, N_COLUMNS = 7, N_VALUES = N_COLUMNS - 1, N_PLAIN = 5 };
+enum { KEY_BYTES = SIM_KEY_BYTES, ROWS_MAX = 16 };
 
-// -- Weak rows ------------------------------------------------------------------------------------------------------
-
-static const struct crdt_column columns[N_COLUMNS] = {
+const struct crdt_column sim_weak_columns[SIM_WEAK_COLUMNS] = {
     {.name = {(const uint8_t *)"k", 1}, .key = true},
     {.name = {(const uint8_t *)"a", 1}},
     {.name = {(const uint8_t *)"b", 1}},
     {.name = {(const uint8_t *)"n", 1}, .sticky = true},
     {.name = {(const uint8_t *)"c", 1}, .cleared = {(const uint8_t *)"0", 1}},
-    // Behind N_PLAIN, with merge types: every write but a deletion adds one to `views`, and changes the elements of `tags`.
     {.name = {(const uint8_t *)"views", 5}, .kind = {.merge = CRDT_COUNTER}},
     {.name = {(const uint8_t *)"tags", 4}, .kind = {.merge = CRDT_SET}},
+    {.name = {(const uint8_t *)"best", 4}, .kind = {.merge = CRDT_MAX, .order = CRDT_ORDER_NUMBER}},
+    {.name = {(const uint8_t *)"least", 5}, .kind = {.merge = CRDT_MIN, .order = CRDT_ORDER_NUMBER}},
 };
+static const struct crdt_column *const columns = sim_weak_columns;
 
-struct weak_row {
-    struct crdt_row row;
-    struct crdt_register registers[N_COLUMNS];
-    struct cc_blob *bytes; // its values borrow from here
-    struct cc_arena arena; // or from here
-};
+// -- Rows as they are stored ----------------------------------------------------------------------------------------
 
-static const char *weak_name(struct cc_slice key, char out[KEY_BYTES])
+static const char *name_of(char class, struct cc_slice key, char out[KEY_BYTES])
 {
-    snprintf(out, KEY_BYTES, "w/%.*s", (int)key.n, (const char *)key.data);
+    snprintf(out, KEY_BYTES, "%c/%.*s", class, (int)key.n, (const char *)key.data);
     return out;
 }
 
-// As stored: death; if visible the values and the `_caucus` text, else the remains: the forms that the product stores.
-static void weak_row_load(struct sim *sim, const struct sim_store *store, struct cc_slice key, struct weak_row *row)
+// What is stored under the key, copied into the arena; the NULL slice: nothing.
+static struct cc_slice stored(const struct sim_store *store, char class, struct cc_slice key, struct cc_arena *arena)
 {
     char name[KEY_BYTES];
-    const struct cc_blob *stored = sim_store_get(store, weak_name(key, name));
-    cc_arena_init(&row->arena);
-    crdt_row_init(&row->row, columns, N_COLUMNS, row->registers, &row->arena);
-    row->bytes = NULL;
-    if (stored == NULL) {
-        return;
+    const struct cc_blob *blob = sim_store_get(store, name_of(class, key, name));
+    return blob == NULL ? (struct cc_slice){0} : cc_arena_slice(arena, cc_blob_slice(blob));
+}
+
+void sim_weak_row_read(struct sim *sim, struct cc_slice live, struct cc_slice tombstone, struct cc_arena *arena, struct sim_weak_row *row_out)
+{
+    struct sim_weak_row *row = row_out;
+    crdt_row_init(&row->row, columns, SIM_WEAK_COLUMNS, row->registers, arena);
+    row->exists = live.data != NULL;
+    row->had_tombstone = tombstone.data != NULL;
+    struct clock_stamp death = {0};
+    enum cc_status status = CC_OK;
+    if (row->had_tombstone) {
+        struct cc_reader reader = cc_reader_of(tombstone);
+        death = clock_stamp_read(&reader);
+        struct cc_slice remains = cc_read_string(&reader);
+        status = row->exists ? CC_OK : crdt_remains_read(remains, &row->row);
     }
-    row->bytes = cc_blob_create(stored->data, stored->n);
-    struct cc_reader reader = cc_reader_of(cc_blob_slice(row->bytes));
-    struct clock_stamp death = clock_stamp_read(&reader);
-    bool visible = cc_read_u8(&reader) == 1;
-    for (uint32_t i = 1; i < N_COLUMNS && visible; i++) {
-        row->registers[i].value = cc_read_nullable(&reader);
+    if (row->exists) {
+        struct cc_reader reader = cc_reader_of(live);
+        for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
+            row->registers[i].value = cc_read_nullable(&reader);
+        }
+        status = crdt_stamps_read(cc_read_string(&reader), &row->row);
+        SIM_CHECK(sim, "codec", cc_reader_end(&reader) == CC_OK, "a weak row cannot be read back");
     }
-    struct cc_slice rest = cc_read_string(&reader);
-    enum cc_status status = visible ? crdt_stamps_read(rest, &row->row) : crdt_remains_read(rest, &row->row);
-    SIM_CHECK(sim, "codec", status == CC_OK && cc_reader_end(&reader) == CC_OK, "a weak row cannot be read back");
+    SIM_CHECK(sim, "codec", status == CC_OK, "a weak row cannot be read back");
     row->row.death = death;
 }
 
-static void weak_row_store(struct sim_store *store, struct cc_slice key, const struct weak_row *row)
+void sim_weak_row_load(struct sim *sim, const struct sim_store *store, struct cc_slice key, struct cc_arena *arena, struct sim_weak_row *row_out)
 {
-    struct cc_buffer bytes = {0};
-    struct cc_buffer rest = {0};
-    bool visible = crdt_row_is_visible(&row->row);
-    clock_stamp_put(&bytes, &row->row.death);
-    cc_put_u8(&bytes, visible ? 1 : 0);
-    for (uint32_t i = 1; i < N_COLUMNS && visible; i++) {
-        cc_put_nullable(&bytes, row->registers[i].value);
-    }
-    if (visible) {
-        crdt_stamps_put(&rest, &row->row);
-    } else {
-        crdt_remains_put(&rest, &row->row);
-    }
-    cc_put_string(&bytes, cc_buffer_slice(&rest));
-    char name[KEY_BYTES];
-    sim_store_put(store, DB_WEAK, weak_name(key, name), cc_buffer_slice(&bytes));
-    cc_buffer_finish(&bytes);
-    cc_buffer_finish(&rest);
+    sim_weak_row_read(sim, stored(store, 'w', key, arena), stored(store, 't', key, arena), arena, row_out);
 }
 
-static void weak_row_finish(struct weak_row *row)
+void sim_weak_row_store(struct sim_store *store, struct cc_slice key, const struct sim_weak_row *row)
 {
-    cc_blob_unref(row->bytes);
-    cc_arena_finish(&row->arena);
+    char name[KEY_BYTES];
+    struct cc_buffer bytes = {0}, rest = {0};
+    bool visible = crdt_row_is_visible(&row->row);
+    if (visible) {
+        for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
+            cc_put_nullable(&bytes, row->registers[i].value);
+        }
+        crdt_stamps_put(&rest, &row->row);
+        cc_put_string(&bytes, cc_buffer_slice(&rest));
+        sim_store_put(store, DB_WEAK, name_of('w', key, name), cc_buffer_slice(&bytes));
+    } else if (row->exists) {
+        sim_store_put(store, DB_WEAK, name_of('w', key, name), (struct cc_slice){0});
+    }
+    // A death is remembered also under a row that was brought back: older writes must not come through.
+    bool buried = !visible || !clock_stamp_is_zero(&row->row.death);
+    cc_buffer_clear(&bytes);
+    cc_buffer_clear(&rest);
+    if (buried) {
+        clock_stamp_put(&bytes, &row->row.death);
+        if (!visible) {
+            crdt_remains_put(&rest, &row->row);
+        }
+        cc_put_string(&bytes, cc_buffer_slice(&rest));
+    }
+    if (buried || row->had_tombstone) {
+        sim_store_put(store, DB_WEAK, name_of('t', key, name), buried ? cc_buffer_slice(&bytes) : (struct cc_slice){0});
+    }
+    cc_buffer_finish(&bytes);
+    cc_buffer_finish(&rest);
 }
 
 static struct cc_slice first_of_key(struct sim *sim, struct cc_slice key)
@@ -103,22 +119,36 @@ static struct cc_slice first_of_key(struct sim *sim, struct cc_slice key)
 void sim_rows_merge_rows(struct sim *sim, struct sim_store *store, const struct crdt_change_set *set)
 {
     for (uint32_t i = 0; i < set->n_rows; i++) {
-        struct weak_row row;
+        struct cc_arena arena;
+        cc_arena_init(&arena);
+        struct sim_weak_row row;
         struct cc_slice key = first_of_key(sim, set->rows[i].key);
-        weak_row_load(sim, store, key, &row);
+        sim_weak_row_load(sim, store, key, &arena, &row);
         crdt_row_merge(&row.row, &set->rows[i], &set->stamp);
-        weak_row_store(store, key, &row);
-        weak_row_finish(&row);
+        sim_weak_row_store(store, key, &row);
+        cc_arena_finish(&arena);
     }
 }
 
-static void show_parts(struct weak_row *row, uint32_t column)
+// -- Local writes -----------------------------------------------------------------------------------------------------
+
+struct write { // one operation under execution
+    struct sim *sim;
+    struct sim_rows *rows;
+    struct clock_stamp stamp;
+    struct cc_slice id, request_key; // what it writes
+    struct cc_arena *arena;
+    struct crdt_row_change changes[ROWS_MAX];
+    uint32_t n;
+};
+
+static void show_parts(struct sim_weak_row *row, uint32_t column, struct cc_arena *arena)
 {
-    row->registers[column].value = crdt_parts_value(&columns[column].kind, &row->registers[column].parts, &row->arena);
+    row->registers[column].value = crdt_parts_value(&columns[column].kind, &row->registers[column].parts, arena);
 }
 
 // "{1,4}" with an element added, and its successor taken out.
-static struct cc_slice changed_set(struct weak_row *row, struct cc_slice set, unsigned digit)
+static struct cc_slice changed_set(struct cc_slice set, unsigned digit, struct cc_arena *arena)
 {
     struct cc_buffer out = {0};
     cc_buffer_append_text(&out, "{");
@@ -129,25 +159,50 @@ static struct cc_slice changed_set(struct weak_row *row, struct cc_slice set, un
         }
     }
     cc_buffer_printf(&out, "%u}", digit);
-    struct cc_slice result = cc_arena_slice(&row->arena, cc_buffer_slice(&out));
+    struct cc_slice result = cc_arena_slice(arena, cc_buffer_slice(&out));
     cc_buffer_finish(&out);
     return result;
 }
 
+unsigned sim_weak_digit(struct cc_slice id)
+{
+    return (unsigned)(id.data[id.n - 1] % 10);
+}
+
+unsigned sim_weak_number(struct cc_slice id)
+{
+    static const uint8_t key[16];
+    return (unsigned)(cc_siphash(key, id.data, id.n) % 100000);
+}
+
+static struct cc_slice typed_value(const struct write *write, uint32_t column, struct cc_slice shown)
+{
+    switch (columns[column].kind.merge) {
+    case CRDT_COUNTER:
+        return crdt_decimal_add(shown.data == NULL ? cc_slice_text("0") : shown, cc_slice_text("1"), write->arena);
+    case CRDT_SET:
+        return changed_set(shown, sim_weak_digit(write->id), write->arena);
+    case CRDT_MAX:
+    case CRDT_MIN:
+        return cc_slice_text(cc_arena_printf(write->arena, "%u", (unsigned)sim_weak_number(write->id)));
+    case CRDT_LWW:
+        break;
+    }
+    return (struct cc_slice){0};
+}
+
 // The columns with merge types, of any write but a deletion: as a statement that computes them from what is there.
-static void count_write(struct sim *sim, struct weak_row *row, const struct clock_stamp *stamp, struct cc_slice id, struct cc_slice key,
-                        struct crdt_row_change *change)
+static void put_typed(struct write *write, struct sim_weak_row *row, struct crdt_row_change *change)
 {
     static const uint8_t hash_key[16];
-    for (uint32_t i = N_PLAIN; i < N_COLUMNS; i++) {
+    struct cc_slice key = write->request_key;
+    for (uint32_t i = SIM_WEAK_PLAIN; i < SIM_WEAK_COLUMNS; i++) {
         const struct crdt_register *held = &row->registers[i];
-        struct cc_slice shown = held->value.data == NULL ? cc_slice_text("0") : held->value;
-        struct crdt_part_write write = {.stamp = *stamp, .keyed = key.data != NULL, .key = cc_siphash(hash_key, key.data, key.n)};
-        write.value = columns[i].kind.merge == CRDT_COUNTER ? crdt_decimal_add(shown, cc_slice_text("1"), &row->arena)
-                                                            : changed_set(row, held->value, (unsigned)(id.data[id.n - 1] % 10));
-        struct crdt_field field = {.column = columns[i].name, .value = write.value};
-        enum cc_status status = crdt_part_make(&columns[i].kind, &held->parts, &write, &row->arena, &field.part);
-        SIM_CHECK(sim, "codec", status == CC_OK, "a column with a merge type does not take a value");
+        struct crdt_part_write part = {.stamp = write->stamp, .keyed = key.data != NULL, .key = cc_siphash(hash_key, key.data, key.n)};
+        part.value = typed_value(write, i, held->value);
+        struct crdt_field field = {.column = columns[i].name, .value = part.value};
+        enum cc_status status = crdt_part_make(&columns[i].kind, &held->parts, &part, write->arena, &field.part);
+        SIM_CHECK(write->sim, "codec", status == CC_OK, "a column with a merge type does not take a value");
         if (field.part.data != NULL) {
             change->fields[change->n_fields++] = field;
         }
@@ -155,15 +210,15 @@ static void count_write(struct sim *sim, struct weak_row *row, const struct cloc
 }
 
 // What SQL does to the stamps of a row, without the merge: what it gives must be what merging gives.
-static void write_as_sql(struct weak_row *row, const struct crdt_row_change *change, const struct clock_stamp *stamp)
+static void write_as_sql(struct sim_weak_row *row, const struct crdt_row_change *change, const struct clock_stamp *stamp, struct cc_arena *arena)
 {
     for (uint32_t i = 0; i < change->n_fields; i++) {
-        for (uint32_t column = 1; column < N_COLUMNS; column++) {
+        for (uint32_t column = 1; column < SIM_WEAK_COLUMNS; column++) {
             bool same = cc_slice_equal(change->fields[i].column, columns[column].name);
-            if (same && column >= N_PLAIN) {
+            if (same && column >= SIM_WEAK_PLAIN) {
                 struct crdt_part part = {*stamp, change->fields[i].part};
-                (void)crdt_parts_take(&columns[column].kind, &row->registers[column].parts, &part, &row->arena);
-                show_parts(row, column);
+                (void)crdt_parts_take(&columns[column].kind, &row->registers[column].parts, &part, arena);
+                show_parts(row, column, arena);
             } else if (same) {
                 row->registers[column] = (struct crdt_register){.value = change->fields[i].value, .stamp = *stamp};
             }
@@ -178,10 +233,10 @@ static void write_as_sql(struct weak_row *row, const struct crdt_row_change *cha
         break;
     case CRDT_DELETE:
         row->row.death = *stamp;
-        for (uint32_t column = 1; column < N_COLUMNS; column++) {
-            if (column >= N_PLAIN) {
+        for (uint32_t column = 1; column < SIM_WEAK_COLUMNS; column++) {
+            if (column >= SIM_WEAK_PLAIN) {
                 (void)crdt_parts_clear(&row->registers[column].parts, stamp);
-                show_parts(row, column);
+                show_parts(row, column, arena);
             } else if (!columns[column].sticky) {
                 row->registers[column] = (struct crdt_register){.value = columns[column].cleared};
             }
@@ -190,83 +245,239 @@ static void write_as_sql(struct weak_row *row, const struct crdt_row_change *cha
     }
 }
 
-static void check_against_merge(struct sim *sim, const struct sim_store *store, struct cc_slice key,
-                                const struct crdt_row_change *change, const struct clock_stamp *stamp, const struct weak_row *written)
+static bool same_value(struct cc_slice a, struct cc_slice b)
 {
-    struct weak_row row;
-    weak_row_load(sim, store, key, &row);
-    for (uint32_t i = 1; i < N_COLUMNS; i++) {
-        SIM_CHECK(sim, "F3", clock_stamp_compare(stamp, &row.registers[i].stamp) > 0,
+    return (a.data == NULL) == (b.data == NULL) && cc_slice_equal(a, b);
+}
+
+static void check_against_merge(struct write *write, struct cc_slice key, const struct crdt_row_change *change, const struct sim_weak_row *written)
+{
+    struct sim *sim = write->sim;
+    struct sim_weak_row row;
+    sim_weak_row_load(sim, write->rows->store, key, write->arena, &row);
+    for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
+        SIM_CHECK(sim, "F3", clock_stamp_compare(&write->stamp, &row.registers[i].stamp) > 0,
                   "a local write's stamp is not greater than the stamp that it overwrites");
     }
-    crdt_row_merge(&row.row, change, stamp);
+    crdt_row_merge(&row.row, change, &write->stamp);
     bool equal = clock_stamp_compare(&row.row.life, &written->row.life) == 0 &&
                  clock_stamp_compare(&row.row.death, &written->row.death) == 0;
-    for (uint32_t i = 1; i < N_COLUMNS; i++) {
-        equal = equal && cc_slice_equal(row.registers[i].value, written->registers[i].value) &&
+    for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
+        equal = equal && same_value(row.registers[i].value, written->registers[i].value) &&
                 row.registers[i].parts.n == written->registers[i].parts.n &&
                 clock_stamp_compare(&row.registers[i].stamp, &written->registers[i].stamp) == 0;
     }
     SIM_CHECK(sim, "W3", equal, "a local write and the merge of its change differ");
-    weak_row_finish(&row);
 }
 
-// What of a change lives in its row's arena, copied.
-static void keep_parts(struct crdt_row_change *change, struct cc_buffer *out)
+static struct crdt_row_change *add_change(struct write *write, enum crdt_operation operation, struct cc_slice key)
 {
-    size_t n = 0;
-    for (uint32_t i = 0; i < change->n_fields; i++) {
-        n += change->fields[i].part.n + change->fields[i].value.n;
+    assert(write->n < ROWS_MAX);
+    struct crdt_row_change *change = &write->changes[write->n++];
+    struct cc_buffer bytes = {0};
+    crdt_key_put(&bytes, &key, 1);
+    *change = (struct crdt_row_change){.operation = operation,
+                                       .table = cc_slice_text(SIM_WEAK_TABLE),
+                                       .key = cc_arena_slice(write->arena, cc_buffer_slice(&bytes)),
+                                       .fields = cc_arena_array(write->arena, SIM_WEAK_COLUMNS, sizeof(struct crdt_field))};
+    cc_buffer_finish(&bytes);
+    return change;
+}
+
+static void put_field(const struct write *write, struct crdt_row_change *change, struct cc_slice column, struct cc_slice value)
+{
+    change->fields[change->n_fields++] = (struct crdt_field){.column = column, .value = cc_arena_slice(write->arena, value)};
+}
+
+static void finish_row(struct write *write, struct cc_slice key, struct sim_weak_row *row, struct crdt_row_change *change)
+{
+    if (change->operation != CRDT_DELETE) {
+        put_typed(write, row, change);
     }
-    cc_buffer_reserve(out, n); // so that it stays where it is
-    for (uint32_t i = 0; i < change->n_fields; i++) {
-        struct crdt_field *field = &change->fields[i];
-        if (field->part.data == NULL) {
-            continue;
+    write_as_sql(row, change, &write->stamp, write->arena);
+    check_against_merge(write, key, change, row);
+    sim_weak_row_store(write->rows->store, key, row);
+}
+
+static void insert_row(struct write *write, struct cc_slice key, struct sim_weak_row *row)
+{
+    struct crdt_row_change *change = add_change(write, CRDT_INSERT, key);
+    for (uint32_t i = 1; i < SIM_WEAK_PLAIN; i++) {
+        put_field(write, change, columns[i].name, write->id);
+    }
+    finish_row(write, key, row, change);
+}
+
+static void change_row(struct write *write, struct cc_slice key, struct sim_weak_row *row, enum crdt_operation operation, const char *column)
+{
+    struct crdt_row_change *change = add_change(write, operation, key);
+    if (operation != CRDT_DELETE) {
+        put_field(write, change, cc_slice_text(column), write->id);
+    }
+    finish_row(write, key, row, change);
+}
+
+// UPDATE that gives another key: the row goes, and comes under the other key with all its values, one of them new. The columns with
+// merge types begin again there.
+static bool move_row(struct write *write, struct cc_slice key, struct sim_weak_row *row, struct cc_slice other)
+{
+    struct sim_weak_row target;
+    sim_weak_row_load(write->sim, write->rows->store, other, write->arena, &target);
+    if (crdt_row_is_visible(&target.row)) {
+        return false;
+    }
+    struct cc_slice values[SIM_WEAK_PLAIN];
+    for (uint32_t i = 2; i < SIM_WEAK_PLAIN; i++) {
+        values[i] = row->registers[i].value;
+    }
+    change_row(write, key, row, CRDT_DELETE, NULL);
+    struct crdt_row_change *change = add_change(write, CRDT_INSERT, other);
+    put_field(write, change, columns[1].name, write->id);
+    for (uint32_t i = 2; i < SIM_WEAK_PLAIN; i++) {
+        change->fields[change->n_fields++] = (struct crdt_field){.column = columns[i].name, .value = values[i]};
+    }
+    finish_row(write, other, &target, change);
+    return true;
+}
+
+struct keys {
+    struct cc_arena *arena;
+    struct cc_slice at[ROWS_MAX];
+    size_t n;
+};
+
+static void collect_key(void *context, const char *name)
+{
+    struct keys *keys = context;
+    if (keys->n < ROWS_MAX) {
+        keys->at[keys->n++] = cc_arena_slice(keys->arena, cc_slice_text(name + 2));
+    }
+}
+
+// UPDATE of all rows: one change set.
+static void sweep(struct write *write, const char *column)
+{
+    struct keys keys = {.arena = write->arena};
+    sim_store_scan(write->rows->store, "w/W", collect_key, &keys);
+    for (size_t i = 0; i < keys.n; i++) {
+        struct sim_weak_row row;
+        sim_weak_row_load(write->sim, write->rows->store, keys.at[i], write->arena, &row);
+        if (crdt_row_is_visible(&row.row)) {
+            change_row(write, keys.at[i], &row, CRDT_UPDATE, column);
         }
-        const uint8_t *at = out->data + out->n;
-        cc_buffer_append_slice(out, field->part);
-        cc_buffer_append_slice(out, field->value);
-        *field = (struct crdt_field){.column = field->column, .value = cc_slice_of(at + field->part.n, field->value.n), .part = cc_slice_of(at, field->part.n)};
     }
 }
 
-enum weak_result { WEAK_FAILED, WEAK_UNCHANGED, WEAK_CHANGED };
-
-// Writes the row, unless the statement does not apply to it.
-static enum weak_result weak_statement(struct sim *sim, struct sim_rows *rows, const struct sim_words *words, const struct clock_stamp *stamp,
-                                       struct cc_slice request_key, struct cc_buffer *parts, struct crdt_row_change *change)
+// False: the statement failed.
+static bool run_statement(struct write *write, const struct sim_words *words)
 {
-    struct cc_slice key = cc_slice_text(words->at[1]);
-    struct weak_row row;
-    weak_row_load(sim, rows->store, key, &row);
-    bool visible = crdt_row_is_visible(&row.row);
     const char *verb = words->at[0];
-    enum weak_result result = visible ? WEAK_CHANGED : WEAK_UNCHANGED;
-    struct cc_slice id = cc_slice_text(words->at[words->n - 1]);
+    if (sim_is(verb, "sweep")) {
+        sweep(write, words->at[1]);
+        return true;
+    }
+    struct cc_slice key = cc_slice_text(words->at[1]);
+    struct sim_weak_row row;
+    sim_weak_row_load(write->sim, write->rows->store, key, write->arena, &row);
+    bool visible = crdt_row_is_visible(&row.row);
+    if (sim_is(verb, "insert") && visible) {
+        return false;
+    }
     if (sim_is(verb, "insert") || (sim_is(verb, "upsert") && !visible)) {
-        result = visible ? WEAK_FAILED : WEAK_CHANGED;
-        change->operation = CRDT_INSERT;
-        for (uint32_t i = 1; i < N_PLAIN; i++) {
-            change->fields[change->n_fields++] = (struct crdt_field){.column = columns[i].name, .value = id};
+        insert_row(write, key, &row);
+    } else if (visible && sim_is(verb, "move")) {
+        return move_row(write, key, &row, cc_slice_text(words->at[2]));
+    } else if (visible && sim_is(verb, "delete")) {
+        change_row(write, key, &row, CRDT_DELETE, NULL);
+    } else if (visible) {
+        change_row(write, key, &row, sim_is(verb, "upsert") ? CRDT_UPSERT : CRDT_UPDATE, words->at[2]);
+    }
+    return true;
+}
+
+// -- Outcomes under keys ------------------------------------------------------------------------------------------------
+
+static const char *request_name(struct cc_slice principal, struct cc_slice key, char out[KEY_BYTES])
+{
+    snprintf(out, KEY_BYTES, "q/%.*s/%.*s", (int)principal.n, (const char *)principal.data, (int)key.n, (const char *)key.data);
+    return out;
+}
+
+// The first one stays.
+static void put_request(const struct sim_rows *rows, struct cc_slice principal, struct cc_slice key, struct cc_slice outcome)
+{
+    char name[KEY_BYTES];
+    request_name(principal, key, name);
+    if (sim_store_get(rows->store, name) == NULL) {
+        sim_store_put(rows->store, DB_WEAK, name, outcome);
+    }
+}
+
+static void read_frontier(const struct cc_blob *value, struct crdt_frontier *frontier_out)
+{
+    frontier_out->n = 0;
+    if (value != NULL) {
+        struct cc_reader reader = cc_reader_of(cc_blob_slice(value));
+        enum cc_status status = crdt_frontier_read(&reader, frontier_out);
+        assert(status == CC_OK);
+    }
+}
+
+// What this database holds of other origins, as the product puts it into a change set.
+static struct cc_slice seen_by(const struct write *write)
+{
+    struct crdt_frontier held, others;
+    sim_rows_frontier(write->rows, &held);
+    others.n = 0;
+    for (uint32_t i = 0; i < held.n; i++) {
+        if (held.at[i].origin.replica != write->stamp.replica || held.at[i].origin.incarnation != write->stamp.incarnation) {
+            others.at[others.n++] = held.at[i];
         }
-    } else if (sim_is(verb, "delete")) {
-        change->operation = CRDT_DELETE;
+    }
+    struct cc_buffer bytes = {0};
+    crdt_frontier_put(&bytes, &others);
+    struct cc_slice seen = cc_arena_slice(write->arena, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    return seen;
+}
+
+static void put_change_set(const struct write *write, const struct operation *operation, struct cc_slice outcome, struct cc_buffer *change_out)
+{
+    struct crdt_change_set set = {.origin = {write->stamp.replica, write->stamp.incarnation},
+                                  .stamp = write->stamp,
+                                  .schema_version = operation->schema_version,
+                                  .durable = operation->durability != OPERATION_LOCAL,
+                                  .seen = seen_by(write),
+                                  .rows = (struct crdt_row_change *)write->changes,
+                                  .n_rows = write->n};
+    if (operation->key.data != NULL) {
+        set.principal = operation->principal;
+        set.request_key = operation->key;
+        set.fingerprint = operation->fingerprint;
+        set.outcome = outcome;
+    }
+    crdt_change_set_put(change_out, &set);
+}
+
+static void execute(struct write *write, const struct operation *operation, struct cc_buffer *outcome_out, struct cc_buffer *change_out)
+{
+    struct sim_words words = sim_split(operation->statements[0].sql);
+    write->id = cc_arena_slice(write->arena, cc_slice_text(words.at[words.n - 1]));
+    write->request_key = operation->key;
+    if (operation->key.data != NULL) {
+        sim_weak_check_key(write->sim, write->rows, operation->key);
+    }
+    if (!run_statement(write, &words)) {
+        sim_rows_put_failed(outcome_out, "23505");
     } else {
-        change->operation = sim_is(verb, "upsert") ? CRDT_UPSERT : CRDT_UPDATE;
-        change->fields[change->n_fields++] = (struct crdt_field){.column = cc_slice_text(words->at[2]), .value = id};
+        sim_rows_put_done(outcome_out, write->n, (struct cc_slice){0});
     }
-    if (result == WEAK_CHANGED && change->operation != CRDT_DELETE) {
-        count_write(sim, &row, stamp, id, request_key, change);
+    if (write->n > 0) {
+        put_change_set(write, operation, cc_buffer_slice(outcome_out), change_out);
     }
-    if (result == WEAK_CHANGED) {
-        write_as_sql(&row, change, stamp);
-        check_against_merge(sim, rows->store, key, change, stamp, &row);
-        weak_row_store(rows->store, key, &row);
-        keep_parts(change, parts);
+    if (operation->key.data != NULL) {
+        put_request(write->rows, operation->principal, operation->key, cc_buffer_slice(outcome_out));
     }
-    weak_row_finish(&row);
-    return result;
 }
 
 void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice bytes, const struct clock_stamp *stamp,
@@ -277,45 +488,34 @@ void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_sli
     struct operation operation;
     enum cc_status status = operation_read(bytes, &arena, &operation);
     SIM_CHECK(sim, "codec", status == CC_OK && operation.n_statements == 1, "r%u was given a malformed weak operation", rows->replica);
-    struct sim_words words = sim_split(operation.statements[0].sql);
-    struct crdt_field fields[N_VALUES] = {0};
-    struct cc_buffer key = {0}, parts = {0};
-    struct cc_slice key_value = cc_slice_text(words.at[1]);
-    crdt_key_put(&key, &key_value, 1);
-    struct crdt_row_change change = {.table = cc_slice_text("public.presence"), .key = cc_buffer_slice(&key), .fields = fields};
-    enum weak_result result = weak_statement(sim, rows, &words, stamp, operation.key, &parts, &change);
-    if (result == WEAK_CHANGED) {
-        struct crdt_change_set set = {.origin = {stamp->replica, stamp->incarnation},
-                                      .stamp = *stamp,
-                                      .schema_version = operation.schema_version,
-                                      .durable = operation.durability != OPERATION_LOCAL,
-                                      .rows = &change,
-                                      .n_rows = 1};
-        crdt_change_set_put(change_out, &set);
-    }
-    if (result == WEAK_FAILED) {
-        sim_rows_put_failed(outcome_out, "23505");
+    char name[KEY_BYTES];
+    const struct cc_blob *known =
+        operation.key.data == NULL ? NULL : sim_store_get(rows->store, request_name(operation.principal, operation.key, name));
+    if (known != NULL) {
+        sim->counters.weak_key_hits++;
+        cc_buffer_append_slice(outcome_out, cc_blob_slice(known));
     } else {
-        sim_rows_put_done(outcome_out, result == WEAK_CHANGED ? 1 : 0, (struct cc_slice){0});
+        struct write write = {.sim = sim, .rows = rows, .stamp = *stamp, .arena = &arena};
+        execute(&write, &operation, outcome_out, change_out);
     }
-    cc_buffer_finish(&key);
-    cc_buffer_finish(&parts);
     cc_arena_finish(&arena);
 }
 
 bool sim_rows_show_weak(struct sim *sim, const struct sim_rows *rows, const char *key, struct cc_buffer *out)
 {
-    struct weak_row row;
-    weak_row_load(sim, rows->store, cc_slice_text(key), &row);
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct sim_weak_row row;
+    sim_weak_row_load(sim, rows->store, cc_slice_text(key), &arena, &row);
     bool visible = crdt_row_is_visible(&row.row);
-    for (uint32_t i = 1; i < N_PLAIN && visible; i++) {
-        struct cc_slice name = columns[i].name, value = row.registers[i].value;
+    for (uint32_t i = 1; i < SIM_WEAK_PLAIN && visible; i++) {
+        struct cc_slice value = row.registers[i].value;
         cc_buffer_append_text(out, i == 1 ? "" : " ");
-        cc_buffer_append_slice(out, name);
+        cc_buffer_append_slice(out, columns[i].name);
         cc_buffer_append_text(out, "=");
         cc_buffer_append_slice(out, value.data == NULL ? cc_slice_text("null") : value);
     }
-    weak_row_finish(&row);
+    cc_arena_finish(&arena);
     return visible;
 }
 
@@ -333,14 +533,10 @@ const struct cc_blob *sim_rows_history(const struct sim_rows *rows, struct crdt_
     return sim_store_get(rows->store, history_name(origin, sequence, name));
 }
 
-static void read_frontier(const struct cc_blob *value, struct crdt_frontier *frontier_out)
+void sim_rows_drop_history(const struct sim_rows *rows, struct crdt_origin origin, uint64_t sequence)
 {
-    frontier_out->n = 0;
-    if (value != NULL) {
-        struct cc_reader reader = cc_reader_of(cc_blob_slice(value));
-        enum cc_status status = crdt_frontier_read(&reader, frontier_out);
-        assert(status == CC_OK);
-    }
+    char name[KEY_BYTES];
+    sim_store_put(rows->store, DB_WEAK, history_name(origin, sequence, name), (struct cc_slice){0});
 }
 
 void sim_rows_frontier(const struct sim_rows *rows, struct crdt_frontier *frontier_out)
@@ -393,6 +589,9 @@ void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice chan
                   set.schema_version, sim_rows_schema(rows));
         sim_rows_record(sim, rows, change);
         sim_rows_merge_rows(sim, rows->store, &set);
+        if (set.request_key.data != NULL) {
+            put_request(rows, set.principal, set.request_key, set.outcome);
+        }
     }
     cc_arena_finish(&arena);
 }

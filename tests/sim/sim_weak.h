@@ -1,0 +1,32 @@
+// Weak rows of the model, for those who look at them one by one: the collector, repairs, the checks.
+#ifndef SIM_WEAK_H
+#define SIM_WEAK_H
+
+#include "crdt/row.h"
+#include "sim/sim_rows.h"
+
+#define SIM_WEAK_TABLE "public.presence"
+// Behind SIM_WEAK_PLAIN come the columns with merge types: every write but a deletion adds one to `views`, changes the elements of
+// `tags`, and sets `best` and `least`.
+enum { SIM_WEAK_COLUMNS = 9, SIM_WEAK_PLAIN = 5, SIM_WEAK_VIEWS = 5, SIM_WEAK_TAGS, SIM_WEAK_BEST, SIM_WEAK_LEAST };
+extern const struct crdt_column sim_weak_columns[SIM_WEAK_COLUMNS];
+
+struct sim_weak_row {
+    struct crdt_row row;
+    struct crdt_register registers[SIM_WEAK_COLUMNS];
+    bool exists, had_tombstone; // in the store
+};
+
+// What is stored under w/KEY and t/KEY (NULL slices: nothing). The row borrows from them and from the arena.
+void sim_weak_row_read(struct sim *sim, struct cc_slice live, struct cc_slice tombstone, struct cc_arena *arena, struct sim_weak_row *row_out);
+// As the weak connection sees it.
+void sim_weak_row_load(struct sim *sim, const struct sim_store *store, struct cc_slice key, struct cc_arena *arena, struct sim_weak_row *row_out);
+void sim_weak_row_store(struct sim_store *store, struct cc_slice key, const struct sim_weak_row *row);
+
+// What a write with this id adds to `tags` (it takes out the digit after it), and sets `best` and `least` to.
+unsigned sim_weak_digit(struct cc_slice id);
+unsigned sim_weak_number(struct cc_slice id);
+
+void sim_rows_drop_history(const struct sim_rows *rows, struct crdt_origin origin, uint64_t sequence);
+
+#endif
