@@ -1,5 +1,5 @@
-// sim: runs seeds. Each seed runs in a process of its own, so that one that fails or aborts does not stop the others. One that
-// fails runs again, the same way, and tells what happened.
+// sim: runs seeds, a few after each other in a process of their own, so that one that fails or aborts does not stop the others. One
+// that fails runs again, the same way, and tells what happened.
 //   --seed N          one seed; with --trace every step is printed, with --twice it must run the same way again
 //   --seeds A-B       many; --jobs K at a time
 //   --mutant N        in sim_mutants: plants bug N of src/base/mutant.h; succeeds when a seed fails
@@ -8,16 +8,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { JOBS_MAX = 64, SEED_SECONDS_MAX = 120 };
+enum { JOBS_MAX = 64, SEED_SECONDS_MAX = 120, SEEDS_PER_PROCESS = 16 };
 
 struct options {
     uint64_t first, last;
@@ -26,10 +26,9 @@ struct options {
     int mutant;
 };
 
-struct report { // from a seed's process to us
-    uint64_t seed;
+struct done { // by a process, as it tells us: shared memory
+    uint64_t n_seeds;
     struct sim_counters counters;
-    uint64_t trace_hash;
 };
 
 static struct sim current;
@@ -98,43 +97,6 @@ static void on_signal(int signal_number)
     sim_fail(&current, "assert", "the program %s", signal_number == SIGALRM ? "does not come to an end" : "aborted");
 }
 
-static void run_seed(uint64_t seed, enum sim_tell tell, bool twice, int report_to)
-{
-    signal(SIGABRT, on_signal);
-    signal(SIGSEGV, on_signal);
-    signal(SIGALRM, on_signal); // it goes round in circles
-    alarm(SEED_SECONDS_MAX);
-    if (tell == SIM_TELL_NOTHING && !freopen("/dev/null", "w", stderr)) { // what an assert prints is said by the second run
-        exit(70);
-    }
-    sim_run(&current, seed, tell);
-    struct report report = {.seed = seed, .counters = current.counters, .trace_hash = current.trace_hash};
-    if (twice) {
-        sim_run(&current, seed, SIM_TELL_FAILURE); // telling changes nothing
-        if (current.trace_hash != report.trace_hash) {
-            sim_fail(&current, "S6", "the same seed ran another way");
-        }
-    }
-    if (write(report_to, &report, sizeof(report)) != (ssize_t)sizeof(report)) {
-        exit(70);
-    }
-    exit(0);
-}
-
-static pid_t start(uint64_t seed, enum sim_tell tell, bool twice, int report_to)
-{
-    fflush(stdout);
-    pid_t child = fork();
-    if (child < 0) {
-        perror("fork");
-        exit(71);
-    }
-    if (child == 0) {
-        run_seed(seed, tell, twice, report_to);
-    }
-    return child;
-}
-
 static void add(struct sim_counters *sum, const struct sim_counters *counters)
 {
     uint64_t *to = (uint64_t *)sum;
@@ -142,6 +104,50 @@ static void add(struct sim_counters *sum, const struct sim_counters *counters)
     for (size_t i = 0; i < sizeof(*sum) / sizeof(uint64_t); i++) {
         to[i] += from[i];
     }
+}
+
+static void run_seed(uint64_t seed, enum sim_tell tell, bool twice)
+{
+    alarm(SEED_SECONDS_MAX);
+    sim_run(&current, seed, tell);
+    if (twice) {
+        uint64_t trace_hash = current.trace_hash;
+        sim_run(&current, seed, SIM_TELL_FAILURE); // telling changes nothing
+        if (current.trace_hash != trace_hash) {
+            sim_fail(&current, "S6", "the same seed ran another way");
+        }
+    }
+}
+
+static void run_seeds(uint64_t first, uint64_t last, enum sim_tell tell, bool twice, struct done *done)
+{
+    signal(SIGABRT, on_signal);
+    signal(SIGSEGV, on_signal);
+    signal(SIGALRM, on_signal); // it goes round in circles
+    if (tell == SIM_TELL_NOTHING && !freopen("/dev/null", "w", stderr)) { // what an assert prints is said by the second run
+        exit(70);
+    }
+    for (uint64_t seed = first; seed <= last; seed++) {
+        run_seed(seed, tell, twice);
+        add(&done->counters, &current.counters);
+        done->n_seeds++;
+    }
+    exit(0);
+}
+
+static pid_t start(uint64_t first, uint64_t last, enum sim_tell tell, bool twice, struct done *done)
+{
+    *done = (struct done){0};
+    fflush(stdout);
+    pid_t child = fork();
+    if (child < 0) {
+        perror("fork");
+        exit(71);
+    }
+    if (child == 0) {
+        run_seeds(first, last, tell, twice, done);
+    }
+    return child;
 }
 
 static void print_counters(const struct sim_counters *c)
@@ -173,39 +179,63 @@ static bool is_meaningful(const struct sim_counters *c, uint64_t n_seeds)
 }
 
 struct running {
-    pid_t child;
-    uint64_t seed;
+    pid_t child; // 0: none
+    uint64_t first, last;
+    struct done *done;
 };
 
 struct tally {
-    struct running running[JOBS_MAX];
-    uint64_t n_running, n_failed, first_failed;
+    struct running running[JOBS_MAX + 1]; // the last one tells of failures
+    uint64_t n_running, n_failed, first_failed, n_done;
     struct sim_counters counters;
 };
 
-static uint64_t ended(struct tally *tally, pid_t child)
+static void tally_init(struct tally *tally)
 {
-    for (uint64_t i = 0; i < tally->n_running; i++) {
-        if (tally->running[i].child == child) {
-            uint64_t seed = tally->running[i].seed;
-            tally->running[i] = tally->running[--tally->n_running];
-            return seed;
-        }
+    *tally = (struct tally){0};
+    void *shared = mmap(NULL, (JOBS_MAX + 1) * sizeof(struct done), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        perror("mmap");
+        exit(71);
     }
-    exit(70);
+    for (size_t i = 0; i <= JOBS_MAX; i++) {
+        tally->running[i].done = (struct done *)shared + i;
+    }
+}
+
+static void begin(struct tally *tally, const struct options *options, uint64_t first, uint64_t last)
+{
+    struct running *running = tally->running;
+    while (running->child != 0) {
+        running++;
+    }
+    running->first = first;
+    running->last = last;
+    running->child = start(first, last, options->print_trace ? SIM_TELL_ALL : SIM_TELL_NOTHING, options->twice, running->done);
+    tally->n_running++;
 }
 
 // The same seed goes the same way, and now tells it.
-static void tell_failure(uint64_t seed, int report_to)
+static void tell_failure(const struct tally *tally, uint64_t seed)
 {
     int status;
-    pid_t child = start(seed, SIM_TELL_FAILURE, false, report_to);
+    pid_t child = start(seed, seed, SIM_TELL_FAILURE, false, tally->running[JOBS_MAX].done);
     if (waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         printf("FAILED seed %" PRIu64 " invariant S6: it failed once and not again\n", seed);
     }
 }
 
-static void collect(struct tally *tally, const struct options *options, const int report[2])
+static struct running *running_of(struct tally *tally, pid_t child)
+{
+    struct running *running = tally->running;
+    while (running->child != child) {
+        running++;
+    }
+    return running;
+}
+
+// Waits until one of the processes has ended. If a seed has ended it, another goes on behind that one.
+static void collect(struct tally *tally, const struct options *options)
 {
     int status;
     pid_t child = wait(&status);
@@ -213,18 +243,44 @@ static void collect(struct tally *tally, const struct options *options, const in
         perror("wait");
         exit(71);
     }
-    uint64_t seed = ended(tally, child);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        tally->n_failed++;
-        tally->first_failed = tally->n_failed == 1 || seed < tally->first_failed ? seed : tally->first_failed;
-        if (options->mutant == 0 && WIFEXITED(status) && WEXITSTATUS(status) == SIM_FAILED_UNTOLD) {
-            tell_failure(seed, report[1]);
-        }
+    struct running *running = running_of(tally, child);
+    running->child = 0;
+    tally->n_running--;
+    tally->n_done += running->done->n_seeds;
+    add(&tally->counters, &running->done->counters);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         return;
     }
-    struct report heard;
-    if (read(report[0], &heard, sizeof(heard)) == (ssize_t)sizeof(heard)) {
-        add(&tally->counters, &heard.counters);
+    uint64_t seed = running->first + running->done->n_seeds;
+    tally->n_failed++;
+    tally->n_done++;
+    tally->first_failed = tally->n_failed == 1 || seed < tally->first_failed ? seed : tally->first_failed;
+    if (options->mutant != 0) {
+        return; // found
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SIM_FAILED_UNTOLD) {
+        tell_failure(tally, seed);
+    }
+    if (seed < running->last) {
+        begin(tally, options, seed + 1, running->last);
+    }
+}
+
+static void run_all(struct tally *tally, const struct options *options)
+{
+    uint64_t share = (options->last - options->first) / options->n_jobs + 1;
+    uint64_t n = share < SEEDS_PER_PROCESS ? share : SEEDS_PER_PROCESS;
+    for (uint64_t seed = options->first; seed <= options->last; seed += n) {
+        if (tally->n_running == options->n_jobs) {
+            collect(tally, options);
+        }
+        if (tally->n_failed > 0 && options->mutant > 0) {
+            break;
+        }
+        begin(tally, options, seed, options->last - seed < n ? options->last : seed + n - 1);
+    }
+    while (tally->n_running > 0) {
+        collect(tally, options);
     }
 }
 
@@ -264,36 +320,15 @@ static bool told_mutant(const struct options *options, const struct tally *tally
 int main(int n_arguments, char **arguments)
 {
     struct options options = parse(n_arguments, arguments);
-    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30); // memory stays with the process: it lives for a moment only
-    (void)mallopt(M_MMAP_THRESHOLD, 1 << 30);
-    (void)mallopt(M_TOP_PAD, 4 << 20);
-    int ends[2];
-    if (pipe(ends) != 0) {
-        perror("pipe");
-        return 71;
-    }
-    struct tally tally = {0};
-    uint64_t n_seeds = 0;
-    enum sim_tell tell = options.print_trace ? SIM_TELL_ALL : SIM_TELL_NOTHING;
-    for (uint64_t seed = options.first; seed <= options.last; seed++) {
-        if (tally.n_running == options.n_jobs) {
-            collect(&tally, &options, ends);
-        }
-        if (tally.n_failed > 0 && options.mutant > 0) {
-            break;
-        }
-        tally.running[tally.n_running++] = (struct running){start(seed, tell, options.twice, ends[1]), seed};
-        n_seeds++;
-    }
-    while (tally.n_running > 0) {
-        collect(&tally, &options, ends);
-    }
+    struct tally tally;
+    tally_init(&tally);
+    run_all(&tally, &options);
     if (options.mutant > 0) {
         return told_mutant(&options, &tally) ? 0 : 1;
     }
     print_counters(&tally.counters);
     print_speed(&tally.counters);
-    bool meaningful = is_meaningful(&tally.counters, n_seeds);
-    printf("%" PRIu64 " seeds, %" PRIu64 " failed%s\n", n_seeds, tally.n_failed, meaningful ? "" : "; too little happened for a verdict");
+    bool meaningful = is_meaningful(&tally.counters, tally.n_done);
+    printf("%" PRIu64 " seeds, %" PRIu64 " failed%s\n", tally.n_done, tally.n_failed, meaningful ? "" : "; too little happened for a verdict");
     return tally.n_failed == 0 && meaningful ? 0 : 1;
 }
