@@ -21,18 +21,37 @@ void cc_base64url_put(struct cc_buffer *out, struct cc_slice bytes)
     }
 }
 
-static int value_of(uint8_t c)
+enum { NO_DIGIT = 64 };
+
+static uint8_t value_of(uint8_t c)
 {
-    if (c >= 'A' && c <= 'Z') {
-        return c - 'A';
-    }
     if (c >= 'a' && c <= 'z') {
-        return c - 'a' + 26;
+        return (uint8_t)(c - 'a' + 26);
+    }
+    if (c >= 'A' && c <= 'Z') {
+        return (uint8_t)(c - 'A');
     }
     if (c >= '0' && c <= '9') {
-        return c - '0' + 52;
+        return (uint8_t)(c - '0' + 52);
     }
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
+    return c == '-' ? 62 : c == '_' ? 63 : NO_DIGIT;
+}
+
+// Four digits are three bytes.
+static size_t read_fours(struct cc_slice text, struct cc_buffer *out)
+{
+    size_t at = 0;
+    for (; at + 4 <= text.n; at += 4) {
+        uint32_t a = value_of(text.data[at]), b = value_of(text.data[at + 1]), c = value_of(text.data[at + 2]), d = value_of(text.data[at + 3]);
+        if (((a | b | c | d) & NO_DIGIT) != 0) {
+            break;
+        }
+        uint32_t bits = a << 18 | b << 12 | c << 6 | d;
+        out->data[out->n++] = (uint8_t)(bits >> 16);
+        out->data[out->n++] = (uint8_t)(bits >> 8);
+        out->data[out->n++] = (uint8_t)bits;
+    }
+    return at;
 }
 
 enum cc_status cc_base64url_read(struct cc_slice text, struct cc_buffer *out)
@@ -41,13 +60,13 @@ enum cc_status cc_base64url_read(struct cc_slice text, struct cc_buffer *out)
     cc_buffer_reserve(out, text.n);
     uint32_t bits = 0;
     unsigned n_bits = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        int value = value_of(text.data[i]);
-        if (value < 0) {
+    for (size_t i = read_fours(text, out); i < text.n; i++) {
+        uint8_t value = value_of(text.data[i]);
+        if (value == NO_DIGIT) {
             out->n = n_before;
             return CC_MALFORMED;
         }
-        bits = bits << 6 | (uint32_t)value;
+        bits = bits << 6 | value;
         n_bits += 6;
         if (n_bits >= 8) {
             n_bits -= 8;

@@ -82,9 +82,9 @@ static void mark(struct sim_file *file, size_t sector, enum sector_state state)
 
 static struct sim_file *find(const struct sim_disk *disk, const char *name)
 {
-    for (size_t i = 0; i < disk->n_files; i++) {
-        if (strcmp(disk->files[i].name, name) == 0) {
-            return &disk->files[i];
+    for (size_t i = disk->n_files; i > 0; i--) { // mostly the newest is wanted
+        if (strcmp(disk->files[i - 1].name, name) == 0) {
+            return &disk->files[i - 1];
         }
     }
     return NULL;

@@ -86,8 +86,7 @@ static struct rest_shape items_shape(void)
 
 static const char *row_key(const char *key, char out[KEY_BYTES])
 {
-    snprintf(out, KEY_BYTES, "s/row/%s", key);
-    return out;
+    return sim_key(out, KEY_BYTES, "s/row/", cc_slice_text(key), cc_slice_of(NULL, 0));
 }
 
 static const struct cc_blob *get_row(const struct sim_rows *rows, const char *key)
@@ -108,8 +107,8 @@ static void change_row(struct sim_rows *rows, struct row_changes *changes, enum 
     assert(changes->n < ROW_CHANGES_MAX);
     struct row_change *change = &changes->at[changes->n++];
     *change = (struct row_change){.tag = tag};
-    snprintf(change->key, sizeof(change->key), "%s", key);
-    snprintf(change->old_key, sizeof(change->old_key), "%s", old_key);
+    (void)sim_key(change->key, sizeof(change->key), key, cc_slice_of(NULL, 0), cc_slice_of(NULL, 0));
+    (void)sim_key(change->old_key, sizeof(change->old_key), old_key, cc_slice_of(NULL, 0), cc_slice_of(NULL, 0));
     change->value = value.data == NULL ? NULL : cc_blob_create(value.data, value.n);
     if (old_key[0] != '\0') {
         put_row(rows, old_key, (struct cc_slice){0});
@@ -208,9 +207,7 @@ static void run_statements(struct sim *sim, struct sim_rows *rows, const struct 
 
 static const char *request_name(struct cc_slice principal, struct cc_slice key, char out[KEY_BYTES])
 {
-    snprintf(out, KEY_BYTES, "s/request/%.*s/%.*s", (int)principal.n, (const char *)principal.data, (int)key.n,
-             (const char *)key.data);
-    return out;
+    return sim_key(out, KEY_BYTES, "s/request/", principal, key);
 }
 
 static void put_request(struct sim_rows *rows, struct cc_slice principal, struct cc_slice key, struct cc_slice outcome)
@@ -285,9 +282,9 @@ bool sim_rows_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice by
 static void apply_row(struct sim *sim, struct sim_rows *rows, uint64_t index, enum effect_tag tag, const struct effect_row *row)
 {
     char key[WORD_BYTES], target[WORD_BYTES];
-    snprintf(key, sizeof(key), "%.*s", (int)row->values[0].n, (const char *)row->values[0].data);
+    (void)sim_key(key, sizeof(key), "", row->values[0], cc_slice_of(NULL, 0));
     const struct cc_slice *old = row->old_key != NULL ? row->old_key : row->values;
-    snprintf(target, sizeof(target), "%.*s", (int)old->n, (const char *)old->data);
+    (void)sim_key(target, sizeof(target), "", *old, cc_slice_of(NULL, 0));
     bool exists = get_row(rows, target) != NULL;
     SIM_CHECK(sim, "I7", exists == (tag != EFFECT_INSERT), "r%u entry %" PRIu64 ": effect %c on row %s, which %s", rows->replica,
               index, (char)tag, target, exists ? "exists" : "does not exist");

@@ -69,6 +69,27 @@ uint64_t sim_hash_of(const void *data, size_t n)
     return hash ^ hash >> 32;
 }
 
+static size_t key_add(char *out, size_t at, size_t n_max, struct cc_slice part)
+{
+    size_t n = part.n < n_max - 1 - at ? part.n : n_max - 1 - at;
+    if (n > 0) {
+        memcpy(out + at, part.data, n);
+    }
+    return at + n;
+}
+
+const char *sim_key(char *out, size_t n_max, const char *prefix, struct cc_slice a, struct cc_slice b)
+{
+    size_t n = key_add(out, 0, n_max, cc_slice_text(prefix));
+    n = key_add(out, n, n_max, a);
+    if (b.data != NULL) {
+        n = key_add(out, n, n_max, cc_slice_text("/"));
+        n = key_add(out, n, n_max, b);
+    }
+    out[n] = '\0';
+    return out;
+}
+
 // Which digest the record is part of, or SIM_STORE_DIGESTS. Digests are sums, so that the order of changes does not matter.
 static unsigned class_of(const struct record *record)
 {

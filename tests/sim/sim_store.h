@@ -10,6 +10,9 @@ struct sim_store;
 // Quick, and good enough where nobody looks for collisions.
 uint64_t sim_hash_of(const void *data, size_t n);
 
+// Keys are put together often: `prefix`, then `a`, then a slash and `b` unless that is NULL, cut to n_max - 1 characters. Returns out.
+const char *sim_key(char *out, size_t n_max, const char *prefix, struct cc_slice a, struct cc_slice b);
+
 struct sim_store *sim_store_create(void);
 void sim_store_destroy(struct sim_store *store);
 

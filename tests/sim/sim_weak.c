@@ -31,8 +31,8 @@ static const struct crdt_column *const columns = sim_weak_columns;
 
 static const char *name_of(char class, struct cc_slice key, char out[KEY_BYTES])
 {
-    snprintf(out, KEY_BYTES, "%c/%.*s", class, (int)key.n, (const char *)key.data);
-    return out;
+    const char prefix[] = {class, '/', '\0'};
+    return sim_key(out, KEY_BYTES, prefix, key, cc_slice_of(NULL, 0));
 }
 
 // What is stored under the key, copied into the arena; the NULL slice: nothing.
@@ -399,8 +399,7 @@ static bool run_statement(struct write *write, const struct sim_words *words)
 
 static const char *request_name(struct cc_slice principal, struct cc_slice key, char out[KEY_BYTES])
 {
-    snprintf(out, KEY_BYTES, "q/%.*s/%.*s", (int)principal.n, (const char *)principal.data, (int)key.n, (const char *)key.data);
-    return out;
+    return sim_key(out, KEY_BYTES, "q/", principal, key);
 }
 
 // The first one stays.
