@@ -53,6 +53,7 @@ struct config_limits {
     uint32_t queue_operations;
     uint32_t queue_bytes;
     uint32_t log_segment_bytes;
+    uint32_t weak_memory_megabytes;
     uint32_t log_sync_ms;
     uint32_t log_megabytes;
     uint32_t log_hours;

@@ -92,6 +92,8 @@ const struct config_key config_keys[] = {
            "With less free space in the data directory, besides two log segments, writes are refused with 507."),
     NUMBER(limits.log_cache_bytes, MIB, CC_LOG_CACHE_BYTES_MAX, 64 * MIB, "bytes",
            "Log entries kept in memory for slow followers."),
+    NUMBER(limits.weak_memory_megabytes, 0, 1 << 14, 64, "MiB",
+           "This replica's weak change sets that are kept in memory for others; older ones are read from the histories, or from the log."),
     NUMBER(limits.peer_queue_bytes, MIB, 1024 * MIB, 128 * MIB, "bytes",
            "Unsent bytes per peer; a peer that is further behind is disconnected."),
     NUMBER(limits.rows, 0, 1000000000, 0, "", "Rows in the answer to one read; 0: no limit."),

@@ -35,7 +35,8 @@ enum db_job_kind {
     DB_WEAK_ROLLBACK,
     // Merges change sets (crdt_row_merge decides) in one transaction and raises the frontier. Sets come in order of their
     // sequence per origin, without gaps above the frontier; those at or below it are skipped. With `states`, items are lists of states
-    // of rows (row_state.h) instead, which are joined with what is there; the frontier stays. -> DB_MERGED
+    // of rows (row_state.h) instead, which are joined with what is there; the frontier stays. With `adopt`, the frontier is raised, and the
+    // history is noted to lack what lies between. -> DB_MERGED
     DB_MERGE,
     // Reads change sets of one origin from the history, from a sequence on. -> DB_FETCHED
     DB_FETCH,
@@ -54,6 +55,7 @@ struct db_job { // slices and arrays live until the job's answer, or the lane's 
     uint64_t sequence;          // FETCH: from here
     uint32_t peer;              // FETCH: echoed
     bool states;                // MERGE
+    const struct crdt_frontier *adopt; // MERGE of states, without items: all that belongs to this frontier was joined; under the stamp `stamps[0]`. Else NULL
     size_t n_bytes_max;         // FETCH
 };
 

@@ -203,5 +203,6 @@ void pg_apply_start(struct pg_job *job);        // io_postgres_apply.c
 void pg_weak_commit_start(struct pg_job *job);  // io_postgres_weak.c
 void pg_fetch_start(struct pg_job *job);        // io_postgres_weak.c
 void pg_merge_start(struct pg_job *job);        // io_postgres_merge.c
+void pg_adopt_start(struct pg_job *job);        // io_postgres_adopt.c: MERGE with `adopt`
 
 #endif

@@ -1043,6 +1043,10 @@ static void read_set(struct merge *merge, uint32_t index, struct crdt_frontier *
 void pg_merge_start(struct pg_job *job)
 {
     struct pg_lane *lane = job->lane;
+    if (job->job.adopt != NULL) {
+        pg_adopt_start(job);
+        return;
+    }
     struct merge *merge = cc_arena_alloc(&job->arena, sizeof(*merge));
     merge->job = job;
     merge->lane = lane;

@@ -1,12 +1,14 @@
 // Comparing weak tables: sums of buckets and states of rows, read from PostgreSQL.
 //
 //   TABLES: one query.   SUMS: DESCRIBE --> SUM.   STATES: DESCRIBE --> SUM (unless just done) --> TOMBSTONES --> ROWS
+//   whole STATES: BEGIN --> MOMENT --> as above --> COMMIT.   STRAYS: DESCRIBE --> STRAYS
 #include "proxy/io_repair.h"
 
 #include "base/log.h"
 #include "base/memory.h"
 #include "crdt/change.h"
 #include "crdt/digest.h"
+#include "crdt/row.h"
 #include "proxy/apply_sql.h"
 #include "proxy/io_postgres_link.h"
 #include "proxy/pg_value.h"
@@ -28,7 +30,7 @@ enum {
 
 struct task {
     struct repair_job job;
-    struct cc_buffer bytes; // table, sums
+    struct cc_buffer bytes; // table, sums, states, buckets
     struct task *next;
 };
 
@@ -55,8 +57,11 @@ struct io_repair {
     struct cc_buffer buckets; // those whose rows are asked for, as an array's text
     struct cc_buffer states;
     bool wanted[REPAIR_BUCKETS];
+    bool in_transaction;
+    struct repair_moment moment;
     // The last sums, and whose they are.
     char *summed;
+    bool summed_whole;
     uint64_t summed_s;
     uint64_t sums[REPAIR_BUCKETS];
     uint32_t counts[REPAIR_BUCKETS];
@@ -81,6 +86,13 @@ static struct cc_slice value_at(const PGresult *result, int row, int column)
 
 static void start_next(struct io_repair *repair);
 
+static void on_set(void *context, uint64_t number, PGresult *result)
+{
+    (void)context;
+    (void)number;
+    PQclear(result);
+}
+
 static void task_free(struct task *task)
 {
     cc_buffer_finish(&task->bytes);
@@ -97,6 +109,11 @@ static void finish(struct io_repair *repair, const struct repair_event *result)
     event.round = task->job.round;
     event.table = task->job.table;
     event.from = task->job.from;
+    if (repair->in_transaction) {
+        repair->in_transaction = false;
+        io_postgres_link_send_text(repair->link, "COMMIT", on_set, repair, 0);
+        io_postgres_link_sync(repair->link, NULL, NULL, 0);
+    }
     repair->first = task->next;
     repair->last = repair->first == NULL ? NULL : repair->last;
     repair->n_tasks--;
@@ -169,7 +186,8 @@ static void put_from(struct cc_buffer *sql, const struct io_repair *repair, stru
     cc_buffer_append_text(sql, " AS h OFFSET 0) AS k");
 }
 
-// Of the values: stamps have several spellings. They decide when states are joined.
+// Of the values: stamps have several spellings, and decide when states are joined. Of the stamps, too, when the other's frontier is
+// to be taken over: what is written twice with the same value counts.
 static void put_sums_sql(struct cc_buffer *sql, const struct io_repair *repair, struct cc_slice table)
 {
     cc_buffer_printf(sql, "SELECT (k.h >> %d) & %d, pg_catalog.bit_xor(k.h", (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
@@ -183,6 +201,9 @@ static void put_sums_sql(struct cc_buffer *sql, const struct io_repair *repair, 
         cc_buffer_append_text(sql, " IS NOT DISTINCT FROM NULL THEN 0 ELSE pg_catalog.hashtextextended(pg_catalog.concat(t.");
         apply_sql_identifier(sql, column->name);
         cc_buffer_printf(sql, ") COLLATE \"C\", k.h # (%" PRId64 ")::bigint) END", (int64_t)crdt_digest_hash(column->name, 0));
+    }
+    if (repair->first->job.whole) {
+        cc_buffer_append_text(sql, " # pg_catalog.hashtextextended(coalesce(t._caucus::text, ''), k.h)");
     }
     cc_buffer_append_text(sql, "), pg_catalog.count(*)");
     put_from(sql, repair, table);
@@ -255,6 +276,20 @@ static void put_state(struct io_repair *repair, const PGresult *result, int row)
     add_state(repair, &state);
 }
 
+static void answer_states(struct io_repair *repair)
+{
+    uint8_t buckets[REPAIR_BITMAP_BYTES] = {0};
+    for (size_t i = 0; i < REPAIR_BUCKETS; i++) {
+        buckets[i / 8] |= (uint8_t)(repair->wanted[i] << i % 8);
+    }
+    bool whole = repair->first->job.whole;
+    finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&repair->states),
+                                          .next = repair->next,
+                                          .n_rows = repair->n_rows,
+                                          .buckets = cc_slice_of(buckets, sizeof(buckets)),
+                                          .moment = whole ? &repair->moment : NULL});
+}
+
 static void on_rows(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
@@ -264,17 +299,21 @@ static void on_rows(void *context, uint64_t number, PGresult *result)
             put_state(repair, result, row);
         }
         end_list(repair);
-        finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&repair->states), .next = repair->next, .n_rows = repair->n_rows});
+        answer_states(repair);
     }
     PQclear(result);
 }
 
 static bool is_wanted(struct io_repair *repair, struct cc_slice key)
 {
+    const struct repair_job *job = &repair->first->job;
     struct cc_slice *values = cc_arena_array(&repair->arena, repair->n_key, sizeof(*values));
     size_t n = 0;
-    return crdt_key_read(key, values, repair->n_key, &n) == CC_OK && n == repair->n_key &&
-           repair->wanted[crdt_digest_key(values, n) >> BUCKET_SHIFT & (REPAIR_BUCKETS - 1)];
+    if (crdt_key_read(key, values, repair->n_key, &n) != CC_OK || n != repair->n_key) {
+        return false;
+    }
+    uint64_t bucket = crdt_digest_key(values, n) >> BUCKET_SHIFT & (REPAIR_BUCKETS - 1);
+    return job->whole ? bucket >= job->from && bucket < repair->next : repair->wanted[bucket];
 }
 
 static void on_tombstones(void *context, uint64_t number, PGresult *result)
@@ -318,7 +357,7 @@ static void choose_buckets(struct io_repair *repair)
     cc_buffer_append_text(&repair->buckets, "}");
     repair->next = bucket;
     repair->n_rows = 0;
-    if (n == 0) {
+    if (n == 0 && !job->whole) {
         finish(repair, &(struct repair_event){.next = REPAIR_BUCKETS});
         return;
     }
@@ -353,6 +392,7 @@ static void on_sums(void *context, uint64_t number, PGresult *result)
         free(repair->summed);
         repair->summed = cc_strndup(table.data, table.n);
         repair->summed_s = now_s();
+        repair->summed_whole = repair->first->job.whole;
         if (repair->first->job.kind == REPAIR_SUMS) {
             answer_sums(repair);
         } else {
@@ -360,6 +400,103 @@ static void on_sums(void *context, uint64_t number, PGresult *result)
         }
     }
     PQclear(result);
+}
+
+// -- Strays ------------------------------------------------------------------------------------------------------------
+
+static int compare_keys(const void *a, const void *b)
+{
+    return cc_slice_compare(*(const struct cc_slice *)a, *(const struct cc_slice *)b);
+}
+
+// The keys of which an answer tells, sorted.
+static struct cc_slice *told_keys(struct io_repair *repair, size_t *n_out)
+{
+    struct cc_slice *keys = NULL;
+    size_t n = 0, capacity = 0;
+    struct cc_reader reader = cc_reader_of(repair->first->job.states);
+    while (cc_reader_ok(&reader) && cc_reader_left(&reader) > 0) {
+        struct cc_slice table = {0};
+        struct row_state *states = NULL;
+        uint32_t n_states = 0;
+        if (row_states_read(cc_read_string(&reader), &repair->arena, &table, &states, &n_states) != CC_OK) {
+            break;
+        }
+        for (uint32_t i = 0; i < n_states; i++) {
+            keys = cc_grow(keys, &capacity, n + 1, sizeof(*keys));
+            keys[n++] = states[i].key;
+        }
+    }
+    if (n > 0) {
+        qsort(keys, n, sizeof(*keys), compare_keys);
+    }
+    *n_out = n;
+    return keys;
+}
+
+// A death at the bound takes away what was written up to there, and nothing else.
+static void add_death(struct io_repair *repair, struct cc_slice key)
+{
+    struct clock_stamp stamp = {repair->first->job.bound, UINT32_MAX, UINT32_MAX};
+    char *death = cc_arena_alloc(&repair->arena, CLOCK_STAMP_TEXT_BYTES);
+    clock_stamp_text(&stamp, death);
+    struct crdt_row nothing;
+    crdt_row_init(&nothing, NULL, 0, NULL, NULL);
+    struct cc_buffer remains = {0};
+    crdt_remains_put(&remains, &nothing);
+    struct row_state state = {.key = key, .hidden = true, .death = cc_slice_text(death), .remains = cc_buffer_slice(&remains)};
+    add_state(repair, &state);
+    cc_buffer_finish(&remains);
+}
+
+static void on_strays(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        size_t n_told = 0;
+        struct cc_slice *told = told_keys(repair, &n_told);
+        cc_buffer_append_slice(&repair->states, repair->first->job.states);
+        for (int row = 0; row < PQntuples(result); row++) {
+            struct cc_slice key = key_of(repair, result, row);
+            if (n_told == 0 || bsearch(&key, told, n_told, sizeof(key), compare_keys) == NULL) {
+                add_death(repair, key);
+            }
+        }
+        end_list(repair);
+        free(told);
+        finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&repair->states)});
+    }
+    PQclear(result);
+}
+
+// Rows here, of the buckets that were told of, that nobody has brought to life since the bound.
+static void ask_for_strays(struct io_repair *repair)
+{
+    const struct repair_job *job = &repair->first->job;
+    cc_buffer_clear(&repair->buckets);
+    for (uint32_t i = 0; i < REPAIR_BUCKETS && job->buckets.n == REPAIR_BITMAP_BYTES; i++) {
+        if (job->buckets.data[i / 8] >> i % 8 & 1) {
+            cc_buffer_printf(&repair->buckets, "%s%" PRIu32, repair->buckets.n == 0 ? "{" : ",", i);
+        }
+    }
+    cc_buffer_append_text(&repair->buckets, repair->buckets.n == 0 ? "{}" : "}");
+    char bound[24];
+    snprintf(bound, sizeof(bound), "%016" PRIx64, job->bound + 1); // texts of stamps compare as the stamps do
+    struct cc_buffer sql = {0};
+    cc_buffer_append_text(&sql, "SELECT NULL");
+    for (uint32_t i = 0; i < repair->n_columns; i++) {
+        cc_buffer_append_text(&sql, repair->columns[i].key > 0 ? ", t." : ", NULL");
+        if (repair->columns[i].key > 0) {
+            apply_sql_identifier(&sql, repair->columns[i].name);
+        }
+    }
+    put_from(&sql, repair, job->table);
+    cc_buffer_printf(&sql, " WHERE (k.h >> %d) & %d = ANY ($1::bigint[]) AND coalesce(t._caucus ->> '+', t._caucus ->> '', '') COLLATE \"C\" < $2::text",
+                     (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
+    struct cc_slice parameters[2] = {cc_buffer_slice(&repair->buckets), cc_slice_text(bound)};
+    ask(repair, cc_buffer_text(&sql), 2, parameters, on_strays);
+    cc_buffer_finish(&sql);
 }
 
 static void on_described(void *context, uint64_t number, PGresult *result)
@@ -384,7 +521,12 @@ static void on_described(void *context, uint64_t number, PGresult *result)
         fail(repair);
         return;
     }
-    bool known = repair->summed != NULL && cc_slice_equal_text(job->table, repair->summed) && now_s() - repair->summed_s < KEPT_SUMS_S;
+    if (job->kind == REPAIR_STRAYS) {
+        ask_for_strays(repair);
+        return;
+    }
+    bool known = repair->summed != NULL && cc_slice_equal_text(job->table, repair->summed) && now_s() - repair->summed_s < KEPT_SUMS_S &&
+                 repair->summed_whole == job->whole;
     if (job->kind == REPAIR_STATES && job->from > 0 && known) {
         choose_buckets(repair);
         return;
@@ -418,19 +560,17 @@ static void on_tables(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
-static void put_frontier(struct cc_buffer *out, const char *text)
+static void read_frontier(const char *text, struct crdt_frontier *frontier)
 {
-    struct crdt_frontier frontier;
-    frontier.n = 0;
+    frontier->n = 0;
     char *at = NULL;
     for (const char *from = text; *from != '\0'; from = at) { // "replica incarnation sequence ..."
         uint64_t replica = strtoull(from, &at, 10), incarnation = strtoull(at, &at, 10), sequence = strtoull(at, &at, 10);
         struct crdt_origin origin = {(uint32_t)replica, (uint32_t)incarnation};
-        if (at == from || (sequence > 0 && crdt_frontier_raise(&frontier, origin, sequence) != CC_OK)) {
+        if (at == from || (sequence > 0 && crdt_frontier_raise(frontier, origin, sequence) != CC_OK)) {
             break;
         }
     }
-    crdt_frontier_put(out, &frontier);
 }
 
 static void on_kept(void *context, uint64_t number, PGresult *result)
@@ -439,7 +579,9 @@ static void on_kept(void *context, uint64_t number, PGresult *result)
     struct io_repair *repair = context;
     if (went_well(repair, result)) {
         struct cc_buffer bytes = {0};
-        put_frontier(&bytes, PQntuples(result) > 0 ? PQgetvalue(result, 0, 3) : "");
+        struct crdt_frontier frontier;
+        read_frontier(PQntuples(result) > 0 ? PQgetvalue(result, 0, 3) : "", &frontier);
+        crdt_frontier_put(&bytes, &frontier);
         cc_put_varint(&bytes, (uint64_t)PQntuples(result));
         for (int row = 0; row < PQntuples(result); row++) {
             cc_put_string(&bytes, value_at(result, row, 0));
@@ -462,6 +604,35 @@ static void on_renewed(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
+static void describe(struct io_repair *repair)
+{
+    ask(repair, sql_describe, 1, &repair->first->job.table, on_described);
+}
+
+#define SQL_FRONTIER \
+    "(SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(' ', replica, incarnation, sequence), ' '), '') FROM caucus.frontier)"
+
+static void on_moment(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        read_frontier(PQgetvalue(result, 0, 0), &repair->moment.frontier);
+        repair->moment.bound = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+        repair->moment.schema_version = (uint32_t)strtoul(PQgetvalue(result, 0, 2), NULL, 10);
+        describe(repair);
+    }
+    PQclear(result);
+}
+
+// The bound is written down before tombstones are dropped: in one snapshot both are seen, or neither.
+static void ask_for_moment(struct io_repair *repair)
+{
+    repair->in_transaction = true;
+    io_postgres_link_send_text(repair->link, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", on_set, repair, 0);
+    ask(repair, "SELECT " SQL_FRONTIER ", (SELECT coalesce(max(bound), 0) FROM caucus.garbage), (SELECT count(*) FROM caucus.migrations)", 0, NULL, on_moment);
+}
+
 static void start_next(struct io_repair *repair)
 {
     if (repair->busy || repair->first == NULL) {
@@ -478,16 +649,21 @@ static void start_next(struct io_repair *repair)
         return;
     case REPAIR_KEPT:
         ask(repair,
-            "SELECT \"table\", rows, sum, (SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(' ', replica, incarnation, sequence), ' '), '') "
-            "FROM caucus.frontier) FROM caucus.digests ORDER BY 1",
-            0, NULL, on_kept);
+            "SELECT \"table\", rows, sum, " SQL_FRONTIER " FROM caucus.digests ORDER BY 1", 0, NULL, on_kept);
         return;
     case REPAIR_RENEW:
         ask(repair, "SELECT caucus.note_digests(true)", 0, NULL, on_renewed);
         return;
     case REPAIR_SUMS:
+    case REPAIR_STRAYS:
+        describe(repair);
+        return;
     case REPAIR_STATES:
-        ask(repair, sql_describe, 1, &repair->first->job.table, on_described);
+        if (repair->first->job.whole) {
+            ask_for_moment(repair);
+        } else {
+            describe(repair);
+        }
         return;
     }
 }
@@ -501,8 +677,13 @@ void io_repair_submit(struct io_repair *repair, const struct repair_job *job)
     task->job = *job;
     cc_buffer_append_slice(&task->bytes, job->table);
     cc_buffer_append_slice(&task->bytes, job->sums);
-    task->job.table = cc_slice_of(task->bytes.data, job->table.n);
-    task->job.sums = cc_slice_of(task->bytes.data + job->table.n, job->sums.n);
+    cc_buffer_append_slice(&task->bytes, job->states);
+    cc_buffer_append_slice(&task->bytes, job->buckets);
+    const uint8_t *at = task->bytes.data;
+    task->job.table = cc_slice_of(at, job->table.n);
+    task->job.sums = cc_slice_of(at += job->table.n, job->sums.n);
+    task->job.states = cc_slice_of(at += job->sums.n, job->states.n);
+    task->job.buckets = cc_slice_of(at + job->states.n, job->buckets.n);
     *(repair->last == NULL ? &repair->first : &repair->last->next) = task;
     repair->last = task;
     repair->n_tasks++;
@@ -527,13 +708,6 @@ static void on_session(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
-static void on_set(void *context, uint64_t number, PGresult *result)
-{
-    (void)context;
-    (void)number;
-    PQclear(result);
-}
-
 static void on_connected(void *context)
 {
     struct io_repair *repair = context;
@@ -548,7 +722,7 @@ static void on_connected(void *context)
 static void on_down(void *context, const char *why)
 {
     struct io_repair *repair = context;
-    repair->up = false;
+    repair->up = repair->in_transaction = false;
     cc_log(CC_LOG_DEBUG, "repair_connection_lost", "why=%s", cc_log_quote(why));
     if (repair->busy) {
         fail(repair);

@@ -104,7 +104,16 @@ static void log_fact(const struct node_fact *fact)
         log_reload(fact);
         return;
     case NODE_FACT_HISTORY_GAP:
-        cc_log(CC_LOG_ERROR, "history_gap", "peer=%" PRIu64 " origin=%" PRIu64 ".%" PRIx64, fact->a, fact->b, fact->c);
+        cc_log(CC_LOG_WARN, "history_gap", "peer=%" PRIu64 " origin=%" PRIu64 ".%" PRIx64, fact->a, fact->b, fact->c);
+        return;
+    case NODE_FACT_CATCH_UP:
+        cc_log(CC_LOG_WARN, "catch_up", "peer=%" PRIu64 " origin=%" PRIu64 ".%" PRIx64, fact->a, fact->b, fact->c);
+        return;
+    case NODE_FACT_CAUGHT_UP:
+        cc_log(CC_LOG_INFO, "caught_up", "peer=%" PRIu64 " rows=%" PRIu64 " compared=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
+    case NODE_FACT_CATCH_UP_ENDED:
+        cc_log(CC_LOG_WARN, "catch_up_ended", "peer=%" PRIu64 " why=%s", fact->a, cc_log_quote(fact->text));
         return;
     case NODE_FACT_DIGESTS_DIFFER:
         cc_log(CC_LOG_ERROR, "digests_differ", "peer=%" PRIu64 " table=%s", fact->a, cc_log_quote(fact->text));
@@ -140,6 +149,9 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
     }
     for (size_t i = 0; i < effects->n_loads; i++) {
         io_log_load(replica->log, effects->loads[i].peer, effects->loads[i].first, effects->loads[i].last);
+    }
+    if (effects->load_changes != NULL) {
+        io_log_load_changes(replica->log, *effects->load_changes);
     }
     for (int lane = 0; lane < DB_LANES; lane++) {
         if (effects->n_jobs[lane] > 0) {
@@ -343,6 +355,12 @@ static void on_loaded(void *context, uint32_t peer, const struct raft_entry *ent
     node_log_loaded(replica->node, replica_now(), peer, entries, n_entries);
 }
 
+static void on_changes(void *context, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done)
+{
+    struct replica *replica = context;
+    node_changes_loaded(replica->node, replica_now(), changes, n_changes, next, done);
+}
+
 static void on_log_failed(void *context, enum cc_status status, const char *problem)
 {
     // Never retried: after a failed fsync nobody knows what is on disk. A new process reads what is really there.
@@ -354,7 +372,7 @@ static void on_log(evutil_socket_t fd, short what, void *context)
     (void)fd;
     (void)what;
     struct replica *replica = context;
-    struct io_log_handler handler = {.context = replica, .synced = on_synced, .loaded = on_loaded, .failed = on_log_failed};
+    struct io_log_handler handler = {.context = replica, .synced = on_synced, .loaded = on_loaded, .changes = on_changes, .failed = on_log_failed};
     io_log_drain(replica->log, &handler);
 }
 

@@ -130,6 +130,7 @@ static struct node *make_node(const struct replica *replica)
         .removed_at = removed_at(replica),
         .clock_skew_ms_max = config->timeouts.clock_skew_ms_max,
         .frontier_interval_us = config->timeouts.frontier_ms * 1000ull,
+        .own_changes_bytes_max = ((size_t)config->limits.weak_memory_megabytes << 20) + 1, // 0 is the node's default
         .request_window_us = config->timeouts.request_ms * 2000ull,
         .batch_operations_max = config->limits.batch_operations,
         .log_bytes_max = (uint64_t)config->limits.log_megabytes << 20,

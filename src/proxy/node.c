@@ -17,6 +17,7 @@ static void outbox_clear(struct node_outbox *out)
     out->log_number = 0;
     out->truncate_index = out->truncate_record = 0;
     out->loads.n = 0;
+    out->load_changes = false;
     out->sends.n = 0;
     out->jobs[DB_STRONG].n = 0;
     out->jobs[DB_WEAK].n = 0;
@@ -371,6 +372,13 @@ void node_log_loaded(struct node *node, struct node_time time, uint32_t peer, co
     }
 }
 
+void node_changes_loaded(struct node *node, struct node_time time, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done)
+{
+    set_time(node, time);
+    weak_loaded(node, changes, n_changes, next, done);
+    weak_pump(node);
+}
+
 void node_submit(struct node *node, struct node_time time, uint64_t token, struct cc_slice bytes)
 {
     set_time(node, time);
@@ -551,6 +559,7 @@ void node_take_effects(struct node *node, struct node_effects *effects_out)
         .truncate_record = out->truncate_record,
         .loads = out->loads.at,
         .n_loads = out->loads.n,
+        .load_changes = out->load_changes ? &node->weak.log_cursor : NULL,
         .sends = out->sends.at,
         .n_sends = out->sends.n,
         .snapshots = out->snapshots.at,

@@ -69,6 +69,8 @@ struct node_durable {
 };
 void node_durable(struct node *node, struct node_time time, const struct node_durable *durable);
 void node_log_loaded(struct node *node, struct node_time time, uint32_t peer, const struct raft_entry *entries, size_t n_entries);
+// The records that node_effects.load_changes asked for, where to go on, and whether that is the end of what is durable.
+void node_changes_loaded(struct node *node, struct node_time time, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done);
 void node_peer_up(struct node *node, struct node_time time, uint32_t peer, uint32_t incarnation);
 void node_peer_down(struct node *node, struct node_time time, uint32_t peer);
 void node_peer_frame(struct node *node, struct node_time time, uint32_t peer, struct cc_slice frame);
@@ -180,6 +182,9 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_RESTORED,     // a: peer, b: its last change of ours, c: our last one: this replica runs on an old copy of its data
     NODE_FACT_TOO_OLD, // a: replica, b: incarnation, c: sequence of a change set that comes too late to be merged
     NODE_FACT_HISTORY_GAP, // a: peer, b: replica, c: incarnation: it needs changes of this origin that our history has no longer
+    NODE_FACT_CATCH_UP,       // a: peer, b: replica, c: incarnation: the rows are taken over from the peer, whose history lacks changes of this origin
+    NODE_FACT_CAUGHT_UP,      // a: peer, b: rows changed, c: rows told
+    NODE_FACT_CATCH_UP_ENDED, // a: peer; text: why it begins anew
     NODE_FACT_DIGESTS_DIFFER, // a: peer; text: the table. At equal frontiers: this should never be
     NODE_FACT_REPAIRED, // a: rows changed, b: rows compared, c: members that did not answer
     NODE_FACT_REPLAY,      // a: first index or sequence, b: last: applied again after a crash of PostgreSQL
@@ -198,6 +203,7 @@ struct node_effects { // borrowed until the next node_take_effects
     uint64_t truncate_record; // weak changes in records below this are not needed any more (wal_truncate)
     const struct node_load *loads;
     size_t n_loads;
+    const struct wal_cursor *load_changes; // own weak changes from here on are wanted: node_changes_loaded; NULL: none
     const struct node_send *sends;
     size_t n_sends;
     struct db_job *const *jobs[DB_LANES]; // owned by the node until their answer
@@ -267,6 +273,8 @@ struct node_stage_times {
 
 struct node_repair_status {
     bool running;
+    bool catching_up;      // it is to take over what a peer holds
+    uint64_t n_adopted;    // times that was done, since the start
     uint32_t peer;
     char table[160];       // compared now; empty: none
     uint32_t done_percent; // of that table's buckets

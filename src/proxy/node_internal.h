@@ -46,6 +46,7 @@ struct node_outbox {
     uint64_t log_number;
     uint64_t truncate_index, truncate_record;
     NODE_ARRAY(struct node_load) loads;
+    bool load_changes;
     NODE_ARRAY(struct node_send) sends;
     NODE_ARRAY(struct db_job *) jobs[DB_LANES];
     NODE_ARRAY(struct snapshot_job) snapshots;
@@ -211,6 +212,10 @@ struct weak {
     struct crdt_origin self;
     uint64_t next_sequence;
     uint64_t synced;               // log number that is durable
+    struct wal_cursor log_cursor;  // where to go on reading own change sets that are no longer in memory
+    bool loading;                  // that was asked for
+    bool load_again;               // from the beginning, whatever the answer under way says
+    bool log_lacks;                // all of it was looked at since the database came up
     uint64_t replay_until;         // own sequences up to here may be missing in the database: they are merged before new writes
     struct weak_write *queue;      // not executed yet
     uint32_t n_queued;
@@ -299,7 +304,17 @@ struct stable {
 
 // -- Anti-entropy (node_repair.c) ------------------------------------------------------------------------------------
 
-enum repair_state { REPAIR_IDLE, REPAIR_LISTING, REPAIR_SUMMING, REPAIR_ASKING, REPAIR_JOINING, REPAIR_PAUSING, REPAIR_RENEWING };
+enum repair_state {
+    REPAIR_IDLE,
+    REPAIR_LISTING,
+    REPAIR_SUMMING,
+    REPAIR_ASKING,
+    REPAIR_SIFTING,
+    REPAIR_JOINING,
+    REPAIR_PAUSING,
+    REPAIR_ADOPTING,
+    REPAIR_RENEWING
+};
 
 struct repair {
     enum repair_state state;
@@ -318,6 +333,15 @@ struct repair {
     uint64_t not_before_us;    // no comparison by itself before this
     bool suspected;            // somebody's digests differ from ours at the same frontier
     uint64_t n_suspected;
+    bool whole;                  // this comparison is to take over the peer's frontier, because its history does not reach back
+    bool has_moment;             // the following
+    struct repair_moment moment; // of the first answer: every later one must hold as much
+    uint64_t n_adopted;
+    struct { // a change set that this replica lacks, and a peer's history has no longer
+        struct crdt_origin origin;
+        uint64_t sequence;
+        uint64_t since_us, told_us;
+    } gap;
 };
 
 // -- Amnesia (node_recovery.c) ----------------------------------------------------------------------------------------
@@ -508,6 +532,9 @@ bool repair_has_states(const struct node *node);
 struct job *repair_take_job(struct node *node); // some of the states that are to be joined
 void repair_digests(struct node *node, const struct peer *peer, struct cc_slice digests); // a peer's
 void repair_joined(struct node *node, uint32_t n_changed);
+void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence); // that peer's history lacks this set
+void repair_database_lost(struct node *node); // it may have lost what was joined
+bool repair_is_whole(const struct node *node); // what is joined belongs to a frontier that is being taken over
 void repair_describe(const struct node *node, struct node_status *status);
 void repair_finish(struct node *node);
 
@@ -618,6 +645,7 @@ void weak_restore_sequence(struct node *node, uint64_t sequence);
 void weak_event(struct node *node, const struct db_event *event);
 void weak_synced(struct node *node, uint64_t log_number);
 void weak_pump(struct node *node);
+void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done);
 void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader);
 void weak_peer_frontier(struct node *node, struct peer *peer);
 void weak_deadlines(struct node *node);
@@ -633,7 +661,8 @@ void peer_send_raft(struct node *node, const struct raft_message *message);
 void peer_send_hello(struct node *node, struct peer *peer);
 void peer_send_frontier(struct node *node, struct peer *peer);
 void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed);
-void peer_send_compare(struct node *node, const struct peer *peer, uint64_t round, struct cc_slice table, uint32_t from, struct cc_slice sums);
+void peer_send_compare(struct node *node, const struct peer *peer, const struct repair_job *question);
+void peer_send_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence);
 void peer_send_digests(struct node *node, const struct peer *peer, struct cc_slice digests);
 void peer_send_states(struct node *node, const struct peer *peer, const struct repair_event *states);
 void peer_send_removed(struct node *node, uint32_t id, uint64_t index);

@@ -18,9 +18,11 @@ enum frame_kind {
     FRAME_STABLE = 10,       // crdt_claim, frontier of what is on disk in PostgreSQL
     FRAME_MEMBER = 12,       // u64 request, u8 action, member: a step of a reload, for the leader
     FRAME_MEMBER_REPLY = 13, // u64 request, u8 verdict, why
-    FRAME_COMPARE = 14,      // u64 round, table, u32 first bucket, sums of the asker's buckets
-    FRAME_STATES = 15,       // u64 round, table, u32 first bucket, u32 bucket to go on from, u32 rows, states
+    FRAME_COMPARE = 14,      // u64 round, table, u32 first bucket, sums of the asker's buckets, u8 whole
+    FRAME_STATES = 15,       // u64 round, table, u32 first bucket, u32 bucket to go on from, u32 rows, states, u8 whole, then: u64 bound,
+                             // u32 schema version, buckets, frontier
     FRAME_DIGESTS = 16,      // frontier, digests of the weak tables there
+    FRAME_GAP = 17,          // origin, u64 sequence: the history there has this change set no longer
     FRAME_FORGOTTEN = 19,    // u64 index: your log had at least this
     FRAME_PULL = 20,         // snapshot_pull
     FRAME_PIECE = 21,        // snapshot_piece
@@ -122,13 +124,14 @@ static void receive_stable(struct node *node, const struct peer *peer, struct cc
     }
 }
 
-void peer_send_compare(struct node *node, const struct peer *peer, uint64_t round, struct cc_slice table, uint32_t from, struct cc_slice sums)
+void peer_send_compare(struct node *node, const struct peer *peer, const struct repair_job *question)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_COMPARE);
-    cc_put_u64(&frame, round);
-    cc_put_string(&frame, table);
-    cc_put_u32(&frame, from);
-    cc_put_string(&frame, sums);
+    cc_put_u64(&frame, question->round);
+    cc_put_string(&frame, question->table);
+    cc_put_u32(&frame, question->from);
+    cc_put_string(&frame, question->sums);
+    cc_put_u8(&frame, question->whole);
     frame_send(node, peer->id, &frame);
 }
 
@@ -138,6 +141,7 @@ static void receive_compare(struct node *node, const struct peer *peer, struct c
     question.table = cc_read_string(reader);
     question.from = cc_read_u32(reader);
     question.sums = cc_read_string(reader);
+    question.whole = cc_read_u8(reader) != 0;
     if (cc_reader_end(reader) == CC_OK) {
         repair_compared(node, peer, &question);
     }
@@ -152,7 +156,33 @@ void peer_send_states(struct node *node, const struct peer *peer, const struct r
     cc_put_u32(&frame, states->next);
     cc_put_u32(&frame, states->n_rows);
     cc_put_string(&frame, states->bytes);
+    cc_put_u8(&frame, states->moment != NULL);
+    if (states->moment != NULL) {
+        cc_put_u64(&frame, states->moment->bound);
+        cc_put_u32(&frame, states->moment->schema_version);
+        cc_put_string(&frame, states->buckets);
+        crdt_frontier_put(&frame, &states->moment->frontier);
+    }
     frame_send(node, peer->id, &frame);
+}
+
+void peer_send_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_GAP);
+    cc_put_u32(&frame, origin.replica);
+    cc_put_u32(&frame, origin.incarnation);
+    cc_put_u64(&frame, sequence);
+    frame_send(node, peer->id, &frame);
+}
+
+static void receive_gap(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    struct crdt_origin origin = {.replica = cc_read_u32(reader)};
+    origin.incarnation = cc_read_u32(reader);
+    uint64_t sequence = cc_read_u64(reader);
+    if (cc_reader_end(reader) == CC_OK) {
+        repair_gap(node, peer, origin, sequence);
+    }
 }
 
 void peer_send_digests(struct node *node, const struct peer *peer, struct cc_slice digests)
@@ -170,6 +200,16 @@ static void receive_states(struct node *node, const struct peer *peer, struct cc
     answer.next = cc_read_u32(reader);
     answer.n_rows = cc_read_u32(reader);
     answer.bytes = cc_read_string(reader);
+    struct repair_moment moment;
+    if (cc_read_u8(reader) != 0) {
+        moment.bound = cc_read_u64(reader);
+        moment.schema_version = cc_read_u32(reader);
+        answer.buckets = cc_read_string(reader);
+        answer.moment = &moment;
+        if (crdt_frontier_read(reader, &moment.frontier) != CC_OK || answer.buckets.n != REPAIR_BITMAP_BYTES) {
+            return;
+        }
+    }
     if (cc_reader_end(reader) == CC_OK) {
         repair_states(node, peer, &answer);
     }
@@ -530,6 +570,9 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         break;
     case FRAME_STATES:
         receive_states(node, peer, &reader);
+        break;
+    case FRAME_GAP:
+        receive_gap(node, peer, &reader);
         break;
     case FRAME_STABLE:
         receive_stable(node, peer, &reader);

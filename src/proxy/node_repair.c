@@ -7,6 +7,13 @@
 //
 // A peer answers without remembering anything: every question names the sums and the bucket to go on from, so a lost one is asked
 // again. Joining is idempotent and commutative, so it does no harm that both sides go on writing.
+//
+// A whole comparison is with one peer only, whose history no longer reaches back to what this replica lacks:
+//
+//   ... ASKING --states--> SIFTING (rows deleted there long ago) --> JOINING ... all tables done --> ADOPTING (its frontier) --> IDLE
+//
+// Every answer holds at least what the first one held, or the peer's database has lost something and all begins anew. So what
+// was joined in the end covers the frontier of the first answer, and gossip goes on from there.
 #include "proxy/node_internal.h"
 
 #include <stdio.h>
@@ -19,6 +26,9 @@ enum {
     PAUSE_US_MAX = 200 * 1000,
     KEPT_EVERY = 30,                    // digests are told once for so many times that frontiers are
     IN_VAIN_US = 600ll * 1000 * 1000,   // pause after a comparison that found nothing
+    GAP_PATIENCE_US = 2 * 1000 * 1000,  // another peer may still have it
+    GAP_FORGOTTEN_US = 15 * 1000 * 1000,
+    PEER_AWAY_US = 60 * 1000 * 1000,    // a whole comparison waits so long for its peer's return
 };
 
 static void submit(struct node *node, const struct repair_job *job)
@@ -27,6 +37,8 @@ static void submit(struct node *node, const struct repair_job *job)
     copy.number = ++node->repair.next_job;
     copy.table = node_copy(node, job->table);
     copy.sums = node_copy(node, job->sums);
+    copy.states = node_copy(node, job->states);
+    copy.buckets = node_copy(node, job->buckets);
     NODE_PUSH(node->out->repairs, copy);
 }
 
@@ -43,7 +55,7 @@ static struct peer *peer_now(struct node *node)
 static void end(struct node *node)
 {
     struct repair *repair = &node->repair;
-    if ((repair->n_repaired > 0 || repair->suspected) && repair->state != REPAIR_RENEWING) {
+    if ((repair->n_repaired > 0 || repair->suspected) && repair->state != REPAIR_RENEWING && !repair->whole) {
         repair->state = REPAIR_RENEWING;
         repair->asked_us = node->time.now_us;
         submit(node, &(struct repair_job){.kind = REPAIR_RENEW});
@@ -56,7 +68,10 @@ static void end(struct node *node)
     cc_blob_unref(repair->states);
     repair->states = NULL;
     repair->n_rounds++;
-    node_fact(node, NODE_FACT_REPAIRED, repair->n_repaired, repair->n_compared, repair->n_skipped, NULL);
+    if (!repair->whole) {
+        node_fact(node, NODE_FACT_REPAIRED, repair->n_repaired, repair->n_compared, repair->n_skipped, NULL);
+    }
+    repair->whole = false;
 }
 
 // The member after this one, by id; false: there is none.
@@ -84,12 +99,35 @@ static void begin_table(struct node *node)
     repair->n_asked = 0;
     repair->state = REPAIR_SUMMING;
     repair->asked_us = node->time.now_us;
-    submit(node, &(struct repair_job){.kind = REPAIR_SUMS, .table = table_now(node)});
+    submit(node, &(struct repair_job){.kind = REPAIR_SUMS, .table = table_now(node), .whole = repair->whole});
     repair->job = repair->next_job;
+}
+
+// Something is not as the comparison needs it; a whole one begins anew when the gap is told again.
+static void give_up(struct node *node, const char *why)
+{
+    node->repair.has_moment = false;
+    node_fact(node, NODE_FACT_CATCH_UP_ENDED, node->repair.peer, 0, 0, why);
+    end(node);
+}
+
+static void adopt(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    if (!repair->has_moment) { // there are no weak tables
+        give_up(node, "nothing to compare");
+        return;
+    }
+    repair->state = REPAIR_ADOPTING;
+    weak_pump(node);
 }
 
 static void go_on_with_next_peer(struct node *node)
 {
+    if (node->repair.whole) {
+        adopt(node);
+        return;
+    }
     node->repair.table_at = 0;
     if (next_peer(node)) {
         begin_table(node);
@@ -113,15 +151,38 @@ static void ask(struct node *node)
 {
     struct repair *repair = &node->repair;
     struct peer *peer = peer_now(node);
-    if (peer == NULL || !peer->up || peer->refused != NULL || repair->n_asked >= ASKS_MAX) {
+    bool there = peer != NULL && peer->up && peer->refused == NULL;
+    if (repair->whole && !there && node->time.now_us < repair->asked_us + PEER_AWAY_US) { // goes on where it was
+        repair->state = REPAIR_PAUSING;
+        repair->pause_until_us = node->time.now_us + PAUSE_US_MAX;
+        return;
+    }
+    if (!there || repair->n_asked >= ASKS_MAX) {
         repair->n_skipped++;
-        go_on_with_next_peer(node);
+        if (repair->whole) {
+            give_up(node, "no answer");
+        } else {
+            go_on_with_next_peer(node);
+        }
         return;
     }
     repair->state = REPAIR_ASKING;
     repair->asked_us = node->time.now_us;
     repair->n_asked++;
-    peer_send_compare(node, peer, repair->round, table_now(node), repair->from, cc_buffer_slice(&repair->sums));
+    struct repair_job question = {
+        .round = repair->round, .table = table_now(node), .from = repair->from, .sums = cc_buffer_slice(&repair->sums), .whole = repair->whole};
+    peer_send_compare(node, peer, &question);
+}
+
+static void begin(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    repair->round = clock_hlc_tick(&node->clock, node->time.wall_ms).hlc;
+    repair->n_compared = repair->n_repaired = repair->n_skipped = 0;
+    repair->state = REPAIR_LISTING;
+    repair->asked_us = node->time.now_us;
+    submit(node, &(struct repair_job){.kind = REPAIR_TABLES});
+    repair->job = repair->next_job;
 }
 
 bool node_repair(struct node *node, struct node_time time)
@@ -131,14 +192,95 @@ bool node_repair(struct node *node, struct node_time time)
     if (repair->state != REPAIR_IDLE) {
         return false;
     }
-    repair->round = clock_hlc_tick(&node->clock, time.wall_ms).hlc;
-    repair->n_compared = repair->n_repaired = repair->n_skipped = 0;
     repair->peer = 0;
-    repair->state = REPAIR_LISTING;
-    repair->asked_us = time.now_us;
-    submit(node, &(struct repair_job){.kind = REPAIR_TABLES});
-    repair->job = repair->next_job;
+    begin(node);
     return true;
+}
+
+// -- Catching up without a history --------------------------------------------------------------------------------------
+
+void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence)
+{
+    struct repair *repair = &node->repair;
+    uint64_t now_us = node->time.now_us;
+    if (!node->weak.up || crdt_frontier_get(&node->weak.frontier, origin) + 1 != sequence) {
+        return; // it came meanwhile
+    }
+    bool same = crdt_origin_compare(repair->gap.origin, origin) == 0 && repair->gap.sequence == sequence;
+    bool held = crdt_frontier_get(&node->weak.frontier, repair->gap.origin) >= repair->gap.sequence;
+    if (!same && !held && now_us < repair->gap.told_us + GAP_FORGOTTEN_US) {
+        return; // one after the other
+    }
+    if (!same || now_us >= repair->gap.told_us + GAP_FORGOTTEN_US) {
+        repair->gap.origin = origin;
+        repair->gap.sequence = sequence;
+        repair->gap.since_us = now_us;
+    }
+    repair->gap.told_us = now_us;
+    if (now_us < repair->gap.since_us + GAP_PATIENCE_US || repair->state != REPAIR_IDLE || peer->schema_version != node->strong.schema_version) {
+        return;
+    }
+    node_fact(node, NODE_FACT_CATCH_UP, peer->id, origin.replica, origin.incarnation, NULL);
+    repair->peer = peer->id;
+    repair->whole = true;
+    repair->has_moment = false;
+    repair->table_at = 0;
+    begin(node);
+}
+
+void repair_database_lost(struct node *node)
+{
+    if (node->repair.whole && node->repair.state != REPAIR_IDLE) {
+        give_up(node, "the connection to PostgreSQL was lost");
+    }
+}
+
+bool repair_is_whole(const struct node *node)
+{
+    return node->repair.whole;
+}
+
+// Whether a whole answer leads on from the first one.
+static bool follows(struct node *node, const struct repair_moment *moment)
+{
+    struct repair *repair = &node->repair;
+    if (moment == NULL || moment->schema_version != node->strong.schema_version) {
+        give_up(node, "the schema has changed");
+        return false;
+    }
+    if (!repair->has_moment) {
+        repair->moment = *moment;
+        repair->has_moment = true;
+    } else if (moment->schema_version != repair->moment.schema_version || !crdt_frontier_covers(&moment->frontier, &repair->moment.frontier)) {
+        give_up(node, "the other replica's PostgreSQL has lost something");
+        return false;
+    }
+    return true;
+}
+
+static struct job *adopting_job(struct node *node)
+{
+    struct job *job = node_job_create(node, DB_MERGE, 0);
+    struct crdt_frontier *adopted = cc_arena_alloc(&job->arena, sizeof(*adopted));
+    *adopted = node->repair.moment.frontier;
+    job->job.states = true;
+    job->job.adopt = adopted;
+    job->job.stamps = cc_arena_alloc(&job->arena, sizeof(*job->job.stamps));
+    job->job.stamps[0] = clock_hlc_tick(&node->clock, node->time.wall_ms);
+    return job;
+}
+
+static void adopted(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    repair->n_adopted++;
+    uint64_t held = crdt_frontier_get(&repair->moment.frontier, node->weak.self);
+    if (held >= node->weak.next_sequence) { // numbers of a life that the log does not know
+        node->weak.next_sequence = held + 1;
+    }
+    node_fact(node, NODE_FACT_CAUGHT_UP, repair->peer, repair->n_repaired, repair->n_compared, NULL);
+    end(node);
+    peer_tell_frontier(node);
 }
 
 // -- Digests at equal frontiers ---------------------------------------------------------------------------------------
@@ -203,6 +345,8 @@ void repair_digests(struct node *node, const struct peer *peer, struct cc_slice 
 
 // -- Answers ---------------------------------------------------------------------------------------------------------
 
+static void sifted(struct node *node, const struct repair_event *event);
+
 static void listed(struct node *node, const struct repair_event *event)
 {
     struct repair *repair = &node->repair;
@@ -211,7 +355,11 @@ static void listed(struct node *node, const struct repair_event *event)
     }
     cc_buffer_clear(&repair->tables);
     cc_buffer_append_slice(&repair->tables, event->bytes);
-    go_on_with_next_peer(node);
+    if (repair->whole) {
+        begin_table(node);
+    } else {
+        go_on_with_next_peer(node);
+    }
 }
 
 static void summed(struct node *node, const struct repair_event *event)
@@ -245,6 +393,9 @@ void node_repair_event(struct node *node, struct node_time time, const struct re
         if (peer != NULL && peer->up && !event->failed) {
             peer_send_states(node, peer, event);
         }
+        break;
+    case REPAIR_STRAYS:
+        sifted(node, event);
         break;
     case REPAIR_KEPT:
         if (!event->failed) {
@@ -283,6 +434,35 @@ static void chunk_done(struct node *node)
     repair->pause_until_us = node->time.now_us + (took_us < PAUSE_US_MAX ? took_us : PAUSE_US_MAX);
 }
 
+static void join(struct node *node, struct cc_slice states)
+{
+    struct repair *repair = &node->repair;
+    if (states.n == 0) {
+        chunk_done(node);
+        return;
+    }
+    repair->states = cc_blob_create(states.data, states.n);
+    repair->states_at = 0;
+    repair->state = REPAIR_JOINING;
+    if (!repair_has_states(node)) { // of a broken sender
+        chunk_done(node);
+    }
+    weak_pump(node);
+}
+
+static void sifted(struct node *node, const struct repair_event *event)
+{
+    struct repair *repair = &node->repair;
+    if (repair->state != REPAIR_SIFTING || event->number != repair->job) {
+        return;
+    }
+    if (event->failed) {
+        give_up(node, "own rows cannot be read");
+        return;
+    }
+    join(node, event->bytes);
+}
+
 void repair_states(struct node *node, const struct peer *peer, const struct repair_event *answer)
 {
     struct repair *repair = &node->repair;
@@ -291,19 +471,22 @@ void repair_states(struct node *node, const struct peer *peer, const struct repa
     if (!expected) {
         return;
     }
-    repair->next = answer->next;
-    repair->n_compared += answer->n_rows;
-    if (answer->n_rows == 0) {
-        chunk_done(node);
+    if (repair->whole && !follows(node, answer->moment)) {
         return;
     }
-    repair->states = cc_blob_create(answer->bytes.data, answer->bytes.n);
-    repair->states_at = 0;
-    repair->state = REPAIR_JOINING;
-    if (!repair_has_states(node)) { // of a broken sender
-        chunk_done(node);
+    repair->next = answer->next;
+    repair->n_compared += answer->n_rows;
+    if (repair->whole) {
+        repair->state = REPAIR_SIFTING;
+        submit(node, &(struct repair_job){.kind = REPAIR_STRAYS,
+                                          .table = table_now(node),
+                                          .states = answer->bytes,
+                                          .buckets = answer->buckets,
+                                          .bound = answer->moment->bound});
+        repair->job = repair->next_job;
+        return;
     }
-    weak_pump(node);
+    join(node, answer->bytes);
 }
 
 // The next list; false: there is none, or it is not whole.
@@ -322,12 +505,15 @@ bool repair_has_states(const struct node *node)
 {
     struct cc_slice list;
     size_t next;
-    return node->repair.state == REPAIR_JOINING && peek_list(&node->repair, &list, &next);
+    return node->repair.state == REPAIR_ADOPTING || (node->repair.state == REPAIR_JOINING && peek_list(&node->repair, &list, &next));
 }
 
 struct job *repair_take_job(struct node *node)
 {
     struct repair *repair = &node->repair;
+    if (repair->state == REPAIR_ADOPTING) {
+        return adopting_job(node);
+    }
     struct cc_slice list;
     size_t next;
     if (!peek_list(repair, &list, &next)) {
@@ -345,6 +531,10 @@ struct job *repair_take_job(struct node *node)
 void repair_joined(struct node *node, uint32_t n_changed)
 {
     struct repair *repair = &node->repair;
+    if (repair->state == REPAIR_ADOPTING) {
+        adopted(node);
+        return;
+    }
     if (repair->state != REPAIR_JOINING) {
         return;
     }
@@ -378,6 +568,14 @@ void repair_tick(struct node *node)
             ask(node);
         }
         break;
+    case REPAIR_SIFTING:
+        if (now_us >= repair->asked_us + 12ull * ASK_AGAIN_US) {
+            give_up(node, "own rows were not read in time");
+        }
+        break;
+    case REPAIR_ADOPTING:
+        weak_pump(node);
+        break;
     case REPAIR_JOINING:
         if (node->weak.merging == NULL && !repair_has_states(node)) { // lost with the database's connection
             cc_blob_unref(repair->states);
@@ -399,6 +597,8 @@ void repair_describe(const struct node *node, struct node_status *status)
     bool has_table = repair->state != REPAIR_IDLE && repair->state != REPAIR_LISTING && repair->state != REPAIR_RENEWING && repair->table_at < repair->tables.n;
     status->repair = (struct node_repair_status){
         .running = repair->state != REPAIR_IDLE,
+        .catching_up = repair->whole,
+        .n_adopted = repair->n_adopted,
         .peer = repair->peer,
         .done_percent = repair->from * 100 / REPAIR_BUCKETS,
         .n_rounds = repair->n_rounds,

@@ -41,8 +41,20 @@ static struct own_change *own_find(struct node *node, uint64_t sequence)
     if (weak->own_head == weak->own.n || sequence < weak->own.at[weak->own_head].sequence) {
         return NULL;
     }
-    uint64_t offset = sequence - weak->own.at[weak->own_head].sequence;
-    return offset < weak->own.n - weak->own_head ? &weak->own.at[weak->own_head + offset] : NULL;
+    size_t at = weak->own_head + (size_t)(sequence - weak->own.at[weak->own_head].sequence);
+    if (at < weak->own.n && weak->own.at[at].sequence == sequence) {
+        return &weak->own.at[at];
+    }
+    size_t low = weak->own_head, high = weak->own.n; // numbers that an unknown life gave are missing
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (weak->own.at[middle].sequence < sequence) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < weak->own.n && weak->own.at[low].sequence == sequence ? &weak->own.at[low] : NULL;
 }
 
 static void own_trim(struct node *node, bool only_committed)
@@ -346,6 +358,37 @@ void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader
     weak_pump(node);
 }
 
+static void load_own(struct node *node)
+{
+    if (!node->weak.loading && node->weak.incoming_bytes < GATHER_BYTES_MAX) {
+        node->weak.loading = true;
+        node->out->load_changes = true;
+    }
+}
+
+// From the beginning of the log, as far as it takes; what is not the next one is passed over.
+void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done)
+{
+    struct weak *weak = &node->weak;
+    struct incoming *incoming = incoming_of(node, weak->self);
+    weak->loading = false;
+    if (weak->load_again) { // asked for before the database went away
+        weak->load_again = false;
+        return;
+    }
+    weak->log_cursor = done ? (struct wal_cursor){0} : next; // what is not in the log others send
+    weak->log_lacks = done;
+    for (size_t i = 0; incoming != NULL && i < n_changes && weak->up; i++) {
+        struct crdt_change_set set;
+        if (crdt_change_set_peek(changes[i].body, &set) == CC_OK && crdt_origin_compare(set.origin, weak->self) == 0 &&
+            set.sequence == incoming->next && set.sequence <= weak->replay_until) {
+            struct cc_blob *blob = cc_blob_create(changes[i].body.data, changes[i].body.n);
+            incoming_add(node, incoming, blob);
+            cc_blob_unref(blob);
+        }
+    }
+}
+
 // Own change sets that the database lost, or never got before a crash, as far as the log has them durably.
 static void replay_own(struct node *node)
 {
@@ -356,6 +399,9 @@ static void replay_own(struct node *node)
     struct incoming *incoming = incoming_of(node, weak->self);
     while (incoming != NULL && incoming->next <= weak->replay_until) {
         struct own_change *change = own_find(node, incoming->next);
+        if (change == NULL && !weak->log_lacks) {
+            load_own(node);
+        }
         if (change == NULL || change->log_number > weak->synced) {
             return;
         }
@@ -644,7 +690,7 @@ void weak_pump(struct node *node)
     } else if (mergeable) { // it waits for the local writes under way, not for more of its kind
         weak->gather.over = true;
     }
-    bool joinable = weak->merging == NULL && replayed && !turn_of_writes && !mergeable && repair_has_states(node);
+    bool joinable = weak->merging == NULL && (replayed || repair_is_whole(node)) && !turn_of_writes && !mergeable && repair_has_states(node);
     if (joinable && weak->executing == NULL && weak->n_open == 0) {
         weak->merging = repair_take_job(node);
         weak->merged_last = true;
@@ -730,6 +776,7 @@ static void database_down(struct node *node)
     DL_CONCAT(weak->committing, weak->executed);
     weak->executed = NULL;
     weak->replay_until = cc_mutant(CC_MUTANT_REPLAY_MISSING) ? 0 : weak->next_sequence - 1;
+    repair_database_lost(node);
     snapshot_lane(node, DB_WEAK, false);
 }
 
@@ -745,6 +792,9 @@ static void database_up(struct node *node, const struct db_event *event)
     if (held >= weak->next_sequence) {
         weak->next_sequence = held + 1;
     }
+    weak->log_cursor = (struct wal_cursor){0};
+    weak->load_again = weak->loading;
+    weak->log_lacks = false;
     if (held < weak->replay_until) {
         node_fact(node, NODE_FACT_REPLAY, held + 1, weak->replay_until, 0, "weak");
     }
@@ -763,6 +813,15 @@ static void database_up(struct node *node, const struct db_event *event)
     peer_tell_frontier(node);
 }
 
+static void tell_gap(struct node *node, struct peer *peer, struct crdt_origin origin)
+{
+    peer_send_gap(node, peer, origin, crdt_frontier_get(&peer->frontier, origin) + 1);
+    if (node->time.now_us >= peer->gap_told_us + GAP_TOLD_US) {
+        peer->gap_told_us = node->time.now_us;
+        node_fact(node, NODE_FACT_HISTORY_GAP, peer->id, origin.replica, origin.incarnation, NULL);
+    }
+}
+
 static void fetched(struct node *node, const struct db_event *event)
 {
     struct peer *peer = peer_find(node, event->peer);
@@ -770,9 +829,8 @@ static void fetched(struct node *node, const struct db_event *event)
         return;
     }
     peer->fetching = false;
-    if (peer->up && event->n_changes == 0 && node->time.now_us >= peer->gap_told_us + GAP_TOLD_US) {
-        peer->gap_told_us = node->time.now_us;
-        node_fact(node, NODE_FACT_HISTORY_GAP, peer->id, event->origin.replica, event->origin.incarnation, NULL);
+    if (peer->up && event->n_changes == 0) {
+        tell_gap(node, peer, event->origin);
     }
     if (!peer->up || event->n_changes == 0) {
         return;

@@ -3,19 +3,27 @@
 #ifndef PROXY_REPAIR_H
 #define PROXY_REPAIR_H
 
-#include "base/slice.h"
+#include "crdt/frontier.h"
 
-#include <stdint.h>
-
-enum { REPAIR_BUCKETS = 4096, REPAIR_SUMS_BYTES = REPAIR_BUCKETS * 8 };
+enum { REPAIR_BUCKETS = 4096, REPAIR_SUMS_BYTES = REPAIR_BUCKETS * 8, REPAIR_BITMAP_BYTES = REPAIR_BUCKETS / 8 };
 
 enum repair_job_kind {
     REPAIR_TABLES, // the names of all weak tables
     REPAIR_SUMS,   // the sums of a table's buckets
     // Of the buckets from `from` on whose sums differ from those given: the states of their rows, as many buckets as fit.
     REPAIR_STATES,
+    // For a whole answer of another replica: its states, and the deaths of rows that are here and were deleted there so long ago that
+    // their tombstones have been dropped.
+    REPAIR_STRAYS,
     REPAIR_KEPT,   // the digests that are kept up, and the frontier that they belong to
     REPAIR_RENEW, // the digests that are kept up (caucus.digests), from the rows: what was changed past us is not in them
+};
+
+// When the states of a whole answer were read, all in one transaction.
+struct repair_moment {
+    uint64_t bound; // hybrid logical time: the sender knew of every write up to here, and may have dropped tombstones as old as that
+    uint32_t schema_version;
+    struct crdt_frontier frontier; // what the sender held
 };
 
 struct repair_job { // borrowed until the next node_take_effects
@@ -26,18 +34,26 @@ struct repair_job { // borrowed until the next node_take_effects
     uint64_t round;       // the same
     uint32_t from;
     struct cc_slice sums; // little endian
+    // SUMS, STATES: whoever asks wants to hold all that the other holds, not only the same values: sums are of stamps, too,
+    // and the tombstones of all buckets are told.
+    bool whole;
+    struct cc_slice states, buckets; // STRAYS: of the answer
+    uint64_t bound;
 };
 
 struct repair_event { // borrowed during the call
     enum repair_job_kind kind;
     uint64_t number;
     bool failed;
-    struct cc_slice bytes; // TABLES: names, each followed by NUL. SUMS: as above. STATES: lists of row_state.h, each as cc_put_string does.
+    struct cc_slice bytes; // TABLES: names, each followed by NUL. SUMS: as above. STATES, STRAYS: lists of row_state.h, each as cc_put_string does.
                            // KEPT: crdt_frontier_put, count, then of each table its name, u64 rows, u64 sum
     uint32_t peer;
     uint64_t round;
     struct cc_slice table;
     uint32_t from, next, n_rows; // STATES: REPAIR_BUCKETS when it was the last one
+    // STATES of a whole answer:
+    const struct repair_moment *moment; // else NULL
+    struct cc_slice buckets;            // a bit for each one whose rows are told
 };
 
 #endif

@@ -51,6 +51,8 @@ static json_t *repair_json(const struct node_status *status)
     json_t *json = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "running", repair->running, "rounds", (json_int_t)repair->n_rounds, "rows_compared",
                              (json_int_t)repair->n_compared, "rows_repaired", (json_int_t)repair->n_repaired, "rows_repaired_ever",
                              (json_int_t)repair->n_repaired_ever, "members_skipped", (json_int_t)repair->n_skipped);
+    json_object_set_new(json, "catching_up", json_boolean(repair->catching_up));
+    json_object_set_new(json, "caught_up", json_integer((json_int_t)repair->n_adopted));
     if (repair->running && repair->table[0] != '\0') {
         json_object_set_new(json, "member", json_integer(repair->peer));
         json_object_set_new(json, "table", json_string(repair->table));

@@ -2,6 +2,7 @@
 """Weak tables over the years: what is not needed any more goes, and what differs is found and made equal again."""
 import json
 import os
+import shutil
 import subprocess
 import unittest
 
@@ -63,21 +64,33 @@ class Repair(unittest.TestCase):
     def garbage(self, replica):
         return self.cluster.status(replica)['garbage']
 
-    def test_what_every_member_has_goes_and_what_one_lacks_stays(self):
+    def stop(self, replica):
+        self.cluster.processes[replica].terminate()
+        self.cluster.processes[replica].wait(60)
+
+    def forget_quickly(self):
+        """From now on histories go as soon as all have them."""
         for process in self.cluster.processes.values():
             process.terminate()
         for process in self.cluster.processes.values():
             process.wait(60)
         configure(self.cluster, 'weak', {'history_hours': 0})
+        configure(self.cluster, 'limits', {'weak_memory_megabytes': 0})
         self.cluster.start_all()
+
+    def wait_forgotten(self):
+        for replica in self.cluster.ids:
+            wait_until(lambda r=replica: self.count(r, 'tombstones') == 0 and self.count(r, 'history') == 0, 60, 'nothing left')
+
+    def test_what_every_member_has_goes_and_what_one_lacks_stays(self):
+        self.forget_quickly()
         self.write(1, 'DELETE', '/presence?id=like.row*')
         rows = [{'id': f'garbage {i}', 'status': 'x'} for i in range(300)]
         self.write(1, 'POST', '/presence', rows)
         self.write(2, 'POST', '/presence', [{'id': 'kept', 'status': 'new'}])
         self.wait_equal()
         self.write(2, 'DELETE', '/presence?id=like.garbage*')
-        for replica in self.cluster.ids:
-            wait_until(lambda r=replica: self.count(r, 'tombstones') == 0 and self.count(r, 'history') == 0, 60, 'nothing left')
+        self.wait_forgotten()
         dropped = self.garbage(1)
         self.assertGreaterEqual(dropped['tombstones_dropped'], 300)
         self.assertGreaterEqual(dropped['history_dropped'], 3)
@@ -101,7 +114,7 @@ class Repair(unittest.TestCase):
         self.wait_equal()
         for replica in self.cluster.ids:
             self.assertEqual(self.cluster.get(replica, '/presence?select=id&order=id'), [])
-            wait_until(lambda r=replica: self.count(r, 'tombstones') == 0 and self.count(r, 'history') == 0, 60, 'nothing left')
+        self.wait_forgotten()
         self.cluster.verify()
         # A key can be used again.
         self.write(3, 'POST', '/presence', [{'id': 'kept', 'status': 'again'}])
@@ -161,6 +174,53 @@ class Repair(unittest.TestCase):
         self.assertEqual(self.cluster.get(1, '/presence?select=status&id=eq.noticed%207'), [{'status': 'right'}])
         self.cluster.verify()
         self.write(1, 'DELETE', '/presence?id=like.noticed*')
+
+    def test_what_nobody_remembers_any_more_is_taken_over_row_by_row(self):
+        self.forget_quickly()
+        self.write(1, 'POST', '/presence', [{'id': f'long ago {i}', 'status': 'new'} for i in range(3000)])
+        self.wait_equal()
+        # A copy of replica 3's database; then much goes on, and everybody forgets how it came about.
+        self.stop(3)
+        database, copy = (os.path.join(self.cluster.data, '3', name) for name in ('postgres', 'copy'))
+        subprocess.run(['cp', '-a', database, copy], check=True)
+        self.cluster.start(3)
+        self.cluster.wait_ready()
+        self.write(1, 'PATCH', '/presence?id=like.long%20ago%20*0', {'status': 'later'})
+        self.write(2, 'DELETE', '/presence?id=like.long%20ago%20*1')
+        self.write(2, 'POST', '/presence', [{'id': f'since then {i}', 'status': 'new'} for i in range(300)])
+        self.wait_equal()
+        self.wait_forgotten()
+        self.cluster.cut(3)
+        self.write(3, 'POST', '/presence', [{'id': 'of three alone', 'status': 'kept'}])
+        self.write(1, 'PATCH', '/presence?id=eq.long%20ago%205', {'status': 'without three'})
+        self.stop(3)
+        shutil.rmtree(database)
+        os.rename(copy, database)
+        self.cluster.heal()
+        self.cluster.start(3)
+        wait_until(lambda: (self.cluster.status(3) or {'repair': {'caught_up': 0}})['repair']['caught_up'] == 1, 60, 'the others\' rows')
+        self.wait_equal()
+        self.check_long_ago()
+        # The same for one that has lost everything: its log leads on, the histories do not.
+        self.stop(3)
+        shutil.rmtree(database)
+        shutil.rmtree(os.path.join(self.cluster.data, '3', 'log'))
+        self.cluster.start(3)
+        self.cluster.wait_ready()
+        self.wait_equal()
+        self.check_long_ago()
+        self.assertEqual(self.cluster.status(3)['repair']['caught_up'], 1)
+        self.write(3, 'DELETE', '/presence?id=like.*%20*')
+        self.wait_equal()
+        self.cluster.verify()
+
+    def check_long_ago(self):
+        expected = {f'long ago {i}': 'later' if i % 10 == 0 else 'new' for i in range(3000) if i % 10 != 1}
+        expected |= {f'since then {i}': 'new' for i in range(300)} | {'of three alone': 'kept', 'long ago 5': 'without three'}
+        for replica in self.cluster.ids:
+            rows = self.cluster.get(replica, '/presence?select=id,status&id=like.*%20*')
+            self.assertEqual({row['id']: row['status'] for row in rows}, expected)
+        self.cluster.verify()
 
 
 if __name__ == '__main__':

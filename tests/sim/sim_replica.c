@@ -2,6 +2,8 @@
 #include "sim/sim.h"
 #include "sim/sim_rows.h"
 
+#include "base/memory.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +96,37 @@ static void load_done(struct sim *sim, struct sim_event *event)
     sim_replica_settle(sim, replica);
 }
 
+struct loaded_changes {
+    struct wal_record *at;
+    size_t n, capacity;
+    struct cc_arena arena;
+};
+
+static enum cc_status take_change(void *context, const struct wal_record *record)
+{
+    struct loaded_changes *changes = context;
+    changes->at = cc_grow(changes->at, &changes->capacity, changes->n + 1, sizeof(*changes->at));
+    changes->at[changes->n] = *record;
+    changes->at[changes->n++].body = cc_arena_slice(&changes->arena, record->body);
+    return CC_OK;
+}
+
+static void changes_done(struct sim *sim, struct sim_event *event)
+{
+    struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    struct wal_cursor cursor = {.sequence = event->a, .offset = event->b};
+    struct loaded_changes changes = {0};
+    cc_arena_init(&changes.arena);
+    bool done = false;
+    enum cc_status status = wal_load_changes(replica->wal, &cursor, LOAD_BYTES_MAX, take_change, &changes, &done);
+    SIM_CHECK(sim, "log", status == CC_OK, "r%u: load changes: %s", replica->id, cc_status_text(status));
+    sim_trace(sim, "r%u loaded %zu changes", replica->id, changes.n);
+    node_changes_loaded(replica->node, sim_replica_time(sim, replica), changes.at, changes.n, cursor, done);
+    cc_arena_finish(&changes.arena);
+    free(changes.at);
+    sim_replica_settle(sim, replica);
+}
+
 // -- Effects --------------------------------------------------------------------------------------------------------
 
 static void tick(struct sim *sim, struct sim_event *event)
@@ -160,6 +193,9 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_SCHEMA:
     case NODE_FACT_RESTORED:
     case NODE_FACT_HISTORY_GAP:
+    case NODE_FACT_CATCH_UP:
+    case NODE_FACT_CAUGHT_UP:
+    case NODE_FACT_CATCH_UP_ENDED:
     case NODE_FACT_DIGESTS_DIFFER:
     case NODE_FACT_REPAIRED:
     case NODE_FACT_TOO_OLD:
@@ -199,6 +235,11 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
         event->a = effects->loads[i].peer;
         event->b = effects->loads[i].first;
         event->c = effects->loads[i].last;
+    }
+    if (effects->load_changes != NULL) {
+        struct sim_event *event = sim_after(sim, sim_spread(sim, sim->knobs.sync_us), changes_done, replica->id);
+        event->a = effects->load_changes->sequence;
+        event->b = effects->load_changes->offset;
     }
     if (effects->n_sends > 0 && !sim_stage(replica, SIM_STAGE_SEND, SIM_BEFORE, effects)) {
         return;

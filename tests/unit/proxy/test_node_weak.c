@@ -30,6 +30,7 @@ static struct node *create(void)
     struct node_options options = {.raft = {.id = 1, .election_us = 1000000, .heartbeat_us = 100000, .seed = 1},
                                    .incarnation = 1,
                                    .clock_skew_ms_max = SKEW_MS,
+                                   .own_changes_bytes_max = 1000,
                                    .facts_of_database = cc_slice_text("facts")};
     options.raft.membership.n_members = 3;
     for (uint32_t i = 0; i < 3; i++) {
@@ -254,6 +255,48 @@ static void a_restart_with_an_earlier_clock_does_not_go_back(void **state)
     end(&bench);
 }
 
+static void own_changes_that_memory_does_not_hold_are_replayed_from_the_log(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    struct wal_record records[N];
+    for (uint64_t i = 0; i < N; i++) {
+        records[i] = (struct wal_record){.kind = WAL_CHANGE, .body = change_of(&bench, 1, i + 1, clock_hlc_of_ms(WALL_MS) + i, "own")};
+        assert_int_equal(node_restore(bench.node, &records[i]), CC_OK);
+    }
+    start(&bench);
+    assert_null(find_job(&bench, DB_MERGE));
+    assert_non_null(bench.effects.load_changes);
+    assert_true(bench.effects.load_changes->sequence == 0 && bench.effects.load_changes->offset == 0);
+    // The log tells in parts, also of what was asked for before the database went away and came back.
+    static struct crdt_frontier nothing;
+    struct db_event event = {.kind = DB_DOWN, .lane = DB_WEAK};
+    node_db_event(bench.node, bench.time, &event);
+    event = (struct db_event){.kind = DB_UP, .lane = DB_WEAK, .frontier = &nothing};
+    node_db_event(bench.node, bench.time, &event);
+    node_changes_loaded(bench.node, bench.time, records, 3, (struct wal_cursor){1, 300}, false);
+    turn(&bench);
+    assert_non_null(bench.effects.load_changes);
+    assert_int_equal(bench.effects.load_changes->offset, 0);
+    node_changes_loaded(bench.node, bench.time, records, 50, (struct wal_cursor){1, 5000}, false);
+    const struct db_job *merge = await_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    assert_int_equal(merge->n_items, 50);
+    assert_non_null(bench.effects.load_changes);
+    assert_int_equal(bench.effects.load_changes->offset, 5000);
+    uint64_t number = merge->number;
+    node_changes_loaded(bench.node, bench.time, records + 50, N - 50, (struct wal_cursor){1, 9000}, true);
+    struct crdt_frontier frontier = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){1, 1}, 50), CC_OK);
+    merged(&bench, number, &frontier);
+    merge = await_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    assert_int_equal(merge->n_items, N - 50);
+    end(&bench);
+}
+
 // -- Numbers -------------------------------------------------------------------------------------------------------------
 
 static void one_number_for_two_contents_is_told_and_the_first_one_counts(void **state)
@@ -339,6 +382,7 @@ int main(void)
         cmocka_unit_test(a_replica_whose_clock_is_off_from_the_median_refuses_weak_writes_until_it_is_right),
         cmocka_unit_test(a_change_set_from_the_future_is_held_and_its_stamp_is_not_taken_over),
         cmocka_unit_test(a_restart_with_an_earlier_clock_does_not_go_back),
+        cmocka_unit_test(own_changes_that_memory_does_not_hold_are_replayed_from_the_log),
         cmocka_unit_test(one_number_for_two_contents_is_told_and_the_first_one_counts),
         cmocka_unit_test(numbers_that_an_earlier_life_gave_are_not_given_again),
         cmocka_unit_test(a_local_write_does_not_wait_for_all_that_is_to_be_merged),
