@@ -454,11 +454,18 @@ class CutCluster(Directory):
             self.start(replica)
         self.wait_ready()
         if not self.has_schema:
-            answer = self.request(1, 'POST', '/_caucus/migrations?name=0001_schema', SCHEMA, {'Content-Type': 'application/sql'})
-            assert answer.status == 201, answer
+            self.migrate('0001_schema', SCHEMA)
             for replica in self.ids:
-                wait_until(lambda r=replica: self.request(r, 'GET', '/notes').status == 200, 20, f'the schema at replica {replica}')
+                wait_until(lambda r=replica: self.request(r, 'GET', '/notes').status == 200, 60, f'the schema at replica {replica}')
             self.has_schema = True
+
+    def migrate(self, name, sql):
+        """Applies a migration, until every replica has it."""
+        before = self.status(1)['schema_version']
+        answer = self.request(1, 'POST', f'/_caucus/migrations?name={name}', sql, {'Content-Type': 'application/sql'})
+        assert answer.status == 201, answer
+        for replica in self.ids:
+            wait_until(lambda r=replica: self.status(r)['schema_version'] > before, 60, f'the migration at replica {replica}')
 
     def cut(self, one):
         """Cuts a replica off from all others."""

@@ -3,7 +3,8 @@
 import threading
 import unittest
 
-from cluster import CutCluster, command, wait_until
+from cases import OneCutCluster
+from cluster import command, wait_until
 from test_repair import tamper
 
 SCHEMA = """
@@ -47,41 +48,11 @@ REFUSED = {
 }
 
 
-class MergeTypes(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = CutCluster.make()
-        try:
-            cls.cluster.start_all()
-            answer = cls.cluster.request(1, 'POST', '/_caucus/migrations?name=0002_merge', SCHEMA, {'Content-Type': 'application/sql'})
-            assert answer.status == 201, answer
-            for replica in cls.cluster.ids:
-                wait_until(lambda r=replica: cls.cluster.status(r)['schema_version'] == 2, 10, 'the migration everywhere')
-        except BaseException:
-            cls.cluster.close(failed=True)
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
-
-    def tearDown(self):
-        self.cluster.heal()
-
-    def write(self, replica, method, path, body=None, status=(200, 201, 204), **headers):
-        answer = self.cluster.request(replica, method, path, body, headers={name.replace('_', '-'): value for name, value in headers.items()})
-        self.assertIn(answer.status, status, answer)
-        return answer
+class MergeTypes(OneCutCluster):
+    MIGRATION = SCHEMA
 
     def row(self, replica, key, table='pages'):
         return self.cluster.get(replica, f'/{table}?id=eq.{key}')[0]
-
-    def wait_equal(self):
-        def frontiers():
-            statuses = [self.cluster.status(replica) for replica in self.cluster.ids]
-            return all(statuses) and len({str(sorted(status['frontier'].items())) for status in statuses}) == 1
-        wait_until(frontiers, 60, 'equal frontiers')
-        self.cluster.verify()
 
     def cut_all(self):
         for replica in self.cluster.ids:

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import unittest
 
-from cluster import CutCluster, command, wait_until
+from cases import OneCutCluster
+from cluster import command, wait_until
 
 
 def sql(cluster, replica, text):
@@ -30,33 +31,8 @@ def configure(cluster, section, keys):
         json.dump(config, file)
 
 
-class Repair(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = CutCluster.make()
-        try:
-            configure(cls.cluster, 'timeouts', {'frontier_ms': 100})
-            cls.cluster.start_all()
-        except BaseException:
-            cls.cluster.close(failed=True)
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
-
-    def tearDown(self):
-        self.cluster.heal()
-
-    def write(self, replica, method, path, body=None):
-        answer = self.cluster.request(replica, method, path, body)
-        self.assertIn(answer.status, (200, 201, 204), answer)
-
-    def wait_equal(self):
-        def frontiers():
-            statuses = [self.cluster.status(replica) for replica in self.cluster.ids]
-            return all(statuses) and len({str(sorted(status['frontier'].items())) for status in statuses}) == 1
-        wait_until(frontiers, 60, 'equal frontiers')
+class Repair(OneCutCluster):
+    SECTIONS = {'timeouts': {'frontier_ms': 100}}
 
     def count(self, replica, table):
         return int(sql(self.cluster, replica, f'SELECT count(*) FROM caucus.{table}')[0])

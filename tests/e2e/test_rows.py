@@ -6,23 +6,13 @@ import subprocess
 import time
 import unittest
 
+from cases import OneCluster
 from cluster import CAUCUS, Cluster, command, free_base, is_alive, request, wait_until
 
 REPRESENTATION = {'Prefer': 'return=representation'}
 
 
-class Rows(unittest.TestCase):
-    cluster = None
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster()
-        cls.cluster.start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.__exit__(None, None, None)
-
+class Rows(OneCluster):
     def post(self, replica, path, body, headers=None, status=201):
         answer = self.cluster.request(replica, 'POST', path, body, {**REPRESENTATION, **(headers or {})})
         self.assertEqual(answer.status, status, answer)

@@ -3,23 +3,12 @@
 import threading
 import unittest
 
-from cluster import Cluster
+from cases import OneCluster
 
 REPRESENTATION = {'Prefer': 'return=representation'}
 
 
-class Transactions(unittest.TestCase):
-    cluster = None
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster()
-        cls.cluster.start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.__exit__(None, None, None)
-
+class Transactions(OneCluster):
     def transact(self, replica, operations, status=200, headers=None):
         answer = self.cluster.request(replica, 'POST', '/_caucus/transaction', {'operations': operations}, headers)
         self.assertEqual(answer.status, status, answer)

@@ -5,7 +5,8 @@ import threading
 import unittest
 import uuid
 
-from cluster import CutCluster, wait_until
+from cases import OneCutCluster
+from cluster import wait_until
 
 SCHEMA = """
 CREATE TABLE notices (
@@ -21,38 +22,8 @@ CREATE TRIGGER set_updated BEFORE INSERT OR UPDATE ON notices FOR EACH ROW EXECU
 """
 
 
-class Weak(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = CutCluster.make()
-        try:
-            cls.cluster.start_all()
-            answer = cls.cluster.request(1, 'POST', '/_caucus/migrations?name=0002_weak', SCHEMA, {'Content-Type': 'application/sql'})
-            assert answer.status == 201, answer
-            for replica in cls.cluster.ids:
-                wait_until(lambda r=replica: cls.cluster.status(r)['schema_version'] == 2, 10, 'the migration everywhere')
-        except BaseException:
-            cls.cluster.close(failed=True)
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
-
-    def tearDown(self):
-        self.cluster.heal()
-
-    def write(self, replica, method, path, body=None, status=(200, 201, 204), **headers):
-        answer = self.cluster.request(replica, method, path, body, headers={name.replace('_', '-'): value for name, value in headers.items()})
-        self.assertIn(answer.status, status, answer)
-        return answer
-
-    def wait_equal(self):
-        def frontiers():
-            statuses = [self.cluster.status(replica) for replica in self.cluster.ids]
-            return all(statuses) and len({str(sorted(status['frontier'].items())) for status in statuses}) == 1
-        wait_until(frontiers, 30, 'equal frontiers')
-        self.cluster.verify()
+class Weak(OneCutCluster):
+    MIGRATION = SCHEMA
 
     def history(self, replica, query):
         return self.cluster.get(replica, '/_caucus/history?' + query)
