@@ -22,6 +22,13 @@ static void begin_anew(struct crdt_stability *stability)
 
 void crdt_stability_set_members(struct crdt_stability *stability, uint32_t self, const uint32_t *ids, uint32_t n)
 {
+    bool same = self == stability->self && n == stability->n;
+    for (uint32_t i = 0; i < n && same; i++) {
+        same = stability->members[i].replica == ids[i];
+    }
+    if (same) {
+        return; // as nearly always
+    }
     struct crdt_stability before = *stability;
     stability->self = self;
     stability->n = 0;

@@ -112,6 +112,7 @@ struct job {
     struct db_job job; // first: effects hand out its address
     struct cc_arena arena;
     NODE_ARRAY(struct cc_blob *) blobs;
+    uint32_t n_items_max;
     bool abandoned; // its answer is of no interest any more
     struct job *prev, *next;
 };

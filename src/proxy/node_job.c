@@ -1,12 +1,15 @@
 // Database jobs under way: made by the node, handed out as effects, freed when their answer has come.
 #include "proxy/node_internal.h"
 
+#include <assert.h>
+
 struct job *node_job_create(struct node *node, enum db_job_kind kind, uint32_t n_items_max)
 {
     struct job *job = cc_alloc(sizeof(*job));
     cc_arena_init(&job->arena);
     job->job.kind = kind;
     job->job.number = ++node->next_job;
+    job->n_items_max = n_items_max;
     if (n_items_max > 0) {
         job->job.items = cc_arena_array(&job->arena, n_items_max, sizeof(*job->job.items));
     }
@@ -15,6 +18,7 @@ struct job *node_job_create(struct node *node, enum db_job_kind kind, uint32_t n
 
 void node_job_item(struct job *job, struct cc_blob *blob)
 {
+    assert(job->job.n_items < job->n_items_max);
     NODE_PUSH(job->blobs, cc_blob_ref(blob));
     job->job.items[job->job.n_items++] = cc_blob_slice(blob);
 }

@@ -56,10 +56,11 @@ static bool add_to_apply(struct job *job, const struct raft_entry *entry, size_t
     return true;
 }
 
-static struct job *apply_job_create(struct node *node)
+static struct job *apply_job_create(struct node *node, uint64_t n_entries)
 {
-    struct job *job = node_job_create(node, DB_APPLY, NODE_APPLY_ENTRIES_MAX);
-    job->job.indexes = cc_arena_array(&job->arena, NODE_APPLY_ENTRIES_MAX, sizeof(*job->job.indexes));
+    uint32_t n_max = n_entries < NODE_APPLY_ENTRIES_MAX ? (uint32_t)n_entries : NODE_APPLY_ENTRIES_MAX;
+    struct job *job = node_job_create(node, DB_APPLY, n_max);
+    job->job.indexes = cc_arena_array(&job->arena, n_max, sizeof(*job->job.indexes));
     job->job.first = node->strong.planned + 1;
     return job;
 }
@@ -97,7 +98,7 @@ static void follow(struct node *node)
         ask_for_entries(node, strong->planned + 1);
         return;
     }
-    struct job *job = apply_job_create(node);
+    struct job *job = apply_job_create(node, commit - strong->planned);
     size_t n_bytes = 0;
     for (uint64_t index = job->job.first; index <= commit; index++) {
         const struct raft_entry *entry = raft_entry_at(node->raft, index);
@@ -125,7 +126,7 @@ void strong_loaded(struct node *node, const struct raft_entry *entries, size_t n
         strong_pump(node);
         return;
     }
-    struct job *job = apply_job_create(node);
+    struct job *job = apply_job_create(node, n_entries);
     size_t n_bytes = 0;
     for (size_t i = 0; i < n_entries && add_to_apply(job, &entries[i], &n_bytes); i++) {
     }
@@ -265,7 +266,8 @@ static struct job *batch_create(struct node *node)
             break;
         }
         if (job == NULL) {
-            job = node_job_create(node, DB_EXECUTE, node->options.batch_operations_max);
+            uint32_t n_max = node->options.batch_operations_max;
+            job = node_job_create(node, DB_EXECUTE, node->n_queued < n_max ? node->n_queued : n_max);
         }
         n_bytes += pending->operation->n;
         add_to_batch(node, job, pending);

@@ -455,8 +455,11 @@ static bool has_mergeable(struct node *node)
 static void merge(struct node *node)
 {
     struct weak *weak = &node->weak;
-    struct job *job = node_job_create(node, DB_MERGE, NODE_APPLY_ENTRIES_MAX);
-    size_t n_bytes = 0;
+    size_t n_sets = 0, n_bytes = 0;
+    for (size_t i = 0; i < weak->incoming.n; i++) {
+        n_sets += weak->incoming.at[i].sets.n - weak->incoming.at[i].head;
+    }
+    struct job *job = node_job_create(node, DB_MERGE, n_sets < NODE_APPLY_ENTRIES_MAX ? (uint32_t)n_sets : NODE_APPLY_ENTRIES_MAX);
     for (size_t i = 0; i < weak->incoming.n; i++) {
         struct incoming *incoming = &weak->incoming.at[i];
         size_t at = incoming->head;
@@ -566,10 +569,11 @@ static void refuse_stale(struct node *node, struct weak_write *write)
 static void execute(struct node *node)
 {
     struct weak *weak = &node->weak;
-    struct job *job = node_job_create(node, DB_WEAK_EXECUTE, node->options.batch_operations_max);
-    job->job.stamps = cc_arena_array(&job->arena, node->options.batch_operations_max, sizeof(*job->job.stamps));
+    uint32_t n_max = weak->n_queued < node->options.batch_operations_max ? weak->n_queued : node->options.batch_operations_max;
+    struct job *job = node_job_create(node, DB_WEAK_EXECUTE, n_max);
+    job->job.stamps = cc_arena_array(&job->arena, n_max, sizeof(*job->job.stamps));
     size_t n_bytes = 0;
-    while (weak->queue != NULL && job->job.n_items < node->options.batch_operations_max) {
+    while (weak->queue != NULL && job->job.n_items < n_max) {
         struct weak_write *write = weak->queue;
         if (n_bytes > 0 && n_bytes + write->operation->n > CC_BATCH_BYTES_MAX) {
             break;
