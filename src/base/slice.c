@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BUFFER_BYTES_MIN = 64 };
+
 struct cc_slice cc_slice_of(const void *data, size_t n)
 {
     return (struct cc_slice){.data = data, .n = n};
@@ -55,7 +57,8 @@ void cc_buffer_reserve(struct cc_buffer *buffer, size_t n_more)
     if (n_more > SIZE_MAX - buffer->n) {
         abort();
     }
-    buffer->data = cc_grow(buffer->data, &buffer->capacity, buffer->n + n_more, 1);
+    size_t n = buffer->n + n_more;
+    buffer->data = cc_grow(buffer->data, &buffer->capacity, n < BUFFER_BYTES_MIN ? BUFFER_BYTES_MIN : n, 1);
 }
 
 void cc_buffer_append(struct cc_buffer *buffer, const void *data, size_t n)
@@ -82,16 +85,19 @@ void cc_buffer_append_text(struct cc_buffer *buffer, const char *text)
 
 void cc_buffer_printf(struct cc_buffer *buffer, const char *format, ...)
 {
+    cc_buffer_reserve(buffer, BUFFER_BYTES_MIN); // mostly enough
+    size_t n_left = buffer->capacity - buffer->n;
     va_list arguments;
     va_start(arguments, format);
-    int n = vsnprintf(NULL, 0, format, arguments);
+    int n = vsnprintf((char *)buffer->data + buffer->n, n_left, format, arguments);
     va_end(arguments);
     assert(n >= 0);
-
-    cc_buffer_reserve(buffer, (size_t)n + 1);
-    va_start(arguments, format);
-    vsnprintf((char *)buffer->data + buffer->n, (size_t)n + 1, format, arguments);
-    va_end(arguments);
+    if ((size_t)n >= n_left) {
+        cc_buffer_reserve(buffer, (size_t)n + 1);
+        va_start(arguments, format);
+        vsnprintf((char *)buffer->data + buffer->n, (size_t)n + 1, format, arguments);
+        va_end(arguments);
+    }
     buffer->n += (size_t)n;
 }
 

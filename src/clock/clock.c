@@ -4,8 +4,6 @@
 #include "base/mutant.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 
 enum { COUNTER_BITS = 16, HLC_DIGITS = 16, NUMBER_DIGITS_MAX = 10 };
 #define MS_MAX ((UINT64_C(1) << 48) - 1)
@@ -101,10 +99,28 @@ struct clock_stamp clock_stamp_read(struct cc_reader *reader)
     return cc_reader_ok(reader) ? stamp : (struct clock_stamp){0};
 }
 
+static char *put_dot_number(char *at, uint32_t value)
+{
+    char digits[10];
+    size_t n = 0;
+    do {
+        digits[n++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    *at++ = '.';
+    while (n > 0) {
+        *at++ = digits[--n];
+    }
+    return at;
+}
+
+// Without printf: every weak write needs several.
 void clock_stamp_text(const struct clock_stamp *stamp, char out[CLOCK_STAMP_TEXT_BYTES])
 {
-    snprintf(out, CLOCK_STAMP_TEXT_BYTES, "%016" PRIx64 ".%" PRIu32 ".%" PRIu32, stamp->hlc, stamp->replica,
-             stamp->incarnation);
+    for (int i = 0; i < 16; i++) {
+        out[i] = "0123456789abcdef"[stamp->hlc >> (60 - 4 * i) & 15];
+    }
+    *put_dot_number(put_dot_number(out + 16, stamp->replica), stamp->incarnation) = '\0';
 }
 
 static uint64_t parse_hex(struct cc_reader *reader, size_t n_digits)

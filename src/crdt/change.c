@@ -306,12 +306,12 @@ int64_t crdt_row_hash(struct cc_slice table, struct cc_slice key)
 {
     static const uint8_t hash_key[16] = "caucus row hash"; // fixed for good: the hashes are in PostgreSQL
     struct cc_buffer bytes = {0};
+    cc_buffer_reserve(&bytes, table.n + 1 + key.n);
     for (size_t i = 0; i < table.n; i++) {
-        if (table.data[i] != '"') {
-            cc_put_u8(&bytes, table.data[i]);
-        }
+        bytes.data[bytes.n] = table.data[i];
+        bytes.n += table.data[i] != '"';
     }
-    cc_put_u8(&bytes, 0);
+    bytes.data[bytes.n++] = 0;
     cc_put_bytes(&bytes, key);
     uint64_t hash = cc_siphash(hash_key, bytes.data, bytes.n);
     cc_buffer_finish(&bytes);

@@ -232,6 +232,7 @@ struct row_writer {
     struct pg_array *arrays; // per field, then stamps
     uint32_t n_arrays;
     size_t n_rows;
+    struct cc_buffer stamps; // of one row
 };
 
 static void row_writer_init(struct row_writer *writer, const struct pg_table *table, struct cc_arena *arena)
@@ -259,10 +260,9 @@ static void row_writer_put(struct row_writer *writer, const struct pg_table *tab
         }
     }
     if (!key_only) {
-        struct cc_buffer stamps = {0};
-        crdt_stamps_put(&stamps, &row->row);
-        pg_array_put(&writer->arrays[table->n_fields], cc_buffer_slice(&stamps));
-        cc_buffer_finish(&stamps);
+        cc_buffer_clear(&writer->stamps);
+        crdt_stamps_put(&writer->stamps, &row->row);
+        pg_array_put(&writer->arrays[table->n_fields], cc_buffer_slice(&writer->stamps));
     }
     writer->n_rows++;
 }
@@ -386,6 +386,7 @@ static void row_writer_send(struct row_writer *writer, struct merge *merge, cons
     for (uint32_t i = 0; i < writer->n_arrays; i++) {
         pg_array_finish(&writer->arrays[i]);
     }
+    cc_buffer_finish(&writer->stamps);
     cc_buffer_finish(&writer->sql);
 }
 

@@ -432,11 +432,21 @@ static bool only_deletes(const struct crdt_change_set *set)
     return true;
 }
 
+static bool captured_anything(PGresult *const *captured, const struct operation *operation)
+{
+    for (uint32_t i = 0; i <= operation->n_statements; i++) {
+        if (captured[i] != NULL && PQntuples(captured[i]) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void pg_weak_mend(struct pg_lane *lane, struct cc_arena *arena, struct cc_slice change, const struct operation *operation,
                   PGresult *const *captured)
 {
     struct crdt_change_set set;
-    if (change.n == 0 || crdt_change_set_read(change, arena, &set) != CC_OK) {
+    if (change.n == 0 || !captured_anything(captured, operation) || crdt_change_set_read(change, arena, &set) != CC_OK) {
         return;
     }
     bool by_trigger = false, deletes = only_deletes(&set);
@@ -578,6 +588,7 @@ void pg_history_init(struct pg_history *history)
     pg_array_init(&history->sequences, PG_INT8);
     pg_array_init(&history->stamps, PG_TEXT);
     pg_array_init(&history->changes, PG_BYTEA);
+    pg_array_init(&history->row, PG_INT8);
     pg_array_init(&history->rows, PG_TEXT);
 }
 
@@ -594,16 +605,22 @@ static void note_last(struct pg_history *history, const struct crdt_change_set *
     history->lasts[i] = (struct pg_history_last){set->origin, set->sequence, set->stamp};
 }
 
-// By which the sets of one row are found: an array of arrays, hence as texts.
-static void put_row_hashes(struct pg_array *array, const struct crdt_change_set *set)
+// By which the sets of one row are found. Mostly a set has one row; otherwise an array, which within an array is a text.
+static void put_row_hashes(struct pg_history *history, const struct crdt_change_set *set)
 {
+    if (set->n_rows == 1) {
+        pg_array_put_int8(&history->row, crdt_row_hash(set->rows[0].table, set->rows[0].key));
+        pg_array_put(&history->rows, (struct cc_slice){0});
+        return;
+    }
     struct cc_buffer hashes = {0};
     cc_buffer_append_text(&hashes, "{");
     for (uint32_t i = 0; i < set->n_rows; i++) {
         cc_buffer_printf(&hashes, "%s%" PRId64, i == 0 ? "" : ",", crdt_row_hash(set->rows[i].table, set->rows[i].key));
     }
     cc_buffer_append_text(&hashes, "}");
-    pg_array_put(array, cc_buffer_slice(&hashes));
+    pg_array_put_int8(&history->row, 0);
+    pg_array_put(&history->rows, cc_buffer_slice(&hashes));
     cc_buffer_finish(&hashes);
 }
 
@@ -616,7 +633,7 @@ void pg_history_put(struct pg_history *history, const struct crdt_change_set *se
     pg_array_put_int8(&history->sequences, (int64_t)set->sequence);
     pg_array_put(&history->stamps, cc_slice_text(stamp));
     pg_array_put(&history->changes, bytes);
-    put_row_hashes(&history->rows, set);
+    put_row_hashes(history, set);
     note_last(history, set);
 }
 
@@ -647,13 +664,14 @@ static void send_frontier(const struct pg_history *history, struct pg_lane *lane
 void pg_history_send(struct pg_history *history, struct pg_lane *lane)
 {
     struct pg_array *arrays[] = {&history->replicas, &history->incarnations, &history->sequences,
-                                 &history->stamps,   &history->changes,      &history->rows};
+                                 &history->stamps,   &history->changes,      &history->row,
+                                 &history->rows};
     enum { N_ARRAYS = sizeof(arrays) / sizeof(arrays[0]) };
     if (history->sequences.n > 0) {
         send_arrays(lane,
                     "INSERT INTO caucus.history (replica, incarnation, sequence, stamp, change, rows) "
-                    "SELECT u.r, u.i, u.q, u.s, u.c, u.h::bigint[] FROM ",
-                    arrays, N_ARRAYS, " AS u(r, i, q, s, c, h)");
+                    "SELECT u.r, u.i, u.q, u.s, u.c, CASE WHEN u.hs IS NULL THEN ARRAY[u.h] ELSE u.hs::bigint[] END FROM ",
+                    arrays, N_ARRAYS, " AS u(r, i, q, s, c, h, hs)");
         send_frontier(history, lane);
     }
     for (size_t i = 0; i < N_ARRAYS; i++) {

@@ -49,7 +49,8 @@ struct pg_history_last {
     struct clock_stamp stamp;
 };
 struct pg_history {
-    struct pg_array replicas, incarnations, sequences, stamps, changes, rows;
+    struct pg_array replicas, incarnations, sequences, stamps, changes;
+    struct pg_array row, rows; // hashes: of the one row of a set, or of its several rows
     struct pg_history_last *lasts; // of each origin
     size_t n_lasts, lasts_capacity;
 };

@@ -5,12 +5,6 @@
 
 enum { ARRAY_HEAD_BYTES = 20, ARRAY_NULLS_AT = 4, ARRAY_COUNT_AT = 12 };
 
-static void put_be32(struct cc_buffer *out, uint32_t value)
-{
-    uint8_t bytes[4] = {(uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8), (uint8_t)value};
-    cc_buffer_append(out, bytes, sizeof(bytes));
-}
-
 static void set_be32(uint8_t *at, uint32_t value)
 {
     at[0] = (uint8_t)(value >> 24);
@@ -22,11 +16,6 @@ static void set_be32(uint8_t *at, uint32_t value)
 void pg_array_init(struct pg_array *array, enum pg_type type)
 {
     *array = (struct pg_array){.type = type};
-    put_be32(&array->bytes, 1); // dimensions
-    put_be32(&array->bytes, 0); // has NULLs
-    put_be32(&array->bytes, type);
-    put_be32(&array->bytes, 0); // elements
-    put_be32(&array->bytes, 1); // lower bound
 }
 
 void pg_array_finish(struct pg_array *array)
@@ -34,28 +23,60 @@ void pg_array_finish(struct pg_array *array)
     cc_buffer_finish(&array->bytes);
 }
 
+static void put_head(struct pg_array *array)
+{
+    cc_buffer_reserve(&array->bytes, ARRAY_HEAD_BYTES);
+    uint8_t *at = array->bytes.data;
+    set_be32(at, 1); // dimensions
+    set_be32(at + ARRAY_NULLS_AT, 0);
+    set_be32(at + 8, array->type);
+    set_be32(at + ARRAY_COUNT_AT, 0);
+    set_be32(at + 16, 1); // lower bound
+    array->bytes.n = ARRAY_HEAD_BYTES;
+}
+
+// Where an element of n bytes is to be put, behind its length.
+static uint8_t *put_element(struct pg_array *array, size_t n, uint32_t length)
+{
+    struct cc_buffer *bytes = &array->bytes;
+    if (bytes->n == 0) {
+        put_head(array);
+    }
+    if (n + 4 > bytes->capacity - bytes->n) {
+        cc_buffer_reserve(bytes, n + 4);
+    }
+    uint8_t *at = bytes->data + bytes->n;
+    set_be32(at, length);
+    bytes->n += n + 4;
+    array->n++;
+    return at + 4;
+}
+
 void pg_array_put(struct pg_array *array, struct cc_slice value)
 {
-    array->n++;
     if (value.data == NULL) {
         array->has_null = true;
-        put_be32(&array->bytes, UINT32_MAX);
+        (void)put_element(array, 0, UINT32_MAX);
         return;
     }
-    put_be32(&array->bytes, (uint32_t)value.n);
-    cc_buffer_append(&array->bytes, value.data, value.n);
+    uint8_t *at = put_element(array, value.n, (uint32_t)value.n);
+    if (value.n > 0) {
+        memcpy(at, value.data, value.n);
+    }
 }
 
 void pg_array_put_int8(struct pg_array *array, int64_t value)
 {
-    array->n++;
-    put_be32(&array->bytes, 8);
-    put_be32(&array->bytes, (uint32_t)((uint64_t)value >> 32));
-    put_be32(&array->bytes, (uint32_t)(uint64_t)value);
+    uint8_t *at = put_element(array, 8, 8);
+    set_be32(at, (uint32_t)((uint64_t)value >> 32));
+    set_be32(at + 4, (uint32_t)(uint64_t)value);
 }
 
 struct cc_slice pg_array_slice(struct pg_array *array)
 {
+    if (array->bytes.n == 0) {
+        put_head(array);
+    }
     set_be32(array->bytes.data + ARRAY_NULLS_AT, array->has_null);
     set_be32(array->bytes.data + ARRAY_COUNT_AT, array->n);
     return cc_buffer_slice(&array->bytes);
