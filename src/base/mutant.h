@@ -67,7 +67,13 @@
     X(57, SPACE_IGNORED, "B6", "writes are taken although the disk is nearly full")                                    \
     X(58, SCHEMA_IGNORED, "C15", "weak changes are merged before the schema that they were made under is there")       \
     X(59, DURABILITY_COUNTED_WRONG, "F11", "one copy more than there is counts for Prefer: durability")                \
-    X(60, FORGOTTEN_COUNTS, "B7", "a replica that has lost its log counts when a majority is asked for its weak changes")
+    X(60, FORGOTTEN_COUNTS, "B7", "a replica that has lost its log counts when a majority is asked for its weak changes") \
+    X(71, GARBAGE_UNFLUSHED, "F6", "tombstones and histories go when members have them, though not on disk")            \
+    X(72, GARBAGE_ONE_ROUND, "F6", "tombstones go when everybody holds the deletion, though older writes may be on their way") \
+    X(73, GARBAGE_AWAY_IGNORED, "F6", "members that cannot be heard are not waited for when garbage is dropped")        \
+    X(74, GARBAGE_SELF_ONLY, "F6", "histories go when this replica has them on disk")                                   \
+    X(75, GARBAGE_CLAIM_AHEAD, "F6", "a replica claims that it writes nothing older than its wall clock") \
+    X(76, GARBAGE_TAKES_PARTS, "F7", "what was counted on a deleted row by who had not heard of the deletion goes with its tombstone")
 
 enum cc_mutant_id {
 #define CC_MUTANT_ID(number, name, class, text) CC_MUTANT_##name = number,

@@ -652,19 +652,17 @@ enum cc_status crdt_remains_read(struct cc_slice bytes, struct crdt_row *row)
     return status == CC_OK ? read_remains(bytes, row, true) : status;
 }
 
-static void take_newest(struct clock_stamp *newest, const struct clock_stamp *stamp)
-{
-    *newest = clock_stamp_compare(stamp, newest) > 0 ? *stamp : *newest;
-}
-
-enum cc_status crdt_remains_newest(struct cc_slice bytes, struct cc_arena *arena, struct clock_stamp *newest_out)
+enum cc_status crdt_remains_may_go(struct cc_slice bytes, const struct clock_stamp *death, uint64_t bound, struct cc_arena *arena,
+                                   bool *may_go_out)
 {
     struct cc_reader reader = cc_reader_of(bytes);
     uint8_t version = cc_read_u8(&reader);
     if (version != REMAINS_VERSION && version != REMAINS_WITH_PARTS) {
         cc_reader_fail(&reader);
     }
-    struct clock_stamp newest = clock_stamp_read(&reader);
+    bool may_go = death->hlc <= bound;
+    struct clock_stamp life = clock_stamp_read(&reader);
+    may_go = may_go && life.hlc <= bound;
     uint64_t n = cc_read_count(&reader, cc_reader_left(&reader) / REGISTER_BYTES_MIN);
     for (uint64_t i = 0; i < n && cc_reader_ok(&reader); i++) {
         (void)cc_read_string(&reader);
@@ -676,14 +674,15 @@ enum cc_status crdt_remains_newest(struct cc_slice bytes, struct cc_arena *arena
         if (status != CC_OK) {
             return status;
         }
-        take_newest(&newest, &stamp);
+        may_go = may_go && stamp.hlc <= bound;
         for (uint32_t p = 0; p < parts.n; p++) {
-            take_newest(&newest, &parts.at[p].stamp);
+            bool counts = clock_stamp_compare(&parts.at[p].stamp, death) > 0 && !cc_mutant(CC_MUTANT_GARBAGE_TAKES_PARTS);
+            may_go = may_go && parts.at[p].stamp.hlc <= bound && !counts;
         }
     }
     enum cc_status status = cc_reader_end(&reader);
     if (status == CC_OK) {
-        *newest_out = newest;
+        *may_go_out = may_go;
     }
     return status;
 }

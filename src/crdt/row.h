@@ -74,8 +74,11 @@ void crdt_remains_put(struct cc_buffer *out, const struct crdt_row *row);
 // After crdt_row_init: sets life and the registers. Values borrow from bytes. Columns that the row does not know are ignored.
 enum cc_status crdt_remains_read(struct cc_slice bytes, struct crdt_row *row) CC_CHECKED;
 
-// The newest stamp in what remains. CC_MALFORMED, CC_TOO_LARGE.
-enum cc_status crdt_remains_newest(struct cc_slice bytes, struct cc_arena *arena, struct clock_stamp *newest_out) CC_CHECKED;
+// Whether a tombstone may be dropped, once every write with a stamp up to `bound` (hybrid logical time) is held here, and whoever
+// writes later knows of all of them. Not when something in it is newer; nor when it holds parts that were written after the
+// death, by who had not heard of it: they count when the row is inserted again, at every replica. CC_MALFORMED, CC_TOO_LARGE.
+enum cc_status crdt_remains_may_go(struct cc_slice bytes, const struct clock_stamp *death, uint64_t bound, struct cc_arena *arena,
+                                   bool *may_go_out) CC_CHECKED;
 
 // "*views": the member of a row's stamps that holds the parts of a column, and its text.
 void crdt_parts_name_put(struct cc_buffer *out, struct cc_slice column);

@@ -1,6 +1,8 @@
 // Stability: claims of members, and what follows from them.
 #include "crdt/stability.h"
 
+#include "base/mutant.h"
+
 enum { TOLD_MIN = 3 }; // what somebody holds of an origin that has just ended is told within so many messages
 
 static struct crdt_stability_member *find(struct crdt_stability *stability, uint32_t replica)
@@ -96,6 +98,7 @@ static void raise(struct crdt_stability *stability)
     }
     if (holds_ended(stability, own)) {
         stability->held = held > stability->held ? held : stability->held;
+        bound = cc_mutant(CC_MUTANT_GARBAGE_ONE_ROUND) ? held : bound;
         stability->bound = bound > stability->bound ? bound : stability->bound;
     }
 }

@@ -208,13 +208,13 @@ static void on_buried(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
-// Nothing of the row is newer than the bound: whoever writes it from now on knows that it is not there.
 static bool may_go(const PGresult *result, int row, uint64_t bound, struct cc_arena *arena)
 {
     struct cc_slice remains;
-    struct clock_stamp newest, death;
-    return pg_bytea_read(value_at(result, row, 3), arena, &remains) == CC_OK && crdt_remains_newest(remains, arena, &newest) == CC_OK &&
-           clock_stamp_parse(value_at(result, row, 2), &death) == CC_OK && newest.hlc <= bound && death.hlc <= bound;
+    struct clock_stamp death;
+    bool may = false;
+    return pg_bytea_read(value_at(result, row, 3), arena, &remains) == CC_OK && clock_stamp_parse(value_at(result, row, 2), &death) == CC_OK &&
+           crdt_remains_may_go(remains, &death, bound, arena, &may) == CC_OK && may;
 }
 
 static void bury(struct io_garbage *garbage, const PGresult *result)

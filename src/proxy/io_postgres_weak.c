@@ -554,10 +554,11 @@ void pg_tombstones_init(struct pg_tombstones *tombstones)
 
 void pg_tombstones_put(struct pg_tombstones *tombstones, struct cc_slice table, struct cc_slice key, const struct crdt_row *row)
 {
+    static const struct crdt_row nothing = {0};
     char death[CLOCK_STAMP_TEXT_BYTES];
     clock_stamp_text(&row->death, death);
     struct cc_buffer remains = {0};
-    crdt_remains_put(&remains, row);
+    crdt_remains_put(&remains, crdt_row_is_visible(row) ? &nothing : row);
     pg_array_put(&tombstones->tables, table);
     pg_array_put(&tombstones->keys, key);
     pg_array_put(&tombstones->deaths, cc_slice_text(death));

@@ -34,7 +34,7 @@ void pg_requests_put(struct pg_requests *requests, struct cc_slice principal, st
 void pg_requests_send(struct pg_requests *requests, struct pg_lane *lane); // and finishes it
 void pg_requests_finish(struct pg_requests *requests);
 
-// Rows that are not to be seen any more.
+// Rows that are not to be seen any more; of one that is back, only its death.
 struct pg_tombstones {
     struct pg_array tables, keys, deaths, remains, turns;
 };

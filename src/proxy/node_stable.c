@@ -3,6 +3,8 @@
 // A claim about the stamps to come must hold after a crash, too: it is the clock that a durable mark of the log has.
 #include "proxy/node_internal.h"
 
+#include "base/mutant.h"
+
 enum {
     MARK_US = 1000 * 1000,
     IDLE_US = 120ll * 1000 * 1000, // nothing weak has happened for so long: no more marks
@@ -42,7 +44,10 @@ static void note_members(struct node *node)
     const struct raft_membership *in_force = raft_membership(node->raft);
     uint32_t ids[CC_REPLICAS_MAX], n = 0;
     for (uint32_t i = 0; i < membership->n_members; i++) {
-        ids[n++] = membership->members[i].id;
+        const struct peer *peer = peer_find(node, membership->members[i].id);
+        bool ignored = cc_mutant(CC_MUTANT_GARBAGE_AWAY_IGNORED) && peer != NULL && !peer->up;
+        ids[n] = membership->members[i].id;
+        n += ignored ? 0 : 1;
     }
     for (uint32_t i = 0; i < in_force->n_members && n < CC_REPLICAS_MAX; i++) { // one that comes counts from the start
         if (member_find(membership, in_force->members[i].id) == NULL) {
@@ -61,6 +66,9 @@ void stable_tick(struct node *node)
     }
     mark(node);
     struct crdt_claim claim = {node->weak.next_sequence - 1, stable->marked_hlc, stable->stability.held};
+    if (cc_mutant(CC_MUTANT_GARBAGE_CLAIM_AHEAD)) {
+        claim.hlc = clock_hlc_of_ms(node->time.wall_ms);
+    }
     crdt_stability_told(&stable->stability, node->weak.self, &claim, &stable->flushed);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         if (node->peers[i].up) {
@@ -77,7 +85,7 @@ void stable_received(struct node *node, const struct peer *peer, const struct cr
 
 void stable_flushed(struct node *node, const struct crdt_frontier *flushed)
 {
-    node->stable.flushed = *flushed;
+    node->stable.flushed = cc_mutant(CC_MUTANT_GARBAGE_UNFLUSHED) ? node->weak.frontier : *flushed;
     node->stable.flushed_known = true;
 }
 
@@ -104,6 +112,9 @@ void node_garbage(const struct node *node, struct node_garbage *garbage_out)
 {
     garbage_out->bound = node->stable.stability.bound;
     crdt_stability_common(&node->stable.stability, &garbage_out->history);
+    if (cc_mutant(CC_MUTANT_GARBAGE_SELF_ONLY)) {
+        garbage_out->history = node->stable.flushed;
+    }
 }
 
 void node_garbage_collected(struct node *node, struct node_time time, uint64_t bound)

@@ -355,6 +355,11 @@ void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, u
     SIM_CHECK(sim, "I7", known->digest == digest, "r%u and r%u differ after entry %" PRIu64, replica, known->replica, index);
 }
 
+bool sim_check_is_member(const struct sim *sim, uint32_t id)
+{
+    return member_find(&sim->check->members, id) != NULL;
+}
+
 // -- Convergence ----------------------------------------------------------------------------------------------------
 
 static bool replica_converged(struct sim *sim, const struct sim_replica *replica, struct cc_buffer *why_not)

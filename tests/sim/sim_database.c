@@ -33,6 +33,7 @@ struct sim_database {
     uint32_t replica;
     bool up;
     uint64_t recover_at_us;
+    uint64_t life;
     bool healed;
     struct sim_rows rows;
     struct lane lanes[DB_LANES];
@@ -393,7 +394,7 @@ static void tell_flushed(struct sim *sim, struct sim_event *event)
 {
     struct sim_replica *replica = sim_replica_of(sim, event->replica);
     if (replica->database->lanes[DB_STRONG].told_up && replica->database->lanes[DB_STRONG].session == event->c) {
-        sim_replica_flushed(sim, replica, event->a, event->b);
+        sim_replica_flushed(sim, replica, event->a, event->data);
     }
 }
 
@@ -401,10 +402,12 @@ static void plan_tell_flushed(struct sim *sim, const struct sim_database *databa
 {
     struct sim_replica *replica = sim_replica_of(sim, database->replica);
     if (replica->alive && database->lanes[DB_STRONG].told_up) {
-        struct crdt_origin self = {.replica = replica->id, .incarnation = replica->incarnation};
+        struct crdt_frontier *frontier = cc_alloc(sizeof(*frontier));
+        *frontier = database->rows.frontier_flushed;
         struct sim_event *event = sim_after(sim, sim_draw(sim, 1, FLUSH_TOLD_US_MAX), tell_flushed, replica->id);
         event->a = database->rows.applied_flushed;
-        event->b = crdt_frontier_get(&database->rows.frontier_flushed, self);
+        event->data = frontier;
+        event->free_data = free;
         event->c = database->lanes[DB_STRONG].session;
     }
 }
@@ -473,6 +476,7 @@ void sim_database_crash(struct sim *sim, struct sim_database *database)
         return;
     }
     sim->counters.database_crashes++;
+    database->life++;
     bool alive = sim_replica_of(sim, database->replica)->alive;
     for (unsigned lane = 0; lane < DB_LANES; lane++) {
         end_session(database, (enum db_lane)lane);
@@ -532,6 +536,11 @@ void sim_database_reconnect(struct sim *sim, struct sim_database *database)
 struct sim_rows *sim_database_rows(struct sim_database *database)
 {
     return &database->rows;
+}
+
+uint64_t sim_database_life(const struct sim_database *database)
+{
+    return database->life;
 }
 
 bool sim_database_is_up(const struct sim_database *database)

@@ -225,6 +225,7 @@ void sim_fault_start(struct sim *sim)
     again(sim, sim->knobs.space_mean_us, fill_disk);
     sim_amnesia_start(sim);
     sim_members_start(sim);
+    sim_garbage_start(sim);
     any_replica(sim)->slow_disk = sim->knobs.slow_disk > 0;
     again(sim, sim->knobs.database_crash_mean_us, crash_database);
     again(sim, sim->knobs.lane_drop_mean_us, drop_lane);

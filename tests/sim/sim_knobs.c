@@ -112,6 +112,23 @@ static void storm(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->slow_disk = 0;
 }
 
+// Everybody writes the same few weak rows, apart from each other most of the time, and garbage is collected as soon as it may be.
+static void weak_storm(struct sim_knobs *knobs, struct cc_prng *prng)
+{
+    knobs->fault_us = cc_prng_between(prng, 5 * S, 10 * S);
+    knobs->cut_mean_us = cc_prng_between(prng, 100 * MS, 600 * MS);
+    knobs->cut_length_us = cc_prng_between(prng, 50 * MS, 1 * S);
+    knobs->slow_disk = 0;
+    knobs->flush_us = cc_prng_between(prng, 20 * MS, 600 * MS);
+    knobs->garbage_us = cc_prng_between(prng, 10 * MS, 60 * MS);
+    knobs->n_clients = 10;
+    knobs->n_keys = cc_prng_between(prng, 1, 4);
+    knobs->think_us = cc_prng_between(prng, 5 * MS, 50 * MS);
+    knobs->weak_percent = 95;
+    knobs->read_percent = 10;
+    knobs->migrate_percent = 0;
+}
+
 void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
 {
     *knobs = (struct sim_knobs){0};
@@ -127,10 +144,14 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
     if (cc_prng_below(prng, 6) == 0) {
         storm(knobs, prng);
     }
+    if (cc_prng_below(prng, 8) == 0) {
+        weak_storm(knobs, prng);
+    }
     if (cc_prng_below(prng, 4) == 0) { // not together with amnesia: a cluster of few cannot take everything at once
         knobs->n_replicas = 5;
         knobs->n_founders = cc_prng_between(prng, 3, 5);
         knobs->member_mean_us = scaled(prng, 50 * MS, 1 * S);
         knobs->amnesia_mean_us = 0;
     }
+    knobs->drops_history = knobs->amnesia_mean_us == 0 && knobs->member_mean_us == 0; // who comes with an empty disk needs them
 }

@@ -2,6 +2,7 @@
 // that fails runs again, the same way, and tells what happened.
 //   --seed N          one seed; with --trace every step is printed, with --twice it must run the same way again
 //   --seeds A-B       many; --jobs K at a time
+//   --without NAME    an invariant is not looked at: what it finds alone is then not found
 //   --mutant N        in sim_mutants: plants bug N of src/base/mutant.h; succeeds when a seed fails
 #include "base/mutant.h"
 #include "sim/sim.h"
@@ -35,7 +36,7 @@ static struct sim current;
 
 static void usage(void)
 {
-    printf("usage: sim [--seed N | --seeds A-B] [--jobs K] [--trace] [--twice] [--mutant N]\n");
+    printf("usage: sim [--seed N | --seeds A-B] [--jobs K] [--trace] [--twice] [--without NAME] [--mutant N]\n");
     exit(64);
 }
 
@@ -75,6 +76,8 @@ static struct options parse(int n, char **arguments)
             options.print_trace = true;
         } else if (strcmp(arguments[i], "--twice") == 0) {
             options.twice = true;
+        } else if (strcmp(arguments[i], "--without") == 0 && more) {
+            sim_ignored = arguments[++i];
         } else if (strcmp(arguments[i], "--mutant") == 0 && more) {
             options.mutant = (int)number(arguments[++i], &end);
         } else {
@@ -160,6 +163,7 @@ static void print_counters(const struct sim_counters *c)
     printf("member changes %" PRIu64 ", data lost %" PRIu64 " (older copies of logs %" PRIu64 ", noticed %" PRIu64 "), recovered %" PRIu64
            ", full disks %" PRIu64 "\n",
            c->member_changes, c->amnesias, c->copies, c->noticed, c->recovered, c->full_disks);
+    printf("tombstones dropped %" PRIu64 ", change sets dropped %" PRIu64 "\n", c->tombstones_dropped, c->sets_dropped);
     printf("operations %" PRIu64 ": acknowledged %" PRIu64 " (reads %" PRIu64 ", of sessions %" PRIu64 ", of weak tables %" PRIu64 "), unknown %" PRIu64 ", refused %" PRIu64
            "; batches executed again %" PRIu64 ", keys met again %" PRIu64 " (weak %" PRIu64 "), migrations %" PRIu64 "\n",
            c->operations, c->acknowledged, c->reads, c->session_reads, c->weak_reads, c->unknown, c->refused, c->requeues, c->key_hits, c->weak_key_hits, c->migrations);
@@ -172,7 +176,7 @@ static bool is_meaningful(const struct sim_counters *c, uint64_t n_seeds)
         return true;
     }
     return c->leaders > n_seeds && c->crashes > n_seeds && c->machine_crashes > 0 && c->database_crashes > n_seeds && c->commits_lost > 0 &&
-           c->replays > 0 && c->lane_drops > 0 && c->cuts > 0 && c->resets > 0 && c->pauses > 0 && c->requeues > 0 && c->key_hits > 0 && c->weak_key_hits > 0 &&
+           c->replays > 0 && c->lane_drops > 0 && c->cuts > 0 && c->resets > 0 && c->pauses > 0 && c->requeues > 0 && c->key_hits > 0 && c->weak_key_hits > 0 && c->tombstones_dropped > 0 && c->sets_dropped > 0 &&
            c->disk_failures > 0 && c->loads > 0 && c->member_changes > 0 && c->amnesias > 0 && c->noticed == c->copies && c->recovered > 0 &&
            c->full_disks > 0 && c->weak_reads > 0 && (n_seeds < 200 || (c->snapshots > 0 && c->copies > 0)) &&
            c->migrations > 0 && c->session_reads > 0 && c->truncations > 0 && c->acknowledged > c->operations / 3;

@@ -181,6 +181,13 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_RECOVERED:
         sim->counters.recovered++;
         break;
+    case NODE_FACT_HISTORY_GAP:
+        SIM_CHECK(sim, "W4", sim->knobs.drops_history == 0, "r%u has dropped from its history what r%" PRIu64 " needs", replica->id, fact->a);
+        break;
+    case NODE_FACT_TOO_OLD: // a member that was removed may come with what nobody waits for
+        SIM_CHECK(sim, "W4", sim->knobs.member_mean_us > 0, "r%u refuses change %" PRIu64 ".%" PRIu64 "/%" PRIu64 " as too old", replica->id,
+                  fact->a, fact->b, fact->c);
+        break;
     case NODE_FACT_FORGOT:
     case NODE_FACT_SNAPSHOT_PULL:
     case NODE_FACT_SNAPSHOT_MADE:
@@ -192,13 +199,11 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_RELOAD:
     case NODE_FACT_SCHEMA:
     case NODE_FACT_RESTORED:
-    case NODE_FACT_HISTORY_GAP:
     case NODE_FACT_CATCH_UP:
     case NODE_FACT_CAUGHT_UP:
     case NODE_FACT_CATCH_UP_ENDED:
     case NODE_FACT_DIGESTS_DIFFER:
     case NODE_FACT_REPAIRED:
-    case NODE_FACT_TOO_OLD:
     case NODE_FACT_CLOCK:
         break;
     }
@@ -293,10 +298,12 @@ void sim_replica_settle(struct sim *sim, struct sim_replica *replica)
     plan_tick(sim, replica);
 }
 
-void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t applied, uint64_t own_sequence)
+void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t applied, const struct crdt_frontier *frontier)
 {
+    struct crdt_origin self = {.replica = replica->id, .incarnation = replica->incarnation};
     struct node_durable durable = {.applied = applied,
-                                   .own_sequence = own_sequence,
+                                   .own_sequence = crdt_frontier_get(frontier, self),
+                                   .frontier = frontier,
                                    .log_number = replica->log_synced,
                                    .record_number = replica->log_record,
                                    .log_base = wal_state_of(replica->wal)->base_index,
@@ -496,5 +503,6 @@ void sim_replica_finish(struct sim_replica *replica)
     wal_batch_finish(&replica->log_writing);
     sim_disk_finish(&replica->disk);
     sim_copy_destroy(replica->copy);
+    sim_garbage_destroy(replica->garbage);
     sim_database_destroy(replica->database);
 }

@@ -94,10 +94,9 @@ void sim_weak_row_store(struct sim_store *store, struct cc_slice key, const stru
     cc_buffer_clear(&bytes);
     cc_buffer_clear(&rest);
     if (buried) {
+        static const struct crdt_row nothing = {0};
         clock_stamp_put(&bytes, &row->row.death);
-        if (!visible) {
-            crdt_remains_put(&rest, &row->row);
-        }
+        crdt_remains_put(&rest, visible ? &nothing : &row->row);
         cc_put_string(&bytes, cc_buffer_slice(&rest));
     }
     if (buried || row->had_tombstone) {

@@ -1,9 +1,10 @@
 // The invariants of weak tables. W1 one content per (origin, sequence), W2 equal frontiers have equal rows, W3 rows are the merge of
-// the changes covered, W6 stamps rise with the sequence.
+// the changes covered, W4 what goes is on the disks of all members, and nobody writes below it any more, W6 stamps rise with the sequence.
 #include "sim/sim.h"
 
 #include "base/memory.h"
-#include "sim/sim_rows.h"
+#include "proxy/member.h"
+#include "sim/sim_weak.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -58,6 +59,7 @@ struct sim_weak_check {
     struct change *changes;
     struct crdt_frontier known; // of all changes
     struct value *values;
+    uint64_t bound; // the greatest up to which somebody collects
 };
 
 struct sim_weak_check *sim_weak_check_create(void)
@@ -134,6 +136,7 @@ static void add_change(struct sim *sim, struct cc_slice bytes, const struct crdt
     change->origin = head->origin;
     change->sequence = head->sequence;
     HASH_ADD_STR(check->changes, key, change);
+    SIM_CHECK(sim, "W4", head->stamp.hlc > check->bound, "change %s has a stamp up to which tombstones are gone", change->key);
     struct stamps *stamps = &check->stamps[head->origin.replica];
     bool greater = stamps->incarnation != head->origin.incarnation || stamps->hlc < head->stamp.hlc;
     if (greater && head->origin.incarnation >= stamps->incarnation) {
@@ -193,8 +196,8 @@ static struct digests digests_of(const struct sim_store *store)
     return (struct digests){sim_store_digest(store, DB_WEAK), sim_store_digest(store, SIM_STORE_TOMBSTONES)};
 }
 
-// The rows that all changes up to the frontier merge to, made from nothing.
-static struct digests digest_of_merge(struct sim *sim, const struct crdt_frontier *frontier)
+// The rows that all changes up to the frontier merge to, made from nothing; to be destroyed by the caller.
+static struct sim_store *merge_all(struct sim *sim, const struct crdt_frontier *frontier)
 {
     struct sim_store *store = sim_store_create();
     struct change *change, *next;
@@ -210,10 +213,73 @@ static struct digests digest_of_merge(struct sim *sim, const struct crdt_frontie
             cc_arena_finish(&arena);
         }
     }
+    sim_store_commit(store, DB_WEAK);
+    sim_store_flush(store);
+    return store;
+}
+
+static struct digests digest_of_merge(struct sim *sim, const struct crdt_frontier *frontier)
+{
+    struct sim_store *store = merge_all(sim, frontier);
     struct digests digests = digests_of(store);
-    sim_store_rollback(store, DB_WEAK);
     sim_store_destroy(store);
     return digests;
+}
+
+// -- Telling what differs -----------------------------------------------------------------------------------------------
+
+struct comparison {
+    struct sim *sim;
+    const struct sim_store *store, *merged;
+};
+
+static void tell_row(struct sim *sim, const char *whose, const struct sim_store *store, const char *key)
+{
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct sim_weak_row row;
+    struct cc_buffer text = {0};
+    sim_weak_row_load(sim, store, cc_slice_text(key), &arena, &row);
+    for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
+        char stamp[CLOCK_STAMP_TEXT_BYTES];
+        struct cc_slice value = row.registers[i].value;
+        clock_stamp_text(&row.registers[i].stamp, stamp);
+        cc_buffer_printf(&text, " %.*s=%.*s@%s", (int)sim_weak_columns[i].name.n, (const char *)sim_weak_columns[i].name.data,
+                         value.data == NULL ? 4 : (int)value.n, value.data == NULL ? "null" : (const char *)value.data, stamp);
+    }
+    char life[CLOCK_STAMP_TEXT_BYTES], death[CLOCK_STAMP_TEXT_BYTES];
+    clock_stamp_text(&row.row.life, life);
+    clock_stamp_text(&row.row.death, death);
+    printf("row %s %s: %s life %s death %s%s\n", key, whose, row.exists ? "there" : row.had_tombstone ? "tombstone" : "nothing", life, death,
+           cc_buffer_text(&text));
+    cc_buffer_finish(&text);
+    cc_arena_finish(&arena);
+}
+
+static bool same_record(const struct comparison *comparison, const char *name)
+{
+    const struct cc_blob *a = sim_store_get(comparison->store, name), *b = sim_store_get(comparison->merged, name);
+    return (a == NULL) == (b == NULL) && cc_slice_equal(cc_blob_slice(a), cc_blob_slice(b));
+}
+
+static void tell_key(void *context, const char *name)
+{
+    const struct comparison *comparison = context;
+    if (!same_record(comparison, name)) {
+        tell_row(comparison->sim, "as it is", comparison->store, name + 2);
+        tell_row(comparison->sim, "as merged from all changes", comparison->merged, name + 2);
+    }
+}
+
+// The rows of this replica that are not the merge of what it holds. None: it is the other one that is wrong.
+static void tell_differences(struct sim *sim, const struct sim_store *store, const struct crdt_frontier *frontier)
+{
+    struct comparison comparison = {sim, store, merge_all(sim, frontier)};
+    sim_store_scan(comparison.merged, "w/", tell_key, &comparison);
+    sim_store_scan(store, "w/", tell_key, &comparison);
+    if (sim->knobs.garbage_us == 0) {
+        sim_store_scan(comparison.merged, "t/", tell_key, &comparison);
+    }
 }
 
 // Tombstones may be gone here and still be there, where they are collected.
@@ -236,11 +302,60 @@ void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_f
         *state = (struct weak_state){.frontier_hash = hash, .digests = digests, .replica = replica};
         HASH_ADD(hh, sim->weak_check->weak_states, frontier_hash, sizeof(state->frontier_hash), state);
     }
+    if (sim->is_told && !are_equal(sim, &state->digests, &digests)) {
+        tell_differences(sim, store, frontier);
+    }
     SIM_CHECK(sim, "W2", are_equal(sim, &state->digests, &digests), "r%u and r%u hold the same changes and differ", replica, state->replica);
     if (sim_chance(sim, MERGE_CHECK_PPM)) {
         struct digests merged = digest_of_merge(sim, frontier);
+        if (sim->is_told && !are_equal(sim, &merged, &digests)) {
+            tell_differences(sim, store, frontier);
+        }
         SIM_CHECK(sim, "W3", are_equal(sim, &merged, &digests), "r%u: rows are not the merge of the changes", replica);
     }
+}
+
+// -- Garbage ------------------------------------------------------------------------------------------------------------
+
+// Who belongs to the cluster, as far as this replica and the committed log agree.
+static bool is_member_for(const struct sim *sim, const struct sim_replica *replica, uint32_t id)
+{
+    uint64_t index;
+    return member_find(raft_membership_committed(node_raft(replica->node), &index), id) != NULL && sim_check_is_member(sim, id);
+}
+
+static uint64_t flushed_of(const struct sim_replica *replica, struct crdt_origin origin)
+{
+    return crdt_frontier_get(&sim_database_rows(replica->database)->frontier_flushed, origin);
+}
+
+static void check_on_all_disks(struct sim *sim, const struct sim_replica *replica, struct crdt_origin origin, uint64_t sequence)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        const struct sim_replica *member = &sim->replicas[i];
+        bool held = !is_member_for(sim, replica, member->id) || flushed_of(member, origin) >= sequence;
+        SIM_CHECK(sim, "W4", held, "r%u drops what belongs to change %u.%u/%" PRIu64 ", which r%u does not have on disk", replica->id,
+                  origin.replica, origin.incarnation, sequence, member->id);
+    }
+}
+
+void sim_weak_check_bound(struct sim *sim, const struct sim_replica *replica, uint64_t bound)
+{
+    struct sim_weak_check *check = sim->weak_check;
+    check->bound = bound > check->bound ? bound : check->bound;
+    bool disks_stay = sim->knobs.amnesia_mean_us == 0 && sim->knobs.member_mean_us == 0; // or what was held is lost, or still to come
+    const struct change *change, *next;
+    HASH_ITER(hh, check->changes, change, next)
+    {
+        if (disks_stay && change->stamp.hlc <= bound) {
+            check_on_all_disks(sim, replica, change->origin, change->sequence);
+        }
+    }
+}
+
+void sim_weak_check_drop(struct sim *sim, const struct sim_replica *replica, struct crdt_origin origin, uint64_t sequence)
+{
+    check_on_all_disks(sim, replica, origin, sequence);
 }
 
 // -- What must have arrived -----------------------------------------------------------------------------------------------

@@ -732,6 +732,44 @@ static void what_is_counted_after_a_concurrent_deletion_stays(void **state)
     cc_arena_finish(&arena);
 }
 
+static bool may_go(const struct typed_row *typed, uint64_t bound, struct cc_arena *arena)
+{
+    struct cc_buffer bytes = {0};
+    bool may = false;
+    crdt_remains_put(&bytes, &typed->row);
+    assert_int_equal(crdt_remains_may_go(cc_buffer_slice(&bytes), &typed->row.death, bound, arena, &may), CC_OK);
+    cc_buffer_finish(&bytes);
+    return may;
+}
+
+static void a_tombstone_goes_when_all_that_it_holds_is_settled_and_nothing_counts_any_more(void **state)
+{
+    (void)state;
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct typed_row a, b;
+    typed_row_init(&a, &arena);
+    typed_row_init(&b, &arena);
+    struct clock_stamp insert = stamp_at(100, 1), delete = stamp_at(110, 1), late = stamp_at(120, 2), again = stamp_at(130, 1);
+    struct crdt_row_change inserted = typed_write(&a, CRDT_INSERT, insert, "ann", "5", "{a}");
+    crdt_row_merge(&b.row, &inserted, &insert);
+    struct crdt_row_change deletion = {.operation = CRDT_DELETE};
+    crdt_row_merge(&a.row, &deletion, &delete);
+    assert_false(may_go(&a, delete.hlc - 1, &arena));
+    assert_true(may_go(&a, delete.hlc, &arena));
+    // b counts without having heard of the deletion: that counts when the row is inserted again, here as everywhere.
+    struct crdt_row_change counted = typed_write(&b, CRDT_UPDATE, late, NULL, "7", "{a}");
+    crdt_row_merge(&a.row, &counted, &late);
+    assert_false(may_go(&a, late.hlc - 1, &arena));
+    assert_false(may_go(&a, late.hlc, &arena));
+    // A later deletion ends it.
+    crdt_row_merge(&a.row, &deletion, &again);
+    assert_true(may_go(&a, again.hlc, &arena));
+    bool may = false;
+    assert_int_equal(crdt_remains_may_go(cc_slice_of("\x07", 1), &delete, 1, &arena, &may), CC_MALFORMED);
+    cc_arena_finish(&arena);
+}
+
 static void a_write_without_parts_is_one(void **state)
 {
     (void)state;
@@ -1010,6 +1048,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_writer_sees_what_it_wrote),
         cmocka_unit_test(a_deletion_clears_what_was_counted_before),
         cmocka_unit_test(what_is_counted_after_a_concurrent_deletion_stays),
+        cmocka_unit_test(a_tombstone_goes_when_all_that_it_holds_is_settled_and_nothing_counts_any_more),
         cmocka_unit_test(a_write_without_parts_is_one),
         cmocka_unit_test(malformed_parts_change_nothing),
         cmocka_unit_test(rows_with_parts_converge),
