@@ -137,7 +137,7 @@ void raft_append_entry(struct raft *raft, const struct raft_entry *entry)
 
 void raft_truncate(struct raft *raft, uint64_t last)
 {
-    assert(last >= raft->commit); // committed entries are never removed (RELIABILITY A14)
+    assert(last >= raft->commit); // committed entries are never removed (FAILURES A14)
     if (last >= raft_log_last(&raft->log)) {
         return;
     }
@@ -208,7 +208,7 @@ void raft_install_snapshot(struct raft *raft, uint64_t now_us, uint64_t index, u
     if (raft_log_matches(&raft->log, index, term)) {
         raft_log_compact(&raft->log, index);
     } else {
-        raft_log_reset(&raft->log, index, term); // what does not lead to the snapshot cannot be right (RELIABILITY A12)
+        raft_log_reset(&raft->log, index, term); // what does not lead to the snapshot cannot be right (FAILURES A12)
         raft->n_configs = 0;
         raft->handed_index = index;
         for (size_t i = 0; i < raft->n_writes; i++) {
@@ -377,7 +377,7 @@ static bool append_is_sane(const struct raft_message *message)
     return term <= message->term;
 }
 
-// What comes from outside is checked before it changes anything (RELIABILITY A17).
+// What comes from outside is checked before it changes anything (FAILURES A17).
 static bool message_is_sane(const struct raft *raft, const struct raft_message *message)
 {
     if (message->to != raft->options.id || message->from == raft->options.id || message->from == 0) {
@@ -417,7 +417,7 @@ static bool is_from_leader(enum raft_message_kind kind)
 }
 
 // A request of an older term: its sender learns of the newer one. A deposed leader, or one that cannot raise its term because
-// everybody refuses its pre-votes, would otherwise be stuck (RELIABILITY A4).
+// everybody refuses its pre-votes, would otherwise be stuck (FAILURES A4).
 static void answer_stale(struct raft *raft, const struct raft_message *message)
 {
     struct raft_message reply = {.to = message->from, .term = raft->term, .context = message->context, .reject = true};
@@ -448,7 +448,7 @@ static void answer_stale(struct raft *raft, const struct raft_message *message)
     raft_queue(raft, &reply, 0);
 }
 
-// The leader of the very next term may be one that the present leader has asked to take over (RELIABILITY A15).
+// The leader of the very next term may be one that the present leader has asked to take over (FAILURES A15).
 static bool is_ignored_vote(const struct raft *raft, const struct raft_message *message)
 {
     bool asked_for = message->transfer && message->term == raft->term + 1;

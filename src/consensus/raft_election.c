@@ -38,7 +38,7 @@ void raft_become_follower(struct raft *raft, uint64_t term, uint32_t leader)
     assert(term >= raft->term);
     bool was_leader = raft->role == RAFT_LEADER;
     if (was_leader || term != raft->term || leader != raft->leader) {
-        raft_reads_fail(raft); // whoever was asked is no longer the leader (RELIABILITY A7)
+        raft_reads_fail(raft); // whoever was asked is no longer the leader (FAILURES A7)
     }
     if (term > raft->term) {
         raft->term = term;
@@ -115,7 +115,7 @@ void raft_campaign(struct raft *raft, bool pre_vote, bool transfer)
 {
     assert(raft->role != RAFT_LEADER);
     raft_reads_fail(raft);
-    raft->leader = 0; // a leader that is remembered would make this replica refuse others (RELIABILITY A4)
+    raft->leader = 0; // a leader that is remembered would make this replica refuse others (FAILURES A4)
     if (pre_vote) {
         raft->role = RAFT_PRE_CANDIDATE;
     } else {
@@ -178,7 +178,7 @@ static bool is_up_to_date(const struct raft *raft, const struct raft_message *me
 
 // A learner does vote: the candidate counts it only if it is a voter in the candidate's newer log, and then it may be needed. One that
 // its own log does not mention does not: it is new, or has lost its disk and with it votes and entries that it once confirmed
-// (RELIABILITY B7).
+// (FAILURES B7).
 static bool may_vote(const struct raft *raft, const struct raft_message *message)
 {
     return raft_is_known_member(raft) && is_up_to_date(raft, message);

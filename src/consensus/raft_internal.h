@@ -166,7 +166,7 @@ struct raft {
     uint64_t snapshot_wanted; // follower: the leader's log begins after this
 
     struct raft_reads reads;
-    uint64_t read_id; // follower: of the last round sent to the leader; starts at a random number (RELIABILITY A16)
+    uint64_t read_id; // follower: of the last round sent to the leader; starts at a random number (FAILURES A16)
 
     // Output.
     struct raft_held *held;

@@ -99,7 +99,7 @@ bool raft_reads_wait(const struct raft *raft)
 }
 
 // "the leader needs to make sure it has not been superseded by a newer leader of which it is unaware: it issues a new round of
-// heartbeats" (thesis 6.4). Reads that come later wait for the next round: this one may have been answered already (RELIABILITY A7).
+// heartbeats" (thesis 6.4). Reads that come later wait for the next round: this one may have been answered already (FAILURES A7).
 void raft_reads_begin_round(struct raft *raft)
 {
     if (!raft_reads_wait(raft)) {

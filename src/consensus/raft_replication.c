@@ -57,7 +57,7 @@ void raft_leader_start(struct raft *raft)
 }
 
 // "a leader steps down if an election timeout elapses without a successful round of heartbeats to a majority" (thesis 6.2).
-// Only answers count: they prove both directions (RELIABILITY A5).
+// Only answers count: they prove both directions (FAILURES A5).
 static bool has_quorum_contact(const struct raft *raft)
 {
     uint64_t heard[CC_REPLICAS_MAX];
@@ -96,7 +96,7 @@ static enum cc_status check_config_proposal(struct raft *raft, const struct cc_b
     if (raft_membership_read(cc_blob_slice(payload), &membership) != CC_OK) {
         return CC_INVALID;
     }
-    // Not before an entry of the own term is committed: D. Ongaro, raft-dev, 10 July 2015 (RELIABILITY A9).
+    // Not before an entry of the own term is committed: D. Ongaro, raft-dev, 10 July 2015 (FAILURES A9).
     bool settled = raft_is_settled(raft) || cc_mutant(CC_MUTANT_CONFIG_UNSETTLED);
     if (!settled || raft_config_index(raft) > raft->commit) {
         return CC_UNAVAILABLE;
@@ -561,7 +561,7 @@ static void refuse_append(struct raft *raft, const struct raft_message *message)
 
 // "If an existing entry conflicts with a new one (same index but different terms), delete the existing entry and all that
 // follow it. Append any new entries not already in the log" (thesis figure 3.1). A message that is merely short deletes
-// nothing (RELIABILITY A14).
+// nothing (FAILURES A14).
 static void take_entries(struct raft *raft, const struct raft_message *message)
 {
     size_t i = 0;

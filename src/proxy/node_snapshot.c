@@ -321,7 +321,7 @@ static void begin_installing(struct node *node)
 {
     struct snapshot_target *target = &node->target;
     uint64_t applied = node->strong.applied, commit = raft_commit(node->raft);
-    bool is_newer = target->index > applied || (target->index == applied && target->index > commit); // RELIABILITY A12
+    bool is_newer = target->index > applied || (target->index == applied && target->index > commit); // FAILURES A12
     if (node->strong.state != STRONG_FOLLOW || !node->weak.up || !is_newer || target->index < log_base(node) ||
         raft_role(node->raft) == RAFT_LEADER) {
         give_up(node, 0);

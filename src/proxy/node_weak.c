@@ -260,7 +260,7 @@ static void alarm_two_contents(struct node *node, const struct crdt_change_set *
     }
 }
 
-// A number stands for one change set, for ever: RELIABILITY F1, F2.
+// A number stands for one change set, for ever: FAILURES F1, F2.
 static void check_content(struct node *node, const struct incoming *incoming, const struct crdt_change_set *set, struct cc_slice bytes)
 {
     bool is_own = crdt_origin_compare(set->origin, node->weak.self) == 0;

@@ -1,7 +1,7 @@
 // The request gate: turns the byte stream of one HTTP/1.1 connection into requests, strictly, or refuses it.
 //
 // Pure. Bytes may arrive in any pieces, the verdict is the same. What two parsers could read differently is refused
-// (RFC 9112 section 11.2, RELIABILITY J1): the first refusal is final, the connection is to be answered and closed.
+// (RFC 9112 section 11.2, FAILURES J1): the first refusal is final, the connection is to be answered and closed.
 #ifndef REST_HTTP_GATE_H
 #define REST_HTTP_GATE_H
 

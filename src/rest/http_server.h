@@ -45,7 +45,7 @@ struct http_server_options {
     void (*worker_ends)(void *context, struct http_worker *worker);
 };
 
-// Defaults from base/limits.h and RELIABILITY J2; address, n_workers and handler are the caller's to fill in.
+// Defaults from base/limits.h and FAILURES J2; address, n_workers and handler are the caller's to fill in.
 struct http_server_options http_server_options_default(void);
 
 // Listens and starts the threads. CC_INVALID: bad address; CC_EXISTS: the address is in use; CC_IO.

@@ -23,6 +23,8 @@ FAULTS = {
     'src/proxy/io_many.c': ('// A.\nmetric(out, "caucus_unknown", "gauge", "", 1);\n', 'metric caucus_unknown is not in'),
     'src/rest/codes.c': ('// A.\nerror("CC999");\n', 'error code CC999 is not in'),
     'docs/ARCHITECTURE.md': ('See /ho' 'me/ann/caucus.\n', 'names a path of one machine'),
+    'docs/FAILURES.md': ('| A1 | x | y | `a_test_that_nobody_wrote` |\n', 'there is no test a_test_that_nobody_wrote'),
+    'src/consensus/unnamed.c': ('// A. FAILURES A' '99.\n', 'class A99 is not in'),
     'config.json.example': ('{}', 'run `make docs`'),
 }
 

@@ -196,6 +196,32 @@ def check_documented(root, found, document, what):
             find(path, line, f'{what} {name} is not in {document}')
 
 
+def check_failures(root, document):
+    """What docs/FAILURES.md names is there: tests, scenarios, planted bugs; and the classes that the sources name are in it."""
+    text = read(root, document) if os.path.exists(os.path.join(root, document)) else ''
+    there = set()
+    for path in files(root, ('tests', 'bench'), ('',)):
+        there.add(os.path.basename(path))
+        if path.endswith(('.c', '.py')):
+            there.update(re.findall(r'\b(?:void|def) (?:test_)?([a-z0-9_]+)\(', read(root, path)))
+    mutants = 'src/base/mutant.h'
+    bugs = set(re.findall(r'^    X\((\d+),', read(root, mutants), flags=re.M)) if os.path.exists(os.path.join(root, mutants)) else set()
+    classes = set(re.findall(r'^\| ([A-Z]\d+) \|', text, flags=re.M))
+    for number, line in enumerate(text.splitlines(), 1):
+        revealed = line.rsplit('|', 2)[-2] if line.startswith('| ') and line.endswith('|') else ''
+        for name in re.findall(r'`([a-z0-9_]{12,}|[a-z0-9_]+\.txt)`', revealed):
+            if name not in there:
+                find(document, number, f'there is no test {name}')
+        for bug in re.findall(r'\d+', ''.join(re.findall(r'\bbugs? [\d, to]+', revealed))):
+            if bug not in bugs:
+                find(document, number, f'there is no planted bug {bug}')
+    for path in files(root, ('src', 'tests'), ('.c', '.h')):
+        for number, line in enumerate(read(root, path).splitlines(), 1):
+            for name in re.findall(r'\b[A-Z]\d+\b', ''.join(re.findall(r'FAILURES ([A-Z]\d+(?:, [A-Z]\d+)*)', line))):
+                if name not in classes:
+                    find(path, number, f'class {name} is not in {document}')
+
+
 LOG_EVENT = r'\bcc_log\s*\(\s*[^,;()]+,\s*"([a-z_0-9]+)"'
 METRIC = r'(?:\bmetric\w*\s*\([^"()]*"|# TYPE )(caucus_[a-z0-9_]+)'
 ERROR_CODE = r'"((?:PGRST|CC)(?:\d{3}|X\d\d))"'
@@ -211,6 +237,7 @@ def main():
             check_source(root, path)
         check_paths(root)
         check_headers_alone(root, compiler or ['cc'])
+        check_failures(root, 'docs/FAILURES.md')
         check_documented(root, strings_in(root, LOG_EVENT), 'docs/OPERATING.md', 'log event')
         check_documented(root, strings_in(root, METRIC), 'docs/OPERATING.md', 'metric')
         check_documented(root, strings_in(root, ERROR_CODE), 'docs/ERRORS.md', 'error code')

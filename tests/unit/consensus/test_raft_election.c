@@ -425,7 +425,7 @@ static void every_surviving_majority_elects_a_leader_whatever_came_before(void *
     }
 }
 
-// RELIABILITY A5: with any one path dead in one direction there is a leader, and it does not change any more.
+// FAILURES A5: with any one path dead in one direction there is a leader, and it does not change any more.
 static void a_path_that_is_dead_in_one_direction_does_not_unsettle_the_cluster(void **state)
 {
     (void)state;

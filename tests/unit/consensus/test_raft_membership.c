@@ -267,7 +267,7 @@ static void a_leader_that_removed_itself_and_crashed_finishes_what_it_began(void
     cluster_finish(&cluster);
 }
 
-// RELIABILITY A11.
+// FAILURES A11.
 static void a_server_that_was_removed_while_it_was_cut_off_does_not_disturb_the_others(void **state)
 {
     (void)state;

@@ -147,7 +147,7 @@ static void a_follower_asks_its_leader_once_for_all_reads_of_a_turn(void **state
     raft_destroy(fixture.raft);
 }
 
-// RELIABILITY A16: a reply to a request of an earlier life must not answer one of this life.
+// FAILURES A16: a reply to a request of an earlier life must not answer one of this life.
 static void a_late_reply_to_a_former_life_of_the_follower_answers_nothing(void **state)
 {
     (void)state;

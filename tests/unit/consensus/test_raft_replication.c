@@ -59,7 +59,7 @@ static void an_entry_that_conflicts_is_deleted_with_all_that_follow_it(void **st
     raft_destroy(fixture.raft);
 }
 
-// RELIABILITY A14: an old, shorter message that comes late.
+// FAILURES A14: an old, shorter message that comes late.
 static void a_message_that_is_merely_short_deletes_nothing(void **state)
 {
     (void)state;
@@ -322,7 +322,7 @@ static void whole_terms_are_skipped_in_the_search_for_agreement(void **state)
     raft_destroy(fixture.raft);
 }
 
-// RELIABILITY B7: one that has less than it once acknowledged has lost its disk.
+// FAILURES B7: one that has less than it once acknowledged has lost its disk.
 static void a_follower_that_lost_acknowledged_entries_is_not_fed_again_by_this_leader(void **state)
 {
     (void)state;

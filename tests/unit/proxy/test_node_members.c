@@ -8,7 +8,7 @@
 
 #include "proxy/node.h"
 
-enum { FRAME_REMOVED = 7, FRAME_ASK = 8, FRAME_TOLD = 9, LEARNER = 4, TIMEOUT_MS = 1000 };
+enum { FRAME_HELLO = 1, FRAME_REMOVED = 7, FRAME_ASK = 8, FRAME_TOLD = 9, LEARNER = 4, TIMEOUT_MS = 1000 };
 
 struct bench {
     struct node *node;
@@ -190,6 +190,46 @@ static void a_plan_says_what_a_reload_would_change_and_is_refused_without_a_lead
     node_destroy(bench.node);
 }
 
+static void say_hello(struct bench *bench, uint32_t peer, const char *facts)
+{
+    struct cc_buffer body = {0};
+    cc_put_u32(&body, peer); // its incarnation
+    cc_put_string(&body, cc_slice_text(facts));
+    deliver(bench, peer, FRAME_HELLO, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
+static const struct node_peer_status *status_of(const struct bench *bench, struct node_status *status, uint32_t peer)
+{
+    node_describe(bench->node, bench->time.now_us, status);
+    for (uint32_t i = 0; i < status->n_peers; i++) {
+        if (status->peers[i].id == peer) {
+            return &status->peers[i];
+        }
+    }
+    fail_msg("no such peer");
+    return NULL;
+}
+
+static void a_replica_whose_database_sorts_differently_is_refused_and_told_from_the_others(void **state)
+{
+    (void)state;
+    struct bench bench = begin(0);
+    struct node_status status;
+    node_set_facts(bench.node, cc_slice_text("15 UTF8 C"));
+    say_hello(&bench, 2, "15 UTF8 C");
+    assert_int_equal(bench.effects.n_facts, 0);
+    say_hello(&bench, 3, "15 UTF8 de_DE");
+    assert_int_equal(bench.effects.n_facts, 1);
+    assert_int_equal(bench.effects.facts[0].kind, NODE_FACT_PEER_REFUSED);
+    assert_int_equal(bench.effects.facts[0].a, 3);
+    assert_null(status_of(&bench, &status, 2)->refused);
+    assert_string_equal(status_of(&bench, &status, 3)->refused, "its PostgreSQL differs in version, encoding or collation");
+    say_hello(&bench, 3, "15 UTF8 C"); // it has been put right
+    assert_null(status_of(&bench, &status, 3)->refused);
+    node_destroy(bench.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +238,7 @@ int main(void)
         cmocka_unit_test(a_removed_replica_refuses_what_waits_and_what_comes_and_has_it_noted),
         cmocka_unit_test(a_removed_replica_knows_it_from_its_start_on_and_asks_for_no_election),
         cmocka_unit_test(a_plan_says_what_a_reload_would_change_and_is_refused_without_a_leader),
+        cmocka_unit_test(a_replica_whose_database_sorts_differently_is_refused_and_told_from_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

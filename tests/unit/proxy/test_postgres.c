@@ -217,6 +217,14 @@ static void a_key_takes_effect_once(void **state)
     other[0] = operation_of(fixture, &operation);
     replicate(fixture, other, 1, outcomes);
     assert_code(&outcomes[0], "CC301");
+    // The same key of somebody else has nothing to do with it.
+    other[0] = insert_item(fixture, "9", "d", "1", "k1");
+    assert_int_equal(operation_read(other[0], &fixture->arena, &operation), CC_OK);
+    operation.principal = cc_slice_text("someone else");
+    other[0] = operation_of(fixture, &operation);
+    replicate(fixture, other, 1, outcomes);
+    assert_int_equal(outcomes[0].n_inserted, 1);
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM items"), "1 7 9");
 }
 
 static void triggers_cascades_and_sequences_give_the_same_rows(void **state)

@@ -20,7 +20,7 @@ struct probe {
     enum http_refusal refusal;
 };
 
-// Each would be accepted, or read differently, by some other server (RELIABILITY M7 and the smuggling corpora).
+// Each would be accepted, or read differently, by some other server (FAILURES J1 and the smuggling corpora).
 static const struct probe refused_requests[] = {
     {"two different lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
      HTTP_REPEATED_HEADER},
