@@ -294,8 +294,9 @@ static bool is_reserved_setting(const char *name)
 }
 
 static enum cc_status load_settings(struct loader *loader, const struct config_key *key, json_t *value,
-                                    const char *path, struct config_postgres *postgres)
+                                    const char *path, struct config_settings *settings_out)
 {
+    bool of_server = strcmp(key->path, "postgres.settings") == 0;
     if (!json_is_object(value) || json_object_size(value) > key->max) {
         return refuse(loader, path, "must be an object of at most %u settings", (unsigned)key->max);
     }
@@ -310,7 +311,7 @@ static enum cc_status load_settings(struct loader *loader, const struct config_k
         if (!is_setting_name(name)) {
             return refuse(loader, item, "is not the name of a PostgreSQL setting");
         }
-        if (is_reserved_setting(name)) {
+        if (of_server && is_reserved_setting(name)) {
             return refuse(loader, item, "is set by Caucus itself and cannot be changed");
         }
         settings[n].name = cc_arena_text(arena, name);
@@ -320,8 +321,7 @@ static enum cc_status load_settings(struct loader *loader, const struct config_k
         }
         n++;
     }
-    postgres->settings = settings;
-    postgres->n_settings = n;
+    *settings_out = (struct config_settings){settings, n};
     return CC_OK;
 }
 
@@ -352,7 +352,7 @@ static enum cc_status load_value(struct loader *loader, const struct config_key 
     case CONFIG_SCHEMAS:
         return load_schemas(loader, key, value, path, (struct config_postgres *)(void *)place);
     case CONFIG_SETTINGS:
-        return load_settings(loader, key, value, path, (struct config_postgres *)(void *)place);
+        return load_settings(loader, key, value, path, (struct config_settings *)(void *)place);
     case CONFIG_REPLICAS:
         return load_replicas(loader, key, value, path);
     }

@@ -74,6 +74,11 @@ struct config_http {
     uint32_t uri_bytes;
 };
 
+struct config_settings { // name and value each
+    const struct config_setting *list;
+    size_t n;
+};
+
 struct config_postgres {
     const char *conninfo;      // "": managed
     const char *login_role;    // that requests log in as at a PostgreSQL of the operator; "": as conninfo says
@@ -83,8 +88,7 @@ struct config_postgres {
     const char *const *schemas; // exposed over REST, the first is the default
     size_t n_schemas;
     const char *search_path; // the schemas and public, quoted: what names in SQL of functions and types mean
-    const struct config_setting *settings;
-    size_t n_settings;
+    struct config_settings settings;
 };
 
 struct config_rest {
@@ -92,6 +96,8 @@ struct config_rest {
     bool rollback;   // Prefer: tx=rollback
     bool plans;      // Accept: application/vnd.pgrst.plan
     const char *cors_origins;
+    const char *pre_request; // a function's name, "": none
+    struct config_settings app_settings;
 };
 
 struct config_weak { // how long weak tables remember

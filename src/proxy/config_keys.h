@@ -13,7 +13,7 @@ enum config_kind {
     CONFIG_ADDRESS,    // struct config_address
     CONFIG_PUBLIC_KEY, // 32 bytes, 64 hex digits in the file
     CONFIG_SCHEMAS,    // list of texts into struct config_postgres
-    CONFIG_SETTINGS,   // object of name: text into struct config_postgres
+    CONFIG_SETTINGS,   // object of name: text into struct config_settings
     CONFIG_REPLICAS,   // list of objects with the keys "replicas[].…"
 };
 

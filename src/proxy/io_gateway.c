@@ -71,7 +71,6 @@ static void copy_request(struct exchange *exchange, const struct http_request *r
     if (path.n >= prefix.n && memcmp(path.data, prefix.data, prefix.n) == 0) {
         path = cc_slice_of(path.data + prefix.n - 1, path.n - prefix.n + 1);
     }
-    const struct config *config = exchange->worker->gateway->options.config;
     exchange->request = (struct rest_request){
         .method = keep(exchange, request->method_text),
         .path = keep(exchange, path),
@@ -79,7 +78,7 @@ static void copy_request(struct exchange *exchange, const struct http_request *r
         .n_headers = (uint32_t)request->n_headers,
         .headers = headers,
         .body = keep(exchange, request->body),
-        .options = {.rows_max = config->limits.rows, .aggregates = config->rest.aggregates, .roll_back_allowed = config->rest.rollback, .plans_allowed = config->rest.plans},
+        .options = exchange->worker->gateway->rest,
     };
 }
 
@@ -548,13 +547,39 @@ static uint32_t default_threads(void)
     return n_cores < 4 ? 1 : (uint32_t)n_cores / 2;
 }
 
+static void give_rest_options(struct io_gateway *gateway)
+{
+    const struct config *config = gateway->options.config;
+    const struct config_settings *app = &config->rest.app_settings;
+    struct rest_setting *settings = cc_arena_array(&gateway->arena, app->n, sizeof(*settings));
+    for (size_t i = 0; i < app->n; i++) {
+        settings[i] = (struct rest_setting){cc_slice_text(cc_arena_printf(&gateway->arena, "app.settings.%s", app->list[i].name)),
+                                            cc_slice_text(app->list[i].value)};
+    }
+    gateway->rest = (struct rest_options){.rows_max = config->limits.rows,
+                                          .aggregates = config->rest.aggregates,
+                                          .roll_back_allowed = config->rest.rollback,
+                                          .plans_allowed = config->rest.plans,
+                                          .pre_request = config->rest.pre_request,
+                                          .n_settings = (uint32_t)app->n,
+                                          .settings = settings};
+}
+
+static void gateway_free(struct io_gateway *gateway)
+{
+    cc_arena_finish(&gateway->arena);
+    free(gateway);
+}
+
 enum cc_status io_gateway_create(const struct io_gateway_options *options, struct io_gateway **gateway_out)
 {
     struct io_gateway *gateway = cc_alloc(sizeof(*gateway));
     gateway->options = *options;
+    cc_arena_init(&gateway->arena);
+    give_rest_options(gateway);
     const struct config *config = options->config;
     if (getrandom(&gateway->id_seed, sizeof(gateway->id_seed), 0) != sizeof(gateway->id_seed)) {
-        free(gateway);
+        gateway_free(gateway);
         return CC_IO;
     }
     gateway->is_member = true;
@@ -578,7 +603,7 @@ enum cc_status io_gateway_create(const struct io_gateway_options *options, struc
     server.worker_ends = worker_ends;
     enum cc_status status = http_server_create(&server, &gateway->server);
     if (status != CC_OK) {
-        free(gateway);
+        gateway_free(gateway);
         return status;
     }
     *gateway_out = gateway;
@@ -591,5 +616,5 @@ void io_gateway_destroy(struct io_gateway *gateway, uint32_t drain_ms)
         return;
     }
     http_server_destroy(gateway->server, drain_ms);
-    free(gateway);
+    gateway_free(gateway);
 }

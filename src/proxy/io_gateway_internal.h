@@ -77,6 +77,8 @@ struct worker { // per HTTP thread
 
 struct io_gateway {
     struct io_gateway_options options;
+    struct cc_arena arena;
+    struct rest_options rest; // of every request
     struct http_server *server;
     uint64_t id_seed; // first half of operation ids: random, of this process
     uint32_t n_workers;
@@ -116,7 +118,6 @@ void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *out
 
 // io_gateway_transaction.c: POST /_caucus/transaction.
 void transaction_begin(struct exchange *exchange);
-struct rest_statement *transaction_statements(struct exchange *exchange);
 
 // io_gateway_operator.c: everything under /_caucus/.
 bool operator_owns(struct cc_slice path);

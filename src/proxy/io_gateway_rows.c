@@ -76,13 +76,10 @@ static void submit(struct exchange *exchange)
     struct rest_statement *statement = &exchange->plan.statement;
     struct operation operation = {.kind = OPERATION_STATEMENTS,
                                   .schema_version = exchange->snapshot->catalog->version,
-                                  .weak = statement->weak,
-                                  .n_statements = 1,
-                                  .statements = statement};
-    if (exchange->n_operations > 0) {
-        operation.n_statements = exchange->n_operations;
-        operation.statements = transaction_statements(exchange);
-    }
+                                  .weak = statement->weak};
+    bool single = exchange->n_operations == 0;
+    operation.statements = rest_transaction_statements(single ? 1 : exchange->n_operations, single ? &exchange->plan : exchange->plans,
+                                                       &exchange->arena, &operation.n_statements);
     struct cc_slice key = rest_request_header(&exchange->request, "Idempotency-Key");
     if (key.n > 255) {
         exchange_fail(exchange, 400, "CC215", "Idempotency-Key is longer than 255 bytes", "Use a shorter key, for example a UUID");
@@ -418,7 +415,7 @@ void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *out
     if (exchange->n_operations > 0) {
         rest_transaction_reply(exchange->n_operations, exchange->plans, outcome, &exchange->arena, &reply);
     } else {
-        rest_reply_write(&exchange->plan, outcome, &exchange->arena, &reply);
+        rest_transaction_reply_single(&exchange->plan, outcome, &exchange->arena, &reply);
     }
     struct session session;
     session_of(exchange, &session);

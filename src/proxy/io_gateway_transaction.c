@@ -27,12 +27,3 @@ void transaction_begin(struct exchange *exchange)
     }
     rows_run(exchange);
 }
-
-struct rest_statement *transaction_statements(struct exchange *exchange)
-{
-    struct rest_statement *statements = cc_arena_array(&exchange->arena, exchange->n_operations, sizeof(*statements));
-    for (uint32_t i = 0; i < exchange->n_operations; i++) {
-        statements[i] = exchange->plans[i].statement;
-    }
-    return statements;
-}

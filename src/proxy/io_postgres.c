@@ -200,7 +200,7 @@ static const char *session_value(const struct pg_lane *lane, const char *name)
             return session_settings[i][1];
         }
     }
-    return ""; // request.* and other names of users
+    return strchr(name, '.') != NULL ? "" : NULL; // request.* and other names of users; else what the server says
 }
 
 // "SELECT set_config($1, $2, true), set_config($3, $4, true)": in this order.

@@ -12,22 +12,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <uthash.h>
 #include <utlist.h>
 
 #include "base/arena.h"
+#include "base/codec.h"
 #include "base/memory.h"
 
 enum {
     CONNECTIONS_DEFAULT = 4,
     QUEUE_DEFAULT = 1024,
     PREPARED_DEFAULT = 256,
+    PREPARED_MIN = 4, // identity, settings, what comes before and the statement must stay
     STATEMENT_TIMEOUT_DEFAULT_MS = 30000,
     CONNECT_MS_MAX = 5000,
     BACK_OFF_MS = 20,
     BACK_OFF_MS_MAX = 1000,
-    STEPS_MAX = 9, // of one job on the wire: identity, settings and the statement, each with DEALLOCATE and Parse
+    STEPS_MAX = 12, // of one job on the wire: identity, settings, what comes before and the statement, each with DEALLOCATE and Parse
     JOBS_MAX = 4,  // on one connection
     QUICK_MS = 20, // a job that has run for longer has none sent behind it
 };
@@ -72,10 +75,13 @@ struct job {
     struct job *prev, *next; // in the queue, or on the connection
 };
 
-// Who a session's statements run as. Kept between statements, because most requests come from few roles.
+// Who a session's statements run as, and all that is not of a single request. Kept between statements, because most requests
+// come from few roles.
 struct identity {
-    char *role, *claims; // "none", ""
-    bool is_known;       // else it may be anything, and is set again
+    struct cc_buffer settings; // names and values in order
+    bool is_known;             // else it may be anything, and is set again
+    char **names;              // all that were ever set in this session: whoever does not have one must not inherit it
+    size_t n_names, names_capacity;
 };
 
 struct connection {
@@ -97,7 +103,8 @@ struct connection {
 struct io_postgres_read {
     struct event_base *base;
     char *conninfo, *user, *search_path; // user: NULL when conninfo says it
-    uint32_t n_connections, queue_max, prepared_max, statement_timeout_ms;
+    uint32_t n_connections, queue_max, prepared_max;
+    char statement_timeout[16]; // in milliseconds
     struct connection *connections;
     struct event *flush; // at the end of the turn of the loop: what several jobs send leaves together
     struct job *queue;
@@ -249,76 +256,132 @@ static bool send_text(struct connection *connection, struct steps *steps, enum s
     return sent;
 }
 
-static const char setting_role[] = "role", setting_claims[] = "request.jwt.claims";
-
-static bool is_identity(const struct rest_setting *setting)
+static bool is_text(struct cc_slice name, const char *text)
 {
-    return cc_slice_equal_text(setting->name, setting_role) || cc_slice_equal_text(setting->name, setting_claims);
+    return cc_slice_equal_text(name, text);
 }
 
-static struct cc_slice setting_of(const struct rest_statement *statement, const char *name, const char *otherwise)
+// What only one request has.
+static bool is_of_request(struct cc_slice name)
+{
+    return is_text(name, "request.method") || is_text(name, "request.path") || is_text(name, "request.headers") || is_text(name, "request.cookies");
+}
+
+static bool has_setting(const struct rest_statement *statement, const char *name)
 {
     for (uint32_t i = 0; i < statement->n_settings; i++) {
-        if (cc_slice_equal_text(statement->settings[i].name, name)) {
-            return statement->settings[i].value;
+        if (is_text(statement->settings[i].name, name)) {
+            return true;
         }
     }
-    return cc_slice_text(otherwise);
+    return false;
 }
 
 static bool has_identity_of(const struct connection *connection, const struct rest_statement *statement)
 {
-    const struct identity *identity = &connection->identity;
-    return identity->is_known && cc_slice_equal_text(setting_of(statement, setting_role, "none"), identity->role) &&
-           cc_slice_equal_text(setting_of(statement, setting_claims, ""), identity->claims);
+    struct cc_reader kept = cc_reader_of(cc_buffer_slice(&connection->identity.settings));
+    bool same = connection->identity.is_known;
+    for (uint32_t i = 0; same && i < statement->n_settings; i++) {
+        const struct rest_setting *setting = &statement->settings[i];
+        same = is_of_request(setting->name) || (cc_slice_equal(cc_read_string(&kept), setting->name) &&
+                                                cc_slice_equal(cc_read_string(&kept), setting->value) && cc_reader_ok(&kept));
+    }
+    return same && cc_reader_left(&kept) == 0;
 }
 
 static void identity_finish(struct identity *identity)
 {
-    free(identity->role);
-    free(identity->claims);
+    cc_buffer_finish(&identity->settings);
+    while (identity->n_names > 0) {
+        free(identity->names[--identity->n_names]);
+    }
+    free(identity->names);
     *identity = (struct identity){0};
+}
+
+static void remember_name(struct identity *identity, struct cc_slice name)
+{
+    for (size_t i = 0; i < identity->n_names; i++) {
+        if (is_text(name, identity->names[i])) {
+            return;
+        }
+    }
+    identity->names = cc_grow(identity->names, &identity->names_capacity, identity->n_names + 1, sizeof(*identity->names));
+    identity->names[identity->n_names++] = cc_strndup(name.data, name.n);
+}
+
+static struct cc_slice session_value(const struct io_postgres_read *pool, const char *name);
+
+// "SELECT set_config($1, $2, false), ...".
+struct settings_text {
+    struct cc_buffer sql;
+    struct cc_slice *values;
+    size_t capacity;
+    uint32_t n;
+};
+
+static void put_setting(struct settings_text *text, struct cc_slice name, struct cc_slice value, bool of_transaction)
+{
+    cc_buffer_printf(&text->sql, "%s pg_catalog.set_config($%u, $%u, %s)", text->n == 0 ? "SELECT" : ",", text->n + 1, text->n + 2,
+                     of_transaction ? "true" : "false");
+    text->values = cc_grow(text->values, &text->capacity, text->n + 2, sizeof(*text->values));
+    text->values[text->n++] = name;
+    text->values[text->n++] = value;
+}
+
+static bool send_settings_text(struct connection *connection, struct steps *steps, struct settings_text *text)
+{
+    bool sent = text->n == 0 || send_text(connection, steps, STEP_SETTINGS, cc_buffer_slice(&text->sql), text->values, text->n);
+    free(text->values);
+    cc_buffer_finish(&text->sql);
+    return sent;
 }
 
 // For the rest of the session. It counts as known once the job has succeeded: a failure undoes it. With it whatever code that may
 // change it could have left behind for others: a session that writes, or that looks names up elsewhere.
 static bool send_identity(struct connection *connection, struct steps *steps, const struct rest_statement *statement)
 {
-    static const char sql[] = "SELECT pg_catalog.set_config('role', $1, false), "
-                              "pg_catalog.set_config('request.jwt.claims', $2, false), pg_catalog.set_config('search_path', $3, false), "
-                              "pg_catalog.set_config('default_transaction_read_only', 'on', false), "
-                              "pg_catalog.set_config('transaction_read_only', 'on', true), pg_catalog.set_config('caucus.writer', 'off', false)";
-    struct cc_slice values[] = {setting_of(statement, setting_role, "none"), setting_of(statement, setting_claims, ""),
-                                cc_slice_text(connection->pool->search_path)};
-    identity_finish(&connection->identity);
-    connection->identity.role = cc_strndup(values[0].data, values[0].n);
-    connection->identity.claims = cc_strndup(values[1].data, values[1].n);
-    return send_text(connection, steps, STEP_SETTINGS, cc_slice_text(sql), values, 3);
+    struct identity *identity = &connection->identity;
+    struct settings_text text = {0};
+    remember_name(identity, cc_slice_text("role"));
+    remember_name(identity, cc_slice_text("request.jwt.claims"));
+    for (size_t i = 0; i < identity->n_names; i++) {
+        if (!has_setting(statement, identity->names[i])) {
+            put_setting(&text, cc_slice_text(identity->names[i]), session_value(connection->pool, identity->names[i]), false);
+        }
+    }
+    cc_buffer_clear(&identity->settings);
+    for (uint32_t i = 0; i < statement->n_settings; i++) {
+        const struct rest_setting *setting = &statement->settings[i];
+        if (!is_of_request(setting->name)) {
+            remember_name(identity, setting->name);
+            put_setting(&text, setting->name, setting->value, false);
+            cc_put_string(&identity->settings, setting->name);
+            cc_put_string(&identity->settings, setting->value);
+        }
+    }
+    put_setting(&text, cc_slice_text("search_path"), cc_slice_text(connection->pool->search_path), false);
+    cc_buffer_append_text(&text.sql, ", pg_catalog.set_config('default_transaction_read_only', 'on', false), "
+                                     "pg_catalog.set_config('transaction_read_only', 'on', true), pg_catalog.set_config('caucus.writer', 'off', false)");
+    return send_settings_text(connection, steps, &text);
 }
 
 // The others, in one statement; without BEGIN everything up to the sync is one transaction, with which they end.
 static bool send_settings(struct connection *connection, struct steps *steps, const struct rest_statement *statement)
 {
-    struct cc_buffer sql = {0};
-    struct cc_slice *values = cc_alloc_array(2 * (size_t)statement->n_settings, sizeof(*values));
-    uint32_t n = 0;
+    struct settings_text text = {0};
     for (uint32_t i = 0; i < statement->n_settings; i++) {
-        if (!is_identity(&statement->settings[i])) {
-            cc_buffer_printf(&sql, "%s pg_catalog.set_config($%u, $%u, true)", n == 0 ? "SELECT" : ",", n + 1, n + 2);
-            values[n++] = statement->settings[i].name;
-            values[n++] = statement->settings[i].value;
+        if (is_of_request(statement->settings[i].name)) {
+            put_setting(&text, statement->settings[i].name, statement->settings[i].value, true);
         }
     }
-    bool sent = n == 0 || send_text(connection, steps, STEP_SETTINGS, cc_buffer_slice(&sql), values, n);
-    free(values);
-    cc_buffer_finish(&sql);
-    return sent;
+    return send_settings_text(connection, steps, &text);
 }
 
 // Functions that look at requests are told of them by settings. Such a function may itself set who it runs as.
 static bool may_change_identity(const struct rest_statement *statement)
 {
-    return setting_of(statement, "request.method", NULL).data != NULL;
+    return has_setting(statement, "request.method");
 }
 
 static bool flush(struct connection *connection)
@@ -352,6 +415,9 @@ static bool send_job(struct connection *connection, struct job *job)
         return false;
     }
     if (statement->n_settings > 0 && !send_settings(connection, &job->steps, statement)) {
+        return false;
+    }
+    if (statement->before.n > 0 && !send_text(connection, &job->steps, STEP_SETTINGS, statement->before, NULL, 0)) {
         return false;
     }
     if (!send_text(connection, &job->steps, STEP_QUERY, statement->sql, statement->parameters, statement->n_parameters) ||
@@ -706,25 +772,56 @@ static void ignore_notice(void *context, const PGresult *notice)
     (void)notice;
 }
 
+// What every session has from its beginning; a client that leaves is noticed while its statement runs: a statement given up by
+// closing the connection ends soon.
+static const char *const session_settings[][2] = {
+    {"default_transaction_read_only", "on"},
+    {"client_connection_check_interval", "500ms"},
+    {"idle_in_transaction_session_timeout", "60s"},
+    {"TimeZone", "UTC"},
+    {"DateStyle", "ISO, MDY"},
+    {"IntervalStyle", "postgres"},
+    {"extra_float_digits", "1"},
+    {"bytea_output", "hex"},
+    {"client_encoding", "UTF8"},
+    {"standard_conforming_strings", "on"},
+    {"lock_timeout", "0"},
+    {"caucus.writer", "off"},
+};
+enum { N_SESSION_SETTINGS = sizeof(session_settings) / sizeof(session_settings[0]) };
+
+// What a setting is when no request says otherwise. The NULL slice: what the server says.
+static struct cc_slice session_value(const struct io_postgres_read *pool, const char *name)
+{
+    if (strcmp(name, "role") == 0) {
+        return cc_slice_text("none");
+    }
+    if (strcasecmp(name, "statement_timeout") == 0) {
+        return cc_slice_text(pool->statement_timeout);
+    }
+    for (size_t i = 0; i < N_SESSION_SETTINGS; i++) {
+        if (strcasecmp(session_settings[i][0], name) == 0) {
+            return cc_slice_text(session_settings[i][1]);
+        }
+    }
+    return strchr(name, '.') != NULL ? cc_slice_text("") : (struct cc_slice){0};
+}
+
 static bool send_session_settings(struct connection *connection)
 {
-    // A client that leaves is noticed while its statement runs: a statement given up by closing the connection ends soon.
-    static const char sql[] =
-        "SELECT set_config('default_transaction_read_only', 'on', false), set_config('search_path', $1, false), "
-        "set_config('statement_timeout', $2, false), set_config('client_connection_check_interval', '500ms', false), "
-        "set_config('idle_in_transaction_session_timeout', '60s', false), set_config('TimeZone', 'UTC', false), "
-        "set_config('DateStyle', 'ISO, MDY', false), set_config('IntervalStyle', 'postgres', false), "
-        "set_config('extra_float_digits', '1', false), set_config('bytea_output', 'hex', false), "
-        "set_config('client_encoding', 'UTF8', false), set_config('standard_conforming_strings', 'on', false), "
-        "set_config('lock_timeout', '0', false), set_config('caucus.writer', 'off', false)";
-    char timeout[16];
-    (void)snprintf(timeout, sizeof(timeout), "%u", connection->pool->statement_timeout_ms);
-    const char *values[] = {connection->pool->search_path, timeout};
+    struct cc_buffer sql = {0};
+    const char *values[] = {connection->pool->search_path, connection->pool->statement_timeout};
+    cc_buffer_append_text(&sql, "SELECT set_config('search_path', $1, false), set_config('statement_timeout', $2, false)");
+    for (size_t i = 0; i < N_SESSION_SETTINGS; i++) {
+        cc_buffer_printf(&sql, ", set_config('%s', '%s', false)", session_settings[i][0], session_settings[i][1]);
+    }
     connection->setup = (struct steps){0};
     add_step(&connection->setup, STEP_SETTINGS);
-    return PQsetnonblocking(connection->libpq, 1) == 0 && PQenterPipelineMode(connection->libpq) == 1 &&
-           PQsendQueryParams(connection->libpq, sql, 2, NULL, values, NULL, NULL, 0) == 1 &&
-           PQpipelineSync(connection->libpq) == 1 && flush(connection);
+    bool sent = PQsetnonblocking(connection->libpq, 1) == 0 && PQenterPipelineMode(connection->libpq) == 1 &&
+                PQsendQueryParams(connection->libpq, cc_buffer_text(&sql), 2, NULL, values, NULL, NULL, 0) == 1 &&
+                PQpipelineSync(connection->libpq) == 1 && flush(connection);
+    cc_buffer_finish(&sql);
+    return sent;
 }
 
 static void connected(struct connection *connection)
@@ -815,10 +912,10 @@ struct io_postgres_read *io_postgres_read_create(const struct io_postgres_read_o
     pool->n_connections = options->n_connections == 0 ? CONNECTIONS_DEFAULT : options->n_connections;
     pool->queue_max = options->queue_max == 0 ? QUEUE_DEFAULT : options->queue_max;
     pool->prepared_max = options->prepared_max == 0 ? PREPARED_DEFAULT : options->prepared_max;
-    pool->statement_timeout_ms =
-        options->statement_timeout_ms == 0 ? STATEMENT_TIMEOUT_DEFAULT_MS : options->statement_timeout_ms;
-    if (pool->prepared_max < 2) {
-        pool->prepared_max = 2; // the statement and its settings must stay
+    (void)snprintf(pool->statement_timeout, sizeof(pool->statement_timeout), "%u",
+                   options->statement_timeout_ms == 0 ? STATEMENT_TIMEOUT_DEFAULT_MS : options->statement_timeout_ms);
+    if (pool->prepared_max < PREPARED_MIN) {
+        pool->prepared_max = PREPARED_MIN;
     }
     pool->flush = evtimer_new(pool->base, on_flush, pool);
     pool->connections = cc_alloc_array(pool->n_connections, sizeof(*pool->connections));

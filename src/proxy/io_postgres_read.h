@@ -36,7 +36,8 @@ struct io_postgres_read *io_postgres_read_create(const struct io_postgres_read_o
 // Every statement under way or waiting is answered with CC_UNAVAILABLE first. NULL is fine.
 void io_postgres_read_destroy(struct io_postgres_read *pool);
 
-// Runs the statement's sql with its parameters under its settings (which hold for this statement only), read only. The
+// Runs the statement's sql with its parameters under its settings (which hold for this statement only, but are set in the session
+// only when they change, those of single requests excepted), read only. The
 // statement is borrowed until `done` is called, which happens exactly once, and never before this function has returned.
 // CC_OK; CC_UNAVAILABLE: the queue is full (done is not called).
 enum cc_status io_postgres_read_query(struct io_postgres_read *pool, const struct rest_statement *statement,

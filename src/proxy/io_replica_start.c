@@ -252,9 +252,9 @@ bool replica_open_supervisor(struct replica *replica)
         return true;
     }
     const struct config *config = replica->config;
-    struct supervisor_setting *settings = cc_alloc_array(config->postgres.n_settings + 1, sizeof(*settings));
-    for (size_t i = 0; i < config->postgres.n_settings; i++) {
-        settings[i] = (struct supervisor_setting){config->postgres.settings[i].name, config->postgres.settings[i].value};
+    struct supervisor_setting *settings = cc_alloc_array(config->postgres.settings.n + 1, sizeof(*settings));
+    for (size_t i = 0; i < config->postgres.settings.n; i++) {
+        settings[i] = (struct supervisor_setting){config->postgres.settings.list[i].name, config->postgres.settings.list[i].value};
     }
     struct supervisor_options options = {
         .base = replica->base,
@@ -262,7 +262,7 @@ bool replica_open_supervisor(struct replica *replica)
         .data_directory = replica->self->data_directory,
         .system_user = config->postgres.system_user,
         .database = config->postgres.database,
-        .n_settings = config->postgres.n_settings,
+        .n_settings = config->postgres.settings.n,
         .settings = settings,
         .no_restart = !replica->options->restart_postgres,
         .on_state = replica_on_supervisor,

@@ -428,6 +428,24 @@ static const struct rest_argument *load_arguments(struct load *load, const json_
     return arguments;
 }
 
+// [["name", "value"], ...]
+static const struct rest_named_value *load_settings(struct load *load, const json_t *json, uint32_t *n_out)
+{
+    const json_t *list = json_object_get(json, "settings");
+    size_t n = json_array_size(list);
+    struct rest_named_value *settings = cc_arena_array(&load->catalog->arena, n, sizeof(*settings));
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_string_value(json_array_get(json_array_get(list, i), 0));
+        const char *value = json_string_value(json_array_get(json_array_get(list, i), 1));
+        if (name == NULL || value == NULL) {
+            fail(load, "settings");
+            break;
+        }
+        settings[(*n_out)++] = (struct rest_named_value){cc_arena_text(&load->catalog->arena, name), cc_arena_text(&load->catalog->arena, value)};
+    }
+    return settings;
+}
+
 static enum rest_volatility volatility_of(char letter)
 {
     return letter == 'i' ? REST_IMMUTABLE : letter == 's' ? REST_STABLE : REST_VOLATILE;
@@ -454,6 +472,7 @@ static void load_function(struct load *load, const json_t *json, struct rest_fun
     }
     function->arguments = load_arguments(load, json, "arguments", true, &function->n_arguments);
     function->outs = load_arguments(load, json, "outs", false, &function->n_outs);
+    function->settings = load_settings(load, json, &function->n_settings);
     const char *schema = text_of(load, json, "table_schema");
     const char *table = text_of(load, json, "table");
     function->return_table =
@@ -522,6 +541,20 @@ static void load_superusers(struct load *load, const json_t *json)
     }
 }
 
+static void load_roles(struct load *load, const json_t *json)
+{
+    struct rest_catalog *catalog = load->catalog;
+    const json_t *list = json_object_get(json, "roles");
+    size_t n = json_array_size(list);
+    struct rest_role *roles = cc_arena_array(&catalog->arena, n, sizeof(*roles));
+    catalog->roles = roles;
+    for (size_t i = 0; i < n && !load->failed; i++) {
+        struct rest_role *role = &roles[catalog->n_roles++];
+        role->name = required_text(load, json_array_get(list, i), "name");
+        role->settings = load_settings(load, json_array_get(list, i), &role->n_settings);
+    }
+}
+
 static void load_catalog(struct load *load, const json_t *json)
 {
     const json_t *version = json_object_get(json, "version");
@@ -535,6 +568,7 @@ static void load_catalog(struct load *load, const json_t *json)
     load->catalog->reads_request = json_is_true(json_object_get(json, "reads_request"));
     load->catalog->geojson = text_of(load, json, "geojson");
     load_superusers(load, json);
+    load_roles(load, json);
     load_schemas(load, json);
     load_tables(load, json);
     if (!load->failed) {

@@ -78,6 +78,10 @@ struct rest_argument {
     bool has_default, variadic;
 };
 
+struct rest_named_value { // a setting, as ALTER ROLE and CREATE FUNCTION take it
+    const char *name, *value;
+};
+
 struct rest_function {
     uint32_t oid;
     const char *schema, *name, *qualified;
@@ -93,12 +97,20 @@ struct rest_function {
     const struct rest_argument *arguments;
     uint32_t n_outs;
     const struct rest_argument *outs;
+    uint32_t n_settings; // of its own, that must hold before it is called
+    const struct rest_named_value *settings;
     const char *comment;
 };
 
 struct rest_handler { // an aggregate over a relation's rows that returns a domain called like a media type
     const char *media_type, *base_type, *qualified;
     uint32_t table; // position in catalog->tables
+};
+
+struct rest_role { // that has settings of its own
+    const char *name;
+    uint32_t n_settings;
+    const struct rest_named_value *settings;
 };
 
 struct rest_catalog {
@@ -121,6 +133,8 @@ struct rest_catalog {
     const char *geojson;   // qualified name of PostGIS's function from a row to a GeoJSON feature, or NULL
     uint32_t n_superusers; // and PostgreSQL's own roles: no request runs as one of them
     const char **superusers;
+    uint32_t n_roles;
+    const struct rest_role *roles; // those with settings
 };
 
 enum { REST_CATALOG_ERROR_BYTES = 200 };

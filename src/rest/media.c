@@ -236,6 +236,7 @@ void plan_explain(struct planner *planner)
     sql = plan_text(planner, "%s) %.*s", sql, (int)statement->sql.n, (const char *)statement->sql.data);
     struct rest_statement question = {
         .kind = REST_READ,
+        .before = statement->before,
         .sql = cc_slice_text(sql),
         .n_parameters = statement->n_parameters + (statement->weak ? 1 : 0),
         .n_settings = statement->n_settings,

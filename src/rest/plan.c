@@ -103,122 +103,6 @@ void plan_take_sql(struct planner *planner)
     statement->parameters = planner->sql.parameters;
 }
 
-// ---- settings
-
-void plan_add_setting(struct planner *planner, const char *name, struct cc_slice value)
-{
-    struct rest_statement *statement = &planner->plan->statement;
-    statement->settings =
-        rest_vector_room(planner->arena, statement->settings, statement->n_settings, sizeof(*statement->settings));
-    statement->settings[statement->n_settings++] = (struct rest_setting){
-        .name = cc_slice_text(name),
-        .value = cc_arena_slice(planner->arena, value),
-    };
-}
-
-static bool is_superuser(const struct rest_catalog *catalog, struct cc_slice role)
-{
-    for (uint32_t i = 0; i < catalog->n_superusers; i++) {
-        if (cc_slice_equal_text(role, catalog->superusers[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool add_identity(struct planner *planner)
-{
-    const struct rest_identity *identity = &planner->request->identity;
-    if (identity->role.data != NULL && is_superuser(planner->catalog, identity->role)) {
-        return plan_refuse(planner, REST_ROLE_REFUSED,
-                           plan_text(planner, "permission denied to set role \"%.*s\"", (int)identity->role.n,
-                                     (const char *)identity->role.data),
-                           NULL, NULL);
-    }
-    if (identity->role.data != NULL) {
-        plan_add_setting(planner, "role", identity->role);
-    }
-    if (identity->claims.data != NULL) {
-        plan_add_setting(planner, "request.jwt.claims", identity->claims);
-    }
-    if (planner->preferences.timezone.data != NULL) {
-        plan_add_setting(planner, "timezone", planner->preferences.timezone);
-    }
-    return true;
-}
-
-static void put_lower(struct cc_buffer *out, struct cc_slice name)
-{
-    struct cc_buffer lower = {0};
-    for (size_t i = 0; i < name.n; i++) {
-        uint8_t c = name.data[i];
-        c = c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
-        cc_buffer_append(&lower, &c, 1);
-    }
-    rest_json_put_string(out, cc_buffer_slice(&lower));
-    cc_buffer_finish(&lower);
-}
-
-// All headers but Cookie, which has a setting of its own.
-static void add_header_setting(struct planner *planner)
-{
-    struct cc_buffer json = {0};
-    cc_buffer_append_text(&json, "{");
-    for (uint32_t i = 0; i < planner->request->n_headers; i++) {
-        const struct rest_header *header = &planner->request->headers[i];
-        if (rest_text_equal_fold(header->name, "cookie")) {
-            continue;
-        }
-        cc_buffer_append_text(&json, json.n == 1 ? "" : ",");
-        put_lower(&json, header->name);
-        cc_buffer_append_text(&json, ":");
-        rest_json_put_string(&json, rest_text_trim(header->value));
-    }
-    cc_buffer_append_text(&json, "}");
-    plan_add_setting(planner, "request.headers", cc_buffer_slice(&json));
-    cc_buffer_finish(&json);
-}
-
-// "a=1; b=2" (RFC 6265) as {"a":"1","b":"2"}.
-static void put_cookies(struct cc_buffer *json, struct cc_slice text)
-{
-    size_t at = 0;
-    while (at < text.n) {
-        size_t end = at;
-        while (end < text.n && text.data[end] != ';') {
-            end++;
-        }
-        struct cc_slice pair = rest_text_trim(cc_slice_of(text.data + at, end - at));
-        const uint8_t *sign = pair.n == 0 ? NULL : memchr(pair.data, '=', pair.n);
-        if (sign != NULL) {
-            size_t n_name = (size_t)(sign - pair.data);
-            cc_buffer_append_text(json, json->n == 1 ? "" : ",");
-            rest_json_put_string(json, cc_slice_of(pair.data, n_name));
-            cc_buffer_append_text(json, ":");
-            rest_json_put_string(json, cc_slice_of(sign + 1, pair.n - n_name - 1));
-        }
-        at = end + 1;
-    }
-}
-
-static void add_cookie_setting(struct planner *planner)
-{
-    struct cc_buffer json = {0};
-    cc_buffer_append_text(&json, "{");
-    put_cookies(&json, rest_request_header(planner->request, "Cookie"));
-    cc_buffer_append_text(&json, "}");
-    plan_add_setting(planner, "request.cookies", cc_buffer_slice(&json));
-    cc_buffer_finish(&json);
-}
-
-void plan_add_request_settings(struct planner *planner)
-{
-    plan_add_setting(planner, "request.method", planner->request->method);
-    plan_add_setting(planner, "request.path", planner->request->path);
-    add_header_setting(planner);
-    add_cookie_setting(planner);
-}
-
 // ---- the path
 
 // "/", "/relation", "/rpc/function".
@@ -515,7 +399,7 @@ static bool plan_root(struct planner *planner, enum method method)
     if (method != METHOD_GET && method != METHOD_HEAD) {
         return plan_refuse(planner, REST_VERB, "Only GET and HEAD are possible here", NULL, NULL);
     }
-    if (!add_identity(planner)) {
+    if (!plan_add_identity(planner)) {
         return false;
     }
     planner->plan->kind = REST_PLAN_NOT_IN_CATALOG; // what a migration at another replica has just made is in it, too
@@ -524,6 +408,10 @@ static bool plan_root(struct planner *planner, enum method method)
     planner->plan->facts.schema = planner->schema;
     planner->plan->statement.kind = REST_READ;
     planner->plan->statement.sql = cc_slice_text(rest_visible_sql);
+    if (plan_has_pre_request(planner)) {
+        plan_add_request_settings(planner);
+        plan_add_pre_request(planner);
+    }
     rest_openapi_reply(planner->catalog, planner->schema, planner->openapi_3 ? REST_OPENAPI_3 : REST_OPENAPI_2,
                        method == METHOD_HEAD, planner->arena, &planner->plan->answer);
     return false;
@@ -548,9 +436,12 @@ static bool plan_request(struct planner *planner)
     if (planner->relation.data == NULL) {
         return plan_root(planner, method);
     }
-    bool planned = add_identity(planner) && (is_call ? plan_call(planner) : plan_relation(planner, method));
-    if (planned && planner->reads_request) {
+    bool planned = plan_add_identity(planner) && (is_call ? plan_call(planner) : plan_relation(planner, method));
+    if (planned && (planner->reads_request || plan_has_pre_request(planner))) {
         plan_add_request_settings(planner);
+    }
+    if (planned) {
+        plan_add_pre_request(planner);
     }
     if (planner->plan->statement.weak) { // replicas compare texts of weak values: they are always in UTC
         planner->plan->facts.applied.timezone = (struct cc_slice){0};

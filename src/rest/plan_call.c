@@ -513,7 +513,8 @@ static bool put_rows(struct call *call, struct cc_slice source)
     return true;
 }
 
-#define RESPONSE_SETTING(name) "nullif(current_setting('" name "', true), '')"
+// The transaction goes on with writes of others. Gives the empty text.
+#define FORGET_RESPONSE "left(set_config('response.status', '', true) || set_config('response.headers', '', true), 0)"
 
 // A write gives one row: the tag, and the parts of a read's row joined by line ends (reply.c takes them apart).
 static bool put_statement(struct call *call, struct cc_slice source)
@@ -529,14 +530,14 @@ static bool put_statement(struct call *call, struct cc_slice source)
         return false;
     }
     if (write) {
-        put_text(call, ", E'\\n', " RESPONSE_SETTING("response.status") ", E'\\n', replace(" RESPONSE_SETTING(
+        put_text(call, ", E'\\n', " PLAN_RESPONSE_SETTING("response.status") ", E'\\n', replace(" PLAN_RESPONSE_SETTING(
                            "response.headers") ", E'\\n', ' '), E'\\n', ");
         put_body(call);
-        put_text(call, ")");
+        put_text(call, ", " FORGET_RESPONSE ")");
     } else {
         put_text(call, ", ");
         put_body(call);
-        put_text(call, ", " RESPONSE_SETTING("response.headers") ", " RESPONSE_SETTING("response.status"));
+        put_text(call, ", " PLAN_RESPONSE_SETTING("response.headers") ", " PLAN_RESPONSE_SETTING("response.status"));
     }
     return put_rows(call, source);
 }
@@ -611,6 +612,7 @@ bool plan_call(struct planner *planner)
             NULL);
     }
     give_facts(&call);
+    plan_add_function_settings(planner, call.function);
     planner->reads_request = true;
     if (!build(&call)) {
         return false;

@@ -83,12 +83,18 @@ bool plan_missing(struct planner *planner, enum rest_error_code code, const char
                   const char *hint);
 bool plan_undefined_column(struct planner *planner, const struct rest_table *table, struct cc_slice name);
 const char *plan_text(struct planner *planner, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void plan_add_setting(struct planner *planner, const char *name, struct cc_slice value);
 void plan_take_sql(struct planner *planner);  // moves the written SQL and parameters to the statement
 void plan_put_stamp(struct planner *planner); // the parameter behind all others that the executor adds to weak writes
-void plan_add_request_settings(struct planner *planner); // request.method, .path, .headers, .cookies
 bool plan_answer_options(struct planner *planner, const char *allow); // false
 bool plan_is_singular(const struct planner *planner);
+
+// plan_settings.c
+void plan_add_setting(struct planner *planner, const char *name, struct cc_slice value); // name: borrowed
+bool plan_add_identity(struct planner *planner);         // role, its settings, claims, time zone, app.settings.*; false: refused
+void plan_add_request_settings(struct planner *planner); // request.method, .path, .headers, .cookies
+void plan_add_function_settings(struct planner *planner, const struct rest_function *function);
+bool plan_has_pre_request(const struct planner *planner);
+void plan_add_pre_request(struct planner *planner); // behind all settings
 
 // plan_tree.c: the select list and everything placed on it, over the catalog.
 bool plan_tree_create(struct planner *planner, const struct rest_table *table);
@@ -173,6 +179,8 @@ bool plan_update(struct planner *planner);
 bool plan_delete(struct planner *planner);
 bool plan_call(struct planner *planner);
 void plan_put_position(struct planner *planner, bool with_frontier);
+// What functions have said about the answer. The name is a constant.
+#define PLAN_RESPONSE_SETTING(name) "nullif(current_setting('" name "', true), '')"
 bool plan_read_range(struct planner *planner, struct plan_node *root); // Range header, rows_max, signs of limits
 
 #endif

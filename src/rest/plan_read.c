@@ -141,7 +141,8 @@ bool plan_read(struct planner *planner)
     } else if (!plan_put_head(planner)) {
         return false;
     }
-    rest_sql_text(&planner->sql, ", NULL::text, NULL::text FROM (");
+    rest_sql_text(&planner->sql, plan_has_pre_request(planner) ? ", " PLAN_RESPONSE_SETTING("response.headers") ", " PLAN_RESPONSE_SETTING("response.status") " FROM ("
+                                                               : ", NULL::text, NULL::text FROM (");
     if (!plan_put_select(planner, planner->root)) {
         return false;
     }

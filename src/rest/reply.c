@@ -528,17 +528,31 @@ static struct cc_slice or_null(struct cc_slice line)
 }
 
 // The lines that plan_call.c writes: page, total, status, headers, then the body.
-static void reply_call(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
-                       struct rest_reply *reply_out)
+static void read_call(struct cc_slice body, struct rest_read_result *result_out)
 {
-    struct cc_slice rest = outcome->body;
+    struct cc_slice rest = body;
     struct rest_read_result result = {0};
     result.page = take_line(&rest);
     result.total = or_null(take_line(&rest));
     result.status = or_null(take_line(&rest));
     result.headers = or_null(take_line(&rest));
     result.body = rest;
+    *result_out = result;
+}
+
+static void reply_call(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
+                       struct rest_reply *reply_out)
+{
+    struct rest_read_result result;
+    read_call(outcome->body, &result);
     rest_reply_read(plan, &result, arena, reply_out);
+}
+
+void rest_reply_add_said(struct cc_slice body, struct cc_arena *arena, struct rest_reply *reply)
+{
+    struct rest_read_result result;
+    read_call(body, &result);
+    apply_function_settings(&result, arena, reply);
 }
 
 uint64_t rest_call_rows(struct cc_slice body)

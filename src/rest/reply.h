@@ -39,6 +39,9 @@ void rest_reply_refuse(const struct rest_error *error, int status, struct cc_are
 void rest_reply_add_header(struct rest_reply *reply, struct cc_arena *arena, const char *name,
                            const char *value); // value is copied
 
+// What a call (its one body) has said about the answer: response.status and response.headers.
+void rest_reply_add_said(struct cc_slice body, struct cc_arena *arena, struct rest_reply *reply);
+
 // Affected rows of a REST_CALL: its one result row (tag 'C') has them in the first line of the body. For single and rows_max.
 uint64_t rest_call_rows(struct cc_slice body);
 

@@ -8,6 +8,10 @@ struct rest_header {
     struct cc_slice name, value;
 };
 
+struct rest_setting { // SET LOCAL: role, request.jwt.claims, ...
+    struct cc_slice name, value;
+};
+
 // Who asks. The shell finds it out (token, configuration) before it plans.
 struct rest_identity {
     struct cc_slice role;   // NULL slice: the connection's own role
@@ -20,6 +24,9 @@ struct rest_options {
     bool aggregates;        // sum(), avg(), ...: off upstream by default
     bool roll_back_allowed; // honour Prefer: tx=
     bool plans_allowed;     // Accept: application/vnd.pgrst.plan
+    const char *pre_request; // name of a function to be called first, schema.name; NULL, "": none
+    uint32_t n_settings;     // of every statement: app.settings.*
+    const struct rest_setting *settings;
 };
 
 struct rest_request {

@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "base/codec.h"
 #include "rest/catalog.h"
+#include "rest/request.h"
 
 enum rest_statement_kind { REST_READ = 1, REST_INSERT, REST_UPSERT, REST_UPDATE, REST_DELETE, REST_CALL };
 
@@ -44,14 +45,11 @@ struct rest_shape {
     struct rest_shape_column *columns;
 };
 
-struct rest_setting { // SET LOCAL for this statement: role, request.jwt.claims, ...
-    struct cc_slice name, value;
-};
-
 struct rest_statement {
     enum rest_statement_kind kind;
     bool weak;     // writes a weak table
     bool captured; // effects come from the capture triggers
+    struct cc_slice before; // of a read: SQL to be run first, in the same transaction, its result is of no use. Not part of the bytes
     struct cc_slice sql;
     uint32_t n_parameters;
     struct cc_slice *parameters; // text form, NULL slice is SQL NULL; types are inferred or cast in the text
@@ -61,7 +59,7 @@ struct rest_statement {
     bool single;        // other than exactly one row: refused, rolled back (object+json)
     bool body_is_array; // bodies of the rows are joined to a JSON array, else they are concatenated with '\n' (or single: the one)
     bool roll_back;     // Prefer: tx=rollback
-    uint32_t n_settings;
+    uint32_t n_settings; // for this statement only, in this order: the last of a name counts
     struct rest_setting *settings;
     uint32_t n_sequences;       // sequences that the statement may draw from: their positions are effects
     struct cc_slice *sequences; // qualified names

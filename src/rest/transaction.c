@@ -184,6 +184,36 @@ enum rest_plan_kind rest_transaction_plan(const struct rest_catalog *catalog, ui
     return REST_PLAN_WRITE;
 }
 
+// ---- statements
+
+static bool has_pre_request(const struct rest_plan *plan)
+{
+    return plan->pre_request.sql.data != NULL;
+}
+
+static uint32_t count_statements(uint32_t n, const struct rest_plan *plans)
+{
+    uint32_t n_statements = n;
+    for (uint32_t i = 0; i < n; i++) {
+        n_statements += has_pre_request(&plans[i]);
+    }
+    return n_statements;
+}
+
+struct rest_statement *rest_transaction_statements(uint32_t n, const struct rest_plan *plans, struct cc_arena *arena, uint32_t *n_out)
+{
+    struct rest_statement *statements = cc_arena_array(arena, count_statements(n, plans), sizeof(*statements));
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (has_pre_request(&plans[i])) {
+            statements[k++] = plans[i].pre_request;
+        }
+        statements[k++] = plans[i].statement;
+    }
+    *n_out = k;
+    return statements;
+}
+
 // ---- replies
 
 static void put_headers(struct cc_buffer *out, const struct rest_reply *reply)
@@ -242,24 +272,56 @@ static bool split(const struct rest_outcome *whole, uint32_t n, struct rest_outc
     return cc_reader_end(&reader) == CC_OK;
 }
 
+// The answer of one plan, whose outcomes begin at `outcomes`; how many they are.
+static uint32_t reply_one(const struct rest_plan *plan, const struct rest_outcome *outcomes, struct cc_arena *arena, struct rest_reply *reply_out)
+{
+    if (!has_pre_request(plan)) {
+        rest_reply_write(plan, &outcomes[0], arena, reply_out);
+        return 1;
+    }
+    rest_reply_write(plan, &outcomes[1], arena, reply_out);
+    if (plan->facts.action != REST_ACTION_CALL) { // a function may have changed what was said before, and has told it itself
+        rest_reply_add_said(outcomes[0].body, arena, reply_out);
+    }
+    return 2;
+}
+
+static void reply_damaged(struct cc_arena *arena, struct rest_reply *reply_out)
+{
+    rest_reply_error(500, "XX000", "The answers of a transaction are damaged", "It took effect.", NULL, arena, reply_out);
+}
+
+void rest_transaction_reply_single(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
+                                   struct rest_reply *reply_out)
+{
+    struct rest_outcome outcomes[2];
+    if (outcome->kind != REST_DONE || !has_pre_request(plan)) {
+        rest_reply_write(plan, outcome, arena, reply_out);
+    } else if (!split(outcome, 2, outcomes)) {
+        reply_damaged(arena, reply_out);
+    } else {
+        (void)reply_one(plan, outcomes, arena, reply_out);
+    }
+}
+
 void rest_transaction_reply(uint32_t n, const struct rest_plan *plans, const struct rest_outcome *outcome,
                             struct cc_arena *arena, struct rest_reply *reply_out)
 {
-    struct rest_outcome *outcomes = cc_arena_array(arena, n, sizeof(*outcomes));
+    uint32_t n_outcomes = count_statements(n, plans);
+    struct rest_outcome *outcomes = cc_arena_array(arena, n_outcomes, sizeof(*outcomes));
     if (outcome->kind != REST_DONE) { // none was done: the error is the transaction's
         rest_reply_write(&plans[0], outcome, arena, reply_out);
         return;
     }
-    if (!split(outcome, n, outcomes)) {
-        rest_reply_error(500, "XX000", "The answers of a transaction are damaged", "It took effect.", NULL, arena,
-                         reply_out);
+    if (!split(outcome, n_outcomes, outcomes)) {
+        reply_damaged(arena, reply_out);
         return;
     }
     struct cc_buffer out = {0};
     cc_buffer_append_text(&out, "[");
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0, k = 0; i < n; i++) {
         struct rest_reply reply;
-        rest_reply_write(&plans[i], &outcomes[i], arena, &reply);
+        k += reply_one(&plans[i], &outcomes[k], arena, &reply);
         cc_buffer_append_text(&out, i == 0 ? "" : ",\n ");
         put_reply(&out, &plans[i], &reply, arena);
     }

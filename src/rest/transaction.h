@@ -19,6 +19,11 @@ enum cc_status rest_transaction_read(const struct rest_request *outer, struct cc
 enum rest_plan_kind rest_transaction_plan(const struct rest_catalog *catalog, uint32_t n,
                                           const struct rest_request *requests, struct cc_arena *arena,
                                           struct rest_plan *plans_out, struct rest_reply *answer_out);
+// The statements of one operation: the plans', each behind what it wants to be called before. Borrowed from the plans.
+struct rest_statement *rest_transaction_statements(uint32_t n, const struct rest_plan *plans, struct cc_arena *arena, uint32_t *n_out);
+// The answer of a single write, whose operation was made by the same function.
+void rest_transaction_reply_single(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
+                                   struct rest_reply *reply_out);
 // The answers in order. outcome is of the whole: when done, its body holds each statement's outcome as a string
 // (rest_outcome_put form), or is that of the only one.
 void rest_transaction_reply(uint32_t n, const struct rest_plan *plans, const struct rest_outcome *outcome,

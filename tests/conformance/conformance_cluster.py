@@ -39,6 +39,7 @@ class ConformanceCluster(Cluster):
     """`caucus up` with a configuration of ours: schemas, tokens, everything that is off by default on."""
 
     auth = {'jwt_secret': SECRET, 'jwks_file': os.path.join(HERE, 'test_keys.json'), 'anonymous_role': 'h1_anon'}
+    rest = {'aggregates': True, 'rollback': True, 'plans': True}
     schemas = ['public', 'tenant2']
     schema_file = 'schema.sql'
     n_replicas = 3
@@ -51,7 +52,7 @@ class ConformanceCluster(Cluster):
         os.environ['CAUCUS_TOKEN'] = token('caucus_operator')
         with open(self.config, 'w', encoding='utf-8') as file:
             json.dump({'cluster': 'conformance', 'replicas': [self.replica(number) for number in self.ids],
-                       'postgres': {'schemas': self.schemas}, 'rest': {'aggregates': True, 'rollback': True, 'plans': True},
+                       'postgres': {'schemas': self.schemas}, 'rest': self.rest,
                        'auth': self.auth}, file)
 
     def replica(self, number):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Every route with each kind of token: none, of each role, forged in each way. The operators' routes are those of the source's own table, so
-that a new one cannot be left out; and a replica refuses to start where everybody could do everything.
+that a new one cannot be left out; a replica refuses to start where everybody could do everything; and the function that is called before
+each request, and settings of roles and functions, do what they say.
 
 usage: test_tokens.py [SOURCE_ROOT]
 """
@@ -75,6 +76,7 @@ def operator_routes():
 class OneReplica(ConformanceCluster):
     n_replicas = 1
     auth = {**ConformanceCluster.auth, 'jwt_audience': AUDIENCE, 'require_expiry': True}
+    rest = {**ConformanceCluster.rest, 'pre_request': 'internal.door', 'app_settings': {'place': 'Oslo'}}
 
     def __init__(self):
         super().__init__()
@@ -86,6 +88,7 @@ class Routes(unittest.TestCase):
     def setUpClass(cls):
         cls.cluster = OneReplica()
         cls.cluster.__enter__()
+        assert cls.cluster.migrate(os.path.join(HERE, 'pre_request.sql'))
 
     @classmethod
     def tearDownClass(cls):
@@ -157,6 +160,61 @@ class Routes(unittest.TestCase):
                 body = '{"operations":[]}' if method == 'POST' else None
                 for bearer in (None, ROLES['h1_member'], OPERATOR):
                     self.assertNotIn(self.ask(method, path, body, bearer)[0], (401, 403, 500), path)
+
+
+    def rows(self, method, path, body=None, said=None, role=None, **headers):
+        """The answer; headers as x_say='...'. Checks what the function before the request has said."""
+        headers = {name.replace('_', '-'): value for name, value in headers.items()}
+        if role is not None:
+            headers['Authorization'] = 'Bearer ' + ROLES[role]
+        answer = self.cluster.request(1, method, path, body, headers)
+        self.assertEqual(answer.headers.get('X-Said'), said, f'{method} {path}')
+        return answer
+
+    def test_the_function_before_a_request_can_refuse_it(self):
+        for method, path, body in ROWS[:-1]:
+            self.assertEqual(self.rows(method, path, body and json.loads(body), x_closed='1').status, 423, f'{method} {path}')
+        self.assertEqual(self.rows('GET', '/shops', x_closed='1').json(), {'code': 'PT423', 'message': 'closed', 'details': None, 'hint': 'come back'})
+
+    def test_the_function_before_a_request_says_something_about_its_answer_alone(self):
+        writes = [('POST', '/presence', {'id': 'a', 'n': 1}), ('PATCH', '/presence?id=eq.a', {'n': 2}), ('POST', '/visits', {'path': 'x'}),
+                  ('PATCH', '/visits?path=eq.x', {'path': 'y'}), ('DELETE', '/visits?path=eq.y', None), ('POST', '/rpc/seen_by_writer', {})]
+        for method, path, body in [('GET', '/shops', None), ('HEAD', '/shops', None), ('GET', '/rpc/seen', None), *writes]:
+            self.assertEqual(self.rows(method, path, body, said='hi', x_say='hi', x_status='203').status, 203, f'{method} {path}')
+            if body is None or 'id' not in body:
+                self.assertNotIn(self.rows(method, path, body).status, (203, 500), f'{method} {path}')
+        self.assertEqual(self.rows('POST', '/rpc/teapot_by_writer', {}, x_status='203').status, 418)
+        self.assertEqual(self.rows('POST', '/rpc/seen_by_writer', {}).status, 200)
+
+    def test_the_function_before_a_request_knows_it_and_is_part_of_it(self):
+        self.assertEqual(self.rows('GET', '/rpc/seen').json(), 'GET /rpc/seen Oslo')
+        self.assertEqual(self.rows('POST', '/rpc/seen_by_writer', {}).json(), 'POST /rpc/seen_by_writer Oslo')
+        self.assertEqual(self.rows('POST', '/parts', {'sku': 'NEW', 'label': 'l'}, x_log='1', role='h1_member').status, 201)
+        self.assertEqual(self.rows('POST', '/parts', {'sku': 'NEW', 'label': 'l'}, x_log='1').status, 409)
+        self.assertEqual(self.rows('GET', '/visits?select=path,who').json(), [{'path': '/parts', 'who': 'h1_member'}])
+        self.assertEqual(self.rows('GET', '/parts', x_log='1').json()['code'], '25006')
+        self.assertEqual(self.rows('POST', '/presence', {'id': 'b'}, x_log='1').json()['code'], 'CC303')
+        operations = [{'method': 'PATCH', 'path': '/parts?sku=eq.NEW', 'headers': {'X-Log': '1', 'X-Say': 'one'}, 'body': {'label': 'm'}},
+                      {'method': 'DELETE', 'path': '/parts?sku=eq.NEW', 'headers': {}}]
+        answers = self.rows('POST', '/_caucus/transaction', {'operations': operations}).json()
+        self.assertEqual([answer['status'] for answer in answers], [204, 204])
+        self.assertEqual([answer['headers'].get('X-Said') for answer in answers], ['one', None])
+        self.assertEqual(len(self.rows('DELETE', '/visits?id=gt.0', Prefer='return=representation').json()), 2)
+
+    def test_roles_have_their_settings_and_leave_nothing_behind(self):
+        usual = '4MB UTC ISO, '
+        for _ in range(2):
+            self.assertEqual(self.rows('GET', '/rpc/have', role='h1_member').json(), '9MB Europe/Oslo German, DMY gold')
+            self.assertEqual(self.rows('GET', '/rpc/have').json(), usual + 'MDY')
+            self.assertEqual(self.rows('POST', '/rpc/have_by_writer', {}, role='h1_member').json(), '9MB Europe/Oslo ISO, YMD gold')
+            self.assertEqual(self.rows('POST', '/rpc/have_by_writer', {}).json(), usual + 'YMD')
+        self.assertEqual(self.rows('GET', '/rpc/have', role='h1_member', Prefer='timezone=Asia/Tokyo').json(), '9MB Asia/Tokyo German, DMY gold')
+
+    def test_time_limits_of_roles_and_functions_end_a_statement(self):
+        for method, body, name in (('GET', None, 'nap'), ('POST', {}, 'nap_by_writer')):
+            self.assertEqual(self.rows(method, '/rpc/' + name, body, role='h1_member').json()['code'], '57014')
+            self.assertEqual(self.rows(method, '/rpc/short_' + name, body).json()['code'], '57014')
+            self.assertEqual(self.rows(method, '/rpc/' + name, body).json(), 'slept')
 
 
 class Open(unittest.TestCase):

@@ -66,7 +66,7 @@ static void the_shortest_file_gets_all_defaults(void **state)
     assert_string_equal(config.postgres.system_user, "postgres");
     assert_int_equal(config.postgres.n_schemas, 1);
     assert_string_equal(config.postgres.schemas[0], "public");
-    assert_int_equal(config.postgres.n_settings, 0);
+    assert_int_equal(config.postgres.settings.n, 0);
     assert_int_equal(config.log.level, CC_LOG_INFO);
     config_finish(&config);
 }
@@ -83,9 +83,9 @@ static void what_the_file_says_is_taken_over(void **state)
     assert_string_equal(config.replicas[1].conninfo, "dbname=app");
     assert_int_equal(config.postgres.n_schemas, 2);
     assert_string_equal(config.postgres.schemas[0], "api");
-    assert_int_equal(config.postgres.n_settings, 2);
-    assert_string_equal(config.postgres.settings[0].name, "shared_buffers");
-    assert_string_equal(config.postgres.settings[0].value, "1GB");
+    assert_int_equal(config.postgres.settings.n, 2);
+    assert_string_equal(config.postgres.settings.list[0].name, "shared_buffers");
+    assert_string_equal(config.postgres.settings.list[0].value, "1GB");
     assert_int_equal(config.http.threads, 4);
     assert_int_equal(config.log.level, CC_LOG_WARN);
     config_finish(&config);

@@ -361,6 +361,49 @@ static void a_session_of_another_user_can_only_become_what_that_one_may(void **s
     run_directly("DROP TABLE public.hidden; DROP ROLE door; DROP ROLE reader; DROP ROLE owner_of_it");
 }
 
+static struct answer ask_with(const char *sql, const struct rest_setting *settings, uint32_t n)
+{
+    struct rest_statement statement = statement_of(sql);
+    struct rest_setting copies[4];
+    memcpy(copies, settings, n * sizeof(*settings));
+    statement.n_settings = n;
+    statement.settings = copies;
+    return ask_statement(&statement, 10000);
+}
+
+static struct rest_setting setting_of(const char *name, const char *value)
+{
+    return (struct rest_setting){cc_slice_text(name), cc_slice_text(value)};
+}
+
+static void settings_of_one_statement_are_not_those_of_the_next(void **state)
+{
+    (void)state;
+    static const char shown[] = "SELECT concat_ws(' ', current_setting('statement_timeout'), current_setting('work_mem'), current_setting('TimeZone'),"
+                                " nullif(current_setting('app.x', true), ''))";
+    make_pool(1, 0, 0);
+    char usual[200];
+    (void)snprintf(usual, sizeof(usual), "%s", ask(shown).value);
+    struct rest_setting settings[] = {setting_of("work_mem", "8MB"), setting_of("statement_timeout", "7s"), setting_of("TimeZone", "Europe/Oslo"),
+                                      setting_of("app.x", "1")};
+    assert_string_equal(ask_with(shown, settings, 4).value, "7s 8MB Europe/Oslo 1");
+    assert_string_equal(ask_with(shown, settings, 4).value, "7s 8MB Europe/Oslo 1");
+    assert_string_equal(ask(shown).value, usual);
+    // What failed is undone: the session has what it had before, and the next one must not inherit that either.
+    assert_string_equal(ask_with(shown, settings, 2).code, "");
+    struct rest_setting wrong[] = {setting_of("app.x", "2"), setting_of("TimeZone", "nowhere")};
+    assert_string_equal(ask_with(shown, wrong, 2).code, "22023");
+    assert_string_equal(ask(shown).value, usual);
+    struct rest_setting twice[] = {setting_of("TimeZone", "Asia/Tokyo"), setting_of("timezone", "Europe/Oslo")};
+    assert_string_equal(ask_with("SELECT current_setting('TimeZone')", twice, 2).value, "Europe/Oslo");
+    assert_string_equal(ask_with("SELECT current_setting('TimeZone')", twice, 1).value, "Asia/Tokyo");
+    assert_string_equal(ask(shown).value, usual);
+    // PostgreSQL's own limit of a statement can be a setting.
+    struct rest_setting limit = setting_of("statement_timeout", "50");
+    assert_string_equal(ask_with("SELECT pg_sleep(20)", &limit, 1).code, "57014");
+    assert_string_equal(ask(shown).value, usual);
+}
+
 // Asked for in the same turn, one connection: those behind the first are on their way before it is answered.
 static void ask_together(const struct rest_statement *statements, const uint32_t *timeouts_ms, struct answer *answers, unsigned n)
 {
@@ -533,6 +576,7 @@ int main(void)
         cmocka_unit_test(a_read_is_run_again_when_its_connection_breaks),
         cmocka_unit_test(many_wait_in_order_and_too_many_are_refused),
         cmocka_unit_test(what_is_under_way_is_answered_when_the_pool_goes),
+        cmocka_unit_test(settings_of_one_statement_are_not_those_of_the_next),
         cmocka_unit_test(those_sent_behind_one_have_their_own_outcomes),
         cmocka_unit_test(one_that_waits_behind_another_is_given_up_alone),
         cmocka_unit_test(a_session_of_another_user_can_only_become_what_that_one_may),
