@@ -1,6 +1,6 @@
 // The collector of garbage: one step at a time, each one short statement.
 //
-//   REST --every few seconds--> NOTE --bound durable--> TOMBSTONES (block by block) --> HISTORY (origin by origin) --> REQUESTS --> REST
+//   REST --every few seconds--> NOTE --bound durable--> TOMBSTONES (block by block) --> HISTORY (origin by origin) --> INDEX --> REQUESTS --> REST
 #include "proxy/io_garbage.h"
 
 #include "base/log.h"
@@ -24,7 +24,7 @@ enum {
     SET_OVERHEAD_BYTES = 120, // of a change set's row, with its indexes
 };
 
-enum stage { STAGE_DOWN, STAGE_LOOK, STAGE_REST, STAGE_NOTE, STAGE_TOMBSTONES, STAGE_HISTORY, STAGE_REQUESTS };
+enum stage { STAGE_DOWN, STAGE_LOOK, STAGE_REST, STAGE_NOTE, STAGE_TOMBSTONES, STAGE_HISTORY, STAGE_INDEX, STAGE_REQUESTS };
 
 struct io_garbage {
     struct io_garbage_options options;
@@ -117,6 +117,23 @@ static void send_requests(struct io_garbage *garbage)
         2, parameters, NULL, on_requests);
 }
 
+// -- What is in the histories --------------------------------------------------------------------------------------------
+
+static void on_indexed(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_garbage *garbage = context;
+    if (went_well(garbage, result)) {
+        plan(garbage, number_at(result, 0, 0) == 0 ? STAGE_REQUESTS : STAGE_INDEX, STEP_MS);
+    }
+    PQclear(result);
+}
+
+static void send_index(struct io_garbage *garbage)
+{
+    ask(garbage, "SELECT caucus.index_history()", 0, NULL, NULL, on_indexed);
+}
+
 // -- Histories ---------------------------------------------------------------------------------------------------------
 
 static void on_history(void *context, uint64_t number, PGresult *result)
@@ -130,7 +147,7 @@ static void on_history(void *context, uint64_t number, PGresult *result)
         garbage->excess_bytes -= (double)(n_bytes + n * SET_OVERHEAD_BYTES);
         garbage->origin += n < SETS_PER_STEP ? 1 : 0;
         bool done = garbage->origin >= garbage->allowed.history.n;
-        plan(garbage, done ? STAGE_REQUESTS : STAGE_HISTORY, STEP_MS);
+        plan(garbage, done ? STAGE_INDEX : STAGE_HISTORY, STEP_MS);
     }
     PQclear(result);
 }
@@ -140,8 +157,8 @@ static void send_history(struct io_garbage *garbage)
 {
     const struct crdt_frontier *history = &garbage->allowed.history;
     if (garbage->origin >= history->n) {
-        send_requests(garbage);
-        garbage->stage = STAGE_REQUESTS;
+        garbage->stage = STAGE_INDEX;
+        send_index(garbage);
         return;
     }
     uint64_t kept_ms = (uint64_t)garbage->options.history_hours * 3600 * 1000, now_ms = (uint64_t)time(NULL) * 1000;
@@ -161,7 +178,9 @@ static void send_history(struct io_garbage *garbage)
         "RETURNING h.sequence, h.stamp, octet_length(h.change) AS n), "
         "noted AS (INSERT INTO caucus.dropped AS d (replica, incarnation, sequence, stamp, sets) SELECT $1::bigint, $2::bigint, max(sequence), "
         "max(stamp COLLATE \"C\"), count(*) FROM gone HAVING count(*) > 0 ON CONFLICT (replica, incarnation) DO UPDATE SET sequence = EXCLUDED.sequence, "
-        "stamp = EXCLUDED.stamp, sets = d.sets + EXCLUDED.sets RETURNING 1) "
+        "stamp = EXCLUDED.stamp, sets = d.sets + EXCLUDED.sets RETURNING 1), "
+        "unindexed AS (DELETE FROM caucus.history_blocks b WHERE b.replica = $1::bigint AND b.incarnation = $2::bigint AND "
+        "b.last <= (SELECT max(sequence) FROM gone)) "
         "SELECT count(*), coalesce(sum(n), 0) FROM gone",
         5, parameters, NULL, on_history);
 }
@@ -345,6 +364,9 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
         return;
     case STAGE_HISTORY:
         send_history(garbage);
+        return;
+    case STAGE_INDEX:
+        send_index(garbage);
         return;
     case STAGE_REQUESTS:
         send_requests(garbage);

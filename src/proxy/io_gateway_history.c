@@ -230,7 +230,7 @@ static void on_key(struct exchange *exchange, const struct io_postgres_read_resu
     parameters[1] = cc_slice_text(cc_arena_printf(&exchange->arena, "%d", SETS_MAX + 1));
     query(exchange,
           cc_slice_text("SELECT h.change, d.stamp FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN (SELECT change, stamp "
-                        "FROM caucus.history WHERE rows @> ARRAY[$1::bigint] ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) h ON true "
+                        "FROM caucus.history_of($1::bigint) ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) h ON true "
                         "ORDER BY h.stamp COLLATE \"C\" DESC"),
           2, parameters, on_row_sets);
 }
