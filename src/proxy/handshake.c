@@ -50,22 +50,24 @@ static void hash_of_cluster(const char *cluster, uint8_t hash_out[CLUSTER_HASH_B
     assert(error == 0);
 }
 
-static void put_version(struct cc_buffer *out)
+enum answer_kind { ANSWER_GOES_ON = 0, ANSWER_REMOVED = 1 }; // in the second half of the version
+
+static void put_version(struct cc_buffer *out, enum answer_kind kind)
 {
     cc_buffer_append(out, magic, sizeof(magic));
     cc_put_u16(out, HANDSHAKE_VERSION);
-    cc_put_u16(out, 0);
+    cc_put_u16(out, (uint16_t)kind);
 }
 
-static enum handshake_refusal check_version(struct cc_reader *reader)
+static enum handshake_refusal check_version(struct cc_reader *reader, uint16_t *kind_out)
 {
     struct cc_slice start = cc_read_bytes(reader, sizeof(magic));
     uint16_t version = cc_read_u16(reader);
-    uint16_t reserved = cc_read_u16(reader);
+    *kind_out = cc_read_u16(reader);
     if (!cc_slice_equal(start, cc_slice_of(magic, sizeof(magic)))) {
         return HANDSHAKE_NOT_CAUCUS;
     }
-    return version == HANDSHAKE_VERSION && reserved == 0 ? HANDSHAKE_NOT_REFUSED : HANDSHAKE_OTHER_VERSION;
+    return version == HANDSHAKE_VERSION && *kind_out <= ANSWER_REMOVED ? HANDSHAKE_NOT_REFUSED : HANDSHAKE_OTHER_VERSION;
 }
 
 // -- Keys -----------------------------------------------------------------------------------------------------------
@@ -103,7 +105,28 @@ static void hash_transcript(struct handshake *handshake)
     (void)crypto_generichash_final(&hash, handshake->transcript, sizeof(handshake->transcript));
 }
 
-enum part { PART_INITIATOR = 'i', PART_RESPONDER = 'r' };
+// What REMOVED says, in the place of a transcript: nothing of it fits elsewhere, or to another question.
+static void hash_removal(struct handshake *handshake, uint32_t removed, uint32_t member)
+{
+    const struct handshake_site *site = handshake->site;
+    const uint64_t numbers[] = {
+        HANDSHAKE_VERSION, removed, member, handshake->initiator_incarnation, handshake->responder_incarnation, handshake->removed_at,
+    };
+    struct cc_buffer fixed = {0};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        cc_put_u64(&fixed, numbers[i]);
+    }
+    crypto_generichash_state hash;
+    (void)crypto_generichash_init(&hash, NULL, 0, sizeof(handshake->transcript));
+    (void)crypto_generichash_update(&hash, magic, sizeof(magic));
+    (void)crypto_generichash_update(&hash, fixed.data, fixed.n);
+    (void)crypto_generichash_update(&hash, handshake->initiator_ephemeral, 32);
+    (void)crypto_generichash_update(&hash, (const uint8_t *)site->cluster, strlen(site->cluster));
+    (void)crypto_generichash_final(&hash, handshake->transcript, sizeof(handshake->transcript));
+    cc_buffer_finish(&fixed);
+}
+
+enum part { PART_INITIATOR = 'i', PART_RESPONDER = 'r', PART_REMOVER = 'x' };
 
 // What a side signs: its part and the transcript.
 enum { SIGNED_BYTES = 1 + 64 };
@@ -174,7 +197,7 @@ static void put_hello(const struct handshake *handshake, struct cc_buffer *out)
 {
     uint8_t cluster[CLUSTER_HASH_BYTES];
     hash_of_cluster(handshake->site->cluster, cluster);
-    put_version(out);
+    put_version(out, ANSWER_GOES_ON);
     cc_buffer_append(out, cluster, sizeof(cluster));
     cc_put_u32(out, handshake->site->id);
     cc_put_u32(out, handshake->peer->id);
@@ -182,10 +205,11 @@ static void put_hello(const struct handshake *handshake, struct cc_buffer *out)
     cc_buffer_append(out, handshake->initiator_ephemeral, 32);
 }
 
-static enum handshake_refusal take_hello(struct handshake *handshake, struct cc_slice message)
+static enum handshake_refusal take_hello(struct handshake *handshake, struct cc_slice message, uint32_t *from_out)
 {
     struct cc_reader reader = cc_reader_of(message);
-    enum handshake_refusal refusal = check_version(&reader);
+    uint16_t kind;
+    enum handshake_refusal refusal = check_version(&reader, &kind);
     struct cc_slice cluster = cc_read_bytes(&reader, CLUSTER_HASH_BYTES);
     uint32_t from = cc_read_u32(&reader);
     uint32_t to = cc_read_u32(&reader);
@@ -196,7 +220,7 @@ static enum handshake_refusal take_hello(struct handshake *handshake, struct cc_
     }
     uint8_t ours[CLUSTER_HASH_BYTES];
     hash_of_cluster(handshake->site->cluster, ours);
-    if (cc_reader_end(&reader) != CC_OK) {
+    if (cc_reader_end(&reader) != CC_OK || kind != ANSWER_GOES_ON) {
         return HANDSHAKE_NOT_CAUCUS;
     }
     if (!cc_slice_equal(cluster, cc_slice_of(ours, sizeof(ours)))) {
@@ -205,18 +229,34 @@ static enum handshake_refusal take_hello(struct handshake *handshake, struct cc_
     if (to != handshake->site->id) {
         return HANDSHAKE_WRONG_ID;
     }
-    handshake->peer = find_peer(handshake->site, from);
-    if (handshake->peer == NULL) {
-        return HANDSHAKE_UNKNOWN_ID;
-    }
     handshake->peer_incarnation = handshake->initiator_incarnation = incarnation;
     memcpy(handshake->initiator_ephemeral, ephemeral.data, 32);
-    return HANDSHAKE_NOT_REFUSED;
+    handshake->peer = find_peer(handshake->site, from);
+    *from_out = from;
+    return handshake->peer == NULL ? HANDSHAKE_UNKNOWN_ID : HANDSHAKE_NOT_REFUSED;
+}
+
+static const uint8_t unused[32 - 8]; // where ANSWER has the rest of a key
+
+static void put_removed(struct handshake *handshake, uint32_t removed, struct cc_buffer *out)
+{
+    handshake->removed_at = handshake->site->membership_index;
+    hash_removal(handshake, removed, handshake->site->id);
+    put_version(out, ANSWER_REMOVED);
+    cc_put_u32(out, handshake->site->id);
+    cc_put_u32(out, handshake->site->incarnation);
+    cc_put_u64(out, handshake->removed_at);
+    cc_buffer_append(out, unused, sizeof(unused));
+    put_signature(handshake, PART_REMOVER, out);
 }
 
 static enum cc_status receive_hello(struct handshake *handshake, struct cc_slice message, struct cc_buffer *out)
 {
-    enum handshake_refusal refusal = take_hello(handshake, message);
+    uint32_t from = 0;
+    enum handshake_refusal refusal = take_hello(handshake, message, &from);
+    if (refusal == HANDSHAKE_UNKNOWN_ID && handshake->site->membership_index > 0 && from != 0 && from != handshake->site->id) {
+        put_removed(handshake, from, out);
+    }
     if (refusal != HANDSHAKE_NOT_REFUSED) {
         return refuse(handshake, refusal);
     }
@@ -224,7 +264,7 @@ static enum cc_status receive_hello(struct handshake *handshake, struct cc_slice
     if (!derive_channels(handshake)) {
         return refuse(handshake, HANDSHAKE_WRONG_KEY);
     }
-    put_version(out);
+    put_version(out, ANSWER_GOES_ON);
     cc_put_u32(out, handshake->site->id);
     cc_put_u32(out, handshake->site->incarnation);
     cc_buffer_append(out, handshake->responder_ephemeral, 32);
@@ -233,10 +273,24 @@ static enum cc_status receive_hello(struct handshake *handshake, struct cc_slice
     return CC_OK;
 }
 
+static enum handshake_refusal take_removed(struct handshake *handshake, struct cc_slice statement, struct cc_slice signature)
+{
+    struct cc_reader reader = cc_reader_of(statement);
+    handshake->removed_at = cc_read_u64(&reader);
+    bool is_whole = cc_slice_equal(cc_read_bytes(&reader, sizeof(unused)), cc_slice_of(unused, sizeof(unused)));
+    hash_removal(handshake, handshake->site->id, handshake->peer->id);
+    if (!is_whole || handshake->removed_at == 0 || !signature_holds(handshake, PART_REMOVER, signature)) {
+        handshake->removed_at = 0;
+        return HANDSHAKE_WRONG_KEY;
+    }
+    return HANDSHAKE_REMOVED;
+}
+
 static enum handshake_refusal take_answer(struct handshake *handshake, struct cc_slice message)
 {
     struct cc_reader reader = cc_reader_of(message);
-    enum handshake_refusal refusal = check_version(&reader);
+    uint16_t kind;
+    enum handshake_refusal refusal = check_version(&reader, &kind);
     uint32_t from = cc_read_u32(&reader);
     uint32_t incarnation = cc_read_u32(&reader);
     struct cc_slice ephemeral = cc_read_bytes(&reader, 32);
@@ -251,6 +305,9 @@ static enum handshake_refusal take_answer(struct handshake *handshake, struct cc
         return HANDSHAKE_WRONG_ID;
     }
     handshake->peer_incarnation = handshake->responder_incarnation = incarnation;
+    if (kind == ANSWER_REMOVED) {
+        return take_removed(handshake, ephemeral, signature);
+    }
     memcpy(handshake->responder_ephemeral, ephemeral.data, 32);
     hash_transcript(handshake);
     bool holds = signature_holds(handshake, PART_RESPONDER, signature) && derive_channels(handshake);

@@ -6,6 +6,9 @@
 //      PROOF: signature, first record of the stream              ->   is it the key of that id?
 //      <- READY: first record of the other stream
 //
+// Who is not listed any more gets, in the place of ANSWER, REMOVED: the same head, the index of the membership that does not list it, and
+// a signature over that, both ids and its ephemeral key. It knows the keys of the others from the time when it was listed.
+//
 // Each side signs (Ed25519) a hash that binds the protocol version, the cluster's name, both ids, both incarnations, both
 // ephemeral and both identity keys, and its own part in it; so nothing can be replayed, spliced or directed elsewhere. The keys
 // of the streams come from the ephemeral X25519 secret and that hash: who learns an identity key later cannot read the past.
@@ -34,7 +37,8 @@ enum {
     X(HANDSHAKE_OTHER_CLUSTER, "belongs to another cluster")                              \
     X(HANDSHAKE_WRONG_ID, "is or looks for another replica, check the addresses")         \
     X(HANDSHAKE_UNKNOWN_ID, "is not a replica of this cluster")                           \
-    X(HANDSHAKE_WRONG_KEY, "does not have the key that the configuration names")
+    X(HANDSHAKE_WRONG_KEY, "does not have the key that the configuration names")          \
+    X(HANDSHAKE_REMOVED, "says that this replica was removed from the cluster")
 
 enum handshake_refusal {
 #define HANDSHAKE_REFUSAL_ENUM(name, text) name,
@@ -56,6 +60,7 @@ struct handshake_site {
     const struct keys_pair *keys;
     const struct handshake_peer *peers;
     size_t n_peers;
+    uint64_t membership_index; // `peers` are all of the committed membership there; 0: not known, strangers are told nothing
 };
 
 enum handshake_state {
@@ -73,6 +78,7 @@ struct handshake {
     enum handshake_refusal refusal;
     const struct handshake_peer *peer; // responder: known after HELLO
     uint32_t peer_incarnation;
+    uint64_t removed_at; // HANDSHAKE_REMOVED: the membership's index
     uint8_t ephemeral_secret[32];
     uint8_t initiator_ephemeral[32], responder_ephemeral[32];
     uint32_t initiator_incarnation, responder_incarnation;
@@ -87,7 +93,8 @@ void handshake_accept(struct handshake *handshake, const struct handshake_site *
                       const uint8_t random[HANDSHAKE_RANDOM_BYTES]);
 // How many bytes the next message has; 0 when done or refused.
 size_t handshake_wants(const struct handshake *handshake);
-// Takes one whole message of that size; appends the reply, if any. CC_REFUSED: see handshake->refusal; close the connection.
+// Takes one whole message of that size; appends the reply, if any. CC_REFUSED: see handshake->refusal; send the reply, if any, and
+// close the connection.
 enum cc_status handshake_receive(struct handshake *handshake, struct cc_slice message, struct cc_buffer *out) CC_CHECKED;
 // After HANDSHAKE_DONE: moves the streams out and wipes the rest.
 void handshake_take_channels(struct handshake *handshake, struct channel *send_out, struct channel *receive_out);

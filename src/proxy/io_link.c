@@ -266,6 +266,7 @@ static void shake(struct io_link *link)
     enum cc_status status = handshake_receive(&link->handshake, cc_buffer_slice(&link->in), &link->out);
     cc_buffer_clear(&link->in);
     if (status != CC_OK) {
+        (void)try_send(link); // why, to one that was removed
         link->refused = true;
         say(link, "the peer %s", handshake_refusal_text(link->handshake.refusal));
         fail(link);
@@ -608,6 +609,11 @@ uint32_t io_link_incarnation(const struct io_link *link)
 bool io_link_was_refused(const struct io_link *link)
 {
     return link->refused;
+}
+
+uint64_t io_link_removed_at(const struct io_link *link)
+{
+    return link->dialled ? link->handshake.removed_at : 0;
 }
 
 const char *io_link_problem(const struct io_link *link)

@@ -53,6 +53,7 @@ bool io_link_is_dialled(const struct io_link *link);
 uint32_t io_link_peer(const struct io_link *link); // 0: not known yet
 uint32_t io_link_incarnation(const struct io_link *link);
 bool io_link_was_refused(const struct io_link *link); // by the handshake
+uint64_t io_link_removed_at(const struct io_link *link); // refused: by the membership at this index we are no member; 0: it did not say so
 const char *io_link_problem(const struct io_link *link); // why it was closed
 size_t io_link_queued_bytes(const struct io_link *link);
 uint64_t io_link_sent_bytes(const struct io_link *link);

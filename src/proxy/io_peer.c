@@ -395,6 +395,9 @@ static void on_link_closed(void *context, struct io_link *link)
         return;
     }
     note_problem(peer, io_link_problem(link), io_link_was_refused(link));
+    if (io_link_removed_at(link) > 0) {
+        peers->handler.on_removed(peers->handler.context, peer->id, io_link_removed_at(link));
+    }
     if (peer->up) {
         fall(peer);
         return;
@@ -614,8 +617,9 @@ static void update_member(struct io_peer *peers, struct peer *peer, const struct
     }
 }
 
-void io_peer_set_members(struct io_peer *peers, const struct io_peer_member *members, size_t n_members)
+void io_peer_set_members(struct io_peer *peers, const struct io_peer_member *members, size_t n_members, uint64_t membership_index)
 {
+    peers->site.membership_index = membership_index;
     for (size_t i = 0; i < peers->n_members; i++) {
         struct peer *peer = &peers->members[i];
         bool stays = peer->id == 0;
@@ -688,7 +692,7 @@ enum cc_status io_peer_create(const struct io_peer_options *options, struct io_p
     peers->acceptable = event_new(options->base, peers->listen_fd, EV_READ | EV_PERSIST, on_acceptable, peers);
     assert(peers->acceptable != NULL);
     (void)event_add(peers->acceptable, NULL);
-    io_peer_set_members(peers, options->members, options->n_members);
+    io_peer_set_members(peers, options->members, options->n_members, 0);
     *peers_out = peers;
     return CC_OK;
 }

@@ -23,6 +23,8 @@ struct io_peer_handler {
     void *context;
     void (*on_up)(void *context, uint32_t peer, uint32_t incarnation);
     void (*on_down)(void *context, uint32_t peer);
+    // It does not talk to us: by the membership that is committed at `index` we are no member.
+    void (*on_removed)(void *context, uint32_t peer, uint64_t index);
     // The frame is borrowed for the call. Comes only while the peer is up.
     void (*on_frame)(void *context, uint32_t peer, uint32_t incarnation, struct cc_slice frame);
 };
@@ -64,8 +66,9 @@ bool io_peer_send(struct io_peer *peers, uint32_t peer, struct cc_slice frame);
 void io_peer_flush(struct io_peer *peers);
 
 // Other members from now on: new ones are dialled, those with another address dialled there, those with another key
-// dropped first. Who is no longer among them stays reachable for a while, so that it can be told. Not from within a handler.
-void io_peer_set_members(struct io_peer *peers, const struct io_peer_member *members, size_t n_members);
+// dropped first. Who is no longer among them stays reachable for a while, so that it can be told; later it is told when it asks,
+// if these are the committed members at `membership_index` (0: they are not, or this replica is none). Not from within a handler.
+void io_peer_set_members(struct io_peer *peers, const struct io_peer_member *members, size_t n_members, uint64_t membership_index);
 
 // The faults of its messages, for testing hooks. NULL: a build without them.
 struct io_faults *io_peer_faults(struct io_peer *peers);

@@ -184,7 +184,8 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
     if (effects->members_changed && replica->peers != NULL) {
         struct io_peer_member members[CC_REPLICAS_MAX];
         char hosts[CC_REPLICAS_MAX][MEMBER_ADDRESS_BYTES];
-        io_peer_set_members(replica->peers, members, replica_dialled_members(replica, members, hosts));
+        size_t n_members = replica_dialled_members(replica, members, hosts);
+        io_peer_set_members(replica->peers, members, n_members, node_settled_membership(replica->node));
     }
     if (effects->catalog_changed) {
         io_catalog_refresh(replica->catalog);
@@ -395,6 +396,12 @@ void replica_on_peer_down(void *context, uint32_t peer)
     struct replica *replica = context;
     cc_log(CC_LOG_INFO, "peer_down", "peer=%" PRIu32, peer);
     node_peer_down(replica->node, replica_now(), peer);
+}
+
+void replica_on_peer_removed(void *context, uint32_t peer, uint64_t index)
+{
+    struct replica *replica = context;
+    node_peer_removed(replica->node, replica_now(), peer, index);
 }
 
 void replica_on_db_event(void *context, const struct db_event *event)

@@ -84,6 +84,7 @@ void replica_on_hangup(evutil_socket_t fd, short what, void *context);
 void replica_on_frame(void *context, uint32_t peer, uint32_t incarnation, struct cc_slice frame);
 void replica_on_peer_up(void *context, uint32_t peer, uint32_t incarnation);
 void replica_on_peer_down(void *context, uint32_t peer);
+void replica_on_peer_removed(void *context, uint32_t peer, uint64_t index);
 void replica_on_db_event(void *context, const struct db_event *event);
 void replica_on_snapshot(void *context, const struct snapshot_event *event);
 void replica_on_catalog(void *context, uint32_t version);

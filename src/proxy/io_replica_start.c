@@ -364,7 +364,11 @@ bool replica_open_peers(struct replica *replica)
         .connect_ms = config->timeouts.peer_connect_ms,
         .idle_ms = config->timeouts.peer_idle_ms,
         .queue_bytes_max = config->limits.peer_queue_bytes,
-        .handler = {.context = replica, .on_up = replica_on_peer_up, .on_down = replica_on_peer_down, .on_frame = replica_on_frame},
+        .handler = {.context = replica,
+                    .on_up = replica_on_peer_up,
+                    .on_down = replica_on_peer_down,
+                    .on_removed = replica_on_peer_removed,
+                    .on_frame = replica_on_frame},
     };
     struct io_peer_problem problem;
     enum cc_status status = io_peer_create(&options, &replica->peers, &problem);

@@ -650,6 +650,12 @@ bool node_is_member(const struct node *node)
     return node->members.has_self;
 }
 
+uint64_t node_settled_membership(const struct node *node)
+{
+    const struct members *members = &node->members;
+    return members->has_self && members->index == members->committed ? members->committed : 0;
+}
+
 const struct raft *node_raft(const struct node *node)
 {
     return node->raft;

@@ -74,6 +74,8 @@ void node_changes_loaded(struct node *node, struct node_time time, const struct 
 void node_peer_up(struct node *node, struct node_time time, uint32_t peer, uint32_t incarnation);
 void node_peer_down(struct node *node, struct node_time time, uint32_t peer);
 void node_peer_frame(struct node *node, struct node_time time, uint32_t peer, struct cc_slice frame);
+// The peer does not talk to us: by the membership that was committed at `index` this replica is no member.
+void node_peer_removed(struct node *node, struct node_time time, uint32_t peer, uint64_t index);
 void node_snapshot_event(struct node *node, struct node_time time, const struct snapshot_event *event);
 void node_db_event(struct node *node, struct node_time time, const struct db_event *event);
 
@@ -325,6 +327,8 @@ struct node_status {
 
 void node_describe(const struct node *node, uint64_t now_us, struct node_status *status_out);
 bool node_is_member(const struct node *node); // else it refuses service
+// The index of the membership in force if it is committed and has this replica, else 0.
+uint64_t node_settled_membership(const struct node *node);
 const struct raft *node_raft(const struct node *node); // for checkers
 
 #endif

@@ -649,6 +649,14 @@ void node_peer_down(struct node *node, struct node_time time, uint32_t id)
     }
 }
 
+void node_peer_removed(struct node *node, struct node_time time, uint32_t id, uint64_t index)
+{
+    node->time = time;
+    if (peer_find(node, id) != NULL && raft_last_index(node->raft) > 0) { // else it is about to join: it is not a member yet
+        membership_removed(node, index);
+    }
+}
+
 // -- Clocks ----------------------------------------------------------------------------------------------------------
 
 static int compare_offsets(const void *a, const void *b)

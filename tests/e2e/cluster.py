@@ -52,15 +52,22 @@ Who is where.';
 """
 
 
+SLACK = 6  # deadlines are for machines with nothing else to do, a fast disk, and then so many times longer
+
+
 def wait_until(condition, seconds, what):
-    """The first true value of condition(); fails after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """The first true value of condition(); fails after `seconds` and their slack. A request without an answer is no value yet."""
+    deadline = time.monotonic() + seconds * SLACK
     while True:
-        value = condition()
+        trouble = None
+        try:
+            value = condition()
+        except (OSError, http.client.HTTPException) as error:
+            value, trouble = None, error
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f'not within {seconds} s: {what}')
+            raise AssertionError(f'not within {seconds * SLACK} s: {what}') from trouble
         time.sleep(0.02)
 
 
@@ -99,7 +106,7 @@ class Answer:
         return f'{self.status} {self.body[:300]!r}'
 
 
-def request(port, method, path, body=None, headers=None, timeout=30):
+def request(port, method, path, body=None, headers=None, timeout=60):
     """One HTTP request; OSError or HTTPException when there is no answer."""
     connection = http.client.HTTPConnection('127.0.0.1', port, timeout=timeout)
     try:
@@ -114,9 +121,32 @@ def request(port, method, path, body=None, headers=None, timeout=30):
         connection.close()
 
 
-def command(*words, timeout=120):
+def command(*words, timeout=600):
     """Runs the program; a CompletedProcess with texts."""
     return subprocess.run([CAUCUS, *words], capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def slow_disk():
+    """With CAUCUS_E2E_SYNC_MS: the environment of programs whose syncs take so much longer."""
+    ms = os.environ.get('CAUCUS_E2E_SYNC_MS')
+    return {'LD_PRELOAD': os.environ['CAUCUS_DISK_SHIM'], 'DISK_SHIM_MS': ms} if ms else {}
+
+
+def slow_postgres(root):
+    """The programs of PostgreSQL with a slow disk, in a directory under `root`; '' without CAUCUS_E2E_SYNC_MS. initdb, which would
+    take forever, is spared."""
+    if not slow_disk():
+        return ''
+    own = subprocess.run(['pg_config', '--bindir'], capture_output=True, text=True, check=True).stdout.strip()
+    directory = os.path.join(root, 'bin')
+    os.mkdir(directory)
+    for name in os.listdir(own):
+        path = os.path.join(directory, name)
+        words = ' '.join(f'{key}={value}' for key, value in slow_disk().items() if name != 'initdb')
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(f'#!/bin/sh\nexec env {words} {own}/{name} "$@"\n')
+        os.chmod(path, 0o755)
+    return directory
 
 
 def end_with_us():
@@ -166,7 +196,7 @@ class Directory:
     def port(self, replica):
         return self.base + replica
 
-    def request(self, replica, method, path, body=None, headers=None, timeout=30):
+    def request(self, replica, method, path, body=None, headers=None, timeout=60):
         return request(self.port(replica), method, path, body, headers, timeout)
 
     def get(self, replica, path, **headers):
@@ -220,7 +250,7 @@ class Directory:
 
     def verify(self, seconds=60):
         """`caucus verify` says that all replicas are equal."""
-        result = command('verify', '--config', self.config, '--wait', str(seconds), timeout=seconds + 120)
+        result = command('verify', '--config', self.config, '--wait', str(seconds * SLACK))
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
@@ -419,6 +449,7 @@ class CutCluster(Directory):
         try:
             config = {'cluster': os.path.basename(self.root)[-12:].strip('-_'), 'replicas': [self.make_replica(replica) for replica in self.ids]}
             with open(self.config, 'w', encoding='utf-8') as file:
+                sections['postgres'] = {'bin_directory': slow_postgres(self.root), **sections.get('postgres', {})}
                 json.dump({**config, **sections}, file, indent=2)
         except BaseException:
             self.remove()
@@ -433,7 +464,7 @@ class CutCluster(Directory):
                 words += ['--peer', f'{b}=127.0.0.1:{relay.port}']
         with open(os.path.join(self.data, str(replica), 'caucus.log'), 'ab') as log:
             self.processes[replica] = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_us,
-                                                       env={**os.environ, **self.environment.get(replica, {})})
+                                                       env={**os.environ, **slow_disk(), **self.environment.get(replica, {})})
 
     def make_replica(self, replica):
         """A directory and a key; what config.json says of it."""
@@ -462,7 +493,7 @@ class CutCluster(Directory):
     def migrate(self, name, sql):
         """Applies a migration, until every replica has it."""
         before = self.status(1)['schema_version']
-        answer = self.request(1, 'POST', f'/_caucus/migrations?name={name}', sql, {'Content-Type': 'application/sql'})
+        answer = self.request(1, 'POST', f'/_caucus/migrations?name={name}', sql, {'Content-Type': 'application/sql'}, timeout=600)
         assert answer.status == 201, answer
         for replica in self.ids:
             wait_until(lambda r=replica: self.status(r)['schema_version'] > before, 60, f'the migration at replica {replica}')

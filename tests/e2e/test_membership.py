@@ -310,6 +310,31 @@ class Growth(unittest.TestCase):
             cluster.verify()
             self.assertFalse(os.path.exists(os.path.join(cluster.data, '3', 'removed')))
 
+    def test_a_replica_that_was_down_when_it_was_removed_is_told_at_its_next_contact(self):
+        with Members.make(3) as cluster:
+            cluster.start_all()
+            self.assertEqual(cluster.request(1, 'POST', '/notes', {'id': 'old'}).status, 201)
+            cluster.kill_proxy(3)
+            cluster.list_replicas([1, 2])
+            self.assertIn('remove replica 3', cluster.reload())
+            for replica in (1, 2):  # and have forgotten that they knew it
+                cluster.kill_proxy(replica)
+                cluster.start(replica)
+            cluster.wait_ready([1, 2])
+            self.assertEqual(cluster.request(1, 'POST', '/notes', {'id': 'new'}).status, 201)
+            term = cluster.status(1)['term']
+            cluster.list_replicas([1, 2, 3])  # as the file on its machine still is
+            cluster.start(3)
+            wait_until(lambda: (cluster.status(3) or {}).get('member') is False, 20, 'told')
+            self.assertTrue(cluster.has_logged(3, 'event=removed'))
+            self.check_removed(cluster, 3)
+            cluster.kill_proxy(3)
+            cluster.start(3)
+            wait_until(lambda: cluster.status(3), 20, 'status')
+            self.check_removed(cluster, 3)  # from now on, whoever is reachable
+            self.assertEqual(cluster.request(2, 'POST', '/notes', {'id': 'newer'}).status, 201)
+            self.assertEqual(cluster.status(1)['term'], term)
+
     def test_a_replica_that_was_away_while_all_others_changed_finds_the_new_ones(self):
         with Members.make(3) as cluster:
             cluster.start_all()

@@ -21,7 +21,7 @@ class Stops(unittest.TestCase):
         def write():
             try:
                 replica = next(ids)
-                return cluster.request(replica, 'POST', '/notes', {'id': str(uuid.uuid4())}, timeout=3).status == 201
+                return cluster.request(replica, 'POST', '/notes', {'id': str(uuid.uuid4())}, {'Prefer': 'wait=5'}, timeout=6).status == 201
             except (OSError, http.client.HTTPException):
                 return False
 
@@ -79,9 +79,9 @@ class Stops(unittest.TestCase):
                 os.kill(pid, signal.SIGSTOP)
             try:
                 for _ in range(20):
-                    answer = cluster.request(leader, 'POST', '/notes', {'id': str(uuid.uuid4())}, timeout=5)
+                    answer = cluster.request(leader, 'POST', '/notes', {'id': str(uuid.uuid4())})
                     self.assertEqual(answer.status, 201, answer)
-                answer = cluster.request(follower, 'GET', '/notes', timeout=40)
+                answer = cluster.request(follower, 'GET', '/notes', headers={'Prefer': 'wait=3'})
                 self.assertIn(answer.status, (503, 504), answer)
             finally:
                 for pid in stopped:

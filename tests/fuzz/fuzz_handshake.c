@@ -1,5 +1,5 @@
 // Fuzz: whatever arrives during a handshake, it is refused in order, and nobody without the key gets through.
-// First byte even: we are the responder; odd: the initiator. The rest arrives message by message. Randomness is fixed, so the
+// First byte even: we are the responder; odd: the initiator, which may have been removed. The rest arrives message by message. Randomness is fixed, so the
 // corpus holds real sessions: only their exact bytes may succeed.
 #include <assert.h>
 #include <string.h>
@@ -47,6 +47,22 @@ static void begin(struct handshake *handshake, bool initiator, struct cc_buffer 
     }
 }
 
+// What the other side says when the initiator is no member any more.
+static void removal(struct cc_buffer *bytes_out)
+{
+    struct handshake_site site = sides[1].site;
+    site.n_peers = 0;
+    site.membership_index = 41;
+    struct handshake initiator, responder;
+    uint8_t random[HANDSHAKE_RANDOM_BYTES] = {22};
+    struct cc_buffer hello = {0};
+    begin(&initiator, true, &hello);
+    handshake_accept(&responder, &site, random);
+    enum cc_status status = handshake_receive(&responder, cc_buffer_slice(&hello), bytes_out);
+    assert(status == CC_REFUSED);
+    cc_buffer_finish(&hello);
+}
+
 // The bytes that the real other side would send, message after message.
 static void real_bytes(bool to_initiator, struct cc_buffer *bytes_out)
 {
@@ -92,6 +108,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (handshake.state == HANDSHAKE_DONE) {
         struct cc_buffer real = {0};
         real_bytes(initiator, &real);
+        assert(cc_slice_equal(cc_slice_of(data + 1, at - 1), cc_buffer_slice(&real)));
+        cc_buffer_finish(&real);
+    }
+    if (handshake.refusal == HANDSHAKE_REMOVED) {
+        struct cc_buffer real = {0};
+        removal(&real);
         assert(cc_slice_equal(cc_slice_of(data + 1, at - 1), cc_buffer_slice(&real)));
         cc_buffer_finish(&real);
     }

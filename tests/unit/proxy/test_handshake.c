@@ -499,6 +499,67 @@ static void keys_are_read_as_they_were_written(void **state)
     assert_int_equal(again.secret_key[0], 0);
 }
 
+// Replica 3 was removed by the membership at index 41, and does not know.
+static void removed_world_init(struct world *world)
+{
+    world_init(world);
+    world->replicas[0].site.n_peers = 2;
+    world->replicas[0].site.membership_index = 41;
+}
+
+static void one_that_was_removed_is_told_by_which_membership(void **state)
+{
+    (void)state;
+    struct world w;
+    removed_world_init(&w);
+    struct session s;
+    run(&s, &w.replicas[2].site, 1, &w.replicas[0].site, 1, NO_MESSAGE, 0);
+    assert_int_equal(s.responder.refusal, HANDSHAKE_UNKNOWN_ID);
+    assert_int_equal(handshake_receive(&s.initiator, cc_buffer_slice(&s.messages[1]), &s.messages[2]), CC_REFUSED);
+    assert_int_equal(s.initiator.refusal, HANDSHAKE_REMOVED);
+    assert_int_equal(s.initiator.removed_at, 41);
+    session_finish(&s);
+}
+
+static void strangers_are_told_nothing_by_one_whose_members_may_change(void **state)
+{
+    (void)state;
+    struct world w;
+    removed_world_init(&w);
+    w.replicas[0].site.membership_index = 0;
+    struct session s;
+    run(&s, &w.replicas[2].site, 1, &w.replicas[0].site, 1, NO_MESSAGE, 0);
+    assert_int_equal(s.messages[1].n, 0);
+    session_finish(&s);
+}
+
+static void nobody_is_removed_by_altered_or_old_words_or_those_of_another(void **state)
+{
+    (void)state;
+    struct world w;
+    removed_world_init(&w);
+    struct session s, other;
+    for (size_t bit = 0; bit < 8 * HANDSHAKE_ANSWER_BYTES; bit++) {
+        run(&s, &w.replicas[2].site, 1, &w.replicas[0].site, 1, NO_MESSAGE, 0);
+        flip(&s.messages[1], bit);
+        assert_int_equal(handshake_receive(&s.initiator, cc_buffer_slice(&s.messages[1]), &s.messages[2]), CC_REFUSED);
+        assert_int_not_equal(s.initiator.refusal, HANDSHAKE_REMOVED);
+        assert_int_equal(s.initiator.removed_at, 0);
+        session_finish(&s);
+    }
+    run(&s, &w.replicas[2].site, 1, &w.replicas[0].site, 1, NO_MESSAGE, 0);
+    run(&other, &w.replicas[2].site, 1, &w.replicas[0].site, 2, NO_MESSAGE, 0); // what was said to another question
+    assert_int_equal(handshake_receive(&other.initiator, cc_buffer_slice(&s.messages[1]), &other.messages[2]), CC_REFUSED);
+    assert_int_equal(other.initiator.refusal, HANDSHAKE_WRONG_KEY);
+    session_finish(&s);
+    session_finish(&other);
+    w.replicas[0].site.keys = &w.replicas[3].keys; // not the key of replica 1
+    run(&s, &w.replicas[2].site, 1, &w.replicas[0].site, 1, NO_MESSAGE, 0);
+    assert_int_equal(handshake_receive(&s.initiator, cc_buffer_slice(&s.messages[1]), &s.messages[2]), CC_REFUSED);
+    assert_int_equal(s.initiator.refusal, HANDSHAKE_WRONG_KEY);
+    session_finish(&s);
+}
+
 int main(void)
 {
     if (sodium_init() < 0) {
@@ -511,6 +572,9 @@ int main(void)
         cmocka_unit_test(an_initiator_that_cannot_sign_is_refused_by_the_responder),
         cmocka_unit_test(a_right_key_with_the_wrong_id_is_refused),
         cmocka_unit_test(somebody_unknown_is_refused),
+        cmocka_unit_test(one_that_was_removed_is_told_by_which_membership),
+        cmocka_unit_test(strangers_are_told_nothing_by_one_whose_members_may_change),
+        cmocka_unit_test(nobody_is_removed_by_altered_or_old_words_or_those_of_another),
         cmocka_unit_test(another_cluster_is_refused),
         cmocka_unit_test(the_wrong_replica_at_an_address_is_refused),
         cmocka_unit_test(other_protocols_and_versions_are_told_apart),

@@ -91,7 +91,7 @@ static void start(uint32_t id, uint32_t other_port)
     other.id = id; // the first one learns where the second one listens
     other.port = io_peer_port(replicas[id].peers);
     memcpy(other.public_key, keys[id].public_key, KEYS_PUBLIC_BYTES);
-    io_peer_set_members(replicas[3 - id].peers, &other, 1);
+    io_peer_set_members(replicas[3 - id].peers, &other, 1, 0);
 }
 
 static void run_until(bool (*holds)(void))

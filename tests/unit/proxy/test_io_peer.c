@@ -40,6 +40,7 @@ struct replica {
     uint64_t n_bytes;
     bool greets; // sends frame 0 from within on_up
     bool replies;
+    uint64_t removed_at;
 };
 
 static struct keys_pair keys[N_REPLICAS + 1];
@@ -52,6 +53,7 @@ struct world {
     const char *host;
     uint32_t connect_ms, idle_ms;
     size_t queue_bytes_max;
+    uint64_t membership_index; // of set_members
 };
 
 static uint64_t now_ms(void)
@@ -89,6 +91,13 @@ static void on_down(void *context, uint32_t peer)
     assert_true(replica->up[peer]);
     replica->up[peer] = false;
     replica->n_downs++;
+}
+
+static void on_removed(void *context, uint32_t peer, uint64_t index)
+{
+    struct replica *replica = context;
+    assert_false(replica->up[peer]);
+    replica->removed_at = index;
 }
 
 static void on_frame(void *context, uint32_t peer, uint32_t incarnation, struct cc_slice frame)
@@ -149,7 +158,7 @@ static enum cc_status try_start(struct world *w, uint32_t id, uint32_t n_members
         .connect_ms = w->connect_ms,
         .idle_ms = w->idle_ms,
         .queue_bytes_max = w->queue_bytes_max,
-        .handler = {.context = replica, .on_up = on_up, .on_down = on_down, .on_frame = on_frame},
+        .handler = {.context = replica, .on_up = on_up, .on_down = on_down, .on_removed = on_removed, .on_frame = on_frame},
     };
     struct io_peer_problem problem;
     return io_peer_create(&options, &replica->peers, &problem);
@@ -622,7 +631,7 @@ static void set_members(struct world *w, uint32_t id, uint32_t n_members, const 
         members[i] = (struct io_peer_member){.id = i + 1, .host = w->host, .port = w->ports[i + 1]};
         memcpy(members[i].public_key, i + 1 == 2 ? key_of_2->public_key : keys[i + 1].public_key, KEYS_PUBLIC_BYTES);
     }
-    io_peer_set_members(w->replicas[id].peers, members, n_members);
+    io_peer_set_members(w->replicas[id].peers, members, n_members, w->membership_index);
 }
 
 static void a_new_member_is_dialled_and_one_that_goes_stays_reachable_for_a_while(void **state)
@@ -646,6 +655,21 @@ static void a_new_member_is_dialled_and_one_that_goes_stays_reachable_for_a_whil
     set_members(&w, 1, 3, &keys[2]); // and back before that while is over
     assert_true(w.replicas[1].up[3]);
     assert_int_equal(w.replicas[1].n_downs, 0);
+    world_finish(&w);
+}
+
+static void one_that_was_away_while_it_was_removed_is_told(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.membership_index = 41;
+    start_two(&w);
+    set_members(&w, 1, 2, &keys[2]);
+    start(&w, 3, 3);
+    RUN_UNTIL(&w, w.replicas[3].removed_at == 41);
+    assert_false(w.replicas[1].up[3] || w.replicas[3].up[1]);
+    assert_true(w.replicas[1].up[2]);
     world_finish(&w);
 }
 
@@ -712,6 +736,7 @@ int main(void)
         cmocka_unit_test(names_are_resolved),
         cmocka_unit_test(an_altered_byte_costs_the_connection_and_nothing_else),
         cmocka_unit_test(a_new_member_is_dialled_and_one_that_goes_stays_reachable_for_a_while),
+        cmocka_unit_test(one_that_was_away_while_it_was_removed_is_told),
         cmocka_unit_test(another_key_costs_a_member_its_connection_and_another_address_does_not),
         cmocka_unit_test(hand_overs_are_quick),
     };
