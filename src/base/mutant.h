@@ -68,6 +68,12 @@
     X(58, SCHEMA_IGNORED, "C15", "weak changes are merged before the schema that they were made under is there")       \
     X(59, DURABILITY_COUNTED_WRONG, "F11", "one copy more than there is counts for Prefer: durability")                \
     X(60, FORGOTTEN_COUNTS, "B7", "a replica that has lost its log counts when a majority is asked for its weak changes") \
+    X(61, NOTICE_FORGOTTEN, "A14", "where notices of commits may come late, the last one never comes")                  \
+    X(62, NO_SPACE_IGNORED, "B6", "records for which the disk had no space are taken for written")                      \
+    X(63, VERSION_IGNORED, "H7", "frames of another version are read as if they were of this one")                      \
+    X(64, RELOAD_DONE_EARLY, "A9", "a reload says that it is done while members are still learning")                    \
+    X(65, SLOW_DISK_STAYS, "H2", "a leader whose disk is slow keeps its office")                                        \
+    X(66, FLOOR_FORGOTTEN, "F3", "the stamps that a database brings along do not move the clock") \
     X(71, GARBAGE_UNFLUSHED, "F6", "tombstones and histories go when members have them, though not on disk")            \
     X(72, GARBAGE_ONE_ROUND, "F6", "tombstones go when everybody holds the deletion, though older writes may be on their way") \
     X(73, GARBAGE_AWAY_IGNORED, "F6", "members that cannot be heard are not waited for when garbage is dropped")        \

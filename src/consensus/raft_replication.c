@@ -465,6 +465,10 @@ static bool feed_heartbeat(struct raft *raft, struct raft_peer *peer, bool notic
     bool capped = peer->match < raft->commit && !cc_mutant(CC_MUTANT_HEARTBEAT_UNCAPPED);
     uint64_t commit = capped ? peer->match : raft->commit;
     bool untold = peer->commit_told < commit;
+    if (cc_mutant(CC_MUTANT_NOTICE_FORGOTTEN) && raft->options.notice_us > 0) {
+        untold = false;
+        commit = peer->commit_told;
+    }
     peer->notice_due = peer->notice_due && peer->commit_told < raft->commit;
     if (!peer->heartbeat_due && !(untold && (notices_due || peer->notice_due))) {
         return untold;

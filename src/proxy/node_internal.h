@@ -445,6 +445,8 @@ struct reload {
     struct member wanted[CC_REPLICAS_MAX];
     uint32_t n_steps, n_left;
     uint64_t until_us, again_us;
+    uint64_t settled_us; // a step of the list before has been made, or is lost, by then
+    bool replaces;       // the list before, whose last step may have made a difference to this one
     uint64_t request;   // that the leader has not answered
     char why[160];      // it does not go on
 };

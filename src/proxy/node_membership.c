@@ -479,7 +479,7 @@ static void yield_to_rank(struct node *node)
 static void yield_slow_disk(struct node *node)
 {
     struct members *members = &node->members;
-    if (!node->upkeep.durable.disk_slow || node->time.now_us < members->slow_again_us) {
+    if (!node->upkeep.durable.disk_slow || node->time.now_us < members->slow_again_us || cc_mutant(CC_MUTANT_SLOW_DISK_STAYS)) {
         return;
     }
     members->slow_again_us = node->time.now_us + SLOW_AGAIN_US;

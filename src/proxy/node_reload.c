@@ -106,10 +106,13 @@ enum cc_status node_reload(struct node *node, struct node_time time, const struc
     if (plan_out->n > 0 && raft_leader(node->raft) == 0) {
         return refuse(CC_UNAVAILABLE, "there is no leader", why_out);
     }
-    if (wish->dry_run || plan_out->n == 0) {
+    bool replaces = node->reload.state == NODE_RELOAD_RUNNING; // also by a list that needs no change: the rest of the other is not wanted
+    if (wish->dry_run || (plan_out->n == 0 && !replaces)) {
         return CC_OK;
     }
     next.n_steps = next.n_left = plan_out->n;
+    next.replaces = replaces;
+    next.settled_us = replaces ? node->reload.again_us : 0;
     next.until_us = time.now_us + wish->wait_ms * UINT64_C(1000);
     node->reload = next;
     node_fact(node, NODE_FACT_RELOAD, NODE_RELOAD_RUNNING, next.n_steps, next.n_left, NULL);
@@ -180,8 +183,11 @@ static void look_again(struct node *node)
 {
     struct reload *reload = &node->reload;
     struct node_reload_plan plan;
+    if (node->time.now_us < reload->settled_us) {
+        return;
+    }
     make_plan(node, reload, &plan);
-    if (plan.n > reload->n_left) {
+    if (plan.n > reload->n_left && !reload->replaces) {
         end(node, NODE_RELOAD_FAILED, "somebody else changes the members, too");
         return;
     }
@@ -189,10 +195,11 @@ static void look_again(struct node *node)
         reload->again_us = 0;
     }
     reload->n_left = plan.n;
+    reload->replaces = false;
     if (node->time.now_us < reload->again_us) {
         return;
     }
-    uint32_t learner = still_learning(node, reload);
+    uint32_t learner = cc_mutant(CC_MUTANT_RELOAD_DONE_EARLY) ? 0 : still_learning(node, reload);
     bool adds = plan.n > 0 && plan.steps[0].action == NODE_MEMBER_ADD;
     if (!adds && learner != 0) {
         (void)snprintf(reload->why, sizeof(reload->why), "replica %u has not caught up yet: it votes, and removals begin, once it has", learner);

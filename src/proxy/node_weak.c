@@ -787,7 +787,7 @@ static void database_down(struct node *node)
 static void database_up(struct node *node, const struct db_event *event)
 {
     struct weak *weak = &node->weak;
-    clock_hlc_floor(&node->clock, event->hlc_floor);
+    clock_hlc_floor(&node->clock, cc_mutant(CC_MUTANT_FLOOR_FORGOTTEN) ? 0 : event->hlc_floor);
     weak->up = true;
     if (node->strong.state == STRONG_DOWN) { // after a crash the database may have lost a migration, too
         node->strong.schema_version = event->schema_version;

@@ -34,9 +34,11 @@ struct sim_replica;
     X(election_us)                                                                                                     \
     X(heartbeat_us)                                                                                                    \
     X(batch_operations_max)                                                                                            \
+    X(notice_us) /* commit indexes wait for so long for a message that goes there anyway */                            \
     X(stream)        /* connections as TCP's: in order, nothing is lost but with the connection */                     \
     X(loss_ppm)      /* otherwise frames are lost, */                                                                  \
     X(duplicate_ppm) /* come twice, */                                                                                 \
+    X(stranger_ppm)  /* so often comes one of another version, or of an unknown kind */                                \
     X(delay_us)                                                                                                        \
     X(jitter_us)     /* and overtake each other */                                                                     \
     X(aim_percent) /* of faults hit the leader, if there is one */                                                     \
@@ -51,13 +53,16 @@ struct sim_replica;
     X(sync_us)                                                                                                         \
     X(sync_slow_ppm)                                                                                                   \
     X(slow_disk)   /* one replica's syncs take so many times longer */                                                 \
+    X(slow_told)   /* and it knows that, and hands its office over */                                                  \
     X(n_founders) /* the others are spare */                                                                           \
     X(member_mean_us) /* until an operator adds, removes or promotes a member, or moves the office */                  \
+    X(reload_percent) /* of changes of members are lists that one of them makes true */                                \
     X(clock_wild_ms) /* clocks jump so far, beyond what is tolerated */                                                \
     X(born_new)      /* a first start is that of a new cluster, in which all ask each other */                         \
     X(amnesia_mean_us) /* until a log, a database or both are lost, or replaced by older copies */                     \
     X(space_mean_us) /* until a disk is nearly full, */                                                                \
     X(space_length_us) /* and how long it stays so */                                                                  \
+    X(full_percent)    /* of these are full: records find no room */                                                   \
     X(segment_bytes)                                                                                                   \
     X(disk_fail_ppm)     /* of syncs: the process ends and starts again */                                             \
     X(log_bytes)         /* of the log on disk, before replicas that are behind get a snapshot; 0: no limit */                 \
@@ -175,6 +180,7 @@ struct sim_replica {
     struct sim_garbage *garbage;
     bool syncs_fail; // the process dies between write and sync
     bool slow_disk;
+    uint32_t wished; // members of the list that it was told last, as bits
     bool space_low, told_space_low; // the disk is nearly full; the node knows
     uint64_t wall_max_ms;           // the latest time that its clock has ever shown
     struct wal *wal;
@@ -190,7 +196,7 @@ struct sim_replica {
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t simulated_us, member_changes, full_disks, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
+    uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits, weak_key_hits, tombstones_dropped, sets_dropped;
 };
 
@@ -263,6 +269,7 @@ bool sim_amnesia_is_pending(const struct sim *sim);                     // the m
 // sim_members.c
 void sim_members_start(struct sim *sim);
 void sim_members_new_leader(struct sim *sim); // the best moment for a change that comes too early
+void sim_members_reloaded(struct sim *sim, struct sim_replica *replica); // it says that the list is made true
 // Everybody who is there is a voter, and all know it.
 bool sim_members_are_settled(const struct sim *sim, struct cc_buffer *why_not);
 
@@ -280,6 +287,7 @@ void sim_network_heal(struct sim *sim); // from now on reliable
 void sim_fault_start(struct sim *sim);
 void sim_fault_heal(struct sim *sim);
 void sim_fault_restart_later(struct sim *sim, uint32_t id);
+void sim_fault_jump_clock(struct sim *sim, struct sim_replica *replica);
 
 // sim_database.c. A database survives its replica; a connection does not.
 struct sim_database *sim_database_create(struct sim *sim, uint32_t replica);
@@ -319,6 +327,15 @@ void sim_clients_check(struct sim *sim); // at the end
 struct sim_check *sim_check_create(void);
 void sim_check_destroy(struct sim_check *check);
 void sim_check_node(struct sim *sim, struct sim_replica *replica); // after every call
+// It was given a frame that is not for it: what it holds and believes is as before, but for the clock.
+struct sim_belief {
+    uint64_t term, commit, last_index;
+    enum raft_role role;
+    uint32_t leader;
+    struct crdt_frontier frontier;
+};
+void sim_check_belief(const struct sim_replica *replica, struct sim_belief *belief_out);
+void sim_check_unmoved(struct sim *sim, const struct sim_replica *replica, const struct sim_belief *before);
 void sim_check_send(struct sim *sim, struct sim_replica *replica, struct cc_slice frame);
 void sim_check_replica_started(struct sim *sim, struct sim_replica *replica);
 uint64_t sim_check_commit(const struct sim *sim);                   // highest index known to be committed by anybody

@@ -321,6 +321,26 @@ static void check_pull(struct sim *sim, const struct sim_replica *replica, struc
               replica->id);
 }
 
+void sim_check_belief(const struct sim_replica *replica, struct sim_belief *belief_out)
+{
+    const struct raft *raft = node_raft(replica->node);
+    *belief_out = (struct sim_belief){.term = raft_term(raft),
+                                      .commit = raft->commit,
+                                      .last_index = raft_last_index(raft),
+                                      .role = raft_role(raft),
+                                      .leader = raft_leader(raft),
+                                      .frontier = replica->node->weak.frontier};
+}
+
+void sim_check_unmoved(struct sim *sim, const struct sim_replica *replica, const struct sim_belief *before)
+{
+    struct sim_belief now;
+    sim_check_belief(replica, &now);
+    bool same = now.term == before->term && now.commit == before->commit && now.last_index == before->last_index && now.role == before->role &&
+                now.leader == before->leader && crdt_frontier_equal(&now.frontier, &before->frontier);
+    SIM_CHECK(sim, "H7", same, "r%u is moved by a frame of another version or kind", replica->id);
+}
+
 void sim_check_send(struct sim *sim, struct sim_replica *replica, struct cc_slice frame)
 {
     if (frame.n > FRAME_HEAD_BYTES && frame.data[1] == FRAME_PULL) {

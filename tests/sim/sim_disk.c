@@ -173,6 +173,9 @@ static enum cc_status disk_create(void *context, const char *name, uint64_t n_by
     if (status != CC_OK) {
         return status;
     }
+    if (disk->full) {
+        return CC_NO_SPACE;
+    }
     assert(find(disk, name) == NULL && strlen(name) < NAME_BYTES);
     disk->files = cc_grow(disk->files, &disk->files_capacity, disk->n_files + 1, sizeof(*disk->files));
     struct sim_file *file = &disk->files[disk->n_files++];

@@ -30,6 +30,7 @@ struct sim_disk {
     // The n-th next operation of this kind fails (1: the next one); 0: none does.
     uint64_t fail_in[SIM_DISK_OPERATIONS];
     enum cc_status fail_with[SIM_DISK_OPERATIONS];
+    bool full; // no file can be made
 };
 
 void sim_disk_init(struct sim_disk *disk);

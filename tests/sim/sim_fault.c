@@ -84,17 +84,21 @@ static void pause(struct sim *sim, struct sim_event *event)
     again(sim, sim->knobs.pause_mean_us, pause);
 }
 
+void sim_fault_jump_clock(struct sim *sim, struct sim_replica *replica)
+{
+    uint64_t span_ms = sim->knobs.clock_wild_ms > 0 && sim_chance(sim, 500000) ? sim->knobs.clock_wild_ms : JUMP_MS;
+    replica->clock_offset_ms = (int64_t)sim_draw(sim, 0, 2 * span_ms) - (int64_t)span_ms;
+    sim->counters.clock_jumps++;
+    sim_trace(sim, "r%u clock is off by %" PRId64 " ms", replica->id, replica->clock_offset_ms);
+}
+
 static void jump_clock(struct sim *sim, struct sim_event *event)
 {
     (void)event;
     if (is_over(sim)) {
         return;
     }
-    struct sim_replica *replica = any_replica(sim);
-    uint64_t span_ms = sim->knobs.clock_wild_ms > 0 && sim_chance(sim, 500000) ? sim->knobs.clock_wild_ms : JUMP_MS;
-    replica->clock_offset_ms = (int64_t)sim_draw(sim, 0, 2 * span_ms) - (int64_t)span_ms;
-    sim->counters.clock_jumps++;
-    sim_trace(sim, "r%u clock is off by %" PRId64 " ms", replica->id, replica->clock_offset_ms);
+    sim_fault_jump_clock(sim, any_replica(sim));
     again(sim, sim->knobs.clock_jump_mean_us, jump_clock);
 }
 
@@ -102,7 +106,8 @@ static void jump_clock(struct sim *sim, struct sim_event *event)
 
 static void make_space(struct sim *sim, struct sim_event *event)
 {
-    sim_replica_of(sim, (uint32_t)event->a)->space_low = false;
+    struct sim_replica *replica = sim_replica_of(sim, (uint32_t)event->a);
+    replica->space_low = replica->disk.full = false;
 }
 
 static void fill_disk(struct sim *sim, struct sim_event *event)
@@ -113,8 +118,9 @@ static void fill_disk(struct sim *sim, struct sim_event *event)
     }
     struct sim_replica *replica = any_replica(sim);
     replica->space_low = true;
+    replica->disk.full = replica->disk.full || sim_draw(sim, 0, 99) < sim->knobs.full_percent;
     sim->counters.full_disks++;
-    sim_trace(sim, "r%u disk nearly full", replica->id);
+    sim_trace(sim, "r%u disk %s", replica->id, replica->disk.full ? "full" : "nearly full");
     sim_after(sim, sim_spread(sim, sim->knobs.space_length_us), make_space, 0)->a = replica->id;
     again(sim, sim->knobs.space_mean_us, fill_disk);
 }
@@ -239,7 +245,7 @@ void sim_fault_heal(struct sim *sim)
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *replica = &sim->replicas[i];
         replica->clock_offset_ms = 0;
-        replica->slow_disk = replica->space_low = false;
+        replica->slow_disk = replica->space_low = replica->disk.full = false;
         sim_database_heal(sim, replica->database);
         if (!replica->alive && !replica->absent) {
             sim_replica_start(sim, replica);

@@ -147,6 +147,11 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
     if (cc_prng_below(prng, 8) == 0) {
         weak_storm(knobs, prng);
     }
+    knobs->notice_us = maybe(prng, 100, knobs->heartbeat_us);
+    knobs->stranger_ppm = maybe(prng, 1000, 20000);
+    knobs->full_percent = maybe(prng, 10, 90);
+    knobs->slow_told = coin(prng);
+    knobs->reload_percent = maybe(prng, 10, 90);
     if (cc_prng_below(prng, 4) == 0) { // not together with amnesia: a cluster of few cannot take everything at once
         knobs->n_replicas = 5;
         knobs->n_founders = cc_prng_between(prng, 3, 5);

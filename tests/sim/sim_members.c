@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VOTERS_MIN = 3, AGAIN_US = 300 * 1000 };
+enum { VOTERS_MIN = 3, AGAIN_US = 300 * 1000, RELOAD_MS = 10 * 1000 };
 
 // Or who takes itself for one, settled or not.
 static struct sim_replica *leader_of(struct sim *sim)
@@ -41,12 +41,18 @@ static uint32_t n_voters(const struct raft_membership *membership)
     return n;
 }
 
+static struct member member_of(uint32_t id)
+{
+    struct member member = {.id = id};
+    snprintf(member.http, sizeof(member.http), "10.0.0.%u:7101", (unsigned)id);
+    snprintf(member.peer, sizeof(member.peer), "10.0.0.%u:7201", (unsigned)id);
+    memset(member.public_key, (int)id, sizeof(member.public_key));
+    return member;
+}
+
 static enum cc_status ask(struct sim *sim, struct sim_replica *leader, enum node_member_action action, uint32_t id)
 {
-    struct node_member_change change = {.action = action, .member = {.id = id}};
-    snprintf(change.member.http, sizeof(change.member.http), "10.0.0.%u:7101", (unsigned)id);
-    snprintf(change.member.peer, sizeof(change.member.peer), "10.0.0.%u:7201", (unsigned)id);
-    memset(change.member.public_key, (int)id, sizeof(change.member.public_key));
+    struct node_member_change change = {.action = action, .member = member_of(id)};
     const struct raft *raft = node_raft(leader->node);
     uint64_t before = raft_last_index(raft), index = 0;
     bool settled = raft_term_at(raft, raft->commit) == raft->term;
@@ -57,6 +63,9 @@ static enum cc_status ask(struct sim *sim, struct sim_replica *leader, enum node
     sim->counters.member_changes += proposed ? 1 : 0;
     sim_trace(sim, "r%u is asked for change %d of r%u: %s %s", leader->id, (int)action, id, cc_status_name(status), why);
     sim_replica_settle(sim, leader);
+    if (proposed && sim->knobs.clock_jump_mean_us > 0 && sim->phase == SIM_FAULTS && sim_chance(sim, 300000)) {
+        sim_fault_jump_clock(sim, sim_replica_of(sim, sim_chance(sim, 500000) ? id : leader->id));
+    }
     return status;
 }
 
@@ -114,8 +123,72 @@ static struct sim_replica *draw_replica(struct sim *sim)
     return &sim->replicas[sim_draw(sim, 0, sim->n_replicas - 1)];
 }
 
+// -- Lists --------------------------------------------------------------------------------------------------------------
+
+// A list that an operator might write: some come, some go, enough stay. Bits.
+static uint32_t draw_wish(struct sim *sim, const struct raft_membership *membership)
+{
+    uint32_t wish = 0, n = 0;
+    for (uint32_t id = 1; id <= sim->n_replicas; id++) {
+        bool takes = sim_chance(sim, member_find(membership, id) != NULL ? 800000 : 400000);
+        wish |= takes ? UINT32_C(1) << id : 0;
+        n += takes ? 1 : 0;
+    }
+    return n >= VOTERS_MIN ? wish : 0;
+}
+
+// One of the members is told the list and drives the changes; those who are new are started.
+static void reload(struct sim *sim, struct sim_replica *leader)
+{
+    struct sim_replica *driver = draw_replica(sim);
+    uint32_t wish = draw_wish(sim, raft_membership(node_raft(leader->node)));
+    bool runs = driver->alive && !driver->doomed && !driver->joins && driver->paused_until_us <= sim->now_us;
+    if (wish == 0 || !runs) {
+        return;
+    }
+    struct node_reload_wish wanted = {.wait_ms = RELOAD_MS};
+    for (uint32_t id = 1; id <= sim->n_replicas; id++) {
+        if ((wish >> id & 1) != 0) {
+            wanted.members[wanted.n_members++] = member_of(id);
+        }
+    }
+    struct node_reload_plan plan;
+    const char *why = "";
+    enum cc_status status = node_reload(driver->node, sim_replica_time(sim, driver), &wanted, &plan, &why);
+    sim_trace(sim, "r%u is told the list %x: %s %s, %u changes", driver->id, wish, cc_status_name(status), why, plan.n);
+    driver->wished = status == CC_OK ? wish : driver->wished;
+    sim->counters.reloads += status == CC_OK && plan.n > 0 ? 1 : 0;
+    sim_replica_settle(sim, driver);
+    for (uint32_t id = 1; id <= sim->n_replicas && status == CC_OK; id++) {
+        struct sim_replica *replica = sim_replica_of(sim, id);
+        if ((wish >> id & 1) != 0 && replica->absent && leader->alive) {
+            begin_to_join(sim, replica, leader);
+        }
+    }
+}
+
+void sim_members_reloaded(struct sim *sim, struct sim_replica *replica)
+{
+    uint64_t index;
+    const struct raft_membership *membership = raft_membership_committed(node_raft(replica->node), &index);
+    bool has_self = (replica->wished >> replica->id & 1) != 0; // else it is not told how the last step ended
+    for (uint32_t id = 1; id <= sim->n_replicas && has_self; id++) {
+        const struct raft_member *member = member_find(membership, id);
+        bool wished = (replica->wished >> id & 1) != 0;
+        bool good = wished ? member != NULL && member->voter : member == NULL;
+        SIM_CHECK(sim, "R1", good, "r%u says that the list %x is made true, but r%u %s", replica->id, replica->wished, id,
+                  member == NULL ? "is no member" : member->voter ? "is still a member" : "has no vote");
+    }
+}
+
+// -- One change ---------------------------------------------------------------------------------------------------------
+
 static void change(struct sim *sim, struct sim_replica *leader)
 {
+    if (sim_draw(sim, 0, 99) < sim->knobs.reload_percent) {
+        reload(sim, leader);
+        return;
+    }
     struct sim_replica *replica = draw_replica(sim);
     const struct raft_membership *membership = raft_membership(node_raft(leader->node));
     const struct raft_member *member = member_find(membership, replica->id);

@@ -4,6 +4,7 @@
 
 #include "base/crc32c.h"
 #include "base/memory.h"
+#include "consensus/message.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -12,7 +13,10 @@ enum {
     NOTICE_US_MAX = 20 * 1000,       // until an end notices that the connection is closed
     SILENCE_US_MAX = 2000 * 1000,    // until it notices that nothing comes any more
     RECONNECT_US_MAX = 300 * 1000,
+    FRAME_HEAD_BYTES = 18,
+    FRAME_RAFT = 2,
     FRAME_FORWARD = 3,
+    FRAME_UNKNOWN = 100,             // and above
     PATIENCE_US = 1500 * 1000,       // a connection breaks when it was cut for so long
 };
 
@@ -82,6 +86,42 @@ static void stall(struct link *link, struct cc_blob *frame)
     link->stalled.at[link->stalled.n++] = cc_blob_ref(frame);
 }
 
+// A frame as a later version might send it: other fields, or a kind that nobody here knows.
+static struct cc_buffer strange_frame(struct sim *sim, const struct cc_blob *blob)
+{
+    struct cc_buffer frame = {0};
+    struct raft_message message;
+    bool is_raft = blob->data[1] == FRAME_RAFT && raft_message_read(cc_slice_of(blob->data + FRAME_HEAD_BYTES, blob->n - FRAME_HEAD_BYTES), &message) == CC_OK;
+    cc_buffer_append(&frame, blob->data, FRAME_HEAD_BYTES);
+    if (is_raft) { // where indexes count from elsewhere
+        message.log_index += 1000;
+        message.commit += 1000;
+        raft_message_put(&frame, &message);
+        raft_message_finish(&message);
+    } else {
+        cc_put_u8(&frame, (uint8_t)sim_draw(sim, 0, 255));
+        cc_buffer_append(&frame, blob->data + FRAME_HEAD_BYTES, blob->n - FRAME_HEAD_BYTES);
+    }
+    if (is_raft || sim_chance(sim, 500000)) {
+        frame.data[0]++;
+    } else {
+        frame.data[1] = (uint8_t)sim_draw(sim, FRAME_UNKNOWN, 255);
+    }
+    return frame;
+}
+
+static void meet_stranger(struct sim *sim, struct sim_replica *to, uint32_t from, const struct cc_blob *blob)
+{
+    struct sim_belief before;
+    struct cc_buffer frame = strange_frame(sim, blob);
+    sim->counters.strangers++;
+    sim_trace(sim, "r%u <- r%u frame of version %u, kind %u", to->id, from, frame.data[0], frame.data[1]);
+    sim_check_belief(to, &before);
+    node_peer_frame(to->node, sim_replica_time(sim, to), from, cc_buffer_slice(&frame));
+    sim_check_unmoved(sim, to, &before);
+    cc_buffer_finish(&frame);
+}
+
 static void deliver(struct sim *sim, struct sim_event *event)
 {
     uint32_t from = (uint32_t)event->a;
@@ -95,6 +135,9 @@ static void deliver(struct sim *sim, struct sim_event *event)
             stall(link, event->blob);
         }
         return;
+    }
+    if (sim->phase == SIM_FAULTS && sim->knobs.stranger_ppm > 0 && sim_chance(sim, sim->knobs.stranger_ppm)) {
+        meet_stranger(sim, to, from, event->blob);
     }
     sim->counters.frames++;
     sim_hash(sim, cc_crc32c(0, event->blob->data, event->blob->n));

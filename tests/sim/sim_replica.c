@@ -49,6 +49,16 @@ static void die_of_disk(struct sim *sim, struct sim_replica *replica)
     sim_fault_restart_later(sim, replica->id);
 }
 
+// Nor is a write that found no room tried again: the process ends, and its next start has the log as it was.
+static void die_of_space(struct sim *sim, struct sim_replica *replica)
+{
+    sim->counters.no_space++;
+    sim_trace(sim, "r%u log found no space", replica->id);
+    replica->log_busy = false;
+    sim_replica_crash(sim, replica, SIM_KILLED);
+    sim_fault_restart_later(sim, replica->id);
+}
+
 static void log_done(struct sim *sim, struct sim_event *event)
 {
     struct sim_replica *replica = sim_replica_of(sim, event->replica);
@@ -59,7 +69,14 @@ static void log_done(struct sim *sim, struct sim_event *event)
     if (!sim_stage(replica, SIM_STAGE_WRITE, SIM_BEFORE, NULL)) {
         return;
     }
+    if (replica->disk.full && sim_chance(sim, 300000)) { // what was set aside for the log has gone, too
+        sim_disk_fail(&replica->disk, SIM_DISK_WRITE, 1, CC_NO_SPACE);
+    }
     enum cc_status status = wal_append(replica->wal, &replica->log_writing);
+    if (status == CC_NO_SPACE && replica->disk.full) {
+        die_of_space(sim, replica);
+        return;
+    }
     if (replica->doomed || !sim_stage(replica, SIM_STAGE_SYNC, SIM_AFTER, NULL)) {
         return;
     }
@@ -68,7 +85,8 @@ static void log_done(struct sim *sim, struct sim_event *event)
     replica->log_busy = false;
     if (wal_wants_prepare(replica->wal) && sim_chance(sim, 500000)) {
         status = wal_prepare(replica->wal);
-        SIM_CHECK(sim, "log", status == CC_OK, "r%u: prepare: %s", replica->id, cc_status_text(status));
+        bool expected = status == CC_OK || (status == CC_NO_SPACE && replica->disk.full);
+        SIM_CHECK(sim, "log", expected, "r%u: prepare: %s", replica->id, cc_status_text(status));
     }
     sim_trace(sim, "r%u log synced %" PRIu64, replica->id, replica->log_number);
     uint64_t number = replica->log_number;
@@ -153,7 +171,7 @@ static void plan_tick(struct sim *sim, struct sim_replica *replica)
     event->is_timer = true;
 }
 
-static void tell_fact(struct sim *sim, const struct sim_replica *replica, const struct node_fact *fact)
+static void tell_fact(struct sim *sim, struct sim_replica *replica, const struct node_fact *fact)
 {
     sim_trace(sim, "r%u fact %d %" PRIu64 " %" PRIu64 " %" PRIu64 " %s", replica->id, (int)fact->kind, fact->a, fact->b, fact->c,
               fact->text == NULL ? "" : fact->text);
@@ -188,6 +206,11 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
         SIM_CHECK(sim, "W4", sim->knobs.member_mean_us > 0, "r%u refuses change %" PRIu64 ".%" PRIu64 "/%" PRIu64 " as too old", replica->id,
                   fact->a, fact->b, fact->c);
         break;
+    case NODE_FACT_RELOAD:
+        if (fact->a == NODE_RELOAD_DONE) {
+            sim_members_reloaded(sim, replica);
+        }
+        break;
     case NODE_FACT_FORGOT:
     case NODE_FACT_SNAPSHOT_PULL:
     case NODE_FACT_SNAPSHOT_MADE:
@@ -196,7 +219,6 @@ static void tell_fact(struct sim *sim, const struct sim_replica *replica, const 
     case NODE_FACT_MEMBERS:
     case NODE_FACT_REMOVED:
     case NODE_FACT_PROMOTED:
-    case NODE_FACT_RELOAD:
     case NODE_FACT_SCHEMA:
     case NODE_FACT_RESTORED:
     case NODE_FACT_CATCH_UP:
@@ -232,7 +254,8 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
                   replica->id, effects->truncate_index, flushed);
         uint64_t base = wal_state_of(replica->wal)->base_index;
         enum cc_status status = wal_truncate(replica->wal, effects->truncate_index, effects->truncate_record);
-        SIM_CHECK(sim, "log", status == CC_OK || status == CC_INVALID, "r%u: truncate: %s", replica->id, cc_status_text(status));
+        bool expected = status == CC_OK || status == CC_INVALID || (status == CC_NO_SPACE && replica->disk.full);
+        SIM_CHECK(sim, "log", expected, "r%u: truncate: %s", replica->id, cc_status_text(status));
         sim->counters.truncations += wal_state_of(replica->wal)->base_index > base ? 1 : 0;
     }
     for (size_t i = 0; i < effects->n_loads; i++) {
@@ -308,7 +331,8 @@ void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t 
                                    .record_number = replica->log_record,
                                    .log_base = wal_state_of(replica->wal)->base_index,
                                    .log_bytes = wal_bytes(replica->wal),
-                                   .space_low = replica->space_low};
+                                   .space_low = replica->space_low,
+                                   .disk_slow = replica->slow_disk && sim->knobs.slow_told != 0};
     replica->told_space_low = replica->space_low;
     node_durable(replica->node, sim_replica_time(sim, replica), &durable);
     sim_replica_settle(sim, replica);
@@ -380,6 +404,7 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
         .raft = {.id = replica->id,
                  .election_us = sim->knobs.election_us,
                  .heartbeat_us = sim->knobs.heartbeat_us,
+                 .notice_us = sim->knobs.notice_us,
                  .seed = sim->hooks.draw != NULL ? sim_draw(sim, 0, UINT64_MAX) : cc_prng_next(&sim->prng),
                  .cache_bytes_max = sim->knobs.cache_bytes,
                  .rank = replica->id - 1},
@@ -397,15 +422,42 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
     return node_create(&options);
 }
 
-static void write_identity(struct sim *sim, struct sim_replica *replica)
+static enum cc_status write_identity(struct sim_replica *replica)
 {
     struct wal_identity identity = {.cluster = "sim", .replica = replica->id, .incarnation = replica->incarnation};
     struct wal_batch batch = {0};
     wal_put_identity(&batch, &identity);
     wal_put_membership(&batch, 0, raft_membership(node_raft(replica->node)));
     enum cc_status status = wal_append(replica->wal, &batch);
-    SIM_CHECK(sim, "log", status == CC_OK, "r%u: identity: %s", replica->id, cc_status_text(status));
     wal_batch_finish(&batch);
+    return status;
+}
+
+// False: there is no room for what a start writes.
+static bool open_log(struct sim *sim, struct sim_replica *replica)
+{
+    struct wal_options options = {.segment_bytes = sim->knobs.segment_bytes};
+    struct wal_report report;
+    enum cc_status status = wal_open(&replica->files, &options, restore, replica, &replica->wal, &report);
+    if (status == CC_OK && !wal_state_of(replica->wal)->has_identity) {
+        status = write_identity(replica);
+    }
+    bool no_space = status == CC_NO_SPACE && replica->disk.full;
+    SIM_CHECK(sim, "log", status == CC_OK || no_space, "r%u: log refused: %s: %s at %s:%" PRIu64, replica->id, cc_status_text(status),
+              report.reason == NULL ? "" : report.reason, report.segment, report.offset);
+    return status == CC_OK;
+}
+
+static void release(struct sim_replica *replica)
+{
+    wal_close(replica->wal);
+    replica->wal = NULL;
+    node_destroy(replica->node);
+    replica->node = NULL;
+    sim_snapshot_died(replica);
+    wal_batch_clear(&replica->log_queue);
+    wal_batch_clear(&replica->log_writing);
+    replica->log_busy = false;
 }
 
 void sim_replica_start(struct sim *sim, struct sim_replica *replica)
@@ -420,13 +472,11 @@ void sim_replica_start(struct sim *sim, struct sim_replica *replica)
                                        .size = disk_size};
     replica->node = create_node(sim, replica);
     replica->first_change = replica->last_change = 0;
-    struct wal_options options = {.segment_bytes = sim->knobs.segment_bytes};
-    struct wal_report report;
-    enum cc_status status = wal_open(&replica->files, &options, restore, replica, &replica->wal, &report);
-    SIM_CHECK(sim, "log", status == CC_OK, "r%u: log refused: %s: %s at %s:%" PRIu64, replica->id, cc_status_text(status),
-              report.reason == NULL ? "" : report.reason, report.segment, report.offset);
-    if (!wal_state_of(replica->wal)->has_identity) {
-        write_identity(sim, replica);
+    if (!open_log(sim, replica)) {
+        sim_trace(sim, "r%u finds no space to start", replica->id);
+        release(replica);
+        sim_fault_restart_later(sim, replica->id);
+        return;
     }
     sim_trace(sim, "r%u start, log up to %" PRIu64 " term %" PRIu64, replica->id, wal_state_of(replica->wal)->last_index,
               wal_state_of(replica->wal)->hard_state.term);
@@ -463,18 +513,6 @@ static enum sim_crash crash_of(struct sim *sim, enum sim_replica_end end)
         return sim_chance(sim, 300000) ? SIM_CRASH_LOSE_ALL : SIM_CRASH_RANDOM;
     }
     return SIM_CRASH_PROCESS;
-}
-
-static void release(struct sim_replica *replica)
-{
-    wal_close(replica->wal);
-    replica->wal = NULL;
-    node_destroy(replica->node);
-    replica->node = NULL;
-    sim_snapshot_died(replica);
-    wal_batch_clear(&replica->log_queue);
-    wal_batch_clear(&replica->log_writing);
-    replica->log_busy = false;
 }
 
 void sim_replica_crash(struct sim *sim, struct sim_replica *replica, enum sim_replica_end end)

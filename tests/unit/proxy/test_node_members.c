@@ -230,6 +230,58 @@ static void a_replica_whose_database_sorts_differently_is_refused_and_told_from_
     node_destroy(bench.node);
 }
 
+// Of a replica that is a cluster of its own: what it logs is durable at once.
+static void turns(struct bench *bench, int n)
+{
+    for (int i = 0; i < n; i++) {
+        bench->time.now_us += 100000;
+        bench->time.wall_ms += 100;
+        node_tick(bench->node, bench->time);
+        for (int k = 0; k < 5; k++) {
+            node_take_effects(bench->node, &bench->effects);
+            node_log_synced(bench->node, bench->time, bench->effects.log_number);
+        }
+    }
+}
+
+static void reload(struct bench *bench, const struct node_reload_wish *wish, uint32_t n_changes)
+{
+    struct node_reload_plan plan;
+    const char *why;
+    assert_int_equal(node_reload(bench->node, bench->time, wish, &plan, &why), CC_OK);
+    assert_int_equal(plan.n, n_changes);
+}
+
+static void a_list_that_needs_no_change_takes_the_place_of_one_that_runs(void **state)
+{
+    (void)state;
+    struct node_options options = {.raft = {.id = 1, .election_us = 1000000, .heartbeat_us = 100000, .seed = 1}, .incarnation = 1, .clock_skew_ms_max = 500};
+    options.raft.membership = (struct raft_membership){.n_members = 1, .members = {{.id = 1, .voter = true}}};
+    struct bench bench = {.node = node_create(&options), .time = {.now_us = 1000000, .wall_ms = 1000000}};
+    node_start(bench.node, bench.time.now_us, bench.time.wall_ms);
+    struct crdt_frontier nothing = {0};
+    for (int lane = 0; lane < DB_LANES; lane++) {
+        node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_UP, .lane = (enum db_lane)lane, .frontier = &nothing});
+    }
+    turns(&bench, 50);
+    assert_int_equal(raft_role(node_raft(bench.node)), RAFT_LEADER);
+    struct node_reload_wish wish = {.n_members = 1, .wait_ms = 60000};
+    wish.members[0] = (struct member){.id = 1, .http = "10.0.0.1:80", .peer = "10.0.0.1:81"};
+    wish.members[1] = (struct member){.id = 5, .http = "10.0.0.5:80", .peer = "10.0.0.5:81", .public_key = {5}};
+    reload(&bench, &wish, 1); // it has an address now
+    turns(&bench, 50);
+    wish.n_members = 2;
+    reload(&bench, &wish, 1);
+    wish.n_members = 1; // replica 5 is not wanted after all
+    reload(&bench, &wish, 0);
+    turns(&bench, 50);
+    struct node_status status;
+    node_describe(bench.node, bench.time.now_us, &status);
+    assert_int_equal(status.reload.state, NODE_RELOAD_DONE);
+    assert_int_equal(status.membership.n_members, 1);
+    node_destroy(bench.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +291,7 @@ int main(void)
         cmocka_unit_test(a_removed_replica_knows_it_from_its_start_on_and_asks_for_no_election),
         cmocka_unit_test(a_plan_says_what_a_reload_would_change_and_is_refused_without_a_leader),
         cmocka_unit_test(a_replica_whose_database_sorts_differently_is_refused_and_told_from_the_others),
+        cmocka_unit_test(a_list_that_needs_no_change_takes_the_place_of_one_that_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
