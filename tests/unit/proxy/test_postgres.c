@@ -968,7 +968,7 @@ static void rows_are_found_in_a_long_history_that_an_older_program_began(void **
     (void)site_query(one, "DROP TABLE caucus.history_blocks; CREATE INDEX history_rows ON caucus.history USING gin (rows); UPDATE caucus.meta SET functions = 0");
     site_close(one);
     (void)site_query(one, "INSERT INTO caucus.frontier VALUES (9, 1, 5000, '0000000000000001.9.1'); INSERT INTO caucus.history (replica, incarnation, sequence, stamp, change, rows) "
-                          "SELECT 9, 1, g, lpad(g::text, 16, '0'), '', CASE WHEN g % 100 = 0 THEN ARRAY[g, -7] ELSE ARRAY[g] END FROM generate_series(1, 5000) g");
+                          "SELECT 9, 1, g, lpad(g::text, 16, '0'), '', CASE WHEN g % 100 = 0 AND g < 2000 THEN ARRAY[g, -7] ELSE ARRAY[g] END FROM generate_series(1, 5000) g");
     site_open(one);
     assert_string_equal(site_query(one, "SELECT count(*) FROM pg_class WHERE relname = 'history_rows'"), "0");
     for (int i = 0; i < 5; i++) {
@@ -978,7 +978,7 @@ static void rows_are_found_in_a_long_history_that_an_older_program_began(void **
     assert_string_equal(site_query(one, "SELECT count(*) || ' ' || max(last) FROM caucus.history_blocks"), "5 4800");
     assert_string_equal(site_query(one, "SELECT string_agg(h || ' ' || (SELECT count(*) FROM caucus.history_of(h)), ', ' ORDER BY h) "
                                         "FROM unnest(ARRAY[-7, 1, 960, 961, 4800, 4801, 5001]) h"),
-                        "-7 50, 1 1, 960 1, 961 1, 4800 1, 4801 1, 5001 0");
+                        "-7 19, 1 1, 960 1, 961 1, 4800 1, 4801 1, 5001 0");
 }
 
 static void a_lost_weak_commit_is_merged_again_from_the_log(void **state)
