@@ -15,6 +15,7 @@ enum {
     CONVERGE_LOOK_US = 20 * 1000,
     LEADER_ELECTIONS = 20,           // a leader within ten times the longest election timeout, which is twice the shortest
     RECONNECTED_US = 2500 * 1000,    // after healing the last broken connection is noticed and made anew within this
+    HAND_OVER_US = 15 * 1000 * 1000, // thrice the time between two attempts
     QUIET_US = 300 * 1000,           // after convergence was first seen
     TIMER_LATE_US_MAX = 5 * 1000,
 };
@@ -214,22 +215,22 @@ static void enter(struct sim *sim, enum sim_phase phase)
     sim_trace(sim, "phase %s", names[phase]);
 }
 
-static bool has_leader(const struct sim *sim)
+static struct sim_replica *leader_of(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
-        const struct sim_replica *replica = &sim->replicas[i];
+        struct sim_replica *replica = &sim->replicas[i];
         if (replica->alive && raft_role(node_raft(replica->node)) == RAFT_LEADER) {
-            return true;
+            return replica;
         }
     }
-    return false;
+    return NULL;
 }
 
 static void wait_for_leader(struct sim *sim)
 {
     // Those who were down start within two election timeouts, and databases come up.
     uint64_t deadline_us = sim->now_us + LEADER_ELECTIONS * sim->knobs.election_us + 4 * 1000 * 1000;
-    while (!has_leader(sim)) {
+    while (leader_of(sim) == NULL) {
         SIM_CHECK(sim, "L1", sim->now_us < deadline_us, "no leader although everything is whole again");
         run_until(sim, sim->now_us + CONVERGE_LOOK_US);
     }
@@ -246,6 +247,25 @@ static void wait_for_convergence(struct sim *sim)
         cc_buffer_clear(&why_not);
     }
     cc_buffer_finish(&why_not);
+}
+
+// A leader that is told that its disk is slow gives its office to one of the others, all of which are fit now. Not where an operator
+// has moved the office about: who has given it away does not take it back.
+static void wait_for_hand_over(struct sim *sim)
+{
+    struct sim_replica *slow = leader_of(sim);
+    if (slow == NULL || sim->knobs.slow_told == 0 || sim->knobs.member_mean_us > 0) {
+        return;
+    }
+    uint64_t deadline_us = sim->now_us + HAND_OVER_US;
+    slow->told_slow = true;
+    while (leader_of(sim) == slow) {
+        SIM_CHECK(sim, "H2", sim->now_us < deadline_us, "r%u keeps its office although its disk is slow", slow->id);
+        run_until(sim, sim->now_us + CONVERGE_LOOK_US);
+    }
+    slow->told_slow = false;
+    sim->counters.hand_overs++;
+    wait_for_convergence(sim);
 }
 
 static void create(struct sim *sim)
@@ -317,6 +337,7 @@ void sim_run(struct sim *sim, uint64_t seed, enum sim_tell tell)
     wait_for_leader(sim);
     run_until(sim, sim->phase_us + RECONNECTED_US);
     wait_for_convergence(sim);
+    wait_for_hand_over(sim);
 
     enter(sim, SIM_PROBING);
     sim_clients_probe(sim);

@@ -179,7 +179,7 @@ struct sim_replica {
     struct sim_copy *copy;  // taken at some time, or NULL
     struct sim_garbage *garbage;
     bool syncs_fail; // the process dies between write and sync
-    bool slow_disk;
+    bool slow_disk, told_slow; // syncs take longer; the node is told so
     uint32_t wished; // members of the list that it was told last, as bits
     bool space_low, told_space_low; // the disk is nearly full; the node knows
     uint64_t wall_max_ms;           // the latest time that its clock has ever shown
@@ -196,7 +196,7 @@ struct sim_replica {
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
+    uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, hand_overs, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits, weak_key_hits, tombstones_dropped, sets_dropped;
 };
 

@@ -232,7 +232,9 @@ void sim_fault_start(struct sim *sim)
     sim_amnesia_start(sim);
     sim_members_start(sim);
     sim_garbage_start(sim);
-    any_replica(sim)->slow_disk = sim->knobs.slow_disk > 0;
+    struct sim_replica *slow = any_replica(sim);
+    slow->slow_disk = sim->knobs.slow_disk > 0;
+    slow->told_slow = slow->slow_disk && sim->knobs.slow_told != 0;
     again(sim, sim->knobs.database_crash_mean_us, crash_database);
     again(sim, sim->knobs.lane_drop_mean_us, drop_lane);
     again(sim, sim->knobs.cut_mean_us, cut_network);
@@ -245,7 +247,7 @@ void sim_fault_heal(struct sim *sim)
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *replica = &sim->replicas[i];
         replica->clock_offset_ms = 0;
-        replica->slow_disk = replica->space_low = replica->disk.full = false;
+        replica->slow_disk = replica->told_slow = replica->space_low = replica->disk.full = false;
         sim_database_heal(sim, replica->database);
         if (!replica->alive && !replica->absent) {
             sim_replica_start(sim, replica);

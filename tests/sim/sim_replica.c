@@ -332,7 +332,7 @@ void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t 
                                    .log_base = wal_state_of(replica->wal)->base_index,
                                    .log_bytes = wal_bytes(replica->wal),
                                    .space_low = replica->space_low,
-                                   .disk_slow = replica->slow_disk && sim->knobs.slow_told != 0};
+                                   .disk_slow = replica->told_slow};
     replica->told_space_low = replica->space_low;
     node_durable(replica->node, sim_replica_time(sim, replica), &durable);
     sim_replica_settle(sim, replica);
