@@ -207,18 +207,40 @@ static bool read_pair(struct cc_slice part, struct cc_arena *arena, struct rest_
            rest_percent_decode(value, true, arena, &out->value) == CC_OK;
 }
 
-// Sets or replaces.
-static struct rest_pair *put_pair(struct cc_arena *arena, struct rest_pair *pairs, uint32_t *n, const struct rest_pair *pair)
+enum cc_status rest_body_pairs(struct cc_slice text, struct cc_arena *arena, uint32_t *n_out, struct rest_pair **pairs_out,
+                               const char **reason_out)
 {
-    for (uint32_t i = 0; i < *n; i++) {
-        if (cc_slice_equal(pairs[i].key, pair->key)) {
-            pairs[i].value = pair->value;
-            return pairs;
+    struct rest_pair *pairs = NULL;
+    uint32_t n = 0;
+    for (size_t at = 0, end = 0; at < text.n; at = end + 1) {
+        for (end = at; end < text.n && text.data[end] != '&'; end++) {
+        }
+        if (end == at) {
+            continue;
+        }
+        if (n == FIELDS_MAX) {
+            *reason_out = "too many fields";
+            return CC_MALFORMED;
+        }
+        pairs = rest_vector_room(arena, pairs, n, sizeof(*pairs));
+        if (!read_pair(cc_slice_of(text.data + at, end - at), arena, &pairs[n++])) {
+            *reason_out = "a field is not percent-encoded UTF-8";
+            return CC_MALFORMED;
         }
     }
-    pairs = rest_vector_room(arena, pairs, *n, sizeof(*pairs));
-    pairs[(*n)++] = *pair;
-    return pairs;
+    *n_out = n;
+    *pairs_out = pairs;
+    return CC_OK;
+}
+
+static bool is_repeated_later(uint32_t n, const struct rest_pair *pairs, uint32_t at)
+{
+    for (uint32_t i = at + 1; i < n; i++) {
+        if (cc_slice_equal(pairs[i].key, pairs[at].key)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 enum cc_status rest_body_of_form(struct cc_slice text, struct cc_arena *arena, struct cc_slice *json_out,
@@ -226,24 +248,17 @@ enum cc_status rest_body_of_form(struct cc_slice text, struct cc_arena *arena, s
 {
     struct rest_pair *pairs = NULL;
     uint32_t n = 0;
-    uint32_t n_fields = 0; // repeated ones count, too: each is searched for
-    for (size_t at = 0, end = 0; at < text.n; at = end + 1) {
-        for (end = at; end < text.n && text.data[end] != '&'; end++) {
-        }
-        struct rest_pair pair;
-        if (end == at) {
-            continue;
-        }
-        if (n_fields++ == FIELDS_MAX || !read_pair(cc_slice_of(text.data + at, end - at), arena, &pair)) {
-            *reason_out = n_fields > FIELDS_MAX ? "too many fields" : "a field is not percent-encoded UTF-8";
-            return CC_MALFORMED;
-        }
-        pairs = put_pair(arena, pairs, &n, &pair);
+    enum cc_status status = rest_body_pairs(text, arena, &n, &pairs, reason_out);
+    if (status != CC_OK) {
+        return status;
     }
     struct cc_buffer out = {0};
     cc_buffer_append_text(&out, "{");
     for (uint32_t i = 0; i < n; i++) {
-        cc_buffer_append_text(&out, i == 0 ? "" : ",");
+        if (is_repeated_later(n, pairs, i)) {
+            continue;
+        }
+        cc_buffer_append_text(&out, out.n == 1 ? "" : ",");
         rest_json_put_string(&out, pairs[i].key);
         cc_buffer_append_text(&out, ":");
         rest_json_put_string(&out, pairs[i].value);

@@ -13,6 +13,10 @@ enum rest_body_type rest_body_type(struct cc_slice content_type);
 // without anything are skipped. CC_MALFORMED with a reason (a constant).
 enum cc_status rest_body_of_csv(struct cc_slice text, struct cc_arena *arena, struct cc_slice *json_out,
                                 const char **reason_out) CC_CHECKED;
+// application/x-www-form-urlencoded as it is, in order. CC_MALFORMED.
+struct rest_pair;
+enum cc_status rest_body_pairs(struct cc_slice text, struct cc_arena *arena, uint32_t *n_out, struct rest_pair **pairs_out,
+                               const char **reason_out) CC_CHECKED;
 // application/x-www-form-urlencoded -> an object of strings; of a repeated name the last value counts.
 enum cc_status rest_body_of_form(struct cc_slice text, struct cc_arena *arena, struct cc_slice *json_out,
                                  const char **reason_out) CC_CHECKED;

@@ -462,6 +462,7 @@ static void load_function(struct load *load, const json_t *json, struct rest_fun
     function->returns_set = bool_of(load, json, "returns_set");
     function->returns_void = bool_of(load, json, "returns_void");
     function->returns_row = bool_of(load, json, "returns_row");
+    function->returns_record = json_is_true(json_object_get(json, "returns_record"));
     function->return_type = required_text(load, json, "return_type");
     function->return_base = text_of(load, json, "return_base");
     function->media_type = text_of(load, json, "media_type");
@@ -565,6 +566,7 @@ static void load_catalog(struct load *load, const json_t *json)
     load->catalog->version = (uint32_t)json_integer_value(version);
     load->catalog->has_deferrable = bool_of(load, json, "has_deferrable");
     load->catalog->has_sequences = bool_of(load, json, "has_sequences");
+    load->catalog->writes_response = json_is_true(json_object_get(json, "writes_response"));
     load->catalog->reads_request = json_is_true(json_object_get(json, "reads_request"));
     load->catalog->geojson = text_of(load, json, "geojson");
     load_superusers(load, json);

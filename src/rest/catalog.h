@@ -89,6 +89,7 @@ struct rest_function {
     enum rest_class consistency; // of the tables that it reads and writes, as its comment says
     bool one_row; // ROWS 1: a computed relationship to one row
     bool returns_set, returns_void, returns_row; // row: composite, TABLE or OUT parameters
+    bool returns_record;                         // rows whose columns nobody knows before
     const char *return_type;                     // format_type
     const char *return_base;                     // the same with domains resolved
     const char *media_type;                      // the domain that it returns, when its name is one: "text/html"; else NULL
@@ -96,7 +97,7 @@ struct rest_function {
     uint32_t n_arguments;                        // IN, INOUT, VARIADIC
     const struct rest_argument *arguments;
     uint32_t n_outs;
-    const struct rest_argument *outs;
+    const struct rest_argument *outs; // the columns of its rows, unless they are a table's
     uint32_t n_settings; // of its own, that must hold before it is called
     const struct rest_named_value *settings;
     const char *comment;
@@ -130,6 +131,7 @@ struct rest_catalog {
         has_deferrable; // any deferrable constraint or constraint trigger: SET CONSTRAINTS ALL IMMEDIATE before effects are collected
     bool has_sequences;
     bool reads_request;    // something in the database does, see rest_table
+    bool writes_response;  // some function says something about answers: response.status, response.headers
     const char *geojson;   // qualified name of PostGIS's function from a row to a GeoJSON feature, or NULL
     uint32_t n_superusers; // and PostgreSQL's own roles: no request runs as one of them
     const char **superusers;

@@ -80,6 +80,8 @@ const char rest_catalog_sql[] =
     "    UNION ALL SELECT pg_get_viewdef(c.oid) FROM pg_class c\n"
     "      WHERE c.relkind IN ('v', 'm') AND c.relnamespace IN (SELECT oid FROM own_schema)\n"
     "  ) t WHERE t.text ~ 'request\\.(method|path|header|cookie)') AS found),\n"
+    "response_writer AS (SELECT EXISTS (SELECT FROM pg_proc p\n"
+    "    WHERE p.pronamespace IN (SELECT oid FROM own_schema) AND p.prosrc ~ 'response\\.(status|headers)') AS found),\n"
     "coded AS (SELECT d.adrelid AS relation FROM pg_attrdef d\n"
     "    WHERE pg_get_expr(d.adbin, d.adrelid) ~ 'current_setting' OR EXISTS (SELECT FROM pg_depend p\n"
     "      WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_proc'::regclass)\n"
@@ -193,7 +195,10 @@ const char rest_catalog_sql[] =
     "      'variadic', a.mode = 'v') ORDER BY a.n) FROM argument a WHERE a.oid = p.oid AND a.mode IN ('i', 'b', 'v')), "
     "'[]'),\n"
     "    'outs', coalesce((SELECT json_agg(json_build_object('name', a.name, 'type', a.type) ORDER BY a.n)\n"
-    "      FROM argument a WHERE a.oid = p.oid AND a.mode IN ('o', 'b', 't')), '[]'),\n"
+    "      FROM argument a WHERE a.oid = p.oid AND a.mode IN ('o', 'b', 't')), CASE WHEN r.oid IS NULL THEN (\n"
+    "      SELECT json_agg(json_build_object('name', c.attname, 'type', format_type(c.atttypid, c.atttypmod)) ORDER BY c.attnum)\n"
+    "      FROM pg_attribute c WHERE c.attrelid = rt.typrelid AND c.attnum > 0 AND NOT c.attisdropped AND c.attname <> '_caucus') END, '[]'),\n"
+    "    'returns_record', p.prorettype = 'record'::regtype AND NOT coalesce(p.proargmodes::text[] && '{o,b,t}', false),\n"
     // A function's own time limit means nothing once the statement that calls it runs.
     "    'settings', (SELECT json_agg(json_build_array(split_part(c.text, '=', 1), substr(c.text, strpos(c.text, '=') + 1)))\n"
     "      FROM unnest(p.proconfig) AS c(text) WHERE split_part(c.text, '=', 1) IN ('statement_timeout', 'plan_filter.statement_cost_limit'))\n"
@@ -204,6 +209,7 @@ const char rest_catalog_sql[] =
     "  WHERE p.prokind = 'f' AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype))\n"
     "SELECT json_build_object(\n"
     "  'reads_request', (SELECT found FROM request_reader),\n"
+    "  'writes_response', (SELECT found FROM response_writer),\n"
     "  'superusers', (SELECT json_agg(rolname ORDER BY rolname) FROM pg_roles WHERE rolsuper OR rolname ~ '^pg_'),\n"
     // What a login as the role would set; of the database before that of all databases. Only what the role itself could set.
     "  'roles', (SELECT json_agg(json_build_object('name', role, 'settings', settings)) FROM (\n"

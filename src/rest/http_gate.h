@@ -25,7 +25,7 @@ enum http_method {
     X(HTTP_BAD_LINE_END, "CC102", 400, "lines of the request must end with CR LF")                                   \
     X(HTTP_BAD_TARGET, "CC103", 400, "the request target must be a path that starts with / (no absolute URI, no #)") \
     X(HTTP_NUL_IN_TARGET, "CC104", 400, "the request target must not contain %00")                                   \
-    X(HTTP_UNKNOWN_METHOD, "CC105", 405, "the method is not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")    \
+    X(HTTP_UNKNOWN_METHOD, "PGRST117", 405, "Unsupported HTTP method: not one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") \
     X(HTTP_BAD_VERSION, "CC106", 505, "only HTTP/1.1 is spoken here")                                                \
     X(HTTP_BAD_HEADER_NAME, "CC107", 400, "a header name is empty, has a bad character or a blank before its colon") \
     X(HTTP_BAD_HEADER_VALUE, "CC108", 400, "a header value contains a control character")                            \

@@ -76,7 +76,8 @@ struct rest_plan {
     uint32_t bounded_ms;               // REST_LEVEL_BOUNDED
     bool touches_strong, touches_weak; // classes of the tables read; functions count as strong
     struct rest_statement statement;   // READ, WRITE
-    struct rest_statement pre_request; // WRITE: a call to be run before, in the same transaction; no sql: none
+    // WRITE: calls to be run before and behind, in the same transaction; no sql: none. The latter tells what was said about the answer.
+    struct rest_statement pre_request, said;
     struct rest_statement estimate;    // READ: run before, its text goes to rest_read_result.estimate; no sql: not wanted
     struct rest_reply answer;          // ANSWER, NOT_IN_CATALOG
     struct rest_reply_facts facts;

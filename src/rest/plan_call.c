@@ -12,7 +12,10 @@
 struct call {
     struct planner *planner;
     const struct rest_function *function;
-    bool by_query; // GET: arguments come as text
+    bool by_query; // GET
+    uint32_t n_pairs; // GET, and POST of a form: arguments come as text
+    const struct rest_pair *pairs;
+    bool by_text;
     uint32_t n_names;
     struct cc_slice *names; // given, each once
     uint32_t n_members;     // POST
@@ -63,6 +66,18 @@ static bool is_raw(enum rest_body_type type)
     return type == REST_BODY_TEXT || type == REST_BODY_XML || type == REST_BODY_BYTES;
 }
 
+static bool read_form(struct call *call)
+{
+    struct rest_pair *pairs = NULL;
+    const char *reason = NULL;
+    if (rest_body_pairs(call->planner->request->body, call->planner->arena, &call->n_pairs, &pairs, &reason) != CC_OK) {
+        return plan_refuse(call->planner, REST_BODY, "Invalid form", reason, NULL);
+    }
+    call->pairs = pairs;
+    call->by_text = true;
+    return true;
+}
+
 static bool read_body(struct call *call)
 {
     struct planner *planner = call->planner;
@@ -79,7 +94,11 @@ static bool read_body(struct call *call)
     }
     call->has_body = true;
     call->body = json.value.raw;
-    if (json.value.kind == REST_JSON_OBJECT) {
+    if (call->body_type == REST_BODY_FORM) {
+        return read_form(call);
+    }
+    bool is_list = json.value.kind == REST_JSON_ARRAY && json.objects_only && (json.uniform || planner->query.has_columns);
+    if (json.value.kind == REST_JSON_OBJECT || is_list) { // of a list the first one
         call->n_members = json.n_members;
         call->members = json.members;
     }
@@ -89,13 +108,16 @@ static bool read_body(struct call *call)
 static bool read_arguments(struct call *call)
 {
     const struct rest_query *query = &call->planner->query;
-    for (uint32_t i = 0; i < query->n_arguments; i++) {
-        add_name(call, query->arguments[i].key);
-    }
+    call->n_pairs = query->n_arguments;
+    call->pairs = query->arguments;
+    call->by_text = call->by_query;
     if (!call->by_query && !read_body(call)) {
         return false;
     }
     bool chosen = !call->by_query && query->has_columns;
+    for (uint32_t i = 0; !chosen && i < call->n_pairs; i++) {
+        add_name(call, call->pairs[i].key);
+    }
     for (uint32_t i = 0; chosen && i < query->n_columns; i++) {
         add_name(call, query->columns[i]);
     }
@@ -175,22 +197,27 @@ static int compare_names(const void *a, const void *b)
     return cc_slice_compare(*(const struct cc_slice *)a, *(const struct cc_slice *)b);
 }
 
-static const char *unnamed_type(enum rest_body_type type)
+// What takes a whole body of that type, when no arguments fit.
+static const char *unnamed_type(const struct call *call)
 {
-    switch (type) {
+    if (call->by_query) {
+        return NULL;
+    }
+    switch (call->body_type) {
+    case REST_BODY_JSON:
+        return "json/jsonb";
     case REST_BODY_TEXT:
         return "text";
     case REST_BODY_XML:
         return "xml";
     case REST_BODY_BYTES:
         return "bytea";
-    case REST_BODY_JSON:
     case REST_BODY_CSV:
     case REST_BODY_FORM:
     case REST_BODY_OTHER:
         break;
     }
-    return "json/jsonb";
+    return NULL;
 }
 
 static const char *argument_list(struct planner *planner, const struct rest_function *function)
@@ -229,38 +256,32 @@ static const char *similar_function(struct call *call, const char *given)
     return has_overload || names.best == NULL ? NULL : plan_text(planner, "%s %s.%s", hint, planner->schema, names.best);
 }
 
+static const char *name_list(struct call *call)
+{
+    const char *list = "";
+    qsort(call->names, call->n_names, call->n_names == 0 ? 1 : sizeof(*call->names), compare_names);
+    for (uint32_t i = 0; i < call->n_names; i++) {
+        list = plan_text(call->planner, "%s%s%.*s", list, i == 0 ? "" : ", ", (int)call->names[i].n, (const char *)call->names[i].data);
+    }
+    return list;
+}
+
 static bool refuse_unknown(struct call *call)
 {
     struct planner *planner = call->planner;
     int n = (int)planner->relation.n;
     const char *name = (const char *)planner->relation.data;
-    if (call->n_names == 0) {
-        return plan_missing(planner, REST_NO_FUNCTION,
-                            plan_text(planner,
-                                      "Could not find the function %s.%.*s without parameters in the schema cache",
-                                      planner->schema, n, name),
-                            plan_text(planner,
-                                      "Searched for the function %s.%.*s without parameters or with a single unnamed "
-                                      "%s parameter, but no matches were found in the schema cache.",
-                                      planner->schema, n, name, unnamed_type(call->body_type)),
-                            similar_function(call, ""));
-    }
-    qsort(call->names, call->n_names, sizeof(*call->names), compare_names);
-    const char *list = "";
-    for (uint32_t i = 0; i < call->n_names; i++) {
-        list = plan_text(planner, "%s%s%.*s", list, i == 0 ? "" : ", ", (int)call->names[i].n,
-                         (const char *)call->names[i].data);
-    }
-    return plan_missing(
-        planner, REST_NO_FUNCTION,
-        plan_text(planner, "Could not find the function %s.%.*s(%s) in the schema cache", planner->schema, n, name,
-                  list),
-        plan_text(
-            planner,
-            "Searched for the function %s.%.*s with parameter%s %s%s, but no matches were found in the schema cache.",
-            planner->schema, n, name, call->n_names > 1 ? "s" : "", list,
-            call->by_query ? "" : " or with a single unnamed json/jsonb parameter"),
-        similar_function(call, list));
+    const char *list = call->n_names == 0 ? "" : name_list(call);
+    const char *unnamed = unnamed_type(call);
+    bool only_whole = !call->by_query && is_raw(call->body_type);
+    const char *given = only_whole ? "" : call->n_names == 0 ? " without parameters" : plan_text(planner, "(%s)", list);
+    const char *searched = only_whole ? "" : call->n_names == 0 ? given : plan_text(planner, " with parameter%s %s", call->n_names > 1 ? "s" : "", list);
+    const char *whole = unnamed == NULL ? "" : plan_text(planner, "%s with a single unnamed %s parameter", only_whole ? "" : " or", unnamed);
+    return plan_missing(planner, REST_NO_FUNCTION,
+                        plan_text(planner, "Could not find the function %s.%.*s%s in the schema cache", planner->schema, n, name, given),
+                        plan_text(planner, "Searched for the function %s.%.*s%s%s, but no matches were found in the schema cache.",
+                                  planner->schema, n, name, searched, whole),
+                        only_whole ? NULL : similar_function(call, list));
 }
 
 static bool refuse_ambiguous(struct call *call, bool (*matches)(const struct call *, const struct rest_function *))
@@ -342,15 +363,14 @@ static bool choose_function(struct call *call)
 static struct cc_slice variadic_literal(struct call *call, const char *name)
 {
     struct cc_buffer out = {0};
-    const struct rest_query *query = &call->planner->query;
     cc_buffer_append_text(&out, "{");
-    for (uint32_t i = 0; i < query->n_arguments; i++) {
-        if (!cc_slice_equal_text(query->arguments[i].key, name)) {
+    for (uint32_t i = 0; i < call->n_pairs; i++) {
+        if (!cc_slice_equal_text(call->pairs[i].key, name)) {
             continue;
         }
         cc_buffer_append_text(&out, out.n == 1 ? "\"" : ",\"");
-        for (size_t k = 0; k < query->arguments[i].value.n; k++) {
-            uint8_t c = query->arguments[i].value.data[k];
+        for (size_t k = 0; k < call->pairs[i].value.n; k++) {
+            uint8_t c = call->pairs[i].value.data[k];
             cc_buffer_append(&out, "\\", c == '"' || c == '\\' ? 1 : 0);
             cc_buffer_append(&out, &c, 1);
         }
@@ -364,10 +384,9 @@ static struct cc_slice variadic_literal(struct call *call, const char *name)
 
 static struct cc_slice last_value(const struct call *call, const char *name)
 {
-    const struct rest_query *query = &call->planner->query;
-    for (uint32_t i = query->n_arguments; i > 0; i--) {
-        if (cc_slice_equal_text(query->arguments[i - 1].key, name)) {
-            return query->arguments[i - 1].value;
+    for (uint32_t i = call->n_pairs; i > 0; i--) {
+        if (cc_slice_equal_text(call->pairs[i - 1].key, name)) {
+            return call->pairs[i - 1].value;
         }
     }
     return (struct cc_slice){0};
@@ -376,7 +395,7 @@ static struct cc_slice last_value(const struct call *call, const char *name)
 static void put_argument_value(struct call *call, const struct rest_argument *argument)
 {
     struct planner *planner = call->planner;
-    if (call->by_query) {
+    if (call->by_text) {
         rest_sql_parameter(&planner->sql, argument->variadic ? variadic_literal(call, argument->name)
                                                              : last_value(call, argument->name));
         return;
@@ -500,9 +519,9 @@ static bool put_rows(struct call *call, struct cc_slice source)
             return false;
         }
     } else {
-        put_text(call, "SELECT t0.value FROM ");
+        put_text(call, call->function->returns_record ? "SELECT " : "SELECT t0.value FROM ");
         rest_sql_slice(&planner->sql, source);
-        put_text(call, " AS t0(value)");
+        put_text(call, call->function->returns_record ? " AS value" : " AS t0(value)");
     }
     put_text(call, ") r");
     if (is_weak_write(call)) { // the executor binds the stamp to every weak write
@@ -512,9 +531,6 @@ static bool put_rows(struct call *call, struct cc_slice source)
     }
     return true;
 }
-
-// The transaction goes on with writes of others. Gives the empty text.
-#define FORGET_RESPONSE "left(set_config('response.status', '', true) || set_config('response.headers', '', true), 0)"
 
 // A write gives one row: the tag, and the parts of a read's row joined by line ends (reply.c takes them apart).
 static bool put_statement(struct call *call, struct cc_slice source)
@@ -533,7 +549,7 @@ static bool put_statement(struct call *call, struct cc_slice source)
         put_text(call, ", E'\\n', " PLAN_RESPONSE_SETTING("response.status") ", E'\\n', replace(" PLAN_RESPONSE_SETTING(
                            "response.headers") ", E'\\n', ' '), E'\\n', ");
         put_body(call);
-        put_text(call, ", " FORGET_RESPONSE ")");
+        put_text(call, ", " PLAN_FORGET_RESPONSE ")");
     } else {
         put_text(call, ", ");
         put_body(call);

@@ -74,6 +74,7 @@ struct planner {
     size_t *stamps;
     bool openapi_3;     // the description at / is wanted as OpenAPI 3.1, not 2.0
     bool reads_request; // the statement may run code that looks at the request
+    bool may_say;       // it is a write of rows that may run code which says something about the answer
 };
 
 // Both always give false, for `return plan_refuse(...)`. Texts may be NULL where the answer has null.
@@ -181,6 +182,8 @@ bool plan_call(struct planner *planner);
 void plan_put_position(struct planner *planner, bool with_frontier);
 // What functions have said about the answer. The name is a constant.
 #define PLAN_RESPONSE_SETTING(name) "nullif(current_setting('" name "', true), '')"
+// The transaction goes on with writes of others. Gives the empty text.
+#define PLAN_FORGET_RESPONSE "left(set_config('response.status', '', true) || set_config('response.headers', '', true), 0)"
 bool plan_read_range(struct planner *planner, struct plan_node *root); // Range header, rows_max, signs of limits
 
 #endif

@@ -220,44 +220,61 @@ static struct cc_slice take_text(struct planner *planner, struct rest_sql *sql)
     return text;
 }
 
-// As a call (statement.h): what it says about the answer comes back. What earlier writes of the same transaction said is forgotten first.
-static void add_call(struct planner *planner, const char *name)
+// A statement of the same transaction as the planned write, in the form of a call (statement.h).
+static struct rest_statement make_call(struct planner *planner, struct rest_sql *sql)
 {
-    struct rest_plan *plan = planner->plan;
-    struct rest_sql sql;
-    rest_sql_init(&sql, planner->arena);
-    rest_sql_text(&sql, "SELECT 'C', concat(left(set_config('response.status', '', true) || set_config('response.headers', '', true), 0), left(concat(");
-    put_pre_request_name(&sql, name);
-    rest_sql_text(&sql, "), 0), 1, E'\\n\\n', " PLAN_RESPONSE_SETTING("response.status") ", E'\\n', replace(" PLAN_RESPONSE_SETTING(
-                            "response.headers") ", E'\\n', ' '), E'\\n')");
-    if (plan->statement.weak) { // the executor binds the stamp to every weak write
-        rest_sql_text(&sql, " WHERE $1::text IS NOT NULL");
+    const struct rest_statement *statement = &planner->plan->statement;
+    if (statement->weak) { // the executor binds the stamp to every weak write
+        rest_sql_text(sql, " WHERE $1::text IS NOT NULL");
     }
-    plan->pre_request = (struct rest_statement){
+    return (struct rest_statement){
         .kind = REST_CALL,
-        .weak = plan->statement.weak,
+        .weak = statement->weak,
         .captured = true,
         .rows_max = UINT64_MAX,
-        .sql = take_text(planner, &sql),
-        .n_settings = plan->statement.n_settings,
-        .settings = plan->statement.settings,
+        .sql = take_text(planner, sql),
+        .n_settings = statement->n_settings,
+        .settings = statement->settings,
     };
+}
+
+// Whoever says something leaves it in settings, which the transaction keeps: they are forgotten once they are told.
+static void add_said(struct planner *planner)
+{
+    struct rest_sql sql;
+    rest_sql_init(&sql, planner->arena);
+    rest_sql_text(&sql, "SELECT 'C', concat(1, E'\\n\\n', " PLAN_RESPONSE_SETTING("response.status") ", E'\\n', replace(" PLAN_RESPONSE_SETTING(
+                            "response.headers") ", E'\\n', ' '), E'\\n', " PLAN_FORGET_RESPONSE ")");
+    planner->plan->said = make_call(planner, &sql);
+}
+
+static void add_call(struct planner *planner, const char *name)
+{
+    struct rest_sql sql;
+    rest_sql_init(&sql, planner->arena);
+    rest_sql_text(&sql, "SELECT 'C', concat(left(concat(");
+    put_pre_request_name(&sql, name);
+    rest_sql_text(&sql, "), 0), 1)");
+    planner->plan->pre_request = make_call(planner, &sql);
 }
 
 void plan_add_pre_request(struct planner *planner)
 {
     struct rest_plan *plan = planner->plan;
     const char *name = planner->request->options.pre_request;
-    if (!plan_has_pre_request(planner)) {
-        return;
-    }
-    if (plan->kind == REST_PLAN_WRITE) {
+    bool has_pre_request = plan_has_pre_request(planner);
+    bool writes = plan->kind == REST_PLAN_WRITE;
+    if (writes && has_pre_request) {
         add_call(planner, name);
-        return;
     }
-    struct rest_sql sql;
-    rest_sql_init(&sql, planner->arena);
-    rest_sql_text(&sql, "SELECT ");
-    put_pre_request_name(&sql, name);
-    plan->statement.before = take_text(planner, &sql);
+    if (writes && plan->facts.action != REST_ACTION_CALL && (has_pre_request || planner->may_say)) {
+        add_said(planner);
+    }
+    if (!writes && has_pre_request) {
+        struct rest_sql sql;
+        rest_sql_init(&sql, planner->arena);
+        rest_sql_text(&sql, "SELECT ");
+        put_pre_request_name(&sql, name);
+        plan->statement.before = take_text(planner, &sql);
+    }
 }

@@ -105,19 +105,6 @@ static bool is_allowed_header(struct cc_slice name, struct cc_slice value)
     return is_token(name);
 }
 
-// Sets or replaces.
-static void set_header(struct rest_reply *reply, struct cc_arena *arena, struct cc_slice name, struct cc_slice value)
-{
-    const char *text = cc_arena_text_n(arena, name.data, name.n);
-    for (uint32_t i = 0; i < reply->n_headers; i++) {
-        if (rest_text_equal_fold(reply->headers[i].name, text)) {
-            reply->headers[i].value = cc_arena_slice(arena, value);
-            return;
-        }
-    }
-    rest_reply_add_header(reply, arena, text, cc_arena_text_n(arena, value.data, value.n));
-}
-
 static bool add_members(const struct rest_json_value *object, struct cc_arena *arena, struct rest_reply *reply)
 {
     uint32_t n = 0;
@@ -128,12 +115,43 @@ static bool add_members(const struct rest_json_value *object, struct cc_arena *a
     rest_json_members(object, arena, &n, &members);
     for (uint32_t i = 0; i < n; i++) {
         struct cc_slice value = rest_json_text(&members[i].value, arena);
-        if (!is_allowed_header(members[i].key, value)) {
+        if (members[i].value.kind != REST_JSON_STRING || !is_allowed_header(members[i].key, value)) {
             return false;
         }
-        set_header(reply, arena, members[i].key, value);
+        rest_reply_add_header(reply, arena, cc_arena_text_n(arena, members[i].key.data, members[i].key.n),
+                              cc_arena_text_n(arena, value.data, value.n));
     }
     return true;
+}
+
+// What is added goes before what is there; a name may be added several times (Set-Cookie).
+static void replace_headers(const struct rest_reply *added, struct cc_arena *arena, struct rest_reply *reply)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < reply->n_headers; i++) {
+        uint32_t k = 0;
+        while (k < added->n_headers && !rest_text_equal_fold(reply->headers[i].name, (const char *)added->headers[k].name.data)) {
+            k++;
+        }
+        if (k == added->n_headers) {
+            reply->headers[n++] = reply->headers[i];
+        }
+    }
+    reply->n_headers = n;
+    for (uint32_t i = 0; i < added->n_headers; i++) {
+        rest_reply_add_header(reply, arena, (const char *)added->headers[i].name.data, (const char *)added->headers[i].value.data);
+    }
+}
+
+// {"Name":"value", ...}
+static bool add_object_headers(const struct rest_json_value *object, struct cc_arena *arena, struct rest_reply *reply)
+{
+    struct rest_reply added = {0};
+    bool good = add_members(object, arena, &added);
+    if (good) {
+        replace_headers(&added, arena, reply);
+    }
+    return good;
 }
 
 // [{"Name":"value"}, ...]
@@ -141,6 +159,7 @@ static bool add_function_headers(struct cc_slice text, struct cc_arena *arena, s
 {
     struct rest_json json;
     const char *reason = NULL;
+    struct rest_reply added = {0};
     if (rest_json_scan(text, arena, &json, &reason) != CC_OK || json.value.kind != REST_JSON_ARRAY) {
         return false;
     }
@@ -148,10 +167,11 @@ static bool add_function_headers(struct cc_slice text, struct cc_arena *arena, s
     struct rest_json_value *values = NULL;
     rest_json_elements(&json.value, arena, &n, &values);
     for (uint32_t i = 0; i < n; i++) {
-        if (!add_members(&values[i], arena, reply)) {
+        if (!add_members(&values[i], arena, &added)) {
             return false;
         }
     }
+    replace_headers(&added, arena, reply);
     return true;
 }
 
@@ -218,7 +238,7 @@ static void reply_raised(struct cc_slice message, struct cc_slice details, struc
         return;
     }
     rest_reply_refuse(&raised.error, raised.status, arena, reply_out);
-    if (raised.has_headers && !add_members(&raised.headers, arena, reply_out)) {
+    if (raised.has_headers && !add_object_headers(&raised.headers, arena, reply_out)) {
         refuse_with(REST_RAISED, "Could not parse JSON in the \"RAISE SQLSTATE 'PGRST'\" error",
                     "headers must be an object of texts.", arena, reply_out);
     }

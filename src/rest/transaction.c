@@ -186,16 +186,16 @@ enum rest_plan_kind rest_transaction_plan(const struct rest_catalog *catalog, ui
 
 // ---- statements
 
-static bool has_pre_request(const struct rest_plan *plan)
+static bool has(const struct rest_statement *statement)
 {
-    return plan->pre_request.sql.data != NULL;
+    return statement->sql.data != NULL;
 }
 
 static uint32_t count_statements(uint32_t n, const struct rest_plan *plans)
 {
     uint32_t n_statements = n;
     for (uint32_t i = 0; i < n; i++) {
-        n_statements += has_pre_request(&plans[i]);
+        n_statements += has(&plans[i].pre_request) + has(&plans[i].said);
     }
     return n_statements;
 }
@@ -205,10 +205,13 @@ struct rest_statement *rest_transaction_statements(uint32_t n, const struct rest
     struct rest_statement *statements = cc_arena_array(arena, count_statements(n, plans), sizeof(*statements));
     uint32_t k = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (has_pre_request(&plans[i])) {
+        if (has(&plans[i].pre_request)) {
             statements[k++] = plans[i].pre_request;
         }
         statements[k++] = plans[i].statement;
+        if (has(&plans[i].said)) {
+            statements[k++] = plans[i].said;
+        }
     }
     *n_out = k;
     return statements;
@@ -275,15 +278,12 @@ static bool split(const struct rest_outcome *whole, uint32_t n, struct rest_outc
 // The answer of one plan, whose outcomes begin at `outcomes`; how many they are.
 static uint32_t reply_one(const struct rest_plan *plan, const struct rest_outcome *outcomes, struct cc_arena *arena, struct rest_reply *reply_out)
 {
-    if (!has_pre_request(plan)) {
-        rest_reply_write(plan, &outcomes[0], arena, reply_out);
-        return 1;
+    uint32_t n = has(&plan->pre_request);
+    rest_reply_write(plan, &outcomes[n++], arena, reply_out);
+    if (has(&plan->said)) {
+        rest_reply_add_said(outcomes[n++].body, arena, reply_out);
     }
-    rest_reply_write(plan, &outcomes[1], arena, reply_out);
-    if (plan->facts.action != REST_ACTION_CALL) { // a function may have changed what was said before, and has told it itself
-        rest_reply_add_said(outcomes[0].body, arena, reply_out);
-    }
-    return 2;
+    return n;
 }
 
 static void reply_damaged(struct cc_arena *arena, struct rest_reply *reply_out)
@@ -294,10 +294,11 @@ static void reply_damaged(struct cc_arena *arena, struct rest_reply *reply_out)
 void rest_transaction_reply_single(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,
                                    struct rest_reply *reply_out)
 {
-    struct rest_outcome outcomes[2];
-    if (outcome->kind != REST_DONE || !has_pre_request(plan)) {
+    struct rest_outcome outcomes[3];
+    uint32_t n = count_statements(1, plan);
+    if (outcome->kind != REST_DONE || n == 1) {
         rest_reply_write(plan, outcome, arena, reply_out);
-    } else if (!split(outcome, 2, outcomes)) {
+    } else if (!split(outcome, n, outcomes)) {
         reply_damaged(arena, reply_out);
     } else {
         (void)reply_one(plan, outcomes, arena, reply_out);

@@ -19,7 +19,7 @@ enum cc_status rest_transaction_read(const struct rest_request *outer, struct cc
 enum rest_plan_kind rest_transaction_plan(const struct rest_catalog *catalog, uint32_t n,
                                           const struct rest_request *requests, struct cc_arena *arena,
                                           struct rest_plan *plans_out, struct rest_reply *answer_out);
-// The statements of one operation: the plans', each behind what it wants to be called before. Borrowed from the plans.
+// The statements of one operation: the plans', each with what is to be called before and behind it. Borrowed from the plans.
 struct rest_statement *rest_transaction_statements(uint32_t n, const struct rest_plan *plans, struct cc_arena *arena, uint32_t *n_out);
 // The answer of a single write, whose operation was made by the same function.
 void rest_transaction_reply_single(const struct rest_plan *plan, const struct rest_outcome *outcome, struct cc_arena *arena,

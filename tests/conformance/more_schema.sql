@@ -107,3 +107,22 @@ CREATE VIEW bright_paints AS SELECT id, tone, name FROM paints WHERE tone > 255;
 CREATE FUNCTION paints_over(at_least integer) RETURNS SETOF paints LANGUAGE sql STABLE AS $$ SELECT * FROM paints WHERE tone >= at_least ORDER BY id $$;
 INSERT INTO paints (id, tone, price, base, name) VALUES (1, 16711680, 1250, NULL, 'red'), (2, 65280, NULL, 1, 'green'), (3, 16711680, 99, 1, 'red too');
 GRANT SELECT, INSERT, UPDATE, DELETE ON paints, weak_paints, bright_paints TO h1_anon;
+
+-- Functions that return other rows than a table's, lists of arguments, and what triggers say about answers.
+CREATE FUNCTION returns_record() RETURNS record LANGUAGE sql STABLE AS $$ SELECT id, name FROM shops ORDER BY id LIMIT 1 $$;
+CREATE FUNCTION returns_setof_record(from_id integer) RETURNS SETOF record LANGUAGE sql STABLE AS $$ SELECT id, name FROM shops WHERE id >= from_id ORDER BY id $$;
+CREATE DOMAIN shop_domain AS shops;
+CREATE FUNCTION shop_by_domain(key integer) RETURNS SETOF shop_domain LANGUAGE sql STABLE AS $$ SELECT s::shop_domain FROM shops s WHERE id = key $$;
+CREATE TYPE point_2d AS (x integer, y integer);
+CREATE FUNCTION ret_point() RETURNS point_2d LANGUAGE sql STABLE AS $$ SELECT 10, 5 $$;
+CREATE FUNCTION ret_points() RETURNS SETOF point_2d LANGUAGE sql STABLE AS $$ VALUES (10, 5), (1,2) $$;
+CREATE DOMAIN point_domain AS point_2d;
+CREATE FUNCTION ret_point_domain() RETURNS point_domain LANGUAGE sql STABLE AS $$ SELECT ROW(10, 5)::point_domain $$;
+CREATE FUNCTION cookies() RETURNS void LANGUAGE plpgsql STABLE AS $$ BEGIN PERFORM set_config('response.headers', '[{"Set-Cookie": "a=1"}, {"Set-Cookie": "b=2"}, {"Content-Range": "x"}]', true); END $$;
+CREATE TABLE stuff (id integer PRIMARY KEY, name text);
+CREATE FUNCTION say_stuff() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+ IF tg_op = 'INSERT' THEN PERFORM set_config('response.headers', json_build_array(json_build_object('Location', '/stuff?id=eq.' || NEW.id || '&overriden=true'))::text, true); ELSE PERFORM set_config('response.status', '205', true); END IF; RETURN NEW; END $$;
+CREATE TRIGGER say_stuff BEFORE INSERT OR UPDATE ON stuff FOR EACH ROW EXECUTE FUNCTION say_stuff();
+GRANT ALL ON stuff TO h1_anon;
+CREATE FUNCTION vari(VARIADIC v text[] DEFAULT '{}') RETURNS text[] LANGUAGE sql IMMUTABLE AS $$ SELECT v $$;
+CREATE FUNCTION below(id int) RETURNS SETOF shops LANGUAGE sql STABLE AS $$ SELECT * FROM shops WHERE shops.id < $1 $$;

@@ -100,7 +100,7 @@ static void a_refusal_says_why_and_ends_the_connection(void **state)
     assert_non_null(strstr(text, "HTTP/1.1 405 Method Not Allowed\r\n"));
     assert_non_null(strstr(text, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"));
     assert_non_null(strstr(text, "Connection: close\r\n"));
-    assert_non_null(strstr(text, "\r\n\r\n{\"code\":\"CC105\",\"message\":\"the method"));
+    assert_non_null(strstr(text, "\r\n\r\n{\"code\":\"PGRST117\",\"message\":\"Unsupported"));
     cc_buffer_clear(&out);
     http_refusal_put(&out, HTTP_TOO_MANY_CONNECTIONS, date);
     assert_non_null(strstr(cc_buffer_text(&out), "Retry-After: 1\r\n"));
