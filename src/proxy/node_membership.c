@@ -515,5 +515,6 @@ void membership_tick(struct node *node)
 
 bool membership_declines(const struct node *node)
 {
-    return node->time.now_us < node->members.declines_until_us;
+    bool votes = membership_votes(node, node->options.raft.id); // as a learner that was a member before it may be promoted again
+    return votes && node->time.now_us < node->members.declines_until_us;
 }

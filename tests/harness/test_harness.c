@@ -643,6 +643,25 @@ static void every_write_at_replicas_that_leave_is_answered_within_a_second(void 
     }
 }
 
+static void a_replica_whose_office_was_moved_away_votes_again_when_it_was_removed_and_comes_back(void **state)
+{
+    (void)state;
+    struct harness *harness = harness_create(&(struct harness_options){.n_replicas = 4, .seed = 1});
+    uint32_t old = harness_wait_for_leader(harness), next = old == 2 ? 1 : 2;
+    settle(harness);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_TRANSFER, next), CC_OK);
+    harness_run_ms(harness, 3000);
+    assert_int_equal(harness_leader(harness), next);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_REMOVE, old), CC_OK);
+    harness_run_ms(harness, 3000);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, old), CC_OK); // as a learner
+    harness_run_ms(harness, 10000);
+    const struct raft_member *member = member_find(raft_membership(node_raft(harness_node(harness, next))), old);
+    assert_non_null(member);
+    assert_true(member->voter);
+    harness_destroy(harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -666,6 +685,7 @@ int main(void)
         cmocka_unit_test(latency_is_as_long_as_asked),
         cmocka_unit_test(a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minute),
         cmocka_unit_test(every_write_at_replicas_that_leave_is_answered_within_a_second),
+        cmocka_unit_test(a_replica_whose_office_was_moved_away_votes_again_when_it_was_removed_and_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
