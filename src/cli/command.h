@@ -53,7 +53,7 @@ struct cli_arguments { // borrows from argv
 
 // The commands, in the order of the help.
 extern const struct cli_command command_up, command_serve, command_status, command_migrate, command_verify,
-    command_keygen, command_log, command_member, command_reload, command_bench;
+    command_keygen, command_token, command_log, command_member, command_reload, command_bench;
 
 // Reads what follows the command's name. False with a sentence in error_out. `--help` counts as given.
 bool cli_parse(const struct cli_command *command, int argc, char *const argv[], struct cli_arguments *arguments_out,

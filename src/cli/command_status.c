@@ -37,10 +37,13 @@ static void put_frontier(struct cc_buffer *out, const json_t *status)
     }
 }
 
-static void print_row(uint32_t id, const char *url, const json_t *status, uint64_t commit_max)
+static void print_row(uint32_t id, const char *url, const struct http_response *response, const json_t *status,
+                      uint64_t commit_max)
 {
     if (status == NULL) {
-        (void)printf("%-8" PRIu32 " %-28s not reachable\n", id, url);
+        bool answered = response->status != 0;
+        (void)printf("%-8" PRIu32 " %-28s %s%s\n", id, url, answered ? "refuses to tell: " : "not reachable",
+                     answered ? http_response_problem(response) : "");
         return;
     }
     struct cc_buffer frontier = {0};
@@ -58,7 +61,8 @@ static void print_row(uint32_t id, const char *url, const json_t *status, uint64
     cc_buffer_finish(&frontier);
 }
 
-static void print_table(const struct cli_replicas *replicas, json_t *const *statuses)
+static void print_table(const struct cli_replicas *replicas, const struct http_response *responses,
+                        json_t *const *statuses)
 {
     uint64_t commit_max = 0;
     const char *cluster = NULL;
@@ -69,7 +73,7 @@ static void print_table(const struct cli_replicas *replicas, json_t *const *stat
     (void)printf("cluster %s\n%-8s %-28s %-10s %6s %7s %9s %9s %7s %7s  %s\n", cluster == NULL ? "?" : cluster,
                  "replica", "http", "role", "term", "leader", "commit", "applied", "behind", "schema", "frontier");
     for (size_t i = 0; i < replicas->n; i++) {
-        print_row(replicas->ids[i], replicas->urls[i], statuses[i], commit_max);
+        print_row(replicas->ids[i], replicas->urls[i], &responses[i], statuses[i], commit_max);
     }
 }
 
@@ -105,7 +109,7 @@ static enum cli_exit run(const struct cli_arguments *arguments)
     if (cli_is_given(arguments, "json")) {
         print_json(&replicas, statuses);
     } else {
-        print_table(&replicas, statuses);
+        print_table(&replicas, responses, statuses);
     }
     for (size_t i = 0; i < replicas.n; i++) {
         json_decref(statuses[i]);

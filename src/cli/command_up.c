@@ -6,6 +6,7 @@
 
 #include "cli/http_client.h"
 #include "cli/migration_file.h"
+#include "cli/token.h"
 #include "cli/up_children.h"
 #include "cli/up_directory.h"
 #include "proxy/supervisor_files.h"
@@ -265,6 +266,7 @@ static enum cli_exit run(const struct cli_arguments *arguments)
     if (code != CLI_OK) {
         return code;
     }
+    token_use_own(&directory.config.auth);
     code = up_directory_check_ports(&directory);
     if (code == CLI_OK) {
         struct up_children children;

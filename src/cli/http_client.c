@@ -19,6 +19,13 @@ struct transfer {
     bool done;
 };
 
+static char own_token[8192 + 1]; // set before the first request
+
+void http_use_token(const char *token)
+{
+    (void)snprintf(own_token, sizeof(own_token), "%s", token);
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *context)
 {
     struct http_response *response = context;
@@ -60,8 +67,9 @@ static void start(struct transfer *transfer, const struct http_request *request,
         curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.n);
         curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request->body.data);
     }
-    const char *token = getenv("CAUCUS_TOKEN"); // see docs/CONFIG.md
-    if (token != NULL && token[0] != '\0') {
+    const char *given = getenv("CAUCUS_TOKEN"); // see docs/CONFIG.md
+    const char *token = given != NULL && given[0] != '\0' ? given : own_token;
+    if (token[0] != '\0') {
         add_header(transfer, "Authorization: Bearer ", token);
     }
     curl_easy_setopt(handle, CURLOPT_HTTPHEADER, transfer->headers);

@@ -20,6 +20,9 @@ struct http_response {
     char error[256];
 };
 
+// The token that requests carry, unless the environment's CAUCUS_TOKEN says another; copied, "" for none.
+void http_use_token(const char *token);
+
 // Sends all at once and waits for all. `keep_going` (may be NULL) is asked several times a second; when it says false, what is not
 // answered yet fails.
 void http_fetch(const struct http_request *requests, struct http_response *responses_out, size_t n,

@@ -11,7 +11,8 @@
 
 static const struct cli_command *const commands[] = {&command_up,      &command_serve,  &command_status,
                                                      &command_migrate, &command_verify, &command_keygen,
-                                                     &command_log,     &command_member, &command_reload, &command_bench};
+                                                     &command_token,   &command_log,    &command_member, &command_reload,
+                                                     &command_bench};
 
 static void print_overview(FILE *out)
 {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "cli/token.h"
 #include "proxy/config.h"
 
 static const char near_config[] = "caucus-data/config.json";
@@ -34,6 +35,7 @@ static enum cli_exit from_config(const char *path, struct cli_replicas *replicas
     for (size_t i = 0; i < config.n_replicas; i++) {
         add(replicas_out, config.replicas[i].id, config.replicas[i].http.text);
     }
+    token_use_own(&config.auth);
     config_finish(&config);
     return CLI_OK;
 }

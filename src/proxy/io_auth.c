@@ -71,16 +71,37 @@ static enum cc_status add_secret(struct io_auth *auth, struct cc_slice secret, c
     return status == CC_OK ? CC_OK : complain(problem, status, where, why);
 }
 
+static enum cc_status read_secret_file(const char *path, struct cc_buffer *out, struct io_auth_problem *problem)
+{
+    enum cc_status status = read_file(path, out, problem);
+    if (status == CC_OK && out->n > 0 && out->data[out->n - 1] == '\n') {
+        out->n--;
+    }
+    return status;
+}
+
 static enum cc_status add_secret_file(struct io_auth *auth, const char *path, struct io_auth_problem *problem)
 {
     struct cc_buffer text = {0};
-    enum cc_status status = read_file(path, &text, problem);
+    enum cc_status status = read_secret_file(path, &text, problem);
     if (status == CC_OK) {
-        size_t n = text.n > 0 && text.data[text.n - 1] == '\n' ? text.n - 1 : text.n;
-        status = add_secret(auth, cc_slice_of(text.data, n), path, problem);
+        status = add_secret(auth, cc_buffer_slice(&text), path, problem);
     }
     cc_buffer_finish(&text);
     return status;
+}
+
+enum cc_status io_auth_read_secret(const struct config_auth *config, struct cc_buffer *secret_out,
+                                   struct io_auth_problem *problem_out)
+{
+    if (config->jwt_secret[0] != '\0') {
+        cc_buffer_append_text(secret_out, config->jwt_secret);
+        return CC_OK;
+    }
+    if (config->jwt_secret_file[0] == '\0') {
+        return complain(problem_out, CC_NOT_FOUND, "auth.jwt_secret_file", "no secret is configured");
+    }
+    return read_secret_file(config->jwt_secret_file, secret_out, problem_out);
 }
 
 static enum cc_status add_jwks_file(struct io_auth *auth, const char *path, struct io_auth_problem *problem)

@@ -17,6 +17,10 @@ struct io_auth_problem {
 // be open to everybody on an address that is not a loopback one.
 enum cc_status io_auth_create(const struct config *config, const struct config_replica *self, struct io_auth **auth_out,
                               struct io_auth_problem *problem_out) CC_CHECKED;
+// Appends the secret of config.json for HS256, as it stands there or in its file. CC_NOT_FOUND: none is configured, or its file is not there.
+// CC_IO, CC_TOO_LARGE: as said in problem_out.
+enum cc_status io_auth_read_secret(const struct config_auth *config, struct cc_buffer *secret_out,
+                                   struct io_auth_problem *problem_out) CC_CHECKED;
 bool io_auth_is_on(const struct io_auth *auth); // else everybody may do everything
 void io_auth_destroy(struct io_auth *auth); // NULL is fine
 

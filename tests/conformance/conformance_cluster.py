@@ -49,7 +49,6 @@ class ConformanceCluster(Cluster):
         self.schema = os.path.join(self.root, '0001_conformance.sql')
         shutil.copy(os.path.join(HERE, self.schema_file), self.schema)
         os.makedirs(self.data)
-        os.environ['CAUCUS_TOKEN'] = token('caucus_operator')
         with open(self.config, 'w', encoding='utf-8') as file:
             json.dump({'cluster': 'conformance', 'replicas': [self.replica(number) for number in self.ids],
                        'postgres': {'schemas': self.schemas}, 'rest': self.rest,

@@ -17,7 +17,7 @@ import unittest
 from conformance_cluster import HERE, SECRET, ConformanceCluster, base64url, token
 
 sys.path.insert(0, os.path.join(HERE, '..', 'e2e'))
-from cluster import CAUCUS, free_base  # noqa: E402
+from cluster import CAUCUS, command, free_base  # noqa: E402
 
 SOURCE_ROOT = os.path.join(HERE, '..', '..')
 AUDIENCE = 'bicycles'
@@ -77,10 +77,6 @@ class OneReplica(ConformanceCluster):
     n_replicas = 1
     auth = {**ConformanceCluster.auth, 'jwt_audience': AUDIENCE, 'require_expiry': True}
     rest = {**ConformanceCluster.rest, 'pre_request': 'internal.door', 'app_settings': {'place': 'Oslo'}}
-
-    def __init__(self):
-        super().__init__()
-        os.environ['CAUCUS_TOKEN'] = OPERATOR
 
 
 class Routes(unittest.TestCase):
@@ -161,6 +157,21 @@ class Routes(unittest.TestCase):
                 for bearer in (None, ROLES['h1_member'], OPERATOR):
                     self.assertNotIn(self.ask(method, path, body, bearer)[0], (401, 403, 500), path)
 
+    def test_who_may_read_the_secret_makes_tokens_and_needs_none(self):
+        config = ['--config', self.cluster.config]
+        made = command('token', *config, '--role', 'h1_member', '--claims', '{"sub": "ann"}')
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.assertEqual(self.ask('GET', '/shops', None, made.stdout.strip()), (200, None))
+        self.assertEqual(self.ask('GET', '/_caucus/status', None, made.stdout.strip()), (403, 'CC230'))
+        self.assertEqual(self.ask('GET', '/_caucus/status', None, command('token', *config).stdout.strip()), (200, None))
+        self.assertEqual(command('token', *config, '--claims', '[]').returncode, 78)
+        self.assertEqual(command('token', *config, '--role', 'x', '--claims', '{"role": "another"}').returncode, 78)
+        shown = command('status', *config)
+        self.assertEqual(shown.returncode, 0, shown.stdout)
+        self.assertIn('leader', shown.stdout)
+        shown = command('status', '--url', self.cluster.urls()[0])
+        self.assertEqual(shown.returncode, 69, shown.stdout)
+        self.assertIn('CC230', shown.stderr)
 
     def rows(self, method, path, body=None, said=None, role=None, **headers):
         """The answer; headers as x_say='...'. Checks what the function before the request has said."""
