@@ -323,7 +323,7 @@ static void put_preamble(const struct wal *wal, struct wal_batch *batch)
     wal_put_mark(batch, &wal->state.mark);
 }
 
-enum { PREAMBLE_BYTES_MAX = 256 + CC_REPLICAS_MAX * sizeof(struct wal_memory) }; // without the membership
+enum { PREAMBLE_BYTES_MAX = 256 + WAL_MEMORIES_MAX * sizeof(struct wal_memory) }; // without the membership
 
 static uint64_t preamble_bytes_max(const struct wal *wal)
 {

@@ -63,8 +63,9 @@ struct wal_record { // bodies borrow
 // How far another replica's log was, in that life of it: should it come back with less, it has lost what it promised.
 struct wal_memory {
     uint32_t replica, incarnation;
-    uint64_t index;
+    uint64_t index; // UINT64_MAX: that life is over, another one has begun
 };
+enum { WAL_MEMORIES_MAX = 4 * CC_REPLICAS_MAX };
 
 // What is known now and then, and stands at the head of every segment: nothing here ever falls.
 struct wal_mark {
@@ -72,7 +73,7 @@ struct wal_mark {
     uint64_t hlc;
     uint64_t own_sequence; // of the last weak change of this log: it is not given again, though the change itself was cut off
     uint32_t n_memories;
-    struct wal_memory memories[CC_REPLICAS_MAX]; // the last ones written
+    struct wal_memory memories[WAL_MEMORIES_MAX]; // the last ones written
 };
 
 // Records to be appended, encoded with room for what only the log knows (number, position, crc). Zero-initialised is empty.

@@ -315,7 +315,7 @@ enum cc_status wal_read_mark(struct cc_slice body, struct wal_mark *mark_out)
     mark.hlc = cc_read_u64(&reader);
     mark.own_sequence = cc_reader_left(&reader) > 0 ? cc_read_u64(&reader) : 0;
     mark.n_memories = cc_reader_left(&reader) > 0 ? cc_read_u8(&reader) : 0;
-    if (mark.n_memories > CC_REPLICAS_MAX) {
+    if (mark.n_memories > WAL_MEMORIES_MAX) {
         return CC_MALFORMED;
     }
     for (uint32_t i = 0; i < mark.n_memories; i++) {

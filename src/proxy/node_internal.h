@@ -243,6 +243,8 @@ struct weak {
 
 // -- Peers (node_peer.c) ---------------------------------------------------------------------------------------------
 
+enum { PEER_LIVES_MAX = WAL_MEMORIES_MAX / CC_REPLICAS_MAX - 1 };
+
 struct peer {
     uint32_t id;
     bool member;         // else it was one, or we do not know yet that it is: it is forgotten when its connection goes down
@@ -271,6 +273,7 @@ struct peer {
     bool fresh, used, recovering; // what it says of its log and database
     uint32_t remembered_incarnation;
     uint64_t remembered;   // its log had at least this, in that incarnation
+    uint32_t over[PEER_LIVES_MAX]; // earlier incarnations, the newest first: who comes as one of these is an older copy
 };
 
 // -- The log's upkeep (node_log.c) -----------------------------------------------------------------------------------
@@ -677,7 +680,7 @@ void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context); 
 void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending);
 void peer_send_forward_reply(struct node *node, uint32_t peer, const uint8_t id[OPERATION_ID_BYTES], uint64_t index, struct cc_slice outcome);
 void peer_send_changes(struct node *node, struct peer *peer, const struct cc_slice *sets, size_t n_sets);
-void peer_send_forgotten(struct node *node, struct peer *peer);
+void peer_send_forgotten(struct node *node, const struct peer *peer, uint64_t index);
 void peer_send_pull(struct node *node, uint32_t peer, const struct snapshot_pull *pull);
 void peer_send_piece(struct node *node, uint32_t peer, const struct snapshot_piece *piece);
 bool peer_clock_is_off(const struct node *node, int64_t *median_ms_out); // this replica against the median of all

@@ -23,7 +23,7 @@ enum frame_kind {
                              // u32 schema version, buckets, frontier
     FRAME_DIGESTS = 16,      // frontier, digests of the weak tables there
     FRAME_GAP = 17,          // origin, u64 sequence: the history there has this change set no longer
-    FRAME_FORGOTTEN = 19,    // u64 index: your log had at least this
+    FRAME_FORGOTTEN = 19,    // u64 index: your log had at least this; UINT64_MAX: you are a copy of an earlier life
     FRAME_PULL = 20,         // snapshot_pull
     FRAME_PIECE = 21,        // snapshot_piece
 };
@@ -320,10 +320,10 @@ void peer_send_changes(struct node *node, struct peer *peer, const struct cc_sli
     frame_send(node, peer->id, &frame);
 }
 
-void peer_send_forgotten(struct node *node, struct peer *peer)
+void peer_send_forgotten(struct node *node, const struct peer *peer, uint64_t index)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_FORGOTTEN);
-    cc_put_u64(&frame, peer->remembered);
+    cc_put_u64(&frame, index);
     frame_send(node, peer->id, &frame);
 }
 
@@ -623,8 +623,10 @@ void node_peer_up(struct node *node, struct node_time time, uint32_t id, uint32_
     if (peer->incarnation != 0 && peer->incarnation != incarnation) {
         raft_peer_forget(node->raft, time.now_us, id);
     }
-    *peer = (struct peer){.id = id, .member = peer->member, .up = true, .incarnation = incarnation, .heard_us = time.now_us, .applied = peer->applied,
-                           .remembered_incarnation = peer->remembered_incarnation, .remembered = peer->remembered};
+    struct peer before = *peer;
+    *peer = (struct peer){.id = id, .member = before.member, .up = true, .incarnation = incarnation, .heard_us = time.now_us, .applied = before.applied,
+                           .remembered_incarnation = before.remembered_incarnation, .remembered = before.remembered};
+    memcpy(peer->over, before.over, sizeof(peer->over));
     raft_peer_reset(node->raft, time.now_us, id);
     peer_send_hello(node, peer);
     peer_send_frontier(node, peer);

@@ -73,6 +73,32 @@ void recovery_forgot(struct node *node, const char *how)
     }
 }
 
+static bool is_over(const struct peer *peer, uint32_t incarnation)
+{
+    bool found = false;
+    for (size_t i = 0; i < PEER_LIVES_MAX; i++) {
+        found = found || (peer->over[i] == incarnation && incarnation != 0);
+    }
+    return found;
+}
+
+static void life_ended(struct peer *peer, uint32_t incarnation)
+{
+    if (incarnation != 0 && !is_over(peer, incarnation)) {
+        memmove(peer->over + 1, peer->over, (PEER_LIVES_MAX - 1) * sizeof(peer->over[0]));
+        peer->over[0] = incarnation;
+    }
+}
+
+static void remember_life(struct node *node, struct peer *peer, uint32_t incarnation)
+{
+    if (peer->remembered_incarnation != incarnation) {
+        peer->remembered_incarnation = incarnation;
+        peer->remembered = 0;
+        node->upkeep.memory_moved = true;
+    }
+}
+
 void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, uint64_t last_index)
 {
     peer->fresh = flags & FRONTIER_FRESH;
@@ -81,15 +107,21 @@ void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, uint64_
     peer->recovering = recovering;
     raft_peer_set_recovering(node->raft, peer->id, recovering);
     if (recovering) {
+        if (peer->remembered_incarnation != peer->incarnation) { // a new life: the one before does not come back
+            life_ended(peer, peer->remembered_incarnation);
+            remember_life(node, peer, peer->incarnation);
+        }
         return;
     }
-    if (peer->remembered_incarnation != peer->incarnation) {
-        peer->remembered_incarnation = peer->incarnation;
-        peer->remembered = 0;
+    if (is_over(peer, peer->incarnation)) {
+        raft_peer_set_recovering(node->raft, peer->id, true);
+        peer_send_forgotten(node, peer, UINT64_MAX);
+        return;
     }
+    remember_life(node, peer, peer->incarnation);
     if (last_index < peer->remembered) { // or the frame is an old one: it knows
         raft_peer_set_recovering(node->raft, peer->id, true);
-        peer_send_forgotten(node, peer);
+        peer_send_forgotten(node, peer, peer->remembered);
         return;
     }
     uint64_t applied = peer->applied < last_index ? peer->applied : last_index;
@@ -104,22 +136,34 @@ void recovery_recall(struct node *node)
     const struct wal_mark *mark = &node->upkeep.mark;
     for (uint32_t i = 0; i < mark->n_memories; i++) {
         struct peer *peer = peer_find(node, mark->memories[i].replica);
-        if (peer != NULL) {
+        if (peer != NULL && mark->memories[i].index == UINT64_MAX) {
+            life_ended(peer, mark->memories[i].incarnation);
+        } else if (peer != NULL) {
             peer->remembered_incarnation = mark->memories[i].incarnation;
             peer->remembered = mark->memories[i].index;
         }
     }
 }
 
+static void memorise(struct wal_mark *mark, struct wal_memory memory)
+{
+    if (memory.incarnation != 0 && mark->n_memories < WAL_MEMORIES_MAX) {
+        mark->memories[mark->n_memories++] = memory;
+    }
+}
+
 void recovery_memorise(const struct node *node, struct wal_mark *mark)
 {
     mark->n_memories = 0;
-    for (uint32_t i = 0; i < node->n_peers && mark->n_memories < CC_REPLICAS_MAX; i++) {
+    for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
-        if (peer->member && peer->remembered > 0) {
-            mark->memories[mark->n_memories++] =
-                (struct wal_memory){.replica = peer->id, .incarnation = peer->remembered_incarnation, .index = peer->remembered};
+        if (!peer->member) {
+            continue;
         }
+        for (size_t life = PEER_LIVES_MAX; life-- > 0;) { // the newest last, so that they come back in this order
+            memorise(mark, (struct wal_memory){peer->id, peer->over[life], UINT64_MAX});
+        }
+        memorise(mark, (struct wal_memory){peer->id, peer->remembered_incarnation, peer->remembered});
     }
 }
 

@@ -166,7 +166,7 @@ class Snapshots(unittest.TestCase):
 class Amnesia(unittest.TestCase):
     """Replica 3 loses, or gets back an older copy of, its log, its database or both, while others write."""
 
-    def lose(self, what, how, others_restart=False):
+    def lose(self, what, how, others_restart=False, life_between=False):
         with make() as cluster:
             write(cluster, 3, 0, 2000)
             write(cluster, 3, 0, 200, 'presence')
@@ -182,6 +182,16 @@ class Amnesia(unittest.TestCase):
                 cluster.wait_ready()
                 write(cluster, 3, 2000, 1000)
                 write(cluster, 3, 200, 100, 'presence')
+                cluster.verify()
+                stop(cluster, 3)
+            if life_between:
+                for part in what:
+                    wipe(cluster, 3, part)
+                cluster.start(3)
+                wait_until(lambda: not (cluster.status(3) or {'recovering': True}).get('recovering'), 30, 'replica 3 recovered')
+                cluster.wait_ready()
+                write(cluster, 3, 4000, 100)
+                write(cluster, 3, 400, 100, 'presence')
                 cluster.verify()
                 stop(cluster, 3)
             for part in what:
@@ -242,6 +252,9 @@ class Amnesia(unittest.TestCase):
 
     def test_older_copies_of_both_are_noticed_by_the_others_which_have_been_restarted(self):
         self.lose(['log', 'postgres'], 'older', others_restart=True)
+
+    def test_copies_of_an_earlier_life_are_noticed_by_the_others_which_have_been_restarted(self):
+        self.lose(['log', 'postgres'], 'older', others_restart=True, life_between=True)
 
 
 class Disk(unittest.TestCase):
