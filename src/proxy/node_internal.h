@@ -228,6 +228,10 @@ struct weak {
     struct job *merging;
     bool merged_last;              // the last thing that was begun is a merge, not a batch of local writes
     uint64_t executed_us;          // when the last batch was begun
+    uint64_t behind_since_us;      // much waits to be merged since then; 0: it does not
+    uint64_t rush_until_us;        // no pauses between merges
+    uint64_t merge_began_us;
+    size_t merge_bytes, gentle_bytes; // of the merge under way; of the next one while clients write
     bool merging_durable;          // somebody waits for the frontier that follows
     struct gather gather;          // incoming change sets, before they are merged
     struct job *committing_job;

@@ -16,8 +16,16 @@ enum {
     PUSHED_SETS_MAX = 20000,       // sent to a peer and not yet in its frontier
     FRONTIER_GAP_US = 50 * 1000,   // between frontiers told out of turn
     OWN_BYTES_FACTOR = 4,          // own change sets in memory while a snapshot is pulled, against the usual limit
-    MERGE_BYTES_AMONG_WRITES = 32 << 10, // while clients write, so that none waits for long behind a merge
-    AMONG_WRITES_US = 1000 * 1000,
+    AMONG_WRITES_US = 1000 * 1000, // clients have written within this
+    // Meanwhile what others have written is merged in parts that take about so long, with pauses as long as the work: no write waits for
+    // long, and half of the time is theirs.
+    GENTLE_MERGE_US = 4 * 1000,
+    GENTLE_PAUSE_US_MAX = 20 * 1000,
+    GENTLE_BYTES_MIN = 4 << 10,
+    GENTLE_BYTES_MAX = 64 << 10,
+    MERGE_BYTES_MAX = 256 << 10, // otherwise: some thousand rows, so that a first write does not wait for long either
+    BEHIND_US_MAX = 8 * 1000 * 1000, // when that does not suffice: no more pauses
+    RUSH_US = 60 * 1000 * 1000,      // for so long
     GAP_TOLD_US = 60 * 1000 * 1000,
     STUCK_US = 1000 * 1000,        // no progress for so long: somebody else than the origin sends
 };
@@ -26,6 +34,7 @@ void weak_init(struct node *node)
 {
     node->weak.self = (struct crdt_origin){node->options.raft.id, node->options.incarnation};
     node->weak.next_sequence = 1;
+    node->weak.gentle_bytes = GENTLE_BYTES_MIN;
 }
 
 static uint64_t own_committed(const struct node *node)
@@ -418,11 +427,47 @@ static bool may_merge(const struct node *node, const struct crdt_change_set *set
     return has_schema && stays && clock_hlc_ms(set->stamp.hlc) <= horizon;
 }
 
+static bool is_among_writes(const struct node *node)
+{
+    return node->weak.executed_us > 0 && node->time.now_us < node->weak.executed_us + AMONG_WRITES_US;
+}
+
+static bool is_gentle(const struct node *node)
+{
+    return is_among_writes(node) && node->time.now_us >= node->weak.rush_until_us;
+}
+
+static void note_behind(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    if (weak->incoming_bytes < GATHER_BYTES_MAX) {
+        weak->behind_since_us = 0;
+    } else if (weak->behind_since_us == 0) {
+        weak->behind_since_us = node->time.now_us;
+    } else if (node->time.now_us >= weak->behind_since_us + BEHIND_US_MAX) {
+        weak->rush_until_us = node->time.now_us + RUSH_US;
+    }
+}
+
+// The next part takes as long as it should, if it is like this one; not before a pause.
+static void note_merged(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    uint64_t took_us = node->time.now_us - weak->merge_began_us;
+    if (!is_gentle(node) || weak->merge_began_us == 0) {
+        return;
+    }
+    uint64_t n_bytes = weak->merge_bytes * GENTLE_MERGE_US / (took_us > 0 ? took_us : 1);
+    n_bytes = n_bytes > 2 * weak->gentle_bytes ? 2 * weak->gentle_bytes : n_bytes;
+    n_bytes = n_bytes < GENTLE_BYTES_MIN ? GENTLE_BYTES_MIN : n_bytes;
+    weak->gentle_bytes = n_bytes > GENTLE_BYTES_MAX ? GENTLE_BYTES_MAX : n_bytes;
+    weak->gather.until_us = node->time.now_us + (took_us < GENTLE_PAUSE_US_MAX ? took_us : GENTLE_PAUSE_US_MAX);
+}
+
 static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blob, size_t *n_bytes)
 {
     struct crdt_change_set set;
-    bool among_writes = node->weak.executed_us > 0 && node->time.now_us < node->weak.executed_us + AMONG_WRITES_US;
-    size_t n_bytes_max = among_writes ? MERGE_BYTES_AMONG_WRITES : NODE_APPLY_BYTES_MAX;
+    size_t n_bytes_max = is_gentle(node) ? node->weak.gentle_bytes : is_among_writes(node) ? GENTLE_BYTES_MAX : MERGE_BYTES_MAX;
     bool full = job->job.n_items >= NODE_APPLY_ENTRIES_MAX || (*n_bytes > 0 && *n_bytes + blob->n > n_bytes_max);
     if (full || crdt_change_set_peek(cc_blob_slice(blob), &set) != CC_OK || !may_merge(node, &set)) {
         return false;
@@ -469,6 +514,8 @@ static void merge(struct node *node)
     }
     weak->merging = job;
     weak->merged_last = true;
+    weak->merge_bytes = n_bytes;
+    weak->merge_began_us = node->time.now_us;
     node_job_submit(node, DB_WEAK, job);
     node->counters.counters.merges++;
 }
@@ -685,7 +732,8 @@ void weak_pump(struct node *node)
         return;
     }
     bool replayed = own_committed(node) >= weak->replay_until;
-    bool hurry = !replayed || node->stopping || weak->incoming_bytes >= GATHER_BYTES_MAX || read_wants_merge(node);
+    note_behind(node);
+    bool hurry = !replayed || node->stopping || (weak->incoming_bytes >= GATHER_BYTES_MAX && !is_gentle(node)) || read_wants_merge(node);
     bool turn_of_writes = weak->merged_last && weak->queue != NULL && replayed; // by turns: neither is to wait for all of the other
     bool mergeable = weak->merging == NULL && !turn_of_writes && has_mergeable(node) && !node_gathers(node, &weak->gather, hurry);
     if (mergeable && weak->executing == NULL && weak->n_open == 0) {
@@ -883,6 +931,8 @@ void weak_event(struct node *node, const struct db_event *event)
             }
             if (job->job.states) {
                 repair_joined(node, event->n_changed);
+            } else {
+                note_merged(node);
             }
         }
         break;

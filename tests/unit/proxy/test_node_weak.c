@@ -376,6 +376,55 @@ static void a_local_write_does_not_wait_for_all_that_is_to_be_merged(void **stat
     end(&bench);
 }
 
+static const struct db_job *answered(struct bench *bench, const struct db_job *merge, uint64_t took_us, uint64_t *held)
+{
+    uint64_t number = merge->number;
+    *held += merge->n_items;
+    struct crdt_frontier frontier = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){2, 1}, *held), CC_OK);
+    bench->time.now_us += took_us;
+    merged(bench, number, &frontier);
+    return find_job(bench, DB_MERGE);
+}
+
+static void merges_pause_while_clients_write(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    submit(&bench, 1);
+    turn(&bench);
+    const struct db_job *job = find_job(&bench, DB_WEAK_EXECUTE);
+    assert_non_null(job);
+    struct cc_slice outcome = cc_slice_text(""), change = {0};
+    struct db_event event = {.kind = DB_WEAK_EXECUTED, .lane = DB_WEAK, .number = job->number, .n_outcomes = 1, .outcomes = &outcome, .changes = &change};
+    node_db_event(bench.node, bench.time, &event);
+    turn(&bench);
+    job = find_job(&bench, DB_WEAK_COMMIT);
+    assert_non_null(job);
+    struct crdt_frontier nothing = {.n = 0};
+    event = (struct db_event){.kind = DB_WEAK_COMMITTED, .lane = DB_WEAK, .number = job->number, .frontier = &nothing};
+    node_db_event(bench.node, bench.time, &event);
+    for (uint64_t i = 1; i <= 20000; i++) {
+        deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, i, clock_hlc_of_ms(WALL_MS), "x"));
+    }
+    uint64_t held = 0;
+    const struct db_job *merge = await_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    uint32_t first = merge->n_items;
+    assert_null(answered(&bench, merge, 8000, &held)); // a pause
+    pass(&bench, 5);
+    assert_null(find_job(&bench, DB_MERGE));
+    pass(&bench, 5);
+    merge = find_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    assert_true(merge->n_items <= first); // it took longer than it should
+    bench.time.now_us += 2000 * 1000;     // nobody writes any more
+    assert_non_null(answered(&bench, merge, 1000, &held));
+    end(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +435,7 @@ int main(void)
         cmocka_unit_test(one_number_for_two_contents_is_told_and_the_first_one_counts),
         cmocka_unit_test(numbers_that_an_earlier_life_gave_are_not_given_again),
         cmocka_unit_test(a_local_write_does_not_wait_for_all_that_is_to_be_merged),
+        cmocka_unit_test(merges_pause_while_clients_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
