@@ -288,6 +288,7 @@ class Cluster(Directory):
     def __init__(self, n=3, options=()):
         super().__init__(n)
         self.options = list(options)
+        self.environment = {}  # more than ours
         self.process = None
         self.output = []
 
@@ -314,8 +315,8 @@ class Cluster(Directory):
         words = [CAUCUS, 'up', '--dir', self.data, '--port', str(self.base), '--replicas', str(self.n), *self.options]
         if schema:
             words += ['--schema', self.schema]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                        preexec_fn=end_with_us)
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=end_with_us,
+                                        env={**os.environ, **slow_disk(), **self.environment})
         threading.Thread(target=self.read_on, args=(self.process.stdout,), daemon=True).start()
         wait_until(lambda: 'ready\n' in self.output or self.process.poll() is not None, seconds, 'ready')
         if 'ready\n' not in self.output:

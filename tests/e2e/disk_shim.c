@@ -1,4 +1,5 @@
-// Preloaded into `caucus serve`: makes fdatasync slow or fail, as the file named by DISK_SHIM says: a number of milliseconds, or "fail".
+// Preloaded into `caucus serve`: makes fdatasync slow or fail, as the file named by DISK_SHIM says: a number of milliseconds, or "fail", which
+// may be followed by a part of the path: "fail /2/log/".
 // DISK_SHIM_MS makes every sync of every program so much slower, also those of PostgreSQL: a whole machine with a slow disk.
 #include <dlfcn.h>
 #include <errno.h>
@@ -6,20 +7,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-int fdatasync(int fd);
-int fsync(int fd);
+static int is_named(int fd, const char *part)
+{
+    char link[64], path[4096] = "";
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    return readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, part) != NULL;
+}
 
-static long told(void) // milliseconds; -1: fail
+static long told(int fd) // milliseconds; -1: fail
 {
     const char *path = getenv("DISK_SHIM");
     FILE *file = path == NULL || strstr(program_invocation_short_name, "caucus") == NULL ? NULL : fopen(path, "re");
-    char text[32] = "";
+    char text[256] = "";
     if (file != NULL) {
         (void)!fgets(text, sizeof(text), file);
         (void)fclose(file);
     }
-    return strcmp(text, "fail") == 0 ? -1 : strtol(text, NULL, 10);
+    int fails = strncmp(text, "fail", 4) == 0 && (text[4] == '\0' || is_named(fd, text + 5));
+    return fails ? -1 : strtol(text, NULL, 10);
 }
 
 static void pause_ms(long ms)
@@ -44,7 +51,7 @@ int fsync(int fd)
 
 int fdatasync(int fd)
 {
-    long ms = told();
+    long ms = told(fd);
     if (ms < 0) {
         errno = EIO;
         return -1;

@@ -6,11 +6,12 @@ CAUCUS_E2E_LONG=1: also the tests that take long and whose parts the others cove
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 import unittest
 
-from cluster import CAUCUS, CutCluster, command, wait_until
+from cluster import CAUCUS, Cluster, CutCluster, command, wait_until
 from test_kills import Writers
 
 LONG = unittest.skipUnless(os.environ.get('CAUCUS_E2E_LONG'), 'only with CAUCUS_E2E_LONG=1')
@@ -257,6 +258,21 @@ class Amnesia(unittest.TestCase):
         self.lose(['log', 'postgres'], 'older', others_restart=True, life_between=True)
 
 
+def shim(told):
+    """The environment of a program whose syncs do what the file `told` says."""
+    environment = {'LD_PRELOAD': os.environ.get('CAUCUS_DISK_SHIM', ''), 'DISK_SHIM': told}
+    result = subprocess.run([CAUCUS, '--help'], env={**os.environ, **environment}, capture_output=True, check=False)
+    if result.stderr or not environment['LD_PRELOAD']:
+        raise unittest.SkipTest('needs CAUCUS_DISK_SHIM, and a program that it can be preloaded into')
+    return environment
+
+
+def tell(told, text):
+    with open(told + '.new', 'w', encoding='utf-8') as file:
+        file.write(text)
+    os.rename(told + '.new', told)
+
+
 class Disk(unittest.TestCase):
     def small_disk(self, path, megabytes):
         """Puts a directory on a disk of its own."""
@@ -294,35 +310,57 @@ class Disk(unittest.TestCase):
             self.assertEqual(len(cluster.get(3, '/notes?select=id')), 2200)
 
     def test_a_leader_with_a_slow_disk_hands_over_and_one_whose_sync_fails_ends_with_74_and_comes_back(self):
-        shim = os.environ.get('CAUCUS_DISK_SHIM', '')
         cluster = CutCluster.make(limits={'log_sync_ms': 60})
+        self.addCleanup(cluster.remove)
         told = os.path.join(cluster.root, 'disk')
-        cluster.environment[1] = {'LD_PRELOAD': shim, 'DISK_SHIM': told}
-        if subprocess.run([CAUCUS, '--help'], env={**os.environ, **cluster.environment[1]}, capture_output=True, check=False).stderr or not shim:
-            self.skipTest('needs CAUCUS_DISK_SHIM, and a program that it can be preloaded into')
-
-        def tell(text):
-            with open(told + '.new', 'w', encoding='utf-8') as file:
-                file.write(text)
-            os.rename(told + '.new', told)
-
+        cluster.environment[1] = shim(told)
         with cluster:
             cluster.start_all()
             wait_until(lambda: cluster.leader() == 1, 30, 'replica 1 leads')
             with Writers(cluster, 4) as writers:
-                tell('200')
+                tell(told, '200')
                 wait_until(lambda: cluster.leader() != 1, 60, 'another one leads')
                 self.assertTrue(cluster.status(1)['disk_slow'])
                 time.sleep(5)  # longer than a first in line waits for its office
                 self.assertNotEqual(cluster.leader(), 1)
-                tell('fail')
+                tell(told, 'fail')
                 self.assertEqual(cluster.processes[1].wait(30), 74)
-                tell('0')
+                tell(told, '0')
                 cluster.start(1)
                 cluster.wait_ready()
             self.assertEqual(writers.refused[:3], [])
             found = {row['tag'] for row in cluster.get(1, '/transfers?select=tag')}
             self.assertEqual([tag for tag, _ in writers.acknowledged if tag not in found][:3], [])
+            cluster.verify()
+
+    def test_up_starts_a_replica_again_whose_sync_failed_and_passes_sighup_on(self):
+        cluster = Cluster()
+        self.addCleanup(cluster.remove)
+        told = os.path.join(cluster.root, 'disk')
+        cluster.environment = shim(told)
+        with cluster:
+            leader = cluster.leader()
+            with Writers(cluster, 4) as writers:
+                wait_until(lambda: len(writers.acknowledged) > 50, 20, 'writes')
+                tell(told, f'fail /{leader}/log/')
+                wait_until(lambda: any(f'replica {leader} exited with 74, is started again' in line for line in cluster.output), 30, 'exit 74')
+                tell(told, '0')
+                cluster.wait_ready()
+                n = len(writers.acknowledged)
+                wait_until(lambda: len(writers.acknowledged) > n + 50, 20, 'writes go on')
+            self.assertEqual(writers.refused[:3], [])
+            found = {row['tag'] for row in cluster.get(leader, '/transfers?select=tag')}
+            self.assertEqual([tag for tag, _ in writers.acknowledged if tag not in found][:3], [])
+            cluster.verify()
+            with open(cluster.config, encoding='utf-8') as file:
+                config = json.load(file)
+            del config['replicas'][2]
+            with open(cluster.config + '.new', 'w', encoding='utf-8') as file:
+                json.dump(config, file)
+            os.rename(cluster.config + '.new', cluster.config)
+            cluster.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: [member['id'] for member in cluster.status(1)['replicas']] == [1, 2], 30, 'the members of the file')
+            cluster.ids = [1, 2]
             cluster.verify()
 
     def test_writes_stop_with_507_when_space_is_low_and_return_by_themselves(self):

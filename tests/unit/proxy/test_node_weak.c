@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_FRONTIER = 5, FRAME_CHANGES = 6 };
+enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, LEARNER = 4 };
 
 struct bench {
     struct node *node;
@@ -32,10 +32,10 @@ static struct node *create(void)
                                    .clock_skew_ms_max = SKEW_MS,
                                    .own_changes_bytes_max = 1000,
                                    .facts_of_database = cc_slice_text("facts")};
-    options.raft.membership.n_members = 3;
-    for (uint32_t i = 0; i < 3; i++) {
+    options.raft.membership.n_members = LEARNER;
+    for (uint32_t i = 0; i < LEARNER; i++) {
         options.raft.membership.members[i].id = i + 1;
-        options.raft.membership.members[i].voter = true;
+        options.raft.membership.members[i].voter = i + 1 != LEARNER;
     }
     return node_create(&options);
 }
@@ -110,6 +110,19 @@ static void deliver_change(struct bench *bench, uint32_t peer, uint64_t wall_ms,
     cc_buffer_finish(&body);
 }
 
+static void deliver_frontier(struct bench *bench, uint32_t peer, const struct crdt_frontier *frontier)
+{
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, 0); // applied
+    cc_put_u32(&body, 0); // schema version
+    cc_put_u8(&body, 0);  // role
+    cc_put_u8(&body, 1);  // its database is up
+    cc_put_u64(&body, 0); // last index
+    crdt_frontier_put(&body, frontier);
+    deliver(bench, peer, FRAME_FRONTIER, bench->time.wall_ms, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
 static const struct db_job *find_job(const struct bench *bench, enum db_job_kind kind)
 {
     for (size_t i = 0; i < bench->effects.n_jobs[DB_WEAK]; i++) {
@@ -158,13 +171,18 @@ static void merged(struct bench *bench, uint64_t number, const struct crdt_front
     turn(bench);
 }
 
-static void submit(struct bench *bench, uint64_t token)
+static void submit_durable(struct bench *bench, uint64_t token, enum operation_durability durability)
 {
-    struct operation operation = {.kind = OPERATION_STATEMENTS, .weak = true, .timeout_ms = 5000};
+    struct operation operation = {.kind = OPERATION_STATEMENTS, .weak = true, .timeout_ms = 5000, .durability = durability};
     struct cc_buffer bytes = {0};
     operation_put(&bytes, &operation);
     node_submit(bench->node, bench->time, token, cc_buffer_slice(&bytes));
     cc_buffer_finish(&bytes);
+}
+
+static void submit(struct bench *bench, uint64_t token)
+{
+    submit_durable(bench, token, OPERATION_LOCAL);
 }
 
 static const char *refusal(const struct bench *bench)
@@ -332,15 +350,7 @@ static void numbers_that_an_earlier_life_gave_are_not_given_again(void **state)
     start(&bench);
     struct crdt_frontier theirs = {.n = 0};
     assert_int_equal(crdt_frontier_raise(&theirs, (struct crdt_origin){1, 1}, 7), CC_OK);
-    struct cc_buffer body = {0};
-    cc_put_u64(&body, 0); // applied
-    cc_put_u32(&body, 0); // schema version
-    cc_put_u8(&body, 0);  // role
-    cc_put_u8(&body, 1);  // its database is up
-    cc_put_u64(&body, 0); // last index
-    crdt_frontier_put(&body, &theirs);
-    deliver(&bench, 2, FRAME_FRONTIER, WALL_MS, cc_buffer_slice(&body));
-    cc_buffer_finish(&body);
+    deliver_frontier(&bench, 2, &theirs);
     turn(&bench);
     const struct node_fact *fact = find_fact(&bench, NODE_FACT_RESTORED);
     assert_non_null(fact);
@@ -348,6 +358,68 @@ static void numbers_that_an_earlier_life_gave_are_not_given_again(void **state)
     submit(&bench, 1);
     assert_null(await_job(&bench, DB_WEAK_EXECUTE)); // first what it does not know comes back
     end(&bench);
+}
+
+// -- Durability ------------------------------------------------------------------------------------------------------------
+
+static void weak_event(struct bench *bench, struct db_event event)
+{
+    event.lane = DB_WEAK;
+    node_db_event(bench->node, bench->time, &event);
+    turn(bench);
+}
+
+// A weak write that asks for this durability is executed, on disk and committed here.
+static void write_here(struct bench *bench, enum operation_durability durability, const struct crdt_frontier *frontier)
+{
+    struct rest_outcome done = {.kind = REST_DONE};
+    struct cc_buffer bytes = {0};
+    rest_outcome_put(&bytes, &done);
+    struct cc_slice outcome = cc_buffer_slice(&bytes), change = change_of(bench, 1, 0, clock_hlc_of_ms(WALL_MS), "here");
+    submit_durable(bench, 1, durability);
+    const struct db_job *job = await_job(bench, DB_WEAK_EXECUTE);
+    assert_non_null(job);
+    weak_event(bench, (struct db_event){.kind = DB_WEAK_EXECUTED, .number = job->number, .n_outcomes = 1, .outcomes = &outcome, .changes = &change, .n_changes = 1});
+    node_log_synced(bench->node, bench->time, bench->effects.log_number);
+    turn(bench);
+    job = await_job(bench, DB_WEAK_COMMIT);
+    assert_non_null(job);
+    weak_event(bench, (struct db_event){.kind = DB_WEAK_COMMITTED, .number = job->number, .frontier = frontier});
+    cc_buffer_finish(&bytes);
+}
+
+// What it asks for is reached when these have it, one after the other, and is called `told`: 1 counts itself, a learner never counts.
+static void answered_with(enum operation_durability asked, const uint32_t *holders, size_t n_holders, enum operation_durability told)
+{
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    node_peer_up(bench.node, bench.time, LEARNER, 1);
+    struct crdt_frontier frontier = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){1, 1}, 1), CC_OK);
+    write_here(&bench, asked, &frontier);
+    for (size_t i = 0; i < n_holders; i++) {
+        assert_int_equal(bench.effects.n_answers, 0);
+        deliver_frontier(&bench, holders[i], &frontier);
+        turn(&bench);
+    }
+    for (int ms = 0; ms < 10000 && bench.effects.n_answers == 0; ms += 100) {
+        pass(&bench, 100); // at the latest when its time is over: nobody waits for ever
+    }
+    assert_int_equal(bench.effects.n_answers, 1);
+    assert_int_equal(bench.effects.answers[0].sequence, 1);
+    assert_int_equal(bench.effects.answers[0].durability, told);
+    end(&bench);
+}
+
+static void a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it(void **state)
+{
+    (void)state;
+    answered_with(OPERATION_LOCAL, NULL, 0, OPERATION_LOCAL);
+    answered_with(OPERATION_MAJORITY, (uint32_t[]){LEARNER, 2}, 2, OPERATION_MAJORITY);
+    answered_with(OPERATION_MAJORITY, (uint32_t[]){LEARNER}, 1, OPERATION_LOCAL); // in time there was no more
+    answered_with(OPERATION_ALL, (uint32_t[]){LEARNER, 2, 3}, 3, OPERATION_ALL);
+    answered_with(OPERATION_ALL, (uint32_t[]){3, LEARNER}, 2, OPERATION_MAJORITY);
 }
 
 // -- Turns ---------------------------------------------------------------------------------------------------------------
@@ -434,6 +506,7 @@ int main(void)
         cmocka_unit_test(own_changes_that_memory_does_not_hold_are_replayed_from_the_log),
         cmocka_unit_test(one_number_for_two_contents_is_told_and_the_first_one_counts),
         cmocka_unit_test(numbers_that_an_earlier_life_gave_are_not_given_again),
+        cmocka_unit_test(a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it),
         cmocka_unit_test(a_local_write_does_not_wait_for_all_that_is_to_be_merged),
         cmocka_unit_test(merges_pause_while_clients_write),
     };
