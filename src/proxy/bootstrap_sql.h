@@ -120,30 +120,76 @@ static const char *const bootstrap_functions[] = {
     "    USING ERRCODE = 'insufficient_privilege', HINT = 'Write to it through Caucus (HTTP), not directly.';\n"
     "END $$",
 
-    // Conditions of our triggers. PostgreSQL parses the stored form of a condition at each statement: that of a function without
-    // arguments is short, which is worth 4 us per statement.
-    "CREATE OR REPLACE FUNCTION caucus.is_direct() RETURNS boolean LANGUAGE plpgsql STABLE AS $$\n"
-    "BEGIN\n"
-    "  RETURN pg_catalog.current_setting('caucus.writer', true) IS DISTINCT FROM 'on' OR session_user = 'caucus_authenticator';\n"
-    "END $$",
-
-    "CREATE OR REPLACE FUNCTION caucus.is_captured() RETURNS boolean LANGUAGE plpgsql STABLE AS $$\n"
-    "BEGIN\n"
-    "  RETURN pg_catalog.current_setting('caucus.capture', true) IS NOT DISTINCT FROM 'on';\n"
-    "END $$",
-
     "CREATE OR REPLACE FUNCTION caucus.refuse_truncate() RETURNS trigger LANGUAGE plpgsql AS $$\n"
     "BEGIN\n"
     "  RAISE EXCEPTION 'TRUNCATE of table \"%\" within a write is not replicated', TG_TABLE_NAME\n"
     "    USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE, or TRUNCATE as a statement of a migration.';\n"
     "END $$",
 
+    // Whether values have the texts that the other replicas read. The time zone only matters where texts are compared.
+    "CREATE OR REPLACE FUNCTION caucus.has_forms(zone boolean) RETURNS boolean LANGUAGE plpgsql STABLE AS $$\n"
+    "BEGIN\n"
+    "  RETURN pg_catalog.concat_ws('|', pg_catalog.current_setting('DateStyle'), pg_catalog.current_setting('IntervalStyle'),\n"
+    "      pg_catalog.current_setting('extra_float_digits'), pg_catalog.current_setting('bytea_output'), pg_catalog.current_setting('lc_monetary'))\n"
+    "    OPERATOR(pg_catalog.=) 'ISO, YMD|postgres|1|hex|C' AND (NOT zone OR pg_catalog.current_setting('TimeZone') OPERATOR(pg_catalog.=) 'UTC');\n"
+    "END $$",
+
+    "CREATE OR REPLACE FUNCTION caucus.row_text(image anyelement) RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp"
+    TEXT_FORMS " AS $$\n"
+    "BEGIN\n"
+    "  RETURN image::text;\n"
+    "END $$",
+
+    // It runs with the rights of its owner in sessions whose settings may be anybody's: all names are qualified.
     "CREATE OR REPLACE FUNCTION caucus.capture_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$\n"
     "BEGIN\n"
-    "  INSERT INTO caucus.capture (relation, operation, old, new)\n"
-    "  VALUES (TG_RELID, left(TG_OP, 1)::\"char\", CASE WHEN TG_OP <> 'INSERT' THEN OLD::text END,\n"
-    "          CASE WHEN TG_OP <> 'DELETE' THEN NEW::text END);\n"
+    "  IF caucus.has_forms(true) THEN\n"
+    "    INSERT INTO caucus.capture (relation, operation, old, new)\n"
+    "    VALUES (TG_RELID, pg_catalog.left(TG_OP, 1)::pg_catalog.\"char\",\n"
+    "            CASE WHEN TG_OP OPERATOR(pg_catalog.<>) 'INSERT' THEN OLD::pg_catalog.text END,\n"
+    "            CASE WHEN TG_OP OPERATOR(pg_catalog.<>) 'DELETE' THEN NEW::pg_catalog.text END);\n"
+    "  ELSE\n"
+    "    INSERT INTO caucus.capture (relation, operation, old, new)\n"
+    "    VALUES (TG_RELID, pg_catalog.left(TG_OP, 1)::pg_catalog.\"char\",\n"
+    "            CASE WHEN TG_OP OPERATOR(pg_catalog.<>) 'INSERT' THEN caucus.row_text(OLD) END,\n"
+    "            CASE WHEN TG_OP OPERATOR(pg_catalog.<>) 'DELETE' THEN caucus.row_text(NEW) END);\n"
+    "  END IF;\n"
     "  RETURN NULL;\n"
+    "END $$",
+
+    // Positions of all sequences, and of one; NULL: it has not been drawn from.
+    "CREATE OR REPLACE FUNCTION caucus.sequences() RETURNS TABLE (name text, last_value bigint) LANGUAGE sql STABLE SECURITY DEFINER\n"
+    "SET search_path = pg_catalog, pg_temp AS $$\n"
+    "  SELECT format('%I.%I', s.schemaname, s.sequencename), s.last_value FROM pg_sequences s\n"
+    "  WHERE s.schemaname <> 'caucus' AND s.last_value IS NOT NULL ORDER BY 1\n"
+    "$$",
+
+    "CREATE OR REPLACE FUNCTION caucus.sequence_at(name text) RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$\n"
+    "BEGIN\n"
+    "  RETURN pg_catalog.pg_sequence_last_value(name::pg_catalog.regclass);\n"
+    "END $$",
+
+    // After SET CONSTRAINTS ALL IMMEDIATE: as it is at the start of a transaction.
+    "CREATE OR REPLACE FUNCTION caucus.defer() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$\n"
+    "BEGIN\n"
+    "  EXECUTE (SELECT 'SET CONSTRAINTS ' || string_agg(format('%I.%I', n.nspname, c.conname), ', ') || ' DEFERRED'\n"
+    "           FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.condeferred);\n"
+    "END $$",
+
+    // Undoes whatever code of users can leave in a session for whoever comes next; what it cannot undo makes it fail. So does a write
+    // that has changed the texts in which its own rows were told, or has set its transaction read-only.
+    "CREATE OR REPLACE FUNCTION caucus.clean(told boolean, weak boolean) RETURNS void LANGUAGE plpgsql AS $$\n"
+    "BEGIN\n"
+    "  IF (told AND NOT caucus.has_forms(weak)) OR pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN\n"
+    "    RAISE EXCEPTION 'settings were changed' USING ERRCODE = 'object_not_in_prerequisite_state';\n"
+    "  END IF;\n"
+    "  RESET ALL;\n"
+    "  UNLISTEN *;\n"
+    "  EXECUTE 'CLOSE ALL';\n" // cursors WITH HOLD run their query during COMMIT
+    "  PERFORM pg_catalog.pg_advisory_unlock_all();\n"
+    "  IF pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) '0' THEN\n"
+    "    DISCARD TEMP;\n"
+    "  END IF;\n"
     "END $$",
 
     // The class of a table: the first line of its comment.

@@ -82,6 +82,7 @@ struct config_settings { // name and value each
 struct config_postgres {
     const char *conninfo;      // "": managed
     const char *login_role;    // that requests log in as at a PostgreSQL of the operator; "": as conninfo says
+    const char *write_role;    // the same for writes of requests
     const char *bin_directory; // "": found by itself
     const char *system_user;   // that PostgreSQL runs as when Caucus is root
     const char *database;

@@ -113,6 +113,9 @@ const struct config_key config_keys[] = {
     TEXT(postgres.login_role, CONFIG_TEXT, CC_NAME_BYTES_MAX, "\"\"",
          "With conninfo: the role as which reads log in, a member of all roles that tokens name, and of no other; \"\": as "
          "conninfo says. A managed PostgreSQL has caucus_authenticator for this."),
+    TEXT(postgres.write_role, CONFIG_TEXT, CC_NAME_BYTES_MAX, "\"\"",
+         "With conninfo: the role as which writes of requests log in, another one than login_role, a member of the same roles; "
+         "\"\": as conninfo says, which lets code of functions become that role. A managed PostgreSQL has caucus_executor for this."),
     TEXT(postgres.bin_directory, CONFIG_TEXT, 4096, "\"\"", "Where initdb and postgres are; \"\": found by itself."),
     TEXT(postgres.system_user, CONFIG_TEXT, 32, "\"postgres\"",
          "Who runs a managed PostgreSQL when Caucus is started by root."),

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "proxy/io_postgres_link.h"
 #include "proxy/keys.h"
+#include "proxy/login_role.h"
 #include "rest/catalog_sql.h"
 
 #include <inttypes.h>
@@ -22,25 +23,6 @@ static const char flush_sql[] = "SELECT (SELECT applied FROM caucus.applied), pg
                                 " pg_current_wal_flush_lsn() - '0/0'::pg_lsn,"
                                 " (SELECT coalesce(max(f.sequence), 0) FROM caucus.frontier f JOIN caucus.meta m USING (replica, incarnation)),"
                                 " (SELECT string_agg(concat_ws(' ', replica, incarnation, sequence), ' ') FROM caucus.frontier)";
-
-// Roles come and go with migrations. Superusers, and who can become one, are never within reach of a request.
-static const char login_role_sql[] =
-    "DO $$\n"
-    "DECLARE\n"
-    "  r record;\n"
-    "BEGIN\n"
-    "  PERFORM set_config('lock_timeout', '2s', true);\n" // a migration may hold a role while it waits for its majority
-    "  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '" IO_CATALOG_LOGIN_ROLE "') THEN\n"
-    "    CREATE ROLE " IO_CATALOG_LOGIN_ROLE " LOGIN NOINHERIT;\n"
-    "  END IF;\n"
-    "  FOR r IN\n"
-    "    SELECT c.rolname FROM pg_roles c WHERE c.rolname !~ '^pg_' AND c.rolname <> '" IO_CATALOG_LOGIN_ROLE "'\n"
-    "      AND NOT EXISTS (SELECT FROM pg_roles s WHERE s.rolsuper AND pg_has_role(c.oid, s.oid, 'MEMBER'))\n"
-    "      AND NOT EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = c.oid AND m.member = '" IO_CATALOG_LOGIN_ROLE "'::regrole)\n"
-    "  LOOP\n"
-    "    EXECUTE format('GRANT %I TO " IO_CATALOG_LOGIN_ROLE "', r.rolname);\n"
-    "  END LOOP;\n"
-    "END $$";
 
 static const char session_key_sql[] = "SELECT value FROM caucus.cluster WHERE name = 'session_key'";
 
@@ -138,14 +120,14 @@ static void on_login_role(void *context, uint64_t number, PGresult *result)
     (void)context;
     (void)number;
     if (PQresultStatus(result) == PGRES_FATAL_ERROR) {
-        cc_log(CC_LOG_ERROR, "login_role_failed", "why=%s", cc_log_quote(PQresultErrorMessage(result)));
+        cc_log(CC_LOG_ERROR, "login_role_failed", "role=%s why=%s", LOGIN_ROLE_READS, cc_log_quote(PQresultErrorMessage(result)));
     }
     PQclear(result);
 }
 
 static void send_login_role(struct io_catalog *catalog)
 {
-    const char *const texts[] = {"SET default_transaction_read_only = off", login_role_sql, "SET default_transaction_read_only = on"};
+    const char *const texts[] = {"SET default_transaction_read_only = off", LOGIN_ROLE_SQL(LOGIN_ROLE_READS), "SET default_transaction_read_only = on"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         io_postgres_link_send_text(catalog->link, texts[i], on_login_role, catalog, 0);
         io_postgres_link_sync(catalog->link, NULL, NULL, 0); // each is a transaction of its own

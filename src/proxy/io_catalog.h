@@ -10,7 +10,6 @@
 #include <stdatomic.h>
 
 // What reads log in as, where Caucus manages PostgreSQL: it owns nothing, and may only become one of the roles of requests.
-#define IO_CATALOG_LOGIN_ROLE "caucus_authenticator"
 
 struct event_base;
 struct io_catalog;
@@ -27,7 +26,7 @@ struct io_catalog_options { // texts are copied, arrays too
     const char *conninfo;
     const char *const *schemas;
     size_t n_schemas;
-    bool keeps_login_role; // makes IO_CATALOG_LOGIN_ROLE, and grants it what requests may run as
+    bool keeps_login_role; // makes LOGIN_ROLE_READS, and grants it what requests may run as
     void (*on_published)(void *context, uint32_t version); // on the core thread
     // The same: PostgreSQL is connected and has not answered for some seconds; or it does again.
     void (*on_sick)(void *context, bool sick);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "proxy/bootstrap_sql.h"
+#include "proxy/io_keys.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -68,7 +69,8 @@ void pg_lane_drop(struct pg_lane *lane, const char *why, const PGresult *result)
     const char *code = result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_SQLSTATE);
     snprintf(text, sizeof(text), "%s%s%s%s%.200s", why, code == NULL ? "" : " ", code == NULL ? "" : code, message == NULL ? "" : ": ",
              message == NULL ? "" : message);
-    io_postgres_link_drop(lane->link, text);
+    io_postgres_link_drop(lane->main, text);
+    pg_executor_close(lane, text);
 }
 
 static void free_jobs(struct pg_lane *lane)
@@ -109,7 +111,8 @@ void pg_lane_halt(struct pg_lane *lane, const char *text)
 {
     cc_log(CC_LOG_ERROR, "database_diverged", "lane=%s text=%s", lane_names[lane->lane], cc_log_quote(text));
     lane->state = PG_LANE_HALTED;
-    io_postgres_link_close(lane->link, text);
+    io_postgres_link_close(lane->main, text);
+    pg_executor_close(lane, text);
     pg_lane_emit(lane, &(struct db_event){.kind = DB_DIVERGED, .text = cc_slice_text(text)});
 }
 
@@ -130,6 +133,11 @@ void pg_lane_must_text(struct pg_lane *lane, const char *sql)
     io_postgres_link_send(lane->link, &query, on_must, lane, 0);
 }
 
+void pg_lane_must_once(struct pg_lane *lane, const char *sql)
+{
+    io_postgres_link_send_text(lane->link, sql, on_must, lane, 0);
+}
+
 void pg_lane_commit_durably(struct pg_lane *lane)
 {
     pg_lane_must_text(lane, "SET LOCAL synchronous_commit = on");
@@ -144,7 +152,9 @@ void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struc
 void pg_lane_begin(struct pg_lane *lane)
 {
     if (!lane->in_transaction) {
-        pg_lane_as_replica(lane, false);
+        if (lane->link == lane->main) {
+            pg_lane_as_replica(lane, false);
+        }
         pg_lane_must_text(lane, "BEGIN");
         lane->in_transaction = true;
         pg_digests_finish(&lane->digests);
@@ -155,7 +165,7 @@ void pg_lane_begin(struct pg_lane *lane)
 // -- Settings ----------------------------------------------------------------------------------------------------------
 
 // What every session of ours has: the text forms of values must be the same on all replicas, nothing may time out on its own.
-static const char *const session_settings[][2] = {
+const char *const pg_session_settings[][3] = {
     {"synchronous_commit", "off"},
     {"statement_timeout", "0"},
     {"lock_timeout", "0"},
@@ -181,11 +191,11 @@ static const char *const session_settings[][2] = {
     {"jit", "off"},
     {"plan_cache_mode", "auto"},
     {"client_min_messages", "error"},
-    {"session_replication_role", "origin"},
-    {"caucus.writer", "on"},
-    {"caucus.capture", "off"},
+    {"session_replication_role", "origin", "main"},
+    {"caucus.writer", "on", "main"},
+    {"caucus.capture", "off", "main"},
+    {NULL},
 };
-enum { N_SESSION_SETTINGS = sizeof(session_settings) / sizeof(session_settings[0]) };
 
 static const char *session_value(const struct pg_lane *lane, const char *name)
 {
@@ -195,9 +205,12 @@ static const char *session_value(const struct pg_lane *lane, const char *name)
     if (strcasecmp(name, "search_path") == 0) {
         return lane->postgres->search_path;
     }
-    for (size_t i = 0; i < N_SESSION_SETTINGS; i++) {
-        if (strcasecmp(session_settings[i][0], name) == 0) {
-            return session_settings[i][1];
+    if (strcmp(name, PG_MODE_SETTING) == 0) {
+        return PG_MODE_OWN;
+    }
+    for (size_t i = 0; pg_session_settings[i][0] != NULL; i++) {
+        if (strcasecmp(pg_session_settings[i][0], name) == 0) {
+            return pg_session_settings[i][1];
         }
     }
     return strchr(name, '.') != NULL ? "" : NULL; // request.* and other names of users; else what the server says
@@ -205,30 +218,30 @@ static const char *session_value(const struct pg_lane *lane, const char *name)
 
 // "SELECT set_config($1, $2, true), set_config($3, $4, true)": in this order.
 struct settings_list {
+    struct pg_lane *lane;
+    bool local; // for the open transaction
     struct cc_buffer sql;
     struct cc_slice *parameters;
     size_t capacity;
     uint32_t n;
 };
 
-static void settings_list_put(struct settings_list *list, bool local, struct cc_slice name, struct cc_slice value)
+static void settings_list_put(struct settings_list *list, struct cc_slice name, struct cc_slice value)
 {
-    if (list->n > 0) {
-        cc_buffer_append_text(&list->sql, local ? ", true), " : ", false), ");
-    }
-    cc_buffer_printf(&list->sql, "%spg_catalog.set_config($%u, $%u", list->n == 0 ? "SELECT " : "", list->n + 1, list->n + 2);
+    bool mode = cc_slice_equal_text(name, PG_MODE_SETTING);
+    cc_buffer_printf(&list->sql, "%s%s($%u, $%u, %s)", list->n == 0 ? "SELECT " : ", ", mode ? "caucus.mode" : "pg_catalog.set_config",
+                     list->n + 1, list->n + 2, list->local ? "true" : "false");
     list->parameters = cc_grow(list->parameters, &list->capacity, list->n + 2, sizeof(*list->parameters));
-    list->parameters[list->n++] = name;
+    list->parameters[list->n++] = mode ? cc_slice_text(list->lane->postgres->token) : name;
     list->parameters[list->n++] = value;
 }
 
-static void settings_list_send(struct pg_lane *lane, struct settings_list *list, bool local, io_postgres_on_result *on_result,
-                               void *context, uint64_t number)
+static void settings_list_send(struct settings_list *list, io_postgres_on_result *on_result, void *context, uint64_t number)
 {
     if (list->n > 0) {
-        cc_buffer_append_text(&list->sql, local ? ", true)" : ", false)");
         struct io_postgres_query query = {.sql = cc_buffer_text(&list->sql), .n_parameters = list->n, .parameters = list->parameters};
-        io_postgres_link_send(lane->link, &query, on_result == NULL ? on_must : on_result, on_result == NULL ? lane : context, number);
+        io_postgres_link_send(list->lane->link, &query, on_result == NULL ? on_must : on_result, on_result == NULL ? list->lane : context,
+                              number);
     }
     cc_buffer_finish(&list->sql);
     free(list->parameters);
@@ -258,12 +271,12 @@ void pg_lane_as_replica(struct pg_lane *lane, bool as_replica)
 void pg_lane_pin_settings(struct pg_lane *lane)
 {
     lane->as_replica = false;
-    struct settings_list list = {0};
-    for (size_t i = 0; i < N_SESSION_SETTINGS; i++) {
-        settings_list_put(&list, false, cc_slice_text(session_settings[i][0]), cc_slice_text(session_settings[i][1]));
+    struct settings_list list = {.lane = lane};
+    for (size_t i = 0; pg_session_settings[i][0] != NULL; i++) {
+        settings_list_put(&list, cc_slice_text(pg_session_settings[i][0]), cc_slice_text(pg_session_settings[i][1]));
     }
-    settings_list_put(&list, false, cc_slice_text("search_path"), cc_slice_text(lane->postgres->search_path));
-    settings_list_send(lane, &list, false, NULL, NULL, 0);
+    settings_list_put(&list, cc_slice_text("search_path"), cc_slice_text(lane->postgres->search_path));
+    settings_list_send(&list, NULL, NULL, 0);
 }
 
 static bool settings_equal(const struct pg_lane *lane, const struct rest_setting *settings, size_t n)
@@ -296,16 +309,16 @@ void pg_lane_settings(struct pg_lane *lane, const struct rest_setting *settings,
     if (settings_equal(lane, settings, n)) {
         return;
     }
-    struct settings_list list = {0};
+    struct settings_list list = {.lane = lane, .local = true};
     for (size_t i = 0; i < lane->n_settings; i++) {
         if (!settings_contain(settings, n, lane->settings[i].name)) {
-            settings_list_put(&list, true, cc_slice_text(lane->settings[i].name), cc_slice_text(session_value(lane, lane->settings[i].name)));
+            settings_list_put(&list, cc_slice_text(lane->settings[i].name), cc_slice_text(session_value(lane, lane->settings[i].name)));
         }
     }
     for (size_t i = 0; i < n; i++) {
-        settings_list_put(&list, true, settings[i].name, settings[i].value);
+        settings_list_put(&list, settings[i].name, settings[i].value);
     }
-    settings_list_send(lane, &list, true, on_result, context, number);
+    settings_list_send(&list, on_result, context, number);
     pg_lane_settings_forget(lane);
     lane->settings = cc_grow(lane->settings, &lane->settings_capacity, n, sizeof(*lane->settings));
     for (size_t i = 0; i < n; i++) {
@@ -319,8 +332,7 @@ void pg_lane_settings(struct pg_lane *lane, const struct rest_setting *settings,
 
 static const char sql_deferrable[] =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable), "
-    "(SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ' ORDER BY n.nspname, c.conname) "
-    "FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.condeferred)";
+    "EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferred)";
 
 static void on_deferrable(void *context, uint64_t number, PGresult *result)
 {
@@ -330,9 +342,7 @@ static void on_deferrable(void *context, uint64_t number, PGresult *result)
         pg_lane_drop(lane, "cannot read the constraints", result);
     } else {
         lane->has_deferrable = cc_slice_equal_text(pg_result_value(result, 0, 0), "t");
-        struct cc_slice names = pg_result_value(result, 0, 1);
-        free(lane->deferred);
-        lane->deferred = names.data == NULL ? NULL : cc_strndup(names.data, names.n);
+        lane->has_deferred = cc_slice_equal_text(pg_result_value(result, 0, 1), "t");
     }
     PQclear(result);
 }
@@ -346,7 +356,10 @@ void pg_schema_changed(struct io_postgres *postgres)
 {
     pg_tables_forget(postgres);
     for (size_t i = 0; i < DB_LANES; i++) {
-        io_postgres_link_forget_statements(postgres->lanes[i].link);
+        io_postgres_link_forget_statements(postgres->lanes[i].main);
+        if (postgres->lanes[i].executor != NULL) {
+            io_postgres_link_forget_statements(postgres->lanes[i].executor);
+        }
     }
 }
 
@@ -403,6 +416,27 @@ static void watch_create(struct pg_lane *lane)
 
 // -- Commit and rollback -------------------------------------------------------------------------------------------------
 
+// A new schema: what is known of the old one is forgotten. Who is told of it next may use its roles.
+void pg_lane_take_schema(struct pg_job *job, io_postgres_on_sync *on_taken)
+{
+    struct pg_lane *lane = job->lane;
+    pg_schema_changed(lane->postgres);
+    pg_lane_ask_deferrable(lane);
+    bool granted = pg_executor_grant(lane);
+    io_postgres_link_sync(lane->main, granted ? on_taken : NULL, job, 0);
+    if (!granted) {
+        on_taken(job, 0);
+    }
+}
+
+static void on_committed(void *context, uint64_t number)
+{
+    (void)number;
+    struct pg_job *job = context;
+    pg_lane_emit(job->lane, &(struct db_event){.kind = DB_COMMITTED, .number = job->job.number});
+    pg_job_finish(job);
+}
+
 static void on_commit(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
@@ -418,12 +452,10 @@ static void on_commit(void *context, uint64_t number, PGresult *result)
     lane->applied = job->job.last;
     if (job->state != NULL) { // with a migration
         lane->schema_version++;
-        pg_schema_changed(lane->postgres);
-        pg_lane_ask_deferrable(lane);
-        io_postgres_link_sync(lane->link, NULL, NULL, 0);
+        pg_lane_take_schema(job, on_committed);
+        return;
     }
-    pg_lane_emit(lane, &(struct db_event){.kind = DB_COMMITTED, .number = job->job.number});
-    pg_job_finish(job);
+    on_committed(job, 0);
 }
 
 static void commit_start(struct pg_job *job)
@@ -472,6 +504,9 @@ static void rollback_start(struct pg_job *job)
 static void start(struct pg_job *job)
 {
     job->started = true;
+    if (!job->lane->in_transaction) {
+        job->lane->link = pg_executor_link_for(job->lane, job);
+    }
     pg_job_progress(job, 0, false);
     switch (job->job.kind) {
     case DB_EXECUTE:
@@ -500,6 +535,38 @@ static void start(struct pg_job *job)
     }
 }
 
+static void pump(struct pg_lane *lane);
+
+static void on_left(void *context, uint64_t number)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    lane->leaving = false;
+    pump(lane);
+}
+
+// Its session's turn comes when nothing is under way in the other one, whose transaction has ended.
+static bool may_take_turn(struct pg_lane *lane, const struct pg_job *job)
+{
+    if (lane->leaving) {
+        return false;
+    }
+    if (pg_executor_link_for(lane, job) == lane->link) {
+        return true;
+    }
+    if (job != lane->first) {
+        return false;
+    }
+    if (lane->in_transaction && job->job.kind == DB_MERGE) { // of executed writes that changed nothing
+        pg_lane_must_text(lane, "COMMIT");
+        io_postgres_link_sync(lane->link, on_left, lane, 0);
+        lane->in_transaction = false;
+        lane->leaving = true;
+        return false;
+    }
+    return true;
+}
+
 static struct pg_job *next_startable(struct pg_lane *lane)
 {
     if (lane->state != PG_LANE_UP) {
@@ -507,7 +574,7 @@ static struct pg_job *next_startable(struct pg_lane *lane)
     }
     for (struct pg_job *job = lane->first; job != NULL; job = job->next) {
         if (!job->started) {
-            return job;
+            return may_take_turn(lane, job) ? job : NULL;
         }
         if (!job->followed) {
             return NULL;
@@ -737,25 +804,52 @@ static void on_frontier(void *context, uint64_t number, PGresult *result)
 static void on_ready(void *context, uint64_t number)
 {
     (void)number;
-    struct pg_lane *lane = context;
-    if (lane->state != PG_LANE_PREPARING || io_postgres_link_connection(lane->link) == NULL) {
-        return;
-    }
-    if (lane->lane == DB_STRONG && lane->functions != functions_crc()) { // of an older program
+    pg_lane_ready(context);
+}
+
+static void prepare(struct pg_lane *lane)
+{
+    lane->prepared = true;
+    if (lane->functions != functions_crc()) { // of an older program
         lane->functions = functions_crc();
         pg_lane_must_text(lane, "BEGIN");
         put_functions(lane);
         pg_lane_must_text(lane, "COMMIT");
-        io_postgres_link_sync(lane->link, on_ready, lane, 0);
+        io_postgres_link_sync(lane->main, NULL, NULL, 0);
+    }
+    pg_executor_set_up(lane);
+    io_postgres_link_sync(lane->main, on_ready, lane, 0);
+}
+
+void pg_lane_ready(struct pg_lane *lane)
+{
+    struct io_postgres *postgres = lane->postgres;
+    if (lane->state != PG_LANE_PREPARING || io_postgres_link_connection(lane->main) == NULL) {
+        return;
+    }
+    if (lane->lane == DB_STRONG && !lane->prepared) {
+        prepare(lane);
+        return;
+    }
+    postgres->rights_set = postgres->rights_set || lane->lane == DB_STRONG;
+    lane->prepared = true;
+    if (lane->executor != NULL && !lane->executor_up) {
+        if (postgres->rights_set) { // else the strong lane calls here again
+            pg_executor_connect(lane);
+        }
         return;
     }
     lane->state = PG_LANE_UP;
-    io_postgres_link_good(lane->link);
+    io_postgres_link_good(lane->main);
     cc_log(CC_LOG_INFO, "database_up", "lane=%s applied=%" PRIu64 " schema=%u", lane_names[lane->lane], lane->applied,
            lane->schema_version);
     pg_lane_emit(lane, &(struct db_event){.kind = DB_UP, .hlc_floor = lane->hlc_floor});
-    if (lane->lane == DB_STRONG) { // the weak lane may be waiting for the schema to be there
-        io_postgres_link_connect(lane->postgres->lanes[DB_WEAK].link);
+    if (lane->lane == DB_STRONG) { // the weak lane may be waiting for the schema or the rights to be there
+        struct pg_lane *weak = &postgres->lanes[DB_WEAK];
+        io_postgres_link_connect(weak->main);
+        if (weak->prepared) {
+            pg_lane_ready(weak);
+        }
     }
     pump(lane);
 }
@@ -782,6 +876,8 @@ static void on_connected(void *context)
 {
     struct pg_lane *lane = context;
     lane->state = PG_LANE_PREPARING;
+    lane->link = lane->main;
+    lane->prepared = lane->leaving = false;
     lane->in_transaction = false;
     lane->migrated = false;
     pg_lane_sequences_forget(lane);
@@ -793,6 +889,7 @@ static void on_connected(void *context)
     // A snapshot that an earlier process was installing comes to its end first.
     snprintf(lock, sizeof(lock), "SELECT pg_catalog.pg_advisory_xact_lock_shared(%d, %d)", (int)LOCK_CLASS, (int)PG_LOCK_SNAPSHOT);
     pg_lane_must_text(lane, lock);
+    pg_executor_end_earlier(lane);
     io_postgres_link_send_text(lane->link, sql_facts, on_facts, lane, 0);
     io_postgres_link_send_text(lane->link, "SELECT pg_catalog.to_regclass('caucus.meta') IS NOT NULL", on_has_schema, lane, 0);
     io_postgres_link_sync(lane->link, on_looked, lane, 0);
@@ -805,6 +902,9 @@ static void on_down(void *context, const char *why)
     if (lane->state != PG_LANE_HALTED) {
         lane->state = PG_LANE_DOWN;
     }
+    pg_executor_close(lane, why);
+    lane->link = lane->main;
+    lane->prepared = lane->leaving = false;
     free_jobs(lane);
     lane->in_transaction = false;
     lane->migrated = false;
@@ -832,9 +932,10 @@ static void lane_init(struct io_postgres *postgres, enum db_lane which)
         .on_down = on_down,
         .context = lane,
     };
-    lane->link = io_postgres_link_create(&options);
+    lane->link = lane->main = io_postgres_link_create(&options);
+    pg_executor_init(lane);
     watch_create(lane);
-    io_postgres_link_connect(lane->link);
+    io_postgres_link_connect(lane->main);
 }
 
 struct io_postgres *io_postgres_create(const struct io_postgres_options *options)
@@ -843,6 +944,10 @@ struct io_postgres *io_postgres_create(const struct io_postgres_options *options
     postgres->options = *options;
     postgres->search_path = cc_strdup(options->search_path == NULL ? "public" : options->search_path);
     postgres->cluster = cc_strdup(options->cluster);
+    postgres->executor = cc_strdup(options->executor == NULL ? "" : options->executor);
+    uint8_t token[KEYS_PUBLIC_BYTES];
+    io_keys_random(token, sizeof(token));
+    keys_to_text(token, postgres->token);
     for (int i = 0; i < DB_LANES; i++) {
         lane_init(postgres, (enum db_lane)i);
     }
@@ -857,19 +962,20 @@ void io_postgres_destroy(struct io_postgres *postgres)
     }
     for (size_t i = 0; i < DB_LANES; i++) {
         struct pg_lane *lane = &postgres->lanes[i];
-        io_postgres_link_destroy(lane->link);
+        io_postgres_link_destroy(lane->main);
+        io_postgres_link_destroy(lane->executor);
         event_free(lane->watch);
         free_jobs(lane);
         pg_lane_settings_forget(lane);
         pg_lane_sequences_forget(lane);
         pg_digests_finish(&lane->digests);
         free(lane->settings);
-        free(lane->deferred);
     }
     pg_tables_forget(postgres);
     pg_tables_free_retired(postgres);
     free(postgres->search_path);
     free(postgres->cluster);
+    free(postgres->executor);
     free(postgres);
 }
 
@@ -877,7 +983,7 @@ void io_postgres_connect(struct io_postgres *postgres)
 {
     for (size_t i = 0; i < DB_LANES; i++) {
         if (postgres->lanes[i].state != PG_LANE_HALTED) {
-            io_postgres_link_connect(postgres->lanes[i].link);
+            io_postgres_link_connect(postgres->lanes[i].main);
         }
     }
 }
@@ -886,7 +992,7 @@ void io_postgres_reconnect(struct io_postgres *postgres, const char *why)
 {
     for (size_t i = 0; i < DB_LANES; i++) {
         if (postgres->lanes[i].state != PG_LANE_HALTED) {
-            io_postgres_link_drop(postgres->lanes[i].link, why);
+            pg_lane_drop(&postgres->lanes[i], why, NULL);
         }
     }
 }

@@ -13,6 +13,10 @@ struct io_postgres_options { // texts are copied
     struct event_base *base;
     const char *conninfo;
     const char *search_path; // as the setting of that name; NULL: public
+    // Role as which writes of requests execute; NULL: as conninfo says. It exists, or keeps_executor: it is LOGIN_ROLE_WRITES
+    // (proxy/login_role.h), which is made, and granted what requests may name.
+    const char *executor;
+    bool keeps_executor;
     const char *cluster;
     uint32_t replica, incarnation;
     // Each event as it comes, from the loop (not from within a call here); io_postgres_submit may be called in it.

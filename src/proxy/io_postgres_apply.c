@@ -42,6 +42,14 @@ static void on_applied_one(void *context, uint64_t number, PGresult *result)
     pg_lane_halt(job->lane, text);
 }
 
+static void on_applied(void *context, uint64_t number)
+{
+    (void)number;
+    struct pg_job *job = context;
+    pg_lane_emit(job->lane, &(struct db_event){.kind = DB_APPLIED, .number = job->job.number});
+    pg_job_finish(job);
+}
+
 static void on_apply_commit(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
@@ -61,12 +69,10 @@ static void on_apply_commit(void *context, uint64_t number, PGresult *result)
     lane->applied = job->job.last;
     if (state->apply.n_migrations > 0) {
         lane->schema_version += state->apply.n_migrations;
-        pg_schema_changed(lane->postgres);
-        pg_lane_ask_deferrable(lane);
-        io_postgres_link_sync(lane->link, NULL, NULL, 0);
+        pg_lane_take_schema(job, on_applied);
+        return;
     }
-    pg_lane_emit(lane, &(struct db_event){.kind = DB_APPLIED, .number = job->job.number});
-    pg_job_finish(job);
+    on_applied(job, 0);
 }
 
 static void sink(void *context, const struct apply_statement *statement)

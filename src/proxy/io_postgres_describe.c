@@ -60,7 +60,7 @@ void pg_tables_ask(struct pg_lane *lane, const struct cc_slice *asked, size_t n,
     }
     struct cc_slice parameter = pg_array_slice(&names);
     struct io_postgres_query query = {.sql = sql_describe, .n_parameters = 1, .parameters = &parameter, .binary = (const uint8_t[]){1}};
-    io_postgres_link_send(lane->link, &query, on_result, context, number);
+    io_postgres_link_send(lane->main, &query, on_result, context, number);
     pg_array_finish(&names);
 }
 

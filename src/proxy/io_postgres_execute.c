@@ -57,7 +57,7 @@ struct execute {
 };
 
 // What an answer is of: packed into its number.
-enum answer { ANSWER_STATEMENT, ANSWER_CAPTURE, ANSWER_OTHER, ANSWER_LOOKUP, ANSWER_SEQUENCES, ANSWER_TOMBSTONES };
+enum answer { ANSWER_STATEMENT, ANSWER_CAPTURE, ANSWER_OTHER, ANSWER_CLEAN, ANSWER_LOOKUP, ANSWER_SEQUENCES, ANSWER_TOMBSTONES };
 
 static uint64_t answer_number(uint32_t item, uint32_t statement, enum answer what)
 {
@@ -70,6 +70,29 @@ static bool needs_capture(const struct rest_statement *statement)
 {
     // What is deleted from a weak table leaves a tombstone with its stamps, which RETURNING does not tell.
     return statement->captured || (statement->weak && statement->kind == REST_DELETE);
+}
+
+// The session key is a write of ours, as nobody's.
+static bool is_our_own(const struct rest_statement *statement)
+{
+    return cc_slice_equal_text(statement->shape.table, "\"caucus\".\"cluster\"");
+}
+
+// Without sight of what else it may run: whatever it leaves in the session must not meet the next one.
+static bool needs_cleaning(const struct execute *execute, const struct rest_statement *statement)
+{
+    return pg_executor_has_turn(execute->lane) && (statement->captured || statement->runs_code);
+}
+
+static bool item_needs_cleaning(const struct execute *execute, uint32_t index)
+{
+    const struct execute_item *item = &execute->items[index];
+    for (uint32_t i = 0; i < item->operation.n_statements; i++) {
+        if (needs_cleaning(execute, &item->operation.statements[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool item_needs_capture(const struct execute_item *item)
@@ -162,6 +185,19 @@ static void note_failure(struct execute *execute, uint32_t item, PGresult *resul
     execute->failure = pg_outcome_of_error(&execute->job->arena, result);
 }
 
+// Its code has left the session so that it cannot be used by others: without prepared statements, read-only, ...
+static void note_unclean(struct execute *execute, uint32_t item, const PGresult *result)
+{
+    if (!execute->failed) {
+        execute->failed = true;
+        execute->failed_item = item;
+        const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        const char *details = cc_arena_printf(&execute->job->arena, "PostgreSQL answers %s when the session is cleaned.", code == NULL ? "XX000" : code);
+        execute->failure = pg_outcome_failed(&execute->job->arena, "CC311", "Code that this write runs has changed the session that it runs in", details,
+                                             "Take DEALLOCATE, SET TRANSACTION and the like out of the function or trigger");
+    }
+}
+
 static void on_result(void *context, uint64_t number, PGresult *result)
 {
     struct execute *execute = context;
@@ -189,6 +225,11 @@ static void on_result(void *context, uint64_t number, PGresult *result)
           : what == ANSWER_SEQUENCES ? &execute->sequences
                                      : &execute->parts.tombstones) = result;
         return;
+    case ANSWER_CLEAN:
+        if (!ok) {
+            note_unclean(execute, item, result);
+        }
+        break;
     case ANSWER_STATEMENT:
     case ANSWER_CAPTURE:
     case ANSWER_OTHER:
@@ -221,7 +262,10 @@ static void send_settings(struct execute *execute, uint32_t item, const struct r
 {
     struct rest_setting settings[SETTINGS_MAX];
     size_t n = 0;
-    if (capture) { // first: a role that is set may not be allowed to
+    bool apart = pg_executor_has_turn(execute->lane);
+    if (apart && statement != NULL && !is_our_own(statement)) {
+        settings[n++] = (struct rest_setting){cc_slice_text(PG_MODE_SETTING), cc_slice_text(capture ? PG_MODE_CAPTURED : PG_MODE_PLAIN)};
+    } else if (!apart && capture) { // first: a role that is set may not be allowed to
         settings[n++] = (struct rest_setting){cc_slice_text("caucus.capture"), cc_slice_text("on")};
     }
     for (uint32_t i = 0; statement != NULL && i < statement->n_settings && n < SETTINGS_MAX; i++) {
@@ -267,7 +311,7 @@ static bool may_run_together(const struct execute *execute, const struct execute
 {
     const struct rest_statement *statement = item->operation.statements;
     return !item->settled && item->operation.n_statements == 1 && statement->row_n > 0 && statement->kind == REST_INSERT &&
-           !statement->captured && !statement->roll_back && !execute->lane->has_deferrable &&
+           !statement->captured && !statement->runs_code && !statement->roll_back && !execute->lane->has_deferrable &&
            (statement->n_parameters + 1) * RUN_MAX <= CC_PARAMETERS_MAX;
 }
 
@@ -360,6 +404,11 @@ static void send_run(struct execute *execute, uint32_t first, uint32_t n)
     cc_buffer_finish(&sql);
 }
 
+static void send_clean(struct execute *execute, uint32_t item, bool told)
+{
+    pg_executor_clean(execute->lane, told, on_result, execute, answer_number(item, 0, ANSWER_CLEAN));
+}
+
 static void send_take_capture(struct execute *execute, uint32_t item, uint32_t number)
 {
     send_settings(execute, item, NULL, false);
@@ -371,9 +420,8 @@ static void send_take_capture(struct execute *execute, uint32_t item, uint32_t n
 static void send_constraints(struct execute *execute, uint32_t item)
 {
     send_other(execute, item, "SET CONSTRAINTS ALL IMMEDIATE");
-    if (execute->lane->deferred != NULL) {
-        char *sql = cc_arena_printf(&execute->job->arena, "SET CONSTRAINTS %s DEFERRED", execute->lane->deferred);
-        send_other(execute, item, sql);
+    if (execute->lane->has_deferred) {
+        send_other(execute, item, "SELECT caucus.defer()");
     }
 }
 
@@ -385,6 +433,9 @@ static void send_statement(struct execute *execute, uint32_t item, uint32_t numb
     if (statement->roll_back) {
         send_other(execute, item, "SAVEPOINT caucus_undo");
     }
+    if (needs_cleaning(execute, statement)) {
+        pg_executor_beware(execute->lane, !capture);
+    }
     send_sql(execute, item, number, statement);
     if (statement->roll_back) {
         if (execute->lane->has_deferrable) {
@@ -392,7 +443,11 @@ static void send_statement(struct execute *execute, uint32_t item, uint32_t numb
         }
         send_other(execute, item, "ROLLBACK TO SAVEPOINT caucus_undo");
         send_other(execute, item, "RELEASE SAVEPOINT caucus_undo");
-    } else if (capture) {
+    }
+    if (needs_cleaning(execute, statement)) {
+        send_clean(execute, item, !capture);
+    }
+    if (capture && !statement->roll_back) {
         send_take_capture(execute, item, number);
     }
 }
@@ -407,8 +462,15 @@ static void send_item(struct execute *execute, uint32_t index)
     }
     if (execute->lane->has_deferrable) {
         bool capture = item_needs_capture(item);
-        send_settings(execute, index, NULL, capture);
+        // Triggers that were deferred run as whom the write runs.
+        send_settings(execute, index, n == 0 ? NULL : &item->operation.statements[n - 1], capture);
+        if (item_needs_cleaning(execute, index)) {
+            pg_executor_beware(execute->lane, false);
+        }
         send_constraints(execute, index);
+        if (item_needs_cleaning(execute, index)) {
+            send_clean(execute, index, false);
+        }
         if (capture) {
             send_take_capture(execute, index, n);
         }
@@ -459,6 +521,16 @@ static bool slice_listed(const struct cc_slice *list, size_t n, struct cc_slice 
     return false;
 }
 
+static void put_literal(struct cc_buffer *sql, struct cc_slice text) // without the quotes around it
+{
+    for (size_t i = 0; i < text.n; i++) {
+        cc_buffer_append(sql, &text.data[i], 1);
+        if (text.data[i] == '\'') {
+            cc_buffer_append_text(sql, "'");
+        }
+    }
+}
+
 // A captured write may draw from any sequence; the others name theirs.
 static const char *sequences_sql(struct execute *execute)
 {
@@ -468,8 +540,7 @@ static const char *sequences_sql(struct execute *execute)
         const struct execute_item *item = &execute->items[i];
         for (uint32_t s = 0; !item->settled && s < item->operation.n_statements; s++) {
             if (item->operation.statements[s].captured) {
-                return "SELECT pg_catalog.format('%I.%I', schemaname, sequencename), last_value, true FROM pg_catalog.pg_sequences "
-                       "WHERE schemaname <> 'caucus' AND last_value IS NOT NULL ORDER BY 1";
+                return "SELECT name, last_value, true FROM caucus.sequences()";
             }
             n_max += item->operation.statements[s].n_sequences;
         }
@@ -488,13 +559,10 @@ static const char *sequences_sql(struct execute *execute)
                 }
                 names[n++] = name;
                 cc_buffer_append_text(&sql, n > 1 ? " UNION ALL SELECT '" : "SELECT '");
-                for (size_t c = 0; c < name.n; c++) { // a literal of the name
-                    cc_buffer_append(&sql, &name.data[c], 1);
-                    if (name.data[c] == '\'') {
-                        cc_buffer_append_text(&sql, "'");
-                    }
-                }
-                cc_buffer_printf(&sql, "', last_value, is_called FROM %.*s", (int)name.n, (const char *)name.data);
+                put_literal(&sql, name);
+                cc_buffer_append_text(&sql, "', s, s IS NOT NULL FROM caucus.sequence_at('");
+                put_literal(&sql, name);
+                cc_buffer_append_text(&sql, "') AS s");
             }
         }
     }
@@ -547,12 +615,15 @@ static void roll_back(struct execute *execute)
     clear_chunk(execute);
     pg_lane_settings_forget(lane);
     pg_lane_sequences_forget(lane);
-    if (execute->saved) {
-        pg_lane_must_text(lane, "ROLLBACK TO SAVEPOINT caucus_chunk");
-        pg_lane_must_text(lane, "RELEASE SAVEPOINT caucus_chunk");
+    if (execute->saved) { // not as prepared statements: these may be what the failed one has done away with
+        pg_lane_must_once(lane, "ROLLBACK TO SAVEPOINT caucus_chunk");
+        pg_lane_must_once(lane, "RELEASE SAVEPOINT caucus_chunk");
     } else {
-        pg_lane_must_text(lane, "ROLLBACK");
+        pg_lane_must_once(lane, "ROLLBACK");
         lane->in_transaction = false;
+    }
+    if (execute->failed && item_needs_cleaning(execute, execute->failed_item)) {
+        pg_executor_failed(lane);
     }
     execute->failed = false;
     execute->run_failed = false;
@@ -841,7 +912,7 @@ static void on_chunk(void *context, uint64_t number)
     collect_unknown_tables(execute);
     if (execute->n_asked > 0) {
         pg_tables_ask(execute->lane, execute->asked, execute->n_asked, on_described, execute, 0);
-        io_postgres_link_sync(execute->lane->link, on_described_sync, execute, 0);
+        io_postgres_link_sync(execute->lane->main, on_described_sync, execute, 0);
         return;
     }
     accept_chunk(execute);

@@ -6,6 +6,7 @@
 #include "proxy/io_postgres.h"
 #include "proxy/io_postgres_digest.h"
 #include "proxy/io_postgres_link.h"
+#include "proxy/keys.h"
 #include "proxy/pg_value.h"
 
 #include <stdlib.h>
@@ -71,12 +72,15 @@ struct pg_lane {
     struct io_postgres *postgres;
     enum db_lane lane;
     enum pg_lane_state state;
-    struct io_postgres_link *link;
+    // Of two sessions that take turns between transactions: the one whose turn it is, see io_postgres_executor.c.
+    struct io_postgres_link *link, *main, *executor; // executor: NULL when main does it all
+    bool prepared, executor_wanted, executor_up, leaving;
+    int executor_pid; // the last one's; 0: none in this process so far
     struct pg_job *first, *last; // started ones in front
     struct event *watch;
     bool pumping;
     bool in_transaction;
-    bool as_replica; // session_replication_role, see pg_lane_as_replica
+    bool as_replica; // main's session_replication_role, see pg_lane_as_replica
     // What set_config(..., true) holds in the open transaction beyond the session's settings.
     struct pg_setting *settings;
     size_t n_settings, settings_capacity;
@@ -91,8 +95,7 @@ struct pg_lane {
     struct pg_digests digests; // weak lane: what the open transaction has changed
     // Strong lane, open transaction.
     bool migrated;      // a migration was executed in it
-    bool has_deferrable;
-    char *deferred;     // names of constraints that are deferred at the start of a transaction, or NULL
+    bool has_deferrable, has_deferred; // constraints that can be, that are at the start of a transaction
     // Last positions told of all sequences, as "name=value" texts; cleared when they may not have reached the log.
     struct pg_sequence_memo *sequences;
 };
@@ -104,7 +107,9 @@ struct pg_sequence_memo {
 
 struct io_postgres {
     struct io_postgres_options options;
-    char *search_path, *cluster;
+    char *search_path, *cluster, *executor; // executor: role; "" when there is none
+    char token[KEYS_TEXT_BYTES];            // proves to functions of the schema caucus that we call them
+    bool rights_set;                        // by the strong lane, since this process began
     struct pg_lane lanes[DB_LANES];
     char facts[400];
     int version;
@@ -124,6 +129,7 @@ void pg_job_finish(struct pg_job *job);
 void pg_job_progress(struct pg_job *job, uint32_t limit_ms, bool cancellable);
 // Commands whose failure drops the lane. Context of the callback is the lane only: they may outlive their job.
 void pg_lane_must_text(struct pg_lane *lane, const char *sql);
+void pg_lane_must_once(struct pg_lane *lane, const char *sql); // not prepared
 // The open transaction will be on disk when its COMMIT answers: for what readers or peers rely on after a crash, too.
 void pg_lane_commit_durably(struct pg_lane *lane);
 void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary);
@@ -136,12 +142,38 @@ void pg_lane_sequences_forget(struct pg_lane *lane);
 // Between transactions: from now on without triggers and with plans that hold for all parameters (for what is applied), or
 // as usual. PostgreSQL forgets all plans at each change, so it is not done per transaction.
 void pg_lane_as_replica(struct pg_lane *lane, bool as_replica);
+// A statement of a request does not run with our own rights, but as one whose changes are captured or as one that tells them itself.
+#define PG_MODE_SETTING "caucus.mode"
+#define PG_MODE_CAPTURED "caucus_captured"
+#define PG_MODE_OWN "caucus_own"
+#define PG_MODE_PLAIN "caucus_plain"
+extern const char *const pg_session_settings[][3]; // name, value, and whether it is main's only; ends with NULL
 // Session settings once more, after a migration that may have changed them; within its transaction.
 void pg_lane_pin_settings(struct pg_lane *lane);
 // The schema has changed: descriptions and prepared statements are of the past.
 void pg_schema_changed(struct io_postgres *postgres);
+// After the commit of a migration: forgets what is known of the old schema. on_taken gets the job, perhaps from within the call.
+void pg_lane_take_schema(struct pg_job *job, io_postgres_on_sync *on_taken);
 // Asks anew which constraints are deferrable. Without sync.
 void pg_lane_ask_deferrable(struct pg_lane *lane);
+
+// -- io_postgres_executor.c: the session of requests' writes --------------------------------------------------------------
+
+void pg_executor_init(struct pg_lane *lane);
+void pg_executor_end_earlier(struct pg_lane *lane); // of an earlier process or connection: what it commits is told then
+void pg_executor_set_up(struct pg_lane *lane);      // role, rights and functions; by the strong lane. Without sync.
+bool pg_executor_grant(struct pg_lane *lane);       // what roles there are now; true: sent, without sync
+void pg_executor_connect(struct pg_lane *lane);     // pg_lane_ready follows
+void pg_executor_close(struct pg_lane *lane, const char *why);
+struct io_postgres_link *pg_executor_link_for(const struct pg_lane *lane, const struct pg_job *job);
+// True when code of users must be kept apart from what is ours in the session whose turn it is.
+bool pg_executor_has_turn(const struct pg_lane *lane);
+// In front of a statement that may run code of users. What is prepared here and gone there shows that the code has done it.
+void pg_executor_beware(struct pg_lane *lane, bool told);
+// After a statement that may have run code of users: whatever that changed in the session is undone. told: its rows are its result.
+void pg_executor_clean(struct pg_lane *lane, bool told, io_postgres_on_result *on_result, void *context, uint64_t number);
+void pg_executor_failed(struct pg_lane *lane); // after the ROLLBACK of one that failed
+void pg_lane_ready(struct pg_lane *lane);      // io_postgres.c: goes on with setting up
 
 bool pg_result_ok(const PGresult *result); // neither error nor aborted
 bool pg_result_aborted(const PGresult *result);
@@ -154,7 +186,7 @@ uint64_t pg_result_u64(const PGresult *result, int row, int column);
 const struct pg_table *pg_table_find(struct io_postgres *postgres, struct cc_slice asked);
 // By canonical name, whatever it was asked by; NULL: not known yet.
 const struct pg_table *pg_table_by_name(struct io_postgres *postgres, struct cc_slice name);
-// Sends the question for several names; the result goes to pg_tables_take.
+// Sends the question for several names, in the lane's main session; the result goes to pg_tables_take.
 void pg_tables_ask(struct pg_lane *lane, const struct cc_slice *asked, size_t n, io_postgres_on_result *on_result, void *context,
                    uint64_t number);
 // The same for the tables that have rows in caucus.capture; the result has one column more: the name to take it by.

@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum link_state { LINK_CLOSED, LINK_WAITING, LINK_CONNECTING, LINK_OPEN, LINK_FAILING };
+enum { NAME_BYTES = 48, SECRET_BYTES = 16 };
 enum { BACKOFF_MS_MIN = 50, BACKOFF_MS_MAX = 2000, CONNECT_MS_MAX = 10000, STATEMENTS_MAX = 500, N_BUCKETS = 1024 };
 
 enum command_kind { COMMAND_QUERY, COMMAND_PREPARE, COMMAND_SYNC };
@@ -26,7 +27,7 @@ struct command {
 };
 
 struct statement {
-    uint64_t number; // its name is "c<number>"
+    uint64_t number; // its name is "c<number>", with a secret "c<number>_<hash>"
     uint64_t used;   // for eviction: the least recently used one goes
     char *sql;
     size_t n_sql;
@@ -35,7 +36,9 @@ struct statement {
 
 struct io_postgres_link {
     struct io_postgres_link_options options;
-    char *conninfo, *application_name;
+    char *conninfo, *application_name, *user, *settings;
+    bool has_secret;
+    uint8_t secret[SECRET_BYTES];
     enum link_state state;
     PGconn *connection;
     struct event *readable, *writable, *timer;
@@ -97,6 +100,17 @@ static void commands_forget(struct io_postgres_link *link)
 }
 
 // -- Prepared statements -----------------------------------------------------------------------------------------------
+
+// One name that has become known tells nothing about others.
+static const char *statement_name(const struct io_postgres_link *link, uint64_t number, char name_out[NAME_BYTES])
+{
+    int n = snprintf(name_out, NAME_BYTES, "c%llu", (unsigned long long)number);
+    if (link->has_secret) {
+        uint64_t hash = cc_siphash(link->secret, &number, sizeof(number));
+        (void)snprintf(name_out + n, NAME_BYTES - (size_t)n, "_%016llx", (unsigned long long)hash);
+    }
+    return name_out;
+}
 
 static size_t statement_bucket(const char *sql, size_t n)
 {
@@ -274,8 +288,8 @@ static void ignore_notice(void *context, const PGresult *result)
 
 static void connect_now(struct io_postgres_link *link)
 {
-    const char *keywords[] = {"dbname", "fallback_application_name", "client_encoding", NULL};
-    const char *values[] = {link->conninfo, link->application_name, "UTF8", NULL};
+    const char *keywords[] = {"dbname", "user", "options", "fallback_application_name", "client_encoding", NULL};
+    const char *values[] = {link->conninfo, link->user, link->settings, link->application_name, "UTF8", NULL};
     link->state = LINK_CONNECTING;
     link->connection = PQconnectStartParams(keywords, values, 1);
     assert(link->connection != NULL); // NULL: no memory
@@ -409,6 +423,15 @@ static bool process_one(struct io_postgres_link *link)
     return true;
 }
 
+// Code of users may listen; libpq would keep what comes for ever.
+static void drop_notifications(struct io_postgres_link *link)
+{
+    PGnotify *notification;
+    while (link->state == LINK_OPEN && (notification = PQnotifies(link->connection)) != NULL) {
+        PQfreemem(notification);
+    }
+}
+
 static void on_socket(evutil_socket_t socket, short what, void *context)
 {
     (void)socket;
@@ -420,6 +443,7 @@ static void on_socket(evutil_socket_t socket, short what, void *context)
         }
         while (process_one(link)) {
         }
+        drop_notifications(link);
     }
     if (!link->unsynced || (what & EV_WRITE)) {
         flush(link);
@@ -461,9 +485,8 @@ static struct statement *prepare(struct io_postgres_link *link, const char *sql,
         return statement;
     }
     statement = statement_add(link, sql, n_sql);
-    char name[32];
-    snprintf(name, sizeof(name), "c%llu", (unsigned long long)statement->number);
-    if (PQsendPrepare(link->connection, name, statement->sql, 0, NULL) != 1) {
+    char name[NAME_BYTES];
+    if (PQsendPrepare(link->connection, statement_name(link, statement->number, name), statement->sql, 0, NULL) != 1) {
         fail_with_message(link, "cannot send");
         return NULL;
     }
@@ -481,10 +504,17 @@ static void drop_result(void *context, uint64_t number, PGresult *result)
 static void evict(struct io_postgres_link *link)
 {
     uint64_t number = statement_oldest(link);
-    char sql[64];
-    snprintf(sql, sizeof(sql), "DEALLOCATE c%llu", (unsigned long long)number);
+    char name[NAME_BYTES], sql[NAME_BYTES + 16];
+    snprintf(sql, sizeof(sql), "DEALLOCATE %s", statement_name(link, number, name));
     statement_remove(link, number);
     io_postgres_link_send_text(link, sql, drop_result, NULL, 0);
+}
+
+void io_postgres_link_prepare(struct io_postgres_link *link, const char *sql)
+{
+    if (link->state == LINK_OPEN) {
+        (void)prepare(link, sql, strlen(sql));
+    }
 }
 
 void io_postgres_link_send(struct io_postgres_link *link, const struct io_postgres_query *query, io_postgres_on_result *on_result,
@@ -510,10 +540,9 @@ void io_postgres_link_send(struct io_postgres_link *link, const struct io_postgr
             return;
         }
         statement->used = ++link->clock;
-        char name[32];
-        snprintf(name, sizeof(name), "c%llu", (unsigned long long)statement->number);
-        sent = PQsendQueryPrepared(link->connection, name, (int)query->n_parameters, link->values, link->lengths, link->formats,
-                                   query->binary_result);
+        char name[NAME_BYTES];
+        sent = PQsendQueryPrepared(link->connection, statement_name(link, statement->number, name), (int)query->n_parameters,
+                                   link->values, link->lengths, link->formats, query->binary_result);
     }
     if (sent != 1) {
         fail_with_message(link, "cannot send");
@@ -589,6 +618,12 @@ struct io_postgres_link *io_postgres_link_create(const struct io_postgres_link_o
     link->options = *options;
     link->conninfo = cc_strdup(options->conninfo);
     link->application_name = cc_strdup(options->application_name);
+    link->user = options->user == NULL ? NULL : cc_strdup(options->user);
+    link->settings = options->settings == NULL ? NULL : cc_strdup(options->settings);
+    link->has_secret = options->secret != NULL;
+    if (link->has_secret) {
+        memcpy(link->secret, options->secret, SECRET_BYTES);
+    }
     if (link->options.n_statements_max == 0) {
         link->options.n_statements_max = STATEMENTS_MAX;
     }
@@ -611,6 +646,8 @@ void io_postgres_link_destroy(struct io_postgres_link *link)
     cc_buffer_finish(&link->scratch);
     free(link->conninfo);
     free(link->application_name);
+    free(link->user);
+    free(link->settings);
     free(link);
 }
 

@@ -22,6 +22,9 @@ struct io_postgres_link_options {
     struct event_base *base;
     const char *conninfo;        // copied
     const char *application_name; // copied
+    const char *user;             // copied; NULL: as conninfo says
+    const char *settings;         // copied; libpq's "options", in place of conninfo's; NULL: as conninfo says
+    const uint8_t *secret;        // 16 bytes, copied: nobody can guess the names of prepared statements; NULL: c1, c2, ...
     uint32_t n_statements_max;   // prepared statements kept; 0: 500
     // Connected; nothing is set yet: the owner sends its settings first.
     void (*on_connected)(void *context);
@@ -55,6 +58,8 @@ struct io_postgres_query {
 // Everything is copied. Ignored while the link is down (on_down has been or will be called).
 void io_postgres_link_send(struct io_postgres_link *link, const struct io_postgres_query *query, io_postgres_on_result *on_result,
                            void *context, uint64_t number);
+// Prepares it if it is not; another command must follow before the next synchronisation point, and gets its error.
+void io_postgres_link_prepare(struct io_postgres_link *link, const char *sql);
 // Text without parameters.
 void io_postgres_link_send_text(struct io_postgres_link *link, const char *sql, io_postgres_on_result *on_result, void *context,
                                 uint64_t number);

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "crdt/digest.h"
 #include "proxy/apply_sql.h"
+#include "proxy/io_postgres_mend.h"
 
 #include <string.h>
 
@@ -223,56 +224,49 @@ static struct cc_slice add_text(struct pg_parts *parts, struct cc_buffer *text)
     return copy;
 }
 
-static uint32_t put_set(struct cc_buffer *sql, struct pg_parts *parts, const struct pg_parts_row *row, struct cc_slice *parameters)
+static void put_set(struct pg_mend *mend, struct pg_parts *parts, const struct pg_parts_row *row)
 {
     const struct pg_table *table = row->table;
-    struct cc_buffer members = {0};
-    uint32_t n = 0;
     for (uint32_t i = 0; i < table->n_fields; i++) {
         const struct pg_column *column = &table->columns[table->fields[i]];
+        if (table->registers[i].kind.merge != CRDT_LWW) {
+            apply_sql_identifier(&mend->sql, column->name);
+            cc_buffer_append_text(&mend->sql, " = ");
+            pg_mend_put_value(mend, row->row.registers[i].value);
+            cc_buffer_printf(&mend->sql, "::%.*s, ", (int)column->type.n, (const char *)column->type.data);
+        }
+    }
+    cc_buffer_append_text(&mend->sql, "_caucus = coalesce(_caucus, '{}'::pg_catalog.jsonb) || pg_catalog.jsonb_object(ARRAY[");
+    const char *before = "";
+    for (uint32_t i = 0; i < table->n_fields; i++) {
         if (table->registers[i].kind.merge == CRDT_LWW) {
             continue;
         }
-        apply_sql_identifier(sql, column->name);
-        cc_buffer_printf(sql, " = $%u::text::%.*s, ", n + 1, (int)column->type.n, (const char *)column->type.data);
-        parameters[n++] = row->row.registers[i].value;
         struct cc_buffer name = {0}, text = {0};
-        crdt_parts_name_put(&name, column->name);
+        crdt_parts_name_put(&name, table->columns[table->fields[i]].name);
         crdt_parts_text_put(&text, &row->row.registers[i].parts);
-        cc_buffer_printf(&members, "%s$%u::text, $%u::text", members.n == 0 ? "" : ", ", n + 1, n + 2);
-        parameters[n++] = add_text(parts, &name);
-        parameters[n++] = add_text(parts, &text);
+        cc_buffer_append_text(&mend->sql, before);
+        pg_mend_put_value(mend, add_text(parts, &name));
+        cc_buffer_append_text(&mend->sql, ", ");
+        pg_mend_put_value(mend, add_text(parts, &text));
+        before = ", ";
     }
-    cc_buffer_append_text(sql, "_caucus = coalesce(_caucus, '{}'::pg_catalog.jsonb) || pg_catalog.jsonb_object(ARRAY[");
-    cc_buffer_append_slice(sql, cc_buffer_slice(&members));
-    cc_buffer_append_text(sql, "])");
-    cc_buffer_finish(&members);
-    return n;
+    cc_buffer_append_text(&mend->sql, "])");
 }
 
-static void mend_row(struct pg_parts *parts, struct pg_lane *lane, const struct pg_parts_row *row)
+static void mend_row(struct pg_parts *parts, struct pg_mend *mend, const struct pg_parts_row *row)
 {
     const struct pg_table *table = row->table;
-    struct cc_slice *parameters = cc_arena_array(parts->arena, (size_t)table->n_fields * 3 + table->n_key, sizeof(*parameters));
     struct cc_slice *key = cc_arena_array(parts->arena, table->n_key, sizeof(*key));
     size_t n_key = 0;
     if (crdt_key_read(row->key, key, table->n_key, &n_key) != CC_OK || n_key != table->n_key) {
         return; // keys are made from rows
     }
-    struct cc_buffer sql = {0};
-    cc_buffer_append_text(&sql, "UPDATE ");
-    append_slice(&sql, table->name);
-    cc_buffer_append_text(&sql, " SET ");
-    uint32_t n = put_set(&sql, parts, row, parameters);
-    for (uint32_t i = 0; i < table->n_key; i++) {
-        const struct pg_column *column = &table->columns[table->key[i]];
-        cc_buffer_append_text(&sql, i == 0 ? " WHERE " : " AND ");
-        apply_sql_identifier(&sql, column->name);
-        cc_buffer_printf(&sql, " = $%u::text::%.*s", n + 1, (int)column->type.n, (const char *)column->type.data);
-        parameters[n++] = key[i];
-    }
-    pg_lane_must(lane, cc_buffer_text(&sql), n, parameters, NULL);
-    cc_buffer_finish(&sql);
+    cc_buffer_append_text(&mend->sql, "UPDATE ");
+    append_slice(&mend->sql, table->name);
+    cc_buffer_append_text(&mend->sql, " SET ");
+    put_set(mend, parts, row);
+    pg_mend_send(mend, table, key);
 }
 
 // Statements were counted with what they left in the row.
@@ -295,19 +289,17 @@ static void mend_digest(struct pg_lane *lane, const struct pg_parts_row *row, st
 
 void pg_parts_mend(struct pg_parts *parts, struct pg_lane *lane)
 {
-    bool as_replica = false;
+    struct pg_mend mend;
+    pg_mend_init(&mend, lane);
     for (const struct pg_parts_row *row = parts->first; row != NULL; row = row->next) {
         if (!row->mend || !row->exists) {
             continue;
         }
-        if (row->table->has_triggers && !as_replica) {
-            pg_lane_must_text(lane, "SET LOCAL session_replication_role = replica");
-            as_replica = true;
+        if (row->table->has_triggers) {
+            pg_mend_as_replica(&mend);
         }
-        mend_row(parts, lane, row);
+        mend_row(parts, &mend, row);
         mend_digest(lane, row, cc_arena_array(parts->arena, row->table->n_key, sizeof(struct cc_slice)));
     }
-    if (as_replica) {
-        pg_lane_must_text(lane, "SET LOCAL session_replication_role = origin");
-    }
+    pg_mend_finish(&mend);
 }

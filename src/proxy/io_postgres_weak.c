@@ -3,7 +3,7 @@
 
 #include "base/memory.h"
 #include "crdt/digest.h"
-#include "proxy/apply_sql.h"
+#include "proxy/io_postgres_mend.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -330,42 +330,35 @@ static void append_slice(struct cc_buffer *sql, struct cc_slice text)
 }
 
 // A trigger wrote this row: its stamps are not what the statement gave.
-static void mend_stamps(struct pg_lane *lane, struct cc_arena *arena, const struct pg_table *table, const struct crdt_row_change *change,
+static void mend_stamps(struct pg_mend *mend, struct cc_arena *arena, const struct pg_table *table, const struct crdt_row_change *change,
                         const char *stamp)
 {
-    struct cc_buffer sql = {0};
-    struct cc_slice *parameters = cc_arena_array(arena, table->n_key + change->n_fields + 1, sizeof(*parameters));
-    uint32_t n = 0;
-    parameters[n++] = cc_slice_text(stamp);
-    cc_buffer_append_text(&sql, "UPDATE ");
-    append_slice(&sql, table->name);
-    bool whole = change->operation == CRDT_INSERT;
-    cc_buffer_append_text(&sql, whole ? " SET _caucus = pg_catalog.jsonb_build_object('', $1::text"
-                                      : " SET _caucus = coalesce(_caucus, '{}'::pg_catalog.jsonb) || pg_catalog.jsonb_build_object(");
-    bool first = !whole;
-    if (change->operation == CRDT_UPSERT) {
-        cc_buffer_append_text(&sql, "'+', $1::text");
-        first = false;
-    }
-    for (uint32_t i = 0; !whole && i < change->n_fields; i++) {
-        cc_buffer_printf(&sql, "%s$%u::text, $1::text", first ? "" : ", ", n + 1);
-        parameters[n++] = change->fields[i].column;
-        first = false;
-    }
-    cc_buffer_append_text(&sql, ") WHERE ");
     struct cc_slice *key = cc_arena_array(arena, table->n_key, sizeof(*key));
     size_t n_key = 0;
-    if (crdt_key_read(change->key, key, table->n_key, &n_key) == CC_OK && n_key == table->n_key) {
-        for (uint32_t i = 0; i < table->n_key; i++) {
-            const struct pg_column *column = &table->columns[table->key[i]];
-            cc_buffer_append_text(&sql, i == 0 ? "" : " AND ");
-            apply_sql_identifier(&sql, column->name);
-            cc_buffer_printf(&sql, " = $%u::text::%.*s", n + 1, (int)column->type.n, (const char *)column->type.data);
-            parameters[n++] = key[i];
-        }
-        pg_lane_must(lane, cc_buffer_text(&sql), n, parameters, NULL);
+    if (crdt_key_read(change->key, key, table->n_key, &n_key) != CC_OK || n_key != table->n_key) {
+        return;
     }
-    cc_buffer_finish(&sql);
+    cc_buffer_append_text(&mend->sql, "UPDATE ");
+    append_slice(&mend->sql, table->name);
+    bool whole = change->operation == CRDT_INSERT;
+    cc_buffer_append_text(&mend->sql, whole ? " SET _caucus = pg_catalog.jsonb_build_object(''"
+                                            : " SET _caucus = coalesce(_caucus, '{}'::pg_catalog.jsonb) || pg_catalog.jsonb_build_object(");
+    if (whole) {
+        cc_buffer_append_text(&mend->sql, ", ");
+        pg_mend_put_value(mend, cc_slice_text(stamp));
+    }
+    if (change->operation == CRDT_UPSERT) {
+        cc_buffer_append_text(&mend->sql, "'+', ");
+        pg_mend_put_value(mend, cc_slice_text(stamp));
+    }
+    for (uint32_t i = 0; !whole && i < change->n_fields; i++) {
+        cc_buffer_append_text(&mend->sql, i == 0 && change->operation != CRDT_UPSERT ? "" : ", ");
+        pg_mend_put_value(mend, change->fields[i].column);
+        cc_buffer_append_text(&mend->sql, ", ");
+        pg_mend_put_value(mend, cc_slice_text(stamp));
+    }
+    cc_buffer_append_text(&mend->sql, ")");
+    pg_mend_send(mend, table, key);
 }
 
 // A captured row went away under its key.
@@ -465,18 +458,16 @@ void pg_weak_mend(struct pg_lane *lane, struct cc_arena *arena, struct cc_slice 
     pg_tombstones_send(&tombstones, lane);
     char stamp[CLOCK_STAMP_TEXT_BYTES];
     clock_stamp_text(&set.stamp, stamp);
-    if (by_trigger) {
-        pg_lane_must_text(lane, "SET LOCAL session_replication_role = replica");
-    }
+    struct pg_mend mend;
+    pg_mend_init(&mend, lane);
     for (uint32_t i = 0; by_trigger && i < set.n_rows; i++) {
         const struct pg_table *table = pg_table_by_name(lane->postgres, set.rows[i].table);
         if (table != NULL && set.rows[i].operation != CRDT_DELETE) {
-            mend_stamps(lane, arena, table, &set.rows[i], stamp);
+            pg_mend_as_replica(&mend);
+            mend_stamps(&mend, arena, table, &set.rows[i], stamp);
         }
     }
-    if (by_trigger) {
-        pg_lane_must_text(lane, "SET LOCAL session_replication_role = origin");
-    }
+    pg_mend_finish(&mend);
 }
 
 // -- Tables of caucus ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "proxy/io_keys.h"
 #include "proxy/io_replica_internal.h"
+#include "proxy/login_role.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -389,6 +390,12 @@ bool replica_open_auth(struct replica *replica)
     return true;
 }
 
+static const char *write_role(const struct replica *replica)
+{
+    const char *role = replica->supervisor != NULL ? LOGIN_ROLE_WRITES : replica->config->postgres.write_role;
+    return io_auth_is_on(replica->auth) && role[0] != '\0' ? role : NULL;
+}
+
 void replica_open_database(struct replica *replica)
 {
     const struct config *config = replica->config;
@@ -396,6 +403,8 @@ void replica_open_database(struct replica *replica)
         .base = replica->base,
         .conninfo = replica->conninfo,
         .search_path = config->postgres.search_path,
+        .executor = write_role(replica),
+        .keeps_executor = replica->supervisor != NULL,
         .cluster = config->cluster,
         .replica = replica->self->id,
         .incarnation = replica->identity.incarnation,
@@ -447,10 +456,10 @@ void replica_open_database(struct replica *replica)
     replica->repair = io_repair_create(&repair);
 }
 
-// Without tokens everybody may do everything, and Caucus asks as itself.
+// Without tokens everybody may do everything, and Caucus asks and writes as itself.
 static const char *login_role(const struct replica *replica)
 {
-    const char *role = replica->supervisor != NULL ? IO_CATALOG_LOGIN_ROLE : replica->config->postgres.login_role;
+    const char *role = replica->supervisor != NULL ? LOGIN_ROLE_READS : replica->config->postgres.login_role;
     return io_auth_is_on(replica->auth) && role[0] != '\0' ? role : NULL;
 }
 

@@ -311,6 +311,7 @@ static void load_table(struct load *load, const json_t *json, struct rest_table 
     table->reads_strong = json_is_true(json_object_get(json, "reads_strong"));
     table->row_by_row = bool_of(load, json, "row_by_row");
     table->reads_request = json_is_true(json_object_get(json, "reads_request"));
+    table->runs_code = json_is_true(json_object_get(json, "runs_code"));
     table->set_wise = bool_of(load, json, "set_wise");
 
     const json_t *list = list_of(load, json, "columns", &table->n_columns);

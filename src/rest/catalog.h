@@ -44,11 +44,13 @@ struct rest_table {
     enum rest_relation_kind kind;
     enum rest_class consistency;
     bool insertable, updatable, deletable;
-    // A write of this kind may touch other rows than RETURNING tells (triggers, rules, cascading foreign keys, INSTEAD OF): use capture.
+    // A write of this kind may touch other rows than RETURNING tells (triggers, rules, cascading foreign keys, INSTEAD OF,
+    // volatile functions in defaults and policies): use capture.
     bool capture_insert, capture_update, capture_delete;
     bool
         capture_key_update; // so does an update that sets columns of a unique index (foreign keys with ON UPDATE CASCADE, ...)
     bool reads_request;     // using it may run code that looks at request.method, .path, .headers or .cookies
+    bool runs_code;         // using it may run code of users, besides triggers: defaults, checks, policies
     bool reads_weak, reads_strong; // VIEW: classes of the tables below it
     bool row_by_row;        // has unique or exclusion constraints besides the key: effects are applied one by one
     bool set_wise;          // what an insert writes and checks does not depend on other rows of the table: several may be one statement

@@ -599,6 +599,7 @@ static void give_facts(struct call *call)
     plan->kind = is_write(call) ? REST_PLAN_WRITE : REST_PLAN_READ;
     plan->statement.kind = is_write(call) ? REST_CALL : REST_READ;
     plan->statement.captured = is_write(call);
+    plan->statement.runs_code = true;
     plan->statement.weak = is_weak_write(call);
     plan->facts.applied.durability = is_write(call) ? plan->facts.applied.durability : REST_DURABILITY_NONE;
     plan->statement.single = is_write(call) && plan_is_singular(call->planner) && function->returns_set;
@@ -630,6 +631,7 @@ bool plan_call(struct planner *planner)
     give_facts(&call);
     plan_add_function_settings(planner, call.function);
     planner->reads_request = true;
+    planner->runs_code = true;
     if (!build(&call)) {
         return false;
     }

@@ -86,6 +86,7 @@ static bool put_base(struct planner *planner, const struct plan_node *node, stru
         return plan_undefined_column(planner, node->table, name);
     }
     planner->reads_request = planner->reads_request || planner->catalog->reads_request;
+    planner->runs_code = true;
     put_text(planner, function->qualified);
     put_text(planner, "(");
     put_alias(planner, node);

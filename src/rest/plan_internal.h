@@ -75,6 +75,7 @@ struct planner {
     bool openapi_3;     // the description at / is wanted as OpenAPI 3.1, not 2.0
     bool reads_request; // the statement may run code that looks at the request
     bool may_say;       // it is a write of rows that may run code which says something about the answer
+    bool runs_code;     // the statement may run code of users, besides triggers
 };
 
 // Both always give false, for `return plan_refuse(...)`. Texts may be NULL where the answer has null.

@@ -37,6 +37,7 @@ static void note_class(struct planner *planner, const struct rest_table *table)
     planner->plan->touches_weak = planner->plan->touches_weak || weak;
     planner->plan->touches_strong = planner->plan->touches_strong || strong;
     planner->reads_request = planner->reads_request || table->reads_request;
+    planner->runs_code = planner->runs_code || table->runs_code;
 }
 
 static struct plan_node *new_node(struct planner *planner, const struct rest_table *table)
@@ -61,6 +62,7 @@ static bool add_child(struct planner *planner, struct plan_node *parent, const s
     if (relationship.function != NULL) { // it may read any table, and look at the request
         planner->plan->touches_strong = true;
         planner->reads_request = planner->reads_request || planner->catalog->reads_request;
+        planner->runs_code = true;
     }
     child->parent = parent;
     child->relationship = relationship;

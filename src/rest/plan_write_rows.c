@@ -314,6 +314,7 @@ bool write_finish(struct write *write, enum rest_statement_kind kind, bool with_
     statement->weak = write_is_weak(write);
     statement->captured = write->captured;
     planner->may_say = write->captured && planner->catalog->writes_response;
+    statement->runs_code = write->captured || planner->runs_code || planner->handler != NULL;
     statement->single = plan_is_singular(planner);
     statement->body_is_array = planner->preferences.representation == REST_RETURN_REPRESENTATION &&
                                (format == REST_FORMAT_ARRAY || format == REST_FORMAT_ARRAY_STRIPPED || format == REST_FORMAT_GEOJSON);

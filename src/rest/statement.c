@@ -12,7 +12,8 @@ enum {
     FLAG_ARRAY = 8,
     FLAG_ROLL_BACK = 16,
     FLAG_PRECONDITION = 32,
-    FLAGS_KNOWN = 63,
+    FLAG_RUNS_CODE = 64,
+    FLAGS_KNOWN = 127,
 
     SHAPE_ROW_BY_ROW = 1,
     SHAPE_WITH_OLD = 2,
@@ -83,7 +84,7 @@ static uint8_t flags_of(const struct rest_statement *statement)
     return (uint8_t)((statement->weak ? FLAG_WEAK : 0) | (statement->captured ? FLAG_CAPTURED : 0) |
                      (statement->single ? FLAG_SINGLE : 0) | (statement->body_is_array ? FLAG_ARRAY : 0) |
                      (statement->roll_back ? FLAG_ROLL_BACK : 0) |
-                     (statement->precondition ? FLAG_PRECONDITION : 0));
+                     (statement->precondition ? FLAG_PRECONDITION : 0) | (statement->runs_code ? FLAG_RUNS_CODE : 0));
 }
 
 void rest_statement_put(struct cc_buffer *out, const struct rest_statement *statement)
@@ -125,6 +126,7 @@ static void read_kind_and_flags(struct cc_reader *reader, struct rest_statement 
     statement->body_is_array = (flags & FLAG_ARRAY) != 0;
     statement->roll_back = (flags & FLAG_ROLL_BACK) != 0;
     statement->precondition = (flags & FLAG_PRECONDITION) != 0;
+    statement->runs_code = (flags & FLAG_RUNS_CODE) != 0;
 }
 
 static void read_parameters(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement)

@@ -50,6 +50,7 @@ struct rest_statement {
     bool weak;     // writes a weak table
     bool captured; // effects come from the capture triggers
     struct cc_slice before; // of a read: SQL to be run first, in the same transaction, its result is of no use. Not part of the bytes
+    bool runs_code; // may run code of users, which can change the session
     struct cc_slice sql;
     uint32_t n_parameters;
     struct cc_slice *parameters; // text form, NULL slice is SQL NULL; types are inferred or cast in the text
