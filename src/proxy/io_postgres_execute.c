@@ -78,17 +78,23 @@ static bool is_our_own(const struct rest_statement *statement)
     return cc_slice_equal_text(statement->shape.table, "\"caucus\".\"cluster\"");
 }
 
-// Without sight of what else it may run: whatever it leaves in the session must not meet the next one.
-static bool needs_cleaning(const struct execute *execute, const struct rest_statement *statement)
-{
-    return pg_executor_has_turn(execute->lane) && (statement->captured || statement->runs_code);
-}
-
+// It may run code of users: whatever that leaves in the session must not meet the next one.
 static bool item_needs_cleaning(const struct execute *execute, uint32_t index)
 {
-    const struct execute_item *item = &execute->items[index];
+    const struct operation *operation = &execute->items[index].operation;
+    for (uint32_t i = 0; pg_executor_has_turn(execute->lane) && i < operation->n_statements; i++) {
+        if (operation->statements[i].captured || operation->statements[i].runs_code) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Rows that such code may have written come in the forms that it has set.
+static bool tells(const struct execute_item *item)
+{
     for (uint32_t i = 0; i < item->operation.n_statements; i++) {
-        if (needs_cleaning(execute, &item->operation.statements[i])) {
+        if (item->operation.statements[i].runs_code && !item->operation.statements[i].captured) {
             return true;
         }
     }
@@ -167,24 +173,6 @@ static void take_run(struct execute *execute, uint32_t first, PGresult *result)
     PQclear(result);
 }
 
-static void note_failure(struct execute *execute, uint32_t item, PGresult *result)
-{
-    if (execute->failed) {
-        return;
-    }
-    execute->failed = true;
-    execute->failed_item = item;
-    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    bool stale_plan = code != NULL && message != NULL && strcmp(code, "0A000") == 0 && strstr(message, "cached plan") != NULL;
-    if (stale_plan && !execute->plans_forgotten) {
-        execute->plans_forgotten = true;
-        execute->retry = true;
-        return;
-    }
-    execute->failure = pg_outcome_of_error(&execute->job->arena, result);
-}
-
 // Its code has left the session so that it cannot be used by others: without prepared statements, read-only, ...
 static void note_unclean(struct execute *execute, uint32_t item, const PGresult *result)
 {
@@ -196,6 +184,29 @@ static void note_unclean(struct execute *execute, uint32_t item, const PGresult 
         execute->failure = pg_outcome_failed(&execute->job->arena, "CC311", "Code that this write runs has changed the session that it runs in", details,
                                              "Take DEALLOCATE, SET TRANSACTION and the like out of the function or trigger");
     }
+}
+
+static void note_failure(struct execute *execute, uint32_t item, PGresult *result)
+{
+    if (execute->failed) {
+        return;
+    }
+    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    bool statement_lost = code != NULL && strcmp(code, "26000") == 0 && item_needs_cleaning(execute, item);
+    if (statement_lost) {
+        note_unclean(execute, item, result);
+        return;
+    }
+    execute->failed = true;
+    execute->failed_item = item;
+    bool stale_plan = code != NULL && message != NULL && strcmp(code, "0A000") == 0 && strstr(message, "cached plan") != NULL;
+    if (stale_plan && !execute->plans_forgotten) {
+        execute->plans_forgotten = true;
+        execute->retry = true;
+        return;
+    }
+    execute->failure = pg_outcome_of_error(&execute->job->arena, result);
 }
 
 static void on_result(void *context, uint64_t number, PGresult *result)
@@ -233,6 +244,10 @@ static void on_result(void *context, uint64_t number, PGresult *result)
     case ANSWER_STATEMENT:
     case ANSWER_CAPTURE:
     case ANSWER_OTHER:
+        if (!ok && what == ANSWER_CAPTURE && item_needs_cleaning(execute, item)) {
+            note_unclean(execute, item, result);
+            break;
+        }
         if (!ok) {
             note_failure(execute, item, result);
             break;
@@ -404,14 +419,17 @@ static void send_run(struct execute *execute, uint32_t first, uint32_t n)
     cc_buffer_finish(&sql);
 }
 
-static void send_clean(struct execute *execute, uint32_t item, bool told)
+static void send_clean(struct execute *execute, uint32_t item)
 {
-    pg_executor_clean(execute->lane, told, on_result, execute, answer_number(item, 0, ANSWER_CLEAN));
+    pg_executor_clean(execute->lane, tells(&execute->items[item]), on_result, execute, answer_number(item, 0, ANSWER_CLEAN));
 }
 
-static void send_take_capture(struct execute *execute, uint32_t item, uint32_t number)
+static void send_take_capture(struct execute *execute, uint32_t item, uint32_t number, bool is_clean)
 {
     send_settings(execute, item, NULL, false);
+    if (!is_clean && pg_executor_has_turn(execute->lane)) { // without policies we may not look
+        send_other(execute, item, "SET LOCAL row_security = on");
+    }
     struct io_postgres_query query = {.sql = pg_sql_take_capture};
     io_postgres_link_send(execute->lane->link, &query, on_result, execute, answer_number(item, number, ANSWER_CAPTURE));
 }
@@ -433,9 +451,6 @@ static void send_statement(struct execute *execute, uint32_t item, uint32_t numb
     if (statement->roll_back) {
         send_other(execute, item, "SAVEPOINT caucus_undo");
     }
-    if (needs_cleaning(execute, statement)) {
-        pg_executor_beware(execute->lane, !capture);
-    }
     send_sql(execute, item, number, statement);
     if (statement->roll_back) {
         if (execute->lane->has_deferrable) {
@@ -444,35 +459,39 @@ static void send_statement(struct execute *execute, uint32_t item, uint32_t numb
         send_other(execute, item, "ROLLBACK TO SAVEPOINT caucus_undo");
         send_other(execute, item, "RELEASE SAVEPOINT caucus_undo");
     }
-    if (needs_cleaning(execute, statement)) {
-        send_clean(execute, item, !capture);
-    }
-    if (capture && !statement->roll_back) {
-        send_take_capture(execute, item, number);
-    }
 }
 
+// What one statement's code sets holds for those behind it, as that of a function before each request must. Then the session is cleaned.
 static void send_item(struct execute *execute, uint32_t index)
 {
     struct execute_item *item = &execute->items[index];
     uint32_t n = item->operation.n_statements;
+    bool clean = item_needs_cleaning(execute, index);
+    if (clean) {
+        pg_executor_beware(execute->lane, tells(item));
+    }
     results_init(execute, item);
     for (uint32_t i = 0; i < n; i++) {
+        const struct rest_statement *statement = &item->operation.statements[i];
+        bool ends = clean && i + 1 == n && !execute->lane->has_deferrable;
         send_statement(execute, index, i);
+        if (ends) {
+            send_clean(execute, index);
+        }
+        if (needs_capture(statement) && !statement->roll_back) {
+            send_take_capture(execute, index, i, ends);
+        }
     }
     if (execute->lane->has_deferrable) {
         bool capture = item_needs_capture(item);
         // Triggers that were deferred run as whom the write runs.
         send_settings(execute, index, n == 0 ? NULL : &item->operation.statements[n - 1], capture);
-        if (item_needs_cleaning(execute, index)) {
-            pg_executor_beware(execute->lane, false);
-        }
         send_constraints(execute, index);
-        if (item_needs_cleaning(execute, index)) {
-            send_clean(execute, index, false);
+        if (clean) {
+            send_clean(execute, index);
         }
         if (capture) {
-            send_take_capture(execute, index, n);
+            send_take_capture(execute, index, n, clean);
         }
     }
 }
