@@ -162,7 +162,7 @@ class Intruders(unittest.TestCase):
         self.assert_nobody_noticed()
 
     def test_what_the_role_changes_of_itself_ends_with_its_session(self):
-        operator = {'Authorization': 'Bearer ' + os.environ['CAUCUS_TOKEN']}
+        operator = {'Authorization': 'Bearer ' + token('caucus_operator')}
         leader = self.cluster.request(1, 'GET', '/_caucus/status', headers=operator).json()['leader']
         for setting in ('statement_timeout = 1', "search_path = 'nowhere'", 'default_transaction_read_only = on'):
             self.assertEqual(self.attempt(['RESET ROLE', 'ALTER ROLE CURRENT_USER SET ' + setting]), ['ok', 'ok'])
