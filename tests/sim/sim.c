@@ -2,6 +2,7 @@
 #include "sim/sim.h"
 
 #include "base/memory.h"
+#include "base/mutant.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -61,19 +62,6 @@ void sim_trace_line(struct sim *sim, const char *format, ...)
     }
 }
 
-static void print_state(const struct sim *sim)
-{
-    uint64_t first = sim->n_trace > SIM_TRACE_LINES ? sim->n_trace - SIM_TRACE_LINES : 0;
-    for (uint64_t i = first; i < sim->n_trace && !sim->print_trace; i++) {
-        printf("%s\n", sim->trace[i % SIM_TRACE_LINES]);
-    }
-    printf("knobs:");
-#define SIM_KNOB_PRINT(name) printf(" " #name "=%" PRIu64, sim->knobs.name);
-    SIM_KNOBS(SIM_KNOB_PRINT)
-#undef SIM_KNOB_PRINT
-    printf("\n");
-}
-
 const char *sim_ignored = NULL;
 
 bool sim_is_ignored(const char *invariant)
@@ -84,7 +72,7 @@ bool sim_is_ignored(const char *invariant)
 void sim_fail(struct sim *sim, const char *invariant, const char *format, ...)
 {
     if (sim->is_told) {
-        print_state(sim);
+        sim_tell_end(sim);
     }
     printf("FAILED seed %" PRIu64 " step %" PRIu64 " time %.3f ms invariant %s: ", sim->seed, sim->step,
            (double)sim->now_us / 1000.0, invariant);
@@ -92,7 +80,11 @@ void sim_fail(struct sim *sim, const char *invariant, const char *format, ...)
     va_start(arguments, format);
     vprintf(format, arguments);
     va_end(arguments);
-    printf("\nagain: sim --seed %" PRIu64 " --trace\n", sim->seed);
+    printf("\nagain: sim%s --seed %" PRIu64 " --trace", (int)cc_mutant_chosen == 0 ? "" : "_mutants", sim->seed);
+    if ((int)cc_mutant_chosen != 0) {
+        printf(" --mutant %d", (int)cc_mutant_chosen);
+    }
+    printf("\n");
     fflush(stdout);
     _Exit(sim->is_told ? SIM_FAILED : SIM_FAILED_UNTOLD);
 }

@@ -9,6 +9,7 @@
 //   sim_database.c  the model of PostgreSQL for struct db_job; sim_store.c: its transactions; sim_rows.c, sim_weak.c: its tables
 //   sim_garbage.c   the collector of tombstones and histories
 //   sim_client.c    clients and the history of what they saw
+//   sim_tell.c      what a failing seed tells
 //   sim_check.c, sim_weak_check.c   the invariants (names as in docs/TESTING.md)
 //   sim_disk.c      the disk
 //   sim_hooks.h     what a test may see and decide: tests/harness
@@ -20,7 +21,7 @@
 #include "sim/sim_disk.h"
 #include "sim/sim_hooks.h"
 
-enum { SIM_REPLICAS_MAX = 5, SIM_TRACE_LINES = 200, SIM_TRACE_BYTES = 220, SIM_SKEW_MS = 500 };
+enum { SIM_REPLICAS_MAX = 5, SIM_TRACE_LINES = 300, SIM_TRACE_BYTES = 260, SIM_SKEW_MS = 500 };
 
 struct sim;
 struct sim_replica;
@@ -283,6 +284,14 @@ void sim_network_cut(struct sim *sim, bool cut[SIM_REPLICAS_MAX + 1][SIM_REPLICA
 void sim_network_reset(struct sim *sim, uint32_t a, uint32_t b);
 void sim_network_heal(struct sim *sim); // from now on reliable
 
+void sim_network_tell(const struct sim *sim); // which directions are cut or broken
+
+// sim_tell.c
+void sim_tell_frame(struct sim *sim, uint32_t from, uint32_t to, struct cc_slice frame);
+void sim_tell_fact(struct sim *sim, const struct sim_replica *replica, const struct node_fact *fact);
+const char *sim_job_name(enum db_job_kind kind);
+void sim_tell_end(const struct sim *sim); // the last events, and how everything stands
+
 // sim_fault.c
 void sim_fault_start(struct sim *sim);
 void sim_fault_heal(struct sim *sim);
@@ -338,6 +347,7 @@ void sim_check_belief(const struct sim_replica *replica, struct sim_belief *beli
 void sim_check_unmoved(struct sim *sim, const struct sim_replica *replica, const struct sim_belief *before);
 void sim_check_send(struct sim *sim, struct sim_replica *replica, struct cc_slice frame);
 void sim_check_replica_started(struct sim *sim, struct sim_replica *replica);
+void sim_check_tell(const struct sim *sim);                         // what was committed last
 uint64_t sim_check_commit(const struct sim *sim);                   // highest index known to be committed by anybody
 bool sim_check_is_member(const struct sim *sim, uint32_t id); // as last committed
 void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, uint64_t digest);

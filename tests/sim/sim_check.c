@@ -16,7 +16,7 @@
 #include <string.h>
 #include <uthash.h>
 
-enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, FRAME_TOLD = 9, FRAME_PULL = 20 };
+enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, FRAME_TOLD = 9, FRAME_PULL = 20, TOLD_MAX = 8 };
 
 struct office {
     uint64_t term;
@@ -27,6 +27,8 @@ struct office {
 struct committed {
     uint64_t term;
     uint64_t office; // the term in which it was committed
+    uint32_t replica; // by whom,
+    uint64_t at_us;   // and when
     struct cc_blob *payload; // as the first who committed it has it; NULL: nobody has shown it yet
 };
 
@@ -83,6 +85,16 @@ void sim_check_destroy(struct sim_check *check)
 uint64_t sim_check_commit(const struct sim *sim)
 {
     return sim->check->commit;
+}
+
+void sim_check_tell(const struct sim *sim)
+{
+    const struct sim_check *check = sim->check;
+    for (uint64_t index = check->commit > TOLD_MAX ? check->commit - TOLD_MAX : 1; index <= check->commit && index < check->n_log; index++) {
+        const struct committed *committed = &check->log[index];
+        printf("entry %" PRIu64 " of term %" PRIu64 ": first committed by r%u in term %" PRIu64 " at %.3f ms\n", index, committed->term,
+               committed->replica, committed->office, (double)committed->at_us / 1000.0);
+    }
 }
 
 static void check_office(struct sim *sim, const struct sim_replica *replica, const struct raft *raft)
@@ -148,6 +160,8 @@ static void check_committed(struct sim *sim, const struct sim_replica *replica, 
     if (committed->term == 0) {
         committed->term = term;
         committed->office = raft_term(raft);
+        committed->replica = replica->id;
+        committed->at_us = sim->now_us;
         check->commit = index > check->commit ? index : check->commit;
     }
     SIM_CHECK(sim, "I3", term == committed->term || term == 0,

@@ -285,8 +285,8 @@ static struct answer *run_first(struct sim *sim, struct sim_database *database, 
     const struct db_job *job = lane->queue[0];
     memmove(lane->queue, lane->queue + 1, (lane->n_queue - 1) * sizeof(lane->queue[0]));
     lane->n_queue--;
-    sim_trace(sim, "r%u database %s runs job %" PRIu64 " kind %d, %u items", database->replica, lane_names[lane_of], job->number,
-              (int)job->kind, job->n_items);
+    sim_trace(sim, "r%u database %s runs job %" PRIu64 ": %s, %u items, %" PRIu64 " to %" PRIu64, database->replica, lane_names[lane_of], job->number,
+              sim_job_name(job->kind), job->n_items, job->first, job->last);
     return run_job(sim, database, job);
 }
 

@@ -259,8 +259,8 @@ static void collect(struct tally *tally, const struct options *options)
     tally->n_failed++;
     tally->n_done++;
     tally->first_failed = tally->n_failed == 1 || seed < tally->first_failed ? seed : tally->first_failed;
-    if (options->mutant != 0) {
-        return; // found
+    if (options->mutant != 0 && options->first != options->last) {
+        return; // found; a seed alone is told
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == SIM_FAILED_UNTOLD) {
         tell_failure(tally, seed);

@@ -7,6 +7,7 @@
 #include "consensus/message.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -141,7 +142,9 @@ static void deliver(struct sim *sim, struct sim_event *event)
     }
     sim->counters.frames++;
     sim_hash(sim, cc_crc32c(0, event->blob->data, event->blob->n));
-    sim_trace(sim, "r%u <- r%u frame kind %u, %zu bytes", to->id, from, event->blob->data[1], event->blob->n);
+    if (sim->is_told) {
+        sim_tell_frame(sim, from, to->id, cc_blob_slice(event->blob));
+    }
     node_peer_frame(to->node, sim_replica_time(sim, to), from, cc_blob_slice(event->blob));
     sim_replica_settle(sim, to);
 }
@@ -379,6 +382,18 @@ void sim_network_heal(struct sim *sim)
     for (uint32_t a = 1; a <= sim->n_replicas && !was_stream; a++) {
         for (uint32_t b = a + 1; b <= sim->n_replicas; b++) {
             break_connection(sim, a, b, NOTICE_US_MAX); // what was lost is made good by connecting again
+        }
+    }
+}
+
+void sim_network_tell(const struct sim *sim)
+{
+    for (uint32_t from = 1; from <= sim->n_replicas; from++) {
+        for (uint32_t to = 1; to <= sim->n_replicas; to++) {
+            const struct link *link = &sim->network->links[from][to];
+            if (from != to && (link->cut || !link->up)) {
+                printf("r%u -> r%u: %s, %zu frames wait\n", from, to, link->cut ? "cut" : "not connected", link->stalled.n);
+            }
         }
     }
 }

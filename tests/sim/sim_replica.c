@@ -173,8 +173,9 @@ static void plan_tick(struct sim *sim, struct sim_replica *replica)
 
 static void tell_fact(struct sim *sim, struct sim_replica *replica, const struct node_fact *fact)
 {
-    sim_trace(sim, "r%u fact %d %" PRIu64 " %" PRIu64 " %" PRIu64 " %s", replica->id, (int)fact->kind, fact->a, fact->b, fact->c,
-              fact->text == NULL ? "" : fact->text);
+    if (sim->is_told) {
+        sim_tell_fact(sim, replica, fact);
+    }
     switch (fact->kind) {
     case NODE_FACT_ROLE:
         sim->counters.leaders += fact->a == RAFT_LEADER ? 1 : 0;
