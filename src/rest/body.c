@@ -39,6 +39,8 @@ enum rest_body_type rest_body_type(struct cc_slice content_type)
     return REST_BODY_OTHER;
 }
 
+const char rest_body_ragged[] = "All lines must have same number of fields";
+
 static struct cc_slice take_buffer(struct cc_buffer *buffer, struct cc_arena *arena)
 {
     struct cc_slice text = cc_slice_of(cc_arena_text_n(arena, buffer->data, buffer->n), buffer->n);
@@ -176,7 +178,7 @@ enum cc_status rest_body_of_csv(struct cc_slice text, struct cc_arena *arena, st
     cc_buffer_append_text(&out, "[");
     while (read_line(&csv)) {
         if (csv.n_fields != n) {
-            csv.reason = "all lines must have the same number of fields";
+            csv.reason = rest_body_ragged;
             break;
         }
         cc_buffer_append_text(&out, out.n == 1 ? "" : ",");

@@ -11,6 +11,7 @@ enum rest_body_type { REST_BODY_JSON, REST_BODY_CSV, REST_BODY_FORM, REST_BODY_T
 enum rest_body_type rest_body_type(struct cc_slice content_type);
 // RFC 4180, with LF or CR LF: a header line, then rows -> an array of objects of strings. The word NULL is null. Lines
 // without anything are skipped. CC_MALFORMED with a reason (a constant).
+extern const char rest_body_ragged[]; // as PostgREST says it
 enum cc_status rest_body_of_csv(struct cc_slice text, struct cc_arena *arena, struct cc_slice *json_out,
                                 const char **reason_out) CC_CHECKED;
 // application/x-www-form-urlencoded as it is, in order. CC_MALFORMED.

@@ -239,6 +239,23 @@ static const uint32_t *load_positions(struct load *load, const json_t *json, con
 
 // ---- tables
 
+// A list of texts; absent: none.
+static const char **load_names(struct load *load, const json_t *json, const char *key, uint32_t *n_out)
+{
+    const json_t *list = json_object_get(json, key);
+    size_t n = json_array_size(list);
+    const char **names = cc_arena_array(&load->catalog->arena, n, sizeof(*names));
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        if (name == NULL) {
+            fail(load, key);
+            break;
+        }
+        names[(*n_out)++] = cc_arena_text(&load->catalog->arena, name);
+    }
+    return names;
+}
+
 static void load_uniques(struct load *load, const json_t *json, struct rest_table *table, struct rest_column *columns)
 {
     const json_t *list = list_of(load, json, "uniques", &table->n_uniques);
@@ -307,6 +324,8 @@ static void load_table(struct load *load, const json_t *json, struct rest_table 
     table->capture_update = bool_of(load, json, "capture_update");
     table->capture_key_update = bool_of(load, json, "capture_key_update");
     table->capture_delete = bool_of(load, json, "capture_delete");
+    table->hides_inserts = json_is_true(json_object_get(json, "hides_inserts"));
+    table->blind = load_names(load, json, "blind", &table->n_blind);
     table->reads_weak = json_is_true(json_object_get(json, "reads_weak"));
     table->reads_strong = json_is_true(json_object_get(json, "reads_strong"));
     table->row_by_row = bool_of(load, json, "row_by_row");
@@ -529,18 +548,7 @@ static void load_schemas(struct load *load, const json_t *json)
 
 static void load_superusers(struct load *load, const json_t *json)
 {
-    struct rest_catalog *catalog = load->catalog;
-    const json_t *list = json_object_get(json, "superusers");
-    size_t n = json_array_size(list);
-    catalog->superusers = cc_arena_array(&catalog->arena, n, sizeof(*catalog->superusers));
-    for (size_t i = 0; i < n; i++) {
-        const char *name = json_string_value(json_array_get(list, i));
-        if (name == NULL) {
-            fail(load, "superusers");
-            return;
-        }
-        catalog->superusers[catalog->n_superusers++] = cc_arena_text(&catalog->arena, name);
-    }
+    load->catalog->superusers = load_names(load, json, "superusers", &load->catalog->n_superusers);
 }
 
 static void load_roles(struct load *load, const json_t *json)

@@ -47,6 +47,9 @@ struct rest_table {
     // A write of this kind may touch other rows than RETURNING tells (triggers, rules, cascading foreign keys, INSTEAD OF,
     // volatile functions in defaults and policies): use capture.
     bool capture_insert, capture_update, capture_delete;
+    bool hides_inserts; // row-level security may keep from a role what it inserts
+    uint32_t n_blind;
+    const char **blind; // roles that may write it and not read all of it: RETURNING is not for them
     bool
         capture_key_update; // so does an update that sets columns of a unique index (foreign keys with ON UPDATE CASCADE, ...)
     bool reads_request;     // using it may run code that looks at request.method, .path, .headers or .cookies

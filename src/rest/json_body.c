@@ -26,7 +26,7 @@ struct scan {
     struct cc_arena *arena;
     const uint8_t *at, *end;
     const char *reason;
-    bool too_deep;
+    bool too_deep, is_strict;
     size_t depth;
     struct level levels[CC_JSON_DEPTH_MAX];
     size_t n_keys, keys_capacity; // of all open objects; heap
@@ -50,6 +50,13 @@ static bool refuse(struct scan *scan, const char *reason)
         scan->reason = reason;
     }
     return false;
+}
+
+// What others take.
+static bool refuse_more(struct scan *scan, const char *reason)
+{
+    scan->is_strict = true;
+    return refuse(scan, reason);
 }
 
 static void skip_blanks(struct scan *scan)
@@ -109,7 +116,7 @@ static bool scan_escape(struct scan *scan)
     uint8_t c = *scan->at++;
     if (c == 'u') {
         return code_point_at(&scan->at, scan->end) >= 0 ||
-               refuse(scan, "a \\u escape is malformed, NUL or a lone surrogate");
+               refuse_more(scan, "a \\u escape is malformed, NUL or a lone surrogate");
     }
     return (c != 0 && strchr("\"\\/bfnrt", c) != NULL) || refuse(scan, "unknown escape in a string");
 }
@@ -351,7 +358,7 @@ static bool close_level(struct scan *scan)
     const struct level *level = &scan->levels[scan->depth - 1];
     size_t n_keys = scan->n_keys - level->first_key;
     if (n_keys > 1 && !keys_are_distinct(scan->keys + level->first_key, n_keys)) {
-        return refuse(scan, "duplicate key in an object");
+        return refuse_more(scan, "duplicate key in an object");
     }
     if (level->is_object && is_wanted(scan)) {
         finish_members(scan);
@@ -485,7 +492,7 @@ enum cc_status rest_json_scan(struct cc_slice text, struct cc_arena *arena, stru
     scan_finish(&scan);
     if (!ok) {
         *reason_out = scan.reason;
-        return scan.too_deep ? CC_TOO_LARGE : CC_MALFORMED;
+        return scan.too_deep ? CC_TOO_LARGE : scan.is_strict ? CC_REFUSED : CC_MALFORMED;
     }
     *json_out = json;
     return CC_OK;

@@ -37,7 +37,8 @@ struct rest_json {
     bool uniform;                 // and all have the keys of the first
 };
 
-// CC_MALFORMED, CC_TOO_LARGE (deeper than CC_JSON_DEPTH_MAX), with a reason (a constant) in reason_out.
+// CC_MALFORMED, CC_TOO_LARGE (deeper than CC_JSON_DEPTH_MAX), CC_REFUSED (others take it: duplicate keys, \u0000, lone surrogates), with a
+// reason (a constant) in reason_out.
 enum cc_status rest_json_scan(struct cc_slice text, struct cc_arena *arena, struct rest_json *json_out,
                               const char **reason_out) CC_CHECKED;
 // What a scalar means: the decoded string, the number as written, true, false; NULL slice for null. Arrays and objects: raw.

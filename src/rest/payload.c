@@ -21,7 +21,7 @@ static bool body_as_json(struct planner *planner, struct cc_slice *out)
         return true;
     case REST_BODY_CSV:
         return rest_body_of_csv(body, planner->arena, out, &reason) == CC_OK ||
-               refuse_body(planner, "Empty or invalid csv", reason);
+               (reason == rest_body_ragged ? refuse_body(planner, reason, NULL) : refuse_body(planner, "Empty or invalid csv", reason));
     case REST_BODY_FORM:
         return rest_body_of_form(body, planner->arena, out, &reason) == CC_OK ||
                refuse_body(planner, "Invalid form", reason);
@@ -42,10 +42,9 @@ bool plan_body_scan(struct planner *planner, struct rest_json *out)
     if (!body_as_json(planner, &json)) {
         return false;
     }
-    if (rest_json_scan(json, planner->arena, out, &reason) != CC_OK) {
-        return refuse_body(planner, "Empty or invalid json", json.n == 0 ? NULL : reason);
-    }
-    return true;
+    enum cc_status status = rest_json_scan(json, planner->arena, out, &reason);
+    bool is_plain = status == CC_MALFORMED; // as PostgREST says it; what only Caucus refuses is explained
+    return status == CC_OK || refuse_body(planner, "Empty or invalid json", is_plain ? NULL : reason);
 }
 
 // ---- columns
@@ -112,11 +111,11 @@ bool plan_payload_read(struct planner *planner, const struct rest_table *table, 
         return false;
     }
     bool is_array = json.value.kind == REST_JSON_ARRAY;
-    if (!(is_array && json.objects_only) && json.value.kind != REST_JSON_OBJECT) {
+    if (!is_array && json.value.kind != REST_JSON_OBJECT) {
         return plan_refuse(planner, REST_BODY, "Empty or invalid json",
                            "The body must be an object or an array of objects.", NULL);
     }
-    if (is_array && !json.uniform && !planner->query.has_columns) {
+    if (is_array && (!json.objects_only || (!json.uniform && !planner->query.has_columns))) {
         return plan_refuse(planner, REST_BODY, "All object keys must match", NULL, NULL);
     }
     out->n_rows = is_array ? json.n_elements : 1;

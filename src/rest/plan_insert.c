@@ -334,9 +334,6 @@ static const char *tag_by_snapshot(const struct write *write)
 static bool insert_rows(struct write *write)
 {
     struct planner *planner = write->planner;
-    if (!choose_target(write)) {
-        return false;
-    }
     bool merge = write->resolution == REST_RESOLUTION_MERGE;
     if (merge && write_needs_key(write->table)) {
         return write_refuse_no_key(planner, write->table, "update");
@@ -344,6 +341,8 @@ static bool insert_rows(struct write *write)
     const struct rest_table *table = write->table;
     // The virtual rows of a partitioned table do not tell whether they were inserted.
     write->captured = table->capture_insert || (merge && (table->capture_update || table->kind == REST_PARTITIONED));
+    bool hidden = table->hides_inserts && planner->request->identity.role.data != NULL;
+    write->captured = write->captured || hidden || write_is_blind(write);
     if (merge && table->capture_key_update && merge_may_change_key(write)) {
         write->captured = true;
     }
@@ -369,10 +368,10 @@ bool plan_insert(struct planner *planner)
     if (!write_start(planner, &write) || !plan_payload_read(planner, write.table, &write.payload)) {
         return false;
     }
-    if (write.payload.n_rows == 0) {
-        return write_answer_nothing(planner);
+    if (!choose_target(&write)) {
+        return false;
     }
-    return insert_rows(&write);
+    return write.payload.n_rows == 0 ? write_answer_nothing(planner) : insert_rows(&write);
 }
 
 // ---- PUT
@@ -440,7 +439,7 @@ bool plan_put(struct planner *planner)
     planner->plan->statement.precondition = only_new;
     planner->preferences.resolution = only_new ? REST_RESOLUTION_IGNORE : REST_RESOLUTION_MERGE;
     planner->query.has_on_conflict = false;
-    bool ok = insert_rows(&write);
+    bool ok = choose_target(&write) && insert_rows(&write);
     planner->plan->facts.applied.resolution = REST_RESOLUTION_NONE;
     return ok;
 }

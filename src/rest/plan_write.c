@@ -72,7 +72,7 @@ static bool update_rows(struct write *write)
     write->tag = "'U'";
     // A weak row under another key is another row: a deletion and an insert, for which all its columns must be known.
     write->captured = write->table->capture_update || (write->table->capture_key_update && sets_unique(write)) ||
-                      (write_is_weak(write) && sets_key(write));
+                      (write_is_weak(write) && sets_key(write)) || write_is_blind(write);
     bool needs_old = !write->captured && (write_is_weak(write) || sets_key(write));
     write->old = needs_old ? OLD_FROM_JOIN : OLD_NONE;
     write->ordered = planner->root->n_orders > 0 && planner->plan->facts.wants_body;
@@ -122,7 +122,7 @@ bool plan_delete(struct planner *planner)
         return false;
     }
     write.tag = "'D'";
-    write.captured = write.table->capture_delete;
+    write.captured = write.table->capture_delete || write_is_blind(&write);
     write.old = write_is_weak(&write) && !write.captured ? OLD_FROM_ROW : OLD_NONE;
     write.new_is_key_only = true;
     write.ordered = planner->root->n_orders > 0 && planner->plan->facts.wants_body;

@@ -30,6 +30,7 @@ void write_put_name(struct write *write, uint32_t column);
 void write_put_column_of(struct write *write, const char *alias, uint32_t column);
 bool write_contains(uint32_t n, const uint32_t *columns, uint32_t column);
 bool write_is_weak(const struct write *write);
+bool write_is_blind(const struct write *write); // the role may not see what RETURNING gives
 void write_choose_shape(struct write *write, bool all_columns, bool with_set);
 void write_give_sequences(struct write *write);
 void write_begin(struct write *write);

@@ -54,6 +54,17 @@ bool write_is_weak(const struct write *write)
     return write->table->consistency == REST_WEAK;
 }
 
+bool write_is_blind(const struct write *write)
+{
+    struct cc_slice role = write->planner->request->identity.role;
+    for (uint32_t i = 0; role.data != NULL && i < write->table->n_blind; i++) {
+        if (cc_slice_equal_text(role, write->table->blind[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // ---- shape
 
 static void add_shape_column(struct write *write, uint32_t column)

@@ -583,7 +583,7 @@ uint64_t rest_call_rows(struct cc_slice body)
 
 static bool is_merge_without_insert(const struct rest_plan *plan, const struct rest_outcome *outcome)
 {
-    return plan->facts.applied.resolution == REST_RESOLUTION_MERGE && outcome->n_rows > 0 && outcome->n_inserted == 0;
+    return plan->facts.applied.resolution == REST_RESOLUTION_MERGE && outcome->n_inserted == 0;
 }
 
 static int write_status(const struct rest_plan *plan, const struct rest_outcome *outcome)
@@ -630,7 +630,8 @@ static void add_location(const struct rest_plan *plan, struct cc_slice keys, str
     struct cc_buffer out = {0};
     cc_buffer_printf(&out, "/%s", plan->facts.relation);
     for (uint32_t i = 0; i < n && i < plan->facts.n_location_keys; i++) {
-        cc_buffer_printf(&out, "%s%s=eq.", i == 0 ? "?" : "&", plan->facts.location_keys[i]);
+        bool is_null = values[i].kind == REST_JSON_NULL;
+        cc_buffer_printf(&out, "%s%s=%s", i == 0 ? "?" : "&", plan->facts.location_keys[i], is_null ? "is.null" : "eq.");
         rest_percent_encode(&out, rest_json_text(&values[i], arena));
     }
     rest_reply_add_header(reply, arena, "Location", (const char *)take_buffer(&out, arena).data);

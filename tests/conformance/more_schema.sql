@@ -126,3 +126,21 @@ CREATE TRIGGER say_stuff BEFORE INSERT OR UPDATE ON stuff FOR EACH ROW EXECUTE F
 GRANT ALL ON stuff TO h1_anon;
 CREATE FUNCTION vari(VARIADIC v text[] DEFAULT '{}') RETURNS text[] LANGUAGE sql IMMUTABLE AS $$ SELECT v $$;
 CREATE FUNCTION below(id int) RETURNS SETOF shops LANGUAGE sql STABLE AS $$ SELECT * FROM shops WHERE shops.id < $1 $$;
+
+-- Tables that a role may write and not read, or not all of; and defaults of domains.
+CREATE TABLE letters (id integer PRIMARY KEY, v text);
+CREATE TABLE weak_letters (id integer PRIMARY KEY, v text);
+COMMENT ON TABLE weak_letters IS '@caucus weak';
+GRANT INSERT ON letters, weak_letters TO h1_anon;
+CREATE TABLE half_seen (id integer PRIMARY KEY, v text, secret text DEFAULT 's');
+INSERT INTO half_seen VALUES (1, 'a', 'x'), (4, 'd', 'x');
+GRANT SELECT (id, v), INSERT (id, v), UPDATE (v, secret), DELETE ON half_seen TO h1_anon;
+CREATE TABLE ballots (id integer PRIMARY KEY, who text DEFAULT current_user);
+ALTER TABLE ballots ENABLE ROW LEVEL SECURITY;
+CREATE POLICY cast_one ON ballots FOR INSERT WITH CHECK (id > 0);
+GRANT SELECT, INSERT ON ballots TO h1_anon;
+CREATE FUNCTION ballots_cast() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER AS $$ SELECT count(*) FROM ballots $$;
+CREATE FUNCTION letters_sent() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER AS $$ SELECT count(*) FROM letters $$;
+CREATE DOMAIN evil_id AS integer DEFAULT 666;
+CREATE TABLE evil_friends (id evil_id PRIMARY KEY, name text);
+GRANT SELECT, INSERT ON evil_friends TO h1_anon;
