@@ -6,7 +6,8 @@
 //      +--- roll back; the operations before it again, then those behind it <--  the state that its neighbours left); settle it
 //
 // The first chunk is the whole batch; after a failure chunks are short, so that a bad neighbour costs little.
-// Inserts of one row with the same text that follow each other are one statement (rest_statement.row_at), as long as none fails.
+// Inserts of one row with the same text that follow each other are one statement (rest_statement.row_at), as long as none fails,
+// and so are the rows of one insert: INSERT ... SELECT from arrays where the text allows it, otherwise with several rows behind VALUES.
 #include "proxy/io_postgres_internal.h"
 
 #include "base/hash.h"
@@ -293,15 +294,77 @@ static void send_settings(struct execute *execute, uint32_t item, const struct r
     pg_lane_settings(execute->lane, settings, n, on_result, execute, answer_number(item, 0, ANSWER_OTHER));
 }
 
+// -- Rows: INSERT ... SELECT from arrays ------------------------------------------------------------------------------------
+
+// The parameters of many rows of the same text, by column.
+struct rows {
+    struct pg_array *columns; // with the stamps of weak rows behind them
+    uint32_t n_columns;
+};
+
+static bool takes_stamp(const struct execute *execute, const struct rest_statement *statement)
+{
+    return execute->weak && statement->weak;
+}
+
+static void rows_init(struct rows *rows, struct execute *execute, const struct rest_statement *statement)
+{
+    rows->n_columns = statement->row_parameters + takes_stamp(execute, statement);
+    rows->columns = cc_arena_array(&execute->job->arena, rows->n_columns, sizeof(*rows->columns));
+    for (uint32_t i = 0; i < rows->n_columns; i++) {
+        pg_array_init(&rows->columns[i], PG_TEXT);
+    }
+}
+
+static void rows_add(struct rows *rows, struct execute *execute, uint32_t item, const struct rest_statement *statement)
+{
+    char stamp[CLOCK_STAMP_TEXT_BYTES] = "";
+    if (takes_stamp(execute, statement)) {
+        clock_stamp_text(&execute->job->job.stamps[item], stamp);
+    }
+    for (uint32_t at = 0; at < statement->n_parameters; at += statement->row_parameters) {
+        for (uint32_t i = 0; i < rows->n_columns; i++) {
+            pg_array_put(&rows->columns[i], i < statement->row_parameters ? statement->parameters[at + i] : cc_slice_text(stamp));
+        }
+    }
+}
+
+static void rows_send(struct rows *rows, struct execute *execute, const struct rest_statement *statement, uint64_t number)
+{
+    struct cc_arena *arena = &execute->job->arena;
+    struct cc_slice *parameters = cc_arena_array(arena, rows->n_columns, sizeof(*parameters));
+    uint8_t *binary = cc_arena_array(arena, rows->n_columns, sizeof(*binary));
+    for (uint32_t i = 0; i < rows->n_columns; i++) {
+        parameters[i] = pg_array_slice(&rows->columns[i]);
+        binary[i] = 1;
+    }
+    struct cc_buffer sql = {0};
+    rest_statement_put_rows(&sql, statement);
+    struct io_postgres_query query = {
+        .sql = (const char *)sql.data, .n_sql = sql.n, .n_parameters = rows->n_columns, .parameters = parameters, .binary = binary};
+    io_postgres_link_send(execute->lane->link, &query, on_result, execute, number);
+    cc_buffer_finish(&sql);
+    for (uint32_t i = 0; i < rows->n_columns; i++) {
+        pg_array_finish(&rows->columns[i]);
+    }
+}
+
 static void send_sql(struct execute *execute, uint32_t item, uint32_t number, const struct rest_statement *statement)
 {
+    if (rest_statement_rows(statement) > 1) {
+        struct rows rows;
+        rows_init(&rows, execute, statement);
+        rows_add(&rows, execute, item, statement);
+        rows_send(&rows, execute, statement, answer_number(item, number, ANSWER_STATEMENT));
+        return;
+    }
     struct cc_slice *parameters = cc_arena_array(&execute->job->arena, statement->n_parameters + 1, sizeof(*parameters));
     for (uint32_t i = 0; i < statement->n_parameters; i++) {
         parameters[i] = statement->parameters[i];
     }
     uint32_t n = statement->n_parameters;
     char stamp[CLOCK_STAMP_TEXT_BYTES];
-    if (execute->weak && statement->weak) {
+    if (takes_stamp(execute, statement)) {
         clock_stamp_text(&execute->job->job.stamps[item], stamp);
         parameters[n++] = cc_slice_text(stamp);
     }
@@ -322,15 +385,21 @@ static bool same_settings(const struct rest_statement *a, const struct rest_stat
     return a->n_settings == b->n_settings;
 }
 
+static bool same_text(const struct rest_statement *a, const struct rest_statement *b)
+{
+    return cc_slice_equal(a->sql, b->sql) && a->n_parameters == b->n_parameters && a->row_parameters == b->row_parameters;
+}
+
 static bool may_run_together(const struct execute *execute, const struct execute_item *item)
 {
     const struct rest_statement *statement = item->operation.statements;
     return !item->settled && item->operation.n_statements == 1 && statement->row_n > 0 && statement->kind == REST_INSERT &&
            !statement->captured && !statement->runs_code && !statement->roll_back && !execute->lane->has_deferrable &&
-           (statement->n_parameters + 1) * RUN_MAX <= CC_PARAMETERS_MAX;
+           rest_statement_rows(statement) == 1 &&
+           (statement->row_parameters > 0 || (statement->n_parameters + 1) * RUN_MAX <= CC_PARAMETERS_MAX);
 }
 
-// A power of two, so that there are few texts to prepare.
+// Of texts with VALUES a power of two, so that there are few to prepare.
 static uint32_t run_length(const struct execute *execute, uint32_t first)
 {
     const struct execute_item *item = &execute->items[first];
@@ -338,39 +407,20 @@ static uint32_t run_length(const struct execute *execute, uint32_t first)
         return 1;
     }
     const struct rest_statement *statement = item->operation.statements;
+    bool as_rows = statement->row_parameters > 0;
     uint32_t n = 1;
-    while (n < RUN_MAX && first + n < execute->end) {
+    while ((as_rows || n < RUN_MAX) && first + n < execute->end) {
         const struct execute_item *other = &execute->items[first + n];
-        if (!may_run_together(execute, other) || !cc_slice_equal(other->operation.statements->sql, statement->sql) ||
+        if (!may_run_together(execute, other) || !same_text(other->operation.statements, statement) ||
             !same_settings(other->operation.statements, statement)) {
             break;
         }
         n++;
     }
-    while ((n & (n - 1)) != 0) {
+    while (!as_rows && (n & (n - 1)) != 0) {
         n &= n - 1;
     }
     return n;
-}
-
-// The row's text with parameters counted from another one on.
-static void put_row_text(struct cc_buffer *sql, struct cc_slice row, uint32_t before)
-{
-    size_t from = 0;
-    for (size_t i = 0; i < row.n; i++) {
-        if (row.data[i] != '$') {
-            continue;
-        }
-        uint32_t number = 0;
-        size_t end = i + 1;
-        while (end < row.n && row.data[end] >= '0' && row.data[end] <= '9') {
-            number = number * 10 + (uint32_t)(row.data[end++] - '0');
-        }
-        cc_buffer_append(sql, row.data + from, i + 1 - from);
-        cc_buffer_printf(sql, "%u", before + number);
-        from = end;
-    }
-    cc_buffer_append(sql, row.data + from, row.n - from);
 }
 
 static uint32_t put_parameters(struct execute *execute, uint32_t item, struct cc_slice *parameters)
@@ -380,7 +430,7 @@ static uint32_t put_parameters(struct execute *execute, uint32_t item, struct cc
     for (; n < statement->n_parameters; n++) {
         parameters[n] = statement->parameters[n];
     }
-    if (execute->weak && statement->weak) {
+    if (takes_stamp(execute, statement)) {
         char stamp[CLOCK_STAMP_TEXT_BYTES];
         clock_stamp_text(&execute->job->job.stamps[item], stamp);
         parameters[n++] = cc_slice_text(cc_arena_text_n(&execute->job->arena, stamp, strlen(stamp)));
@@ -396,7 +446,7 @@ static void results_init(struct execute *execute, struct execute_item *item)
     }
 }
 
-static void send_run(struct execute *execute, uint32_t first, uint32_t n)
+static void send_run_of_values(struct execute *execute, uint32_t first, uint32_t n)
 {
     const struct rest_statement *statement = execute->items[first].operation.statements;
     struct cc_slice row = cc_slice_of(statement->sql.data + statement->row_at, statement->row_n);
@@ -406,17 +456,40 @@ static void send_run(struct execute *execute, uint32_t first, uint32_t n)
     cc_buffer_append(&sql, statement->sql.data, statement->row_at);
     for (uint32_t i = 0; i < n; i++) {
         cc_buffer_append_text(&sql, i == 0 ? "" : ", ");
-        put_row_text(&sql, row, n_parameters);
+        rest_statement_put_row(&sql, row, "$", n_parameters);
         n_parameters += put_parameters(execute, first + i, parameters + n_parameters);
-        results_init(execute, &execute->items[first + i]);
     }
     cc_buffer_append(&sql, row.data + row.n, statement->sql.n - statement->row_at - row.n);
-    execute->items[first].n_run = n;
-    send_settings(execute, first, statement, false);
     struct io_postgres_query query = {
         .sql = (const char *)sql.data, .n_sql = sql.n, .n_parameters = n_parameters, .parameters = parameters};
     io_postgres_link_send(execute->lane->link, &query, on_result, execute, answer_number(first, 0, ANSWER_STATEMENT));
     cc_buffer_finish(&sql);
+}
+
+static void send_run_of_rows(struct execute *execute, uint32_t first, uint32_t n)
+{
+    const struct rest_statement *statement = execute->items[first].operation.statements;
+    struct rows rows;
+    rows_init(&rows, execute, statement);
+    for (uint32_t i = 0; i < n; i++) {
+        rows_add(&rows, execute, first + i, execute->items[first + i].operation.statements);
+    }
+    rows_send(&rows, execute, statement, answer_number(first, 0, ANSWER_STATEMENT));
+}
+
+static void send_run(struct execute *execute, uint32_t first, uint32_t n)
+{
+    const struct rest_statement *statement = execute->items[first].operation.statements;
+    execute->items[first].n_run = n;
+    for (uint32_t i = 0; i < n; i++) {
+        results_init(execute, &execute->items[first + i]);
+    }
+    send_settings(execute, first, statement, false);
+    if (statement->row_parameters > 0) {
+        send_run_of_rows(execute, first, n);
+    } else {
+        send_run_of_values(execute, first, n);
+    }
 }
 
 static void send_clean(struct execute *execute, uint32_t item)

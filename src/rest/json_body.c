@@ -121,12 +121,34 @@ static bool scan_escape(struct scan *scan)
     return (c != 0 && strchr("\"\\/bfnrt", c) != NULL) || refuse(scan, "unknown escape in a string");
 }
 
+// How many bytes from here on, in steps of eight, are plain: ASCII, no quote, no backslash, no control character. What is not
+// plain may be looked at byte by byte.
+static size_t plain_bytes(const uint8_t *at, const uint8_t *end)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    const uint8_t *from = at;
+    for (; end - at >= 8; at += 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof(word));
+        uint64_t quotes = word ^ ones * '"', backslashes = word ^ ones * '\\'; // the byte that is looked for has become 0
+        uint64_t found = word | (word - ones * 0x20) | ((quotes - ones) & ~quotes) | ((backslashes - ones) & ~backslashes);
+        if (found & highs) {
+            break;
+        }
+    }
+    return (size_t)(at - from);
+}
+
 // The scanner stands on the opening quote. escaped_out: the text has escapes.
 static bool scan_string(struct scan *scan, bool *escaped_out)
 {
     *escaped_out = false;
     scan->at++;
     while (scan->at != scan->end) {
+        scan->at += plain_bytes(scan->at, scan->end);
+        if (scan->at == scan->end) {
+            break;
+        }
         uint8_t c = *scan->at;
         if (c == '"') {
             scan->at++;

@@ -148,16 +148,19 @@ static void put_converted(struct planner *planner, const char *type, const struc
     cc_buffer_finish(&wrapped);
 }
 
+struct cc_slice plan_value_text(struct planner *planner, const char *base_type, const struct rest_json_value *value)
+{
+    return value->kind != REST_JSON_NULL && keeps_json(base_type) ? value->raw : rest_json_text(value, planner->arena);
+}
+
 void plan_put_value(struct planner *planner, const char *type, const char *base_type,
                     const struct rest_json_value *value)
 {
     bool nested = value->kind == REST_JSON_ARRAY || value->kind == REST_JSON_OBJECT;
-    if (value->kind != REST_JSON_NULL && keeps_json(base_type)) {
-        rest_sql_parameter(&planner->sql, value->raw);
-    } else if (nested && strcmp(base_type, "text") != 0) {
+    if (nested && !keeps_json(base_type) && strcmp(base_type, "text") != 0) {
         put_converted(planner, type, value);
     } else {
-        rest_sql_parameter(&planner->sql, rest_json_text(value, planner->arena));
+        rest_sql_parameter(&planner->sql, plan_value_text(planner, base_type, value));
     }
 }
 

@@ -1,7 +1,9 @@
 // Inserts: POST with its conflicts, and PUT.
 #include "rest/plan_write_internal.h"
 
+#include "base/limits.h"
 #include "rest/etag.h"
+#include "rest/json_rows.h"
 
 #include <string.h>
 
@@ -65,6 +67,57 @@ void write_put_value(struct write *write, uint32_t position, const char *alias)
     write_put_text(write, extreme ? ")" : "");
 }
 
+// Types whose text means the same after a cast from text as it does as a parameter of the column. Not so: character and bit, whose
+// names without a length mean a length of 1.
+static bool is_castable(const struct rest_column *column)
+{
+    static const char *const types[] = {"uuid", "text", "character varying", "integer", "bigint", "smallint", "boolean", "numeric", "real",
+                                        "double precision", "date", "timestamp with time zone", "timestamp without time zone",
+                                        "time without time zone", "interval", "json", "jsonb", "bytea", "inet"};
+    for (size_t i = 0; column->json_in == NULL && i < sizeof(types) / sizeof(types[0]); i++) {
+        if (strcmp(column->base_type, types[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool may_cast(const struct write *write)
+{
+    const struct plan_payload *payload = &write->payload;
+    bool alone = !write->table->set_wise || write->captured || write->resolution != REST_RESOLUTION_NONE;
+    if (alone || payload->has_operators || payload->missing_default || payload->n_columns == 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < payload->n_columns; i++) {
+        const struct rest_column *column = &write->table->columns[payload->columns[i]];
+        const struct rest_json_member *member = rest_json_find(payload->n_members, payload->members, column->name);
+        bool nested = member != NULL && (member->value.kind == REST_JSON_ARRAY || member->value.kind == REST_JSON_OBJECT);
+        if (member == NULL || nested || !is_castable(column)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Rows whose values are parameters, or NULL: JSON may hold what only PostgreSQL can take apart, and a question for the
+// plan has one row. What an answer shows of the rows may need parameters of its own.
+static const struct rest_json_value *read_rows(struct write *write)
+{
+    const struct plan_payload *payload = &write->payload;
+    struct planner *planner = write->planner;
+    bool fits = payload->n_rows <= CC_PARAMETERS_MAX / payload->n_columns;
+    if (!fits || planner->preferences.representation == REST_RETURN_REPRESENTATION || planner->plan->facts.plan_type != NULL) {
+        return NULL;
+    }
+    const char **names = cc_arena_array(planner->arena, payload->n_columns, sizeof(*names));
+    for (uint32_t i = 0; i < payload->n_columns; i++) {
+        names[i] = write->table->columns[payload->columns[i]].name;
+    }
+    struct rest_json_value *values = cc_arena_array(planner->arena, payload->n_rows * payload->n_columns, sizeof(*values));
+    return rest_json_rows(payload->raw, names, payload->n_columns, payload->n_rows, planner->arena, values) ? values : NULL;
+}
+
 static void put_values(struct write *write)
 {
     const struct plan_payload *payload = &write->payload;
@@ -75,6 +128,10 @@ static void put_values(struct write *write)
     for (uint32_t i = 0; i < payload->n_columns; i++) {
         write_put_text(write, i == 0 ? "" : ", ");
         write_put_value(write, i, NULL);
+        if (write->cast) {
+            write_put_text(write, "::");
+            write_put_text(write, write->table->columns[payload->columns[i]].base_type);
+        }
     }
     put_insert_stamp(write, payload->n_columns == 0 ? "" : ", ");
     write_put_text(write, ")");
@@ -151,7 +208,9 @@ static void put_insert(struct write *write)
         write_put_text(write, " ");
         put_column_list(write);
     }
-    if (write->payload.bulk) {
+    write->cast = may_cast(write);
+    write->rows = write->cast && write->payload.bulk ? read_rows(write) : NULL;
+    if (write->payload.bulk && write->rows == NULL) {
         put_bulk(write);
     } else if (no_columns) {
         write_put_text(write, " DEFAULT VALUES");

@@ -150,10 +150,10 @@ void plan_put_operator(struct planner *planner, const struct rest_column *column
 
 // payload.c: the rows of a write.
 struct plan_payload {
-    bool bulk; // more than one row: json_to_recordset, else the members as parameters
+    bool bulk; // more than one row: json_to_recordset or parameters for each of them, else the members as parameters
     uint64_t n_rows;
     struct cc_slice raw; // of bulk
-    uint32_t n_members;  // of the one row
+    uint32_t n_members;  // of the one row, or the first
     const struct rest_json_member *members;
     uint32_t n_columns; // positions in the table
     uint32_t *columns;
@@ -166,6 +166,8 @@ bool plan_body_scan(struct planner *planner, struct rest_json *out); // PGRST102
 // A value of the one row as an expression for `type`; base_type tells whether JSON is kept as it is.
 void plan_put_value(struct planner *planner, const char *type, const char *base_type,
                     const struct rest_json_value *value);
+// The parameter that a value is, neither array nor object unless base_type is text or JSON.
+struct cc_slice plan_value_text(struct planner *planner, const char *base_type, const struct rest_json_value *value);
 void plan_put_payload_value(struct planner *planner, const struct rest_table *table, const struct plan_payload *payload,
                             uint32_t column);
 

@@ -22,6 +22,8 @@ struct write {
     enum rest_resolution resolution;
     size_t row_at, row_end; // in the text: the one row of VALUES
     uint32_t n_row_parameters;
+    bool cast;                          // each parameter of the row, so that SELECT may stand in place of VALUES
+    const struct rest_json_value *rows; // all rows, when their values are parameters: n_rows * n_columns; else NULL
 };
 
 // plan_write_rows.c: text, shape, and what comes back. False: refused.

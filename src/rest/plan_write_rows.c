@@ -310,6 +310,19 @@ static bool may_repeat_row(const struct write *write)
            memchr(sql->text.data + write->row_at, '"', write->row_end - write->row_at) == NULL;
 }
 
+// The text has the parameters of the first row: now those of all of them.
+static void give_rows(struct write *write)
+{
+    const struct plan_payload *payload = &write->payload;
+    struct rest_statement *statement = &write->planner->plan->statement;
+    statement->n_parameters = (uint32_t)payload->n_rows * payload->n_columns;
+    statement->parameters = cc_arena_array(write->planner->arena, statement->n_parameters, sizeof(*statement->parameters));
+    for (uint32_t i = 0; i < statement->n_parameters; i++) {
+        const struct rest_column *column = &write->table->columns[payload->columns[i % payload->n_columns]];
+        statement->parameters[i] = plan_value_text(write->planner, column->base_type, &write->rows[i]);
+    }
+}
+
 bool write_finish(struct write *write, enum rest_statement_kind kind, bool with_set)
 {
     if (!put_returning(write)) {
@@ -340,6 +353,11 @@ bool write_finish(struct write *write, enum rest_statement_kind kind, bool with_
     if (repeatable) { // the row may have become longer: numbers of stamps
         statement->row_at = (uint32_t)write->row_at;
         statement->row_n = (uint32_t)(statement->sql.n - n_behind_row - write->row_at);
+        statement->row_parameters = write->cast ? write->n_row_parameters : 0;
+    }
+    if (write->rows != NULL) {
+        assert(statement->row_parameters == write->payload.n_columns);
+        give_rows(write);
     }
     return true;
 }

@@ -1,9 +1,12 @@
 // Statement codec.
 //
-// Bytes: u8 kind, u8 flags, string sql, parameters, shape, varint rows_max, settings, sequences, varint row_at, row_n. Lists start with a varint count.
+// Bytes: u8 kind, u8 flags, string sql, parameters, shape, varint rows_max, settings, sequences, varint row_at, row_n, row_parameters. Lists start with a varint count.
 #include "rest/statement.h"
 
 #include "base/limits.h"
+
+#include <assert.h>
+#include <string.h>
 
 enum {
     FLAG_WEAK = 1,
@@ -79,6 +82,44 @@ enum cc_status rest_shape_read(struct cc_reader *reader, struct cc_arena *arena,
 
 // -- Statement ------------------------------------------------------------------------------------------------------
 
+void rest_statement_put_row(struct cc_buffer *out, struct cc_slice row, const char *prefix, uint32_t before)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < row.n; i++) {
+        if (row.data[i] != '$') {
+            continue;
+        }
+        uint32_t number = 0;
+        size_t end = i + 1;
+        while (end < row.n && row.data[end] >= '0' && row.data[end] <= '9') {
+            number = number * 10 + (uint32_t)(row.data[end++] - '0');
+        }
+        cc_buffer_append(out, row.data + from, i - from);
+        cc_buffer_printf(out, "%s%u", prefix, before + number);
+        from = end;
+    }
+    cc_buffer_append(out, row.data + from, row.n - from);
+}
+
+// "SELECT row FROM (SELECT unnest($1::text[]), ...) AS u(p1, ...)" in place of "VALUES (row)".
+void rest_statement_put_rows(struct cc_buffer *out, const struct rest_statement *statement)
+{
+    assert(statement->row_parameters > 0);
+    struct cc_slice row = cc_slice_of(statement->sql.data + statement->row_at, statement->row_n);
+    uint32_t n = statement->row_parameters + statement->weak;
+    cc_buffer_append(out, statement->sql.data, statement->row_at - REST_VALUES_BYTES);
+    cc_buffer_append_text(out, "SELECT ");
+    rest_statement_put_row(out, cc_slice_of(row.data + 1, row.n - 2), "u.p", 0);
+    for (uint32_t i = 1; i <= n; i++) {
+        cc_buffer_printf(out, "%sunnest($%u::text[])", i == 1 ? " FROM (SELECT " : ", ", i);
+    }
+    for (uint32_t i = 1; i <= n; i++) {
+        cc_buffer_printf(out, "%sp%u", i == 1 ? ") AS u(" : ", ", i);
+    }
+    cc_buffer_append_text(out, ")");
+    cc_buffer_append(out, row.data + row.n, statement->sql.n - statement->row_at - row.n);
+}
+
 static uint8_t flags_of(const struct rest_statement *statement)
 {
     return (uint8_t)((statement->weak ? FLAG_WEAK : 0) | (statement->captured ? FLAG_CAPTURED : 0) |
@@ -109,6 +150,7 @@ void rest_statement_put(struct cc_buffer *out, const struct rest_statement *stat
     }
     cc_put_varint(out, statement->row_at);
     cc_put_varint(out, statement->row_n);
+    cc_put_varint(out, statement->row_parameters);
 }
 
 static void read_kind_and_flags(struct cc_reader *reader, struct rest_statement *statement)
@@ -157,17 +199,28 @@ static void read_sequences(struct cc_reader *reader, struct cc_arena *arena, str
     }
 }
 
+// "VALUES (...)", with parameters for one or more of it.
+static bool is_row(const struct rest_statement *statement, uint64_t at, uint64_t n, uint64_t n_parameters)
+{
+    const uint8_t *row = statement->sql.data + at;
+    return n_parameters <= statement->n_parameters && statement->n_parameters % n_parameters == 0 && at >= REST_VALUES_BYTES && n >= 2 &&
+           memcmp(row - REST_VALUES_BYTES, "VALUES ", REST_VALUES_BYTES) == 0 && row[0] == '(' && row[n - 1] == ')';
+}
+
 static void read_row(struct cc_reader *reader, struct rest_statement *statement)
 {
     uint64_t at = cc_read_varint(reader);
     uint64_t n = cc_read_varint(reader);
-    if (n == 0) {
+    uint64_t n_parameters = cc_read_varint(reader);
+    if (n == 0 && n_parameters == 0) {
         return;
     }
-    if (statement->sql.n > UINT32_MAX || at >= statement->sql.n || n > statement->sql.n - at) {
+    bool fits = n > 0 && statement->sql.n <= UINT32_MAX && at < statement->sql.n && n <= statement->sql.n - at;
+    if (!fits || (n_parameters > 0 && !is_row(statement, at, n, n_parameters))) {
         cc_reader_fail(reader);
         return;
     }
+    statement->row_parameters = (uint32_t)n_parameters;
     statement->row_at = (uint32_t)at;
     statement->row_n = (uint32_t)n;
 }

@@ -45,6 +45,8 @@ struct rest_shape {
     struct rest_shape_column *columns;
 };
 
+enum { REST_VALUES_BYTES = 7 }; // of "VALUES "
+
 struct rest_statement {
     enum rest_statement_kind kind;
     bool weak;     // writes a weak table
@@ -64,14 +66,28 @@ struct rest_statement {
     struct rest_setting *settings;
     uint32_t n_sequences;       // sequences that the statement may draw from: their positions are effects
     struct cc_slice *sequences; // qualified names
-    // Of an insert of one row that looks at no other row: where in the text its "(...)" behind VALUES stands. Statements of the same
-    // text may be run as one with several rows; what is not in there has no parameters. row_n 0: not so.
+    // Of an insert of rows that look at no other row: where in the text the "(...)" of one row behind "VALUES " stands. Statements of
+    // the same text may be run as one with several rows; what is not in there has no parameters. row_n 0: not so.
     uint32_t row_at, row_n;
+    // Parameters of one such row, each of them cast, when SELECT may stand in place of VALUES; else 0. There may be parameters
+    // for several rows: then the text is to be run for each row, or once with "SELECT row FROM unnest(...)" in place of the row.
+    uint32_t row_parameters;
 };
 
 // The shape alone, as effects carry it.
 void rest_shape_put(struct cc_buffer *out, const struct rest_shape *shape);
 enum cc_status rest_shape_read(struct cc_reader *reader, struct cc_arena *arena, struct rest_shape *shape_out) CC_CHECKED;
+
+static inline uint32_t rest_statement_rows(const struct rest_statement *statement) // parameters for how many; 1 where it does not say
+{
+    return statement->row_parameters == 0 ? 1 : statement->n_parameters / statement->row_parameters;
+}
+
+// Appends the text that runs once for rows that are arrays of texts, of equal length, one per parameter of the row ($1 to
+// $row_parameters, and one of stamps when it is weak). Only where row_parameters > 0.
+void rest_statement_put_rows(struct cc_buffer *out, const struct rest_statement *statement);
+// Appends the text of a row with its parameters named anew: the prefix, and `before` more than their number.
+void rest_statement_put_row(struct cc_buffer *out, struct cc_slice row, const char *prefix, uint32_t before);
 
 void rest_statement_put(struct cc_buffer *out, const struct rest_statement *statement);
 // Arrays live in the arena, slices borrow from the bytes. CC_MALFORMED, CC_TOO_LARGE.

@@ -60,6 +60,45 @@ struct rest_catalog *database_catalog(PGconn *connection, const char *schemas)
     return catalog;
 }
 
+static void put_element(struct cc_buffer *out, struct cc_slice value)
+{
+    cc_buffer_append_text(out, value.data == NULL ? "NULL" : "\"");
+    for (size_t i = 0; i < value.n; i++) {
+        cc_buffer_append_text(out, value.data[i] == '"' || value.data[i] == '\\' ? "\\" : "");
+        cc_buffer_append(out, &value.data[i], 1);
+    }
+    cc_buffer_append_text(out, value.data == NULL ? "" : "\"");
+}
+
+// One parameter of all rows, as an array.
+static const char *column_of(const struct rest_statement *statement, uint32_t column, struct cc_arena *arena)
+{
+    struct cc_buffer out = {0};
+    for (uint32_t i = 0; i < rest_statement_rows(statement); i++) {
+        cc_buffer_append_text(&out, i == 0 ? "{" : ",");
+        bool stamp = column == statement->row_parameters;
+        put_element(&out, stamp ? cc_slice_text("stamp") : statement->parameters[i * statement->row_parameters + column]);
+    }
+    cc_buffer_append_text(&out, "}");
+    const char *text = cc_arena_text_n(arena, out.data, out.n);
+    cc_buffer_finish(&out);
+    return text;
+}
+
+static PGresult *run_rows(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena)
+{
+    uint32_t n = statement->row_parameters + statement->weak;
+    const char **parameters = cc_arena_array(arena, n, sizeof(*parameters));
+    for (uint32_t i = 0; i < n; i++) {
+        parameters[i] = column_of(statement, i, arena);
+    }
+    struct cc_buffer sql = {0};
+    rest_statement_put_rows(&sql, statement);
+    PGresult *result = PQexecParams(connection, cc_arena_text_n(arena, sql.data, sql.n), (int)n, NULL, parameters, NULL, NULL, 0);
+    cc_buffer_finish(&sql);
+    return result;
+}
+
 // Runs a statement inside a transaction that is begun here and left open. NULL-terminated parameters as the executor makes them.
 PGresult *database_execute(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena)
 {
@@ -73,6 +112,9 @@ PGresult *database_execute(PGconn *connection, const struct rest_statement *stat
             return set;
         }
         PQclear(set);
+    }
+    if (rest_statement_rows(statement) > 1) {
+        return run_rows(connection, statement, arena);
     }
     uint32_t n = statement->n_parameters + (statement->weak ? 1 : 0);
     const char **parameters = cc_arena_array(arena, n + 1, sizeof(*parameters));

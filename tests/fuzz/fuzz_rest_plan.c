@@ -63,7 +63,11 @@ static uint32_t number_at(struct cc_slice sql, size_t at)
 static void check(const struct rest_statement *statement)
 {
     struct cc_slice sql = statement->sql;
-    uint32_t n = statement->n_parameters + (statement->weak && statement->kind != REST_READ ? 1 : 0);
+    uint32_t n_parameters = rest_statement_rows(statement) > 1 ? statement->row_parameters : statement->n_parameters;
+    if (statement->row_parameters > 0 && statement->n_parameters % statement->row_parameters != 0) {
+        abort();
+    }
+    uint32_t n = n_parameters + (statement->weak && statement->kind != REST_READ ? 1 : 0);
     bool *used = calloc(n + 1, sizeof(*used));
     for (size_t at = 0; at < sql.n; at++) {
         if (sql.data[at] == '"' || sql.data[at] == '\'') {

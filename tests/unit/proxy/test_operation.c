@@ -37,7 +37,7 @@ static struct rest_statement example_statement(void)
         .weak = true,
         .single = true,
         .roll_back = true,
-        .sql = text("INSERT"),
+        .sql = text("INSERT INTO t VALUES ($1)"),
         .n_parameters = 3,
         .parameters = parameters,
         .shape = {.table = text("public.orders"), .with_old = true, .n_columns = 2, .columns = columns},
@@ -46,6 +46,9 @@ static struct rest_statement example_statement(void)
         .settings = settings,
         .n_sequences = 1,
         .sequences = sequences,
+        .row_at = 21,
+        .row_n = 4,
+        .row_parameters = 1,
     };
 }
 
@@ -90,7 +93,7 @@ static void assert_same_statement(const struct rest_statement *a, const struct r
     assert_true(same(a->settings[0].name, b->settings[0].name) && same(a->settings[0].value, b->settings[0].value));
     assert_int_equal(a->n_sequences, b->n_sequences);
     assert_true(same(a->sequences[0], b->sequences[0]));
-    assert_true(a->row_at == b->row_at && a->row_n == b->row_n);
+    assert_true(a->row_at == b->row_at && a->row_n == b->row_n && a->row_parameters == b->row_parameters);
 }
 
 static void an_operation_is_read_as_it_was_put(void **state)

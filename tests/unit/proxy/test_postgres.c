@@ -143,6 +143,56 @@ static void what_one_executes_two_applies(void **state)
     assert_string_equal(site_query(&fixture->two, "SELECT applied FROM caucus.applied"), "2");
 }
 
+// An insert whose text may be run for many rows at once.
+static struct cc_slice insert_items(struct fixture *fixture, uint32_t n, const char *const *values)
+{
+    struct cc_slice *parameters = cc_arena_array(&fixture->arena, (size_t)n * 3, sizeof(*parameters));
+    for (uint32_t i = 0; i < n * 3; i++) {
+        parameters[i] = values[i] == NULL ? (struct cc_slice){0} : cc_slice_text(values[i]);
+    }
+    struct rest_statement statement = {
+        .kind = REST_INSERT,
+        .sql = TEXT("INSERT INTO public.items AS t0 (id, name, n) VALUES ($1::bigint, $2::text, $3::integer) "
+                    "RETURNING 'I', t0.id, t0.name, t0.n, t0.at, t0.twice, t0.name || '!'"),
+        .n_parameters = 3 * n,
+        .parameters = parameters,
+        .rows_max = UINT64_MAX,
+        .body_is_array = true,
+        .shape = {.table = TEXT("\"public\".\"items\""), .n_columns = 5, .columns = items_columns},
+        .row_parameters = 3};
+    const char *row = "($1::bigint, $2::text, $3::integer)";
+    statement.row_at = (uint32_t)(strstr((const char *)statement.sql.data, row) - (const char *)statement.sql.data);
+    statement.row_n = (uint32_t)strlen(row);
+    return operation_of_statement(fixture, &statement, NULL);
+}
+
+static void rows_of_many_parameters_are_one_statement_in_their_order(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    static const char *const first[] = {"3", "c{\"", "3", "1", NULL, NULL, "2", "", "2"};
+    static const char *const bad[] = {"8", "x", "1", "9", "y", "-9"};
+    struct cc_slice operations[] = {insert_items(fixture, 3, first),
+                                    insert_items(fixture, 1, (const char *const[]){"5", "e", "5"}),
+                                    insert_items(fixture, 1, (const char *const[]){"4", "d", "4"}),
+                                    insert_items(fixture, 2, bad),
+                                    insert_items(fixture, 1, (const char *const[]){"5", "again", "5"}),
+                                    insert_items(fixture, 1, (const char *const[]){"6", "f", "nonsense"})};
+    struct rest_outcome outcomes[6];
+    replicate(fixture, operations, 6, outcomes);
+    assert_done(&outcomes[0]);
+    assert_int_equal(outcomes[0].n_inserted, 3);
+    assert_true(cc_slice_equal_text(outcomes[0].body, "[c{\"!, \n !]"));
+    assert_true(cc_slice_equal_text(outcomes[1].body, "[e!]"));
+    assert_true(cc_slice_equal_text(outcomes[2].body, "[d!]"));
+    assert_code(&outcomes[3], "23514");
+    assert_code(&outcomes[4], "23505");
+    assert_code(&outcomes[5], "22P02");
+    assert_string_equal(site_query(&fixture->one, "SELECT string_agg(id::text, ' ' ORDER BY ctid) FROM items WHERE id < 4"), "3 1 2");
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(id || coalesce(name, '-'), ' ' ORDER BY id) FROM items"), "1- 2 3c{\" 4d 5e");
+    assert_same(fixture, all_items);
+}
+
 static void a_failing_operation_does_not_harm_its_neighbours(void **state)
 {
     struct fixture *fixture = *state;
@@ -1004,6 +1054,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_one_executes_two_applies),
+        TEST(rows_of_many_parameters_are_one_statement_in_their_order),
         TEST(a_failing_operation_does_not_harm_its_neighbours),
         TEST(limits_on_affected_rows_roll_the_write_back),
         TEST(a_key_takes_effect_once),

@@ -1,5 +1,5 @@
 // Tests of the strict JSON scanner.
-#include "rest/json_body.h"
+#include "rest/json_rows.h"
 
 #include "base/limits.h"
 
@@ -250,6 +250,29 @@ static void elements_of_an_array_can_be_listed(void **state)
     cc_arena_finish(&arena);
 }
 
+static void rows_are_values_in_the_order_of_the_names(void **state)
+{
+    (void)state;
+    static const char text[] = "[ {\"a\" : 1, \"b\":\"x,}]\"}, {\"c\":true,\"b\":null ,\"\\u0061\":\"q\\\"\\\\\"},{}\n,{\"b\":-1.5e3}]";
+    static const char *const names[] = {"b", "a"};
+    static const char *const expected[] = {"\"x,}]\"", "1", "null", "\"q\\\"\\\\\"", "", "", "-1.5e3", ""};
+    static const enum rest_json_kind kinds[] = {REST_JSON_STRING, REST_JSON_NUMBER, REST_JSON_NULL, REST_JSON_STRING,
+                                                REST_JSON_NULL,   REST_JSON_NULL,   REST_JSON_NUMBER, REST_JSON_NULL};
+    struct cc_arena arena;
+    struct rest_json json;
+    cc_arena_init(&arena);
+    assert_int_equal(scan(text, strlen(text), &arena, &json), CC_OK);
+    struct rest_json_value values[8];
+    assert_true(rest_json_rows(json.value.raw, names, 2, json.n_elements, &arena, values));
+    for (size_t i = 0; i < 8; i++) {
+        assert_int_equal(values[i].kind, kinds[i]);
+        assert_true(cc_slice_equal_text(values[i].raw, expected[i]));
+    }
+    assert_false(rest_json_rows(cc_slice_text("[{\"a\":1},{\"a\":[2]}]"), names, 2, 2, &arena, values));
+    assert_false(rest_json_rows(cc_slice_text("[{\"c\":{}},{\"a\":2}]"), names, 2, 2, &arena, values));
+    cc_arena_finish(&arena);
+}
+
 static void strings_are_written_so_that_they_read_back(void **state)
 {
     (void)state;
@@ -271,6 +294,7 @@ int main(void)
         cmocka_unit_test(the_top_level_is_told),
         cmocka_unit_test(rows_are_uniform_when_their_keys_are_the_same_in_any_order),
         cmocka_unit_test(elements_of_an_array_can_be_listed),
+        cmocka_unit_test(rows_are_values_in_the_order_of_the_names),
         cmocka_unit_test(strings_are_written_so_that_they_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
