@@ -395,27 +395,55 @@ static void promote(struct node *node, uint32_t id)
     }
 }
 
-static void watch_learner(struct node *node, uint32_t id)
+// It is there, and serves.
+static bool is_learning(struct node *node, const struct raft_member *member)
+{
+    struct raft_progress progress;
+    const struct peer *peer = peer_find(node, member->id);
+    bool works = peer != NULL && peer->up && peer->refused == NULL && peer->may_lead && peer->schema_version == node->strong.schema_version;
+    return works && !member->voter && is_heard(node, member->id) && raft_progress_of(node->raft, member->id, &progress) == CC_OK;
+}
+
+// By turns: one that does not come, or does not keep up, must not keep the others waiting. 0: nobody learns.
+static uint32_t next_learner(struct node *node, uint32_t last)
+{
+    const struct raft_membership *membership = raft_membership(node->raft);
+    uint32_t next = 0, first = 0;
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        uint32_t id = membership->members[i].id;
+        if (!is_learning(node, &membership->members[i])) {
+            continue;
+        }
+        first = first == 0 || id < first ? id : first;
+        next = id > last && (next == 0 || id < next) ? id : next;
+    }
+    return next != 0 ? next : first;
+}
+
+static void begin_round(struct node *node, uint32_t id)
+{
+    struct members *members = &node->members;
+    members->round_of = id;
+    members->round_term = raft_term(node->raft);
+    members->round_target = raft_commit(node->raft);
+    members->round_began_us = node->time.now_us;
+}
+
+static void watch_learners(struct node *node)
 {
     struct members *members = &node->members;
     struct raft_progress progress;
-    const struct peer *peer = peer_find(node, id);
-    bool works = peer != NULL && peer->up && peer->refused == NULL && peer->may_lead && peer->schema_version == node->strong.schema_version;
-    bool there = works && is_heard(node, id) && raft_progress_of(node->raft, id, &progress) == CC_OK;
-    if (!there || members->round_of != id || members->round_term != raft_term(node->raft)) {
-        members->round_of = there ? id : 0;
-        members->round_term = raft_term(node->raft);
-        members->round_target = raft_commit(node->raft);
-        members->round_began_us = node->time.now_us;
-        return;
-    }
-    if (progress.match < members->round_target || peer->applied + BEHIND_ENTRIES_MAX < members->round_target) {
-        return;
-    }
+    const struct raft_member *member = member_find(raft_membership(node->raft), members->round_of);
+    const struct peer *peer = peer_find(node, members->round_of);
     bool in_time = node->time.now_us - members->round_began_us < LAG_US_MAX;
-    members->round_of = 0;
-    if (in_time) {
-        promote(node, id);
+    if (!in_time || members->round_term != raft_term(node->raft) || member == NULL || !is_learning(node, member) ||
+        raft_progress_of(node->raft, member->id, &progress) != CC_OK) {
+        begin_round(node, next_learner(node, members->round_of));
+        return;
+    }
+    if (progress.match >= members->round_target && peer->applied + BEHIND_ENTRIES_MAX >= members->round_target) {
+        members->round_began_us = 0; // now, or after the others
+        promote(node, member->id);
     }
 }
 
@@ -502,13 +530,7 @@ void membership_tick(struct node *node)
         members->before = 0;
         return;
     }
-    const struct raft_membership *membership = raft_membership(node->raft);
-    for (uint32_t i = 0; i < membership->n_members; i++) {
-        if (!membership->members[i].voter) {
-            watch_learner(node, membership->members[i].id);
-            break; // one at a time
-        }
-    }
+    watch_learners(node);
     yield_to_rank(node);
     yield_slow_disk(node);
 }

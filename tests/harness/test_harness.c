@@ -662,6 +662,28 @@ static void a_replica_whose_office_was_moved_away_votes_again_when_it_was_remove
     harness_destroy(harness);
 }
 
+static void a_learner_is_promoted_although_one_that_does_not_come_is_before_it_in_the_list(void **state)
+{
+    (void)state;
+    struct harness *harness = harness_create(&(struct harness_options){.n_replicas = 5, .seed = 1});
+    uint32_t leader = harness_wait_for_leader(harness), gone = leader == 1 ? 2 : 1;
+    settle(harness);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_REMOVE, gone), CC_OK);
+    harness_run_ms(harness, 1000);
+    uint32_t back = leader == 5 ? 4 : 5;
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_REMOVE, back), CC_OK);
+    harness_run_ms(harness, 1000);
+    harness_stop(harness, gone, HARNESS_KILL);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, gone), CC_OK);
+    harness_run_ms(harness, 1000);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, back), CC_OK);
+    harness_run_ms(harness, 10000);
+    const struct raft_membership *membership = raft_membership(node_raft(harness_node(harness, leader)));
+    assert_false(member_find(membership, gone)->voter);
+    assert_true(member_find(membership, back)->voter);
+    harness_destroy(harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -685,6 +707,7 @@ int main(void)
         cmocka_unit_test(latency_is_as_long_as_asked),
         cmocka_unit_test(a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minute),
         cmocka_unit_test(every_write_at_replicas_that_leave_is_answered_within_a_second),
+        cmocka_unit_test(a_learner_is_promoted_although_one_that_does_not_come_is_before_it_in_the_list),
         cmocka_unit_test(a_replica_whose_office_was_moved_away_votes_again_when_it_was_removed_and_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -364,6 +364,8 @@ void sim_weak_check_destroy(struct sim_weak_check *check);
 // The committed weak rows of a replica, and what its frontier says that they are.
 void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_frontier *frontier, const struct sim_store *store);
 void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice change); // about to be committed somewhere
+// A database is lost: with it may be gone what only it had of origins whose disks were lost before.
+void sim_check_database_ends(struct sim *sim);
 // The disk of this origin is lost: what no other database has on disk may be gone.
 void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin);
 void sim_check_end(struct sim *sim);

@@ -192,6 +192,7 @@ void sim_amnesia_wipe(struct sim *sim, struct sim_replica *replica)
 {
     forget_log(sim, replica);
     forget_database(replica);
+    sim_check_database_ends(sim);
 }
 
 static void lose(struct sim *sim, struct sim_replica *replica, enum loss loss)
@@ -223,6 +224,7 @@ static void lose(struct sim *sim, struct sim_replica *replica, enum loss loss)
     case LOSSES:
         break;
     }
+    sim_check_database_ends(sim);
     if (!keeps_log) {
         sim_check_origin_ends(sim, origin);
     }

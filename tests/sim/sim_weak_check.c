@@ -360,14 +360,30 @@ void sim_weak_check_drop(struct sim *sim, const struct sim_replica *replica, str
 
 // -- What must have arrived -----------------------------------------------------------------------------------------------
 
+// How much of it some database has on disk.
+static uint64_t held_somewhere(struct sim *sim, struct crdt_origin origin)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        uint64_t held = crdt_frontier_get(&sim_database_rows(sim->replicas[i].database)->frontier_flushed, origin);
+        most = held > most ? held : most;
+    }
+    return most;
+}
+
+void sim_check_database_ends(struct sim *sim)
+{
+    struct sim_weak_check *check = sim->weak_check;
+    for (size_t i = 0; i < check->n_ended; i++) {
+        uint64_t held = held_somewhere(sim, check->ended[i].origin);
+        check->ended[i].floor = held < check->ended[i].floor ? held : check->ended[i].floor;
+    }
+}
+
 void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin)
 {
     struct sim_weak_check *check = sim->weak_check;
-    struct ended ended = {.origin = origin};
-    for (uint32_t i = 0; i < sim->n_replicas; i++) {
-        uint64_t held = crdt_frontier_get(&sim_database_rows(sim->replicas[i].database)->frontier_flushed, origin);
-        ended.floor = held > ended.floor ? held : ended.floor;
-    }
+    struct ended ended = {.origin = origin, .floor = held_somewhere(sim, origin)};
     check->ended = cc_grow(check->ended, &check->ended_capacity, check->n_ended + 1, sizeof(*check->ended));
     check->ended[check->n_ended++] = ended;
 }
