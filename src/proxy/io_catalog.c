@@ -31,6 +31,7 @@ struct io_catalog {
     struct io_postgres_link *link;
     struct cc_buffer schemas; // PostgreSQL array text
     bool loading, again;
+    PGresult *read; // the catalog, until its roles are granted
     struct event *flush_timer;
     uint32_t n_unanswered; // checks since the one that is under way was sent; 0: none is
     bool sick;
@@ -106,9 +107,18 @@ static void on_catalog(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
     struct io_catalog *catalog = context;
+    PQclear(catalog->read);
+    catalog->read = result;
+}
+
+static void on_loaded(void *context, uint64_t number)
+{
+    (void)number;
+    struct io_catalog *catalog = context;
     catalog->loading = false;
-    take_catalog(catalog, result);
-    PQclear(result);
+    take_catalog(catalog, catalog->read);
+    PQclear(catalog->read);
+    catalog->read = NULL;
     if (catalog->again) {
         catalog->again = false;
         io_catalog_refresh(catalog);
@@ -144,13 +154,14 @@ void io_catalog_refresh(struct io_catalog *catalog)
         return;
     }
     catalog->loading = true;
-    if (catalog->options.keeps_login_role) {
-        send_login_role(catalog);
-    }
     struct cc_slice parameter = cc_buffer_slice(&catalog->schemas);
     struct io_postgres_query query = {.sql = rest_catalog_sql, .n_parameters = 1, .parameters = &parameter, .once = true};
     io_postgres_link_send(catalog->link, &query, on_catalog, catalog, 0);
     io_postgres_link_sync(catalog->link, NULL, NULL, 0);
+    if (catalog->options.keeps_login_role) {
+        send_login_role(catalog); // behind it: whoever sees this catalog can become every role of it
+    }
+    io_postgres_link_sync(catalog->link, on_loaded, catalog, 0);
 }
 
 static void on_ignored(void *context, uint64_t number, PGresult *result)
@@ -277,6 +288,8 @@ static void on_down(void *context, const char *why)
 {
     struct io_catalog *catalog = context;
     catalog->loading = false;
+    PQclear(catalog->read);
+    catalog->read = NULL;
     catalog->n_unanswered = 0;
     set_sick(catalog, false); // the lanes are down, too, and say so
     catalog->flushed = catalog->flushed_own = 0; // what was flushed is looked up again
@@ -332,6 +345,7 @@ void io_catalog_destroy(struct io_catalog *catalog)
     }
     event_free(catalog->flush_timer);
     io_postgres_link_destroy(catalog->link);
+    PQclear(catalog->read);
     catalog_snapshot_release(catalog->current);
     pthread_mutex_destroy(&catalog->lock);
     cc_buffer_finish(&catalog->schemas);
