@@ -275,7 +275,7 @@ static void run_all(struct tally *tally, const struct options *options)
     uint64_t share = (options->last - options->first) / options->n_jobs + 1;
     uint64_t n = share < SEEDS_PER_PROCESS ? share : SEEDS_PER_PROCESS;
     for (uint64_t seed = options->first; seed <= options->last; seed += n) {
-        if (tally->n_running == options->n_jobs) {
+        while (tally->n_running >= options->n_jobs) { // one that takes the place of one that failed counts, too
             collect(tally, options);
         }
         if (tally->n_failed > 0 && options->mutant > 0) {
