@@ -73,12 +73,6 @@ static bool needs_capture(const struct rest_statement *statement)
     return statement->captured || (statement->weak && statement->kind == REST_DELETE);
 }
 
-// The session key is a write of ours, as nobody's.
-static bool is_our_own(const struct rest_statement *statement)
-{
-    return cc_slice_equal_text(statement->shape.table, "\"caucus\".\"cluster\"");
-}
-
 // It may run code of users: whatever that leaves in the session must not meet the next one.
 static bool item_needs_cleaning(const struct execute *execute, uint32_t index)
 {
@@ -278,10 +272,11 @@ static void send_settings(struct execute *execute, uint32_t item, const struct r
 {
     struct rest_setting settings[SETTINGS_MAX];
     size_t n = 0;
+    // First: a role that is set may not be allowed to. Where no code of users runs, nobody can make use of the session's own mode.
     bool apart = pg_executor_has_turn(execute->lane);
-    if (apart && statement != NULL && !is_our_own(statement)) {
-        settings[n++] = (struct rest_setting){cc_slice_text(PG_MODE_SETTING), cc_slice_text(capture ? PG_MODE_CAPTURED : PG_MODE_PLAIN)};
-    } else if (!apart && capture) { // first: a role that is set may not be allowed to
+    if (apart && statement != NULL && (capture || statement->runs_code)) {
+        settings[n++] = (struct rest_setting){cc_slice_text(PG_MODE_SETTING), cc_slice_text(capture ? PG_MODE_CAPTURED : PG_MODE_TOLD)};
+    } else if (!apart && capture) {
         settings[n++] = (struct rest_setting){cc_slice_text("caucus.capture"), cc_slice_text("on")};
     }
     for (uint32_t i = 0; statement != NULL && i < statement->n_settings && n < SETTINGS_MAX; i++) {

@@ -142,11 +142,12 @@ void pg_lane_sequences_forget(struct pg_lane *lane);
 // Between transactions: from now on without triggers and with plans that hold for all parameters (for what is applied), or
 // as usual. PostgreSQL forgets all plans at each change, so it is not done per transaction.
 void pg_lane_as_replica(struct pg_lane *lane, bool as_replica);
-// A statement of a request does not run with our own rights, but as one whose changes are captured or as one that tells them itself.
+// What a statement in the executor's session is: our own, or at least without code of users; with such code, and its changes are
+// captured; with such code, and it tells its changes itself.
 #define PG_MODE_SETTING "caucus.mode"
-#define PG_MODE_CAPTURED "caucus_captured"
 #define PG_MODE_OWN "caucus_own"
-#define PG_MODE_PLAIN "caucus_plain"
+#define PG_MODE_CAPTURED "caucus_captured"
+#define PG_MODE_TOLD "caucus_told"
 extern const char *const pg_session_settings[][3]; // name, value, and whether it is main's only; ends with NULL
 // Session settings once more, after a migration that may have changed them; within its transaction.
 void pg_lane_pin_settings(struct pg_lane *lane);

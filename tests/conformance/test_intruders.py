@@ -15,7 +15,7 @@ SUPERUSER = ['RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZA
              "SELECT current_setting('is_superuser')"]
 SUPERUSER_ANSWERS = ['ok', 'ok', '42501', '42501', '42501', '42501', '42501', '42501', 'caucus_executor', 'off']
 FORGED = ["SELECT caucus.mode('x', 'caucus_own', false)", "SELECT caucus.mode(NULL, 'caucus_own', false)",
-          "SELECT set_config('backtrace_functions', 'caucus_plain', false)", "SET session_replication_role = replica",
+          "SELECT set_config('backtrace_functions', 'caucus_told', false)", "SET session_replication_role = replica",
           "SELECT caucus.mend('ALTER ROLE plain SUPERUSER', '{}')", "SELECT caucus.sequence_at('owned_n_seq')"]
 OURS = ['RESET ROLE', 'UPDATE caucus.applied SET applied = 0', 'DELETE FROM caucus.applied', "INSERT INTO caucus.frontier VALUES (9, 9, 9, '')",
         'UPDATE caucus.frontier SET sequence = 0', 'DELETE FROM caucus.requests', "INSERT INTO caucus.requests VALUES ('', 'k', '', '')",
