@@ -50,6 +50,7 @@ struct rest_reply_facts {
     struct rest_preferences applied; // for Preference-Applied
     const char *content_location;    // NULL: none
     const char *content_profile;     // NULL: none
+    const char *warning;             // NULL: none
     int64_t offset;                  // of the page
     const char *csv_header;          // CSV
     const char *raw_type;            // RAW: its media type

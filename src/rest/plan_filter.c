@@ -294,8 +294,7 @@ static bool put_embed_filter(struct planner *planner, const struct plan_node *ch
 {
     bool is_write =
         planner->plan->kind == REST_PLAN_WRITE && planner->plan->facts.action != REST_ACTION_CALL; // no joins there
-    bool is_null = !is_write && !child->spread && filter->op == REST_IS &&
-                   (filter->is == REST_IS_NULL || filter->is == REST_IS_NOT_NULL);
+    bool is_null = !is_write && filter->op == REST_IS && (filter->is == REST_IS_NULL || filter->is == REST_IS_NOT_NULL);
     if (!is_null) {
         return plan_refuse(planner, REST_EMBED_FILTER,
                            plan_text(planner, "Bad operator on the '%.*s' embedded resource", (int)child->name.n,
@@ -303,9 +302,8 @@ static bool put_embed_filter(struct planner *planner, const struct plan_node *ch
                            "Only is null or not is null filters are allowed on embedded resources", NULL);
     }
     bool without = (filter->is == REST_IS_NULL) != filter->negated;
-    put_text(planner, "e");
-    rest_sql_number(&planner->sql, child->number);
-    put_text(planner, without ? ".j IS NULL" : ".j IS NOT NULL");
+    plan_put_presence(planner, child);
+    put_text(planner, without ? " IS NULL" : " IS NOT NULL");
     return true;
 }
 

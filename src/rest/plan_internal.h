@@ -119,6 +119,7 @@ void plan_put_direction(struct planner *planner, const struct rest_order *order)
 void plan_put_column(struct planner *planner, const struct plan_node *node, uint32_t column);
 
 // plan_select.c
+void plan_put_presence(struct planner *planner, const struct plan_node *child); // a column that is NULL when the child has no rows
 void plan_put_source(struct planner *planner, const struct plan_node *node); // what its rows come from
 bool plan_put_select(struct planner *planner,
                      const struct plan_node *node); // SELECT ... FROM ... LIMIT ..., below a node's alias

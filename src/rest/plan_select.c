@@ -131,8 +131,14 @@ const char *plan_csv_header(struct planner *planner, const struct plan_node *nod
 
 // ---- lists
 
-// Types that a client may cast to: the usual names, and those of the exposed columns.
-static const char *cast_type(const struct planner *planner, struct cc_slice name)
+static bool is_type_name(struct cc_slice name, const char *type)
+{
+    const char *dot = strrchr(type, '.');
+    return cc_slice_equal_text(name, type) || (dot != NULL && cc_slice_equal_text(name, dot + 1));
+}
+
+// Types that a client may cast to: the usual names, those of the exposed columns, and arrays of them, as PostgreSQL calls them: _int4.
+static const char *cast_type(struct planner *planner, struct cc_slice name)
 {
     static const char *const types[] = {
         "text",
@@ -191,14 +197,17 @@ static const char *cast_type(const struct planner *planner, struct cc_slice name
         if (cc_slice_equal_text(name, types[i])) {
             return types[i];
         }
+        bool is_array = name.n > 1 && name.data[0] == '_' && cc_slice_equal_text(cc_slice_of(name.data + 1, name.n - 1), types[i]);
+        if (is_array) {
+            return plan_text(planner, "%s[]", types[i]);
+        }
     }
     for (uint32_t i = 0; i < planner->catalog->n_tables; i++) {
         const struct rest_table *table = &planner->catalog->tables[i];
         for (uint32_t k = 0; k < table->n_columns; k++) {
-            const char *type = table->columns[k].base_type;
-            const char *dot = strrchr(type, '.');
-            if (cc_slice_equal_text(name, type) || (dot != NULL && cc_slice_equal_text(name, dot + 1))) {
-                return type;
+            const struct rest_column *column = &table->columns[k];
+            if (is_type_name(name, column->base_type) || is_type_name(name, column->type)) {
+                return is_type_name(name, column->type) ? column->type : column->base_type;
             }
         }
     }
@@ -453,17 +462,37 @@ static bool decides(const struct plan_node *node, const struct plan_node *child)
     return false;
 }
 
+// Whether there is a row, as a column of a spread child, which has no column for all of it. No other column is called so.
+static void put_presence_name(struct planner *planner)
+{
+    put_text(planner, "\"_caucus\"");
+}
+
+void plan_put_presence(struct planner *planner, const struct plan_node *child)
+{
+    put_numbered(planner, "e", child->number);
+    put_text(planner, ".");
+    if (child->spread) {
+        put_presence_name(planner);
+    } else {
+        put_text(planner, "j");
+    }
+}
+
 static bool put_spread_many(struct planner *planner, const struct plan_node *child)
 {
     struct names names = {0};
     add_names(planner, &names, child);
     put_text(planner, "SELECT ");
     for (uint32_t i = 0; i < names.n; i++) {
-        put_text(planner, i == 0 ? "json_agg(r." : ", json_agg(r.");
+        put_text(planner, "json_agg(r.");
         rest_sql_identifier(&planner->sql, names.names[i]);
         put_text(planner, ") AS ");
         rest_sql_identifier(&planner->sql, names.names[i]);
+        put_text(planner, ", ");
     }
+    put_text(planner, "nullif(count(*) > 0, false) AS ");
+    put_presence_name(planner);
     put_text(planner, " FROM (");
     bool ok = plan_put_select(planner, child);
     put_text(planner, ") r");
@@ -477,8 +506,16 @@ static bool put_child(struct planner *planner, const struct plan_node *child)
         return plan_refuse(planner, REST_SPREAD_AGGREGATE, "Feature not implemented",
                            "Aggregates are not implemented for one-to-many or many-to-many spreads.", NULL);
     }
+    if (child->spread && many) {
+        return put_spread_many(planner, child);
+    }
     if (child->spread) {
-        return many ? put_spread_many(planner, child) : plan_put_select(planner, child);
+        put_text(planner, "SELECT r.*, TRUE AS ");
+        put_presence_name(planner);
+        put_text(planner, " FROM (");
+        bool ok = plan_put_select(planner, child);
+        put_text(planner, ") r");
+        return ok;
     }
     put_text(planner, many ? "SELECT json_agg(r.*) AS j FROM (" : "SELECT row_to_json(r.*) AS j FROM (");
     bool ok = plan_put_select(planner, child);
@@ -501,9 +538,9 @@ static bool put_joins(struct planner *planner, const struct plan_node *node, boo
         put_text(planner, ") AS ");
         put_numbered(planner, "e", child->number);
         put_text(planner, " ON ");
-        if (inner && plan_is_to_many(child) && !child->spread) {
-            put_numbered(planner, "e", child->number);
-            put_text(planner, ".j IS NOT NULL");
+        if (inner && plan_is_to_many(child)) {
+            plan_put_presence(planner, child);
+            put_text(planner, " IS NOT NULL");
         } else {
             put_text(planner, "TRUE");
         }

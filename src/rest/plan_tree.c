@@ -148,6 +148,18 @@ static bool build_children(struct planner *planner, struct plan_node *node)
     return true;
 }
 
+// As PostgREST warns.
+static void warn_of_target(struct planner *planner, const struct plan_node *node, struct cc_slice name)
+{
+    if (!cc_slice_equal(node->name, name)) {
+        int n = (int)node->name.n;
+        planner->plan->facts.warning = plan_text(planner,
+                                                 "299 caucus \"Embedded resource was referenced by relation name even though it has an alias. This is deprecated and will "
+                                                 "stop working in a future release. Update `%.*s` to `%.*s` in query string filters, orders or limits.\"",
+                                                 (int)name.n, (const char *)name.data, n, (const char *)node->name.data);
+    }
+}
+
 // The node that a path names.
 static bool find_node(struct planner *planner, const struct rest_embed_path *path, struct plan_node **out)
 {
@@ -163,6 +175,7 @@ static bool find_node(struct planner *planner, const struct rest_embed_path *pat
                                plan_text(planner, "Verify that '%.*s' is included in the 'select' query parameter.",
                                          (int)name.n, (const char *)name.data));
         }
+        warn_of_target(planner, node, name);
     }
     *out = node;
     return true;

@@ -292,6 +292,9 @@ static void add_common_headers(const struct rest_plan *plan, struct rest_reply *
     if (plan->facts.content_profile != NULL) {
         rest_reply_add_header(reply, arena, "Content-Profile", plan->facts.content_profile);
     }
+    if (plan->facts.warning != NULL) {
+        rest_reply_add_header(reply, arena, "Warning", plan->facts.warning);
+    }
     const char *applied = rest_prefer_applied(&plan->facts.applied, arena);
     if (*applied != '\0') {
         rest_reply_add_header(reply, arena, "Preference-Applied", applied);
