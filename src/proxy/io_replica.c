@@ -106,6 +106,9 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_HISTORY_GAP:
         cc_log(CC_LOG_WARN, "history_gap", "peer=%" PRIu64 " origin=%" PRIu64 ".%" PRIx64, fact->a, fact->b, fact->c);
         return;
+    case NODE_FACT_REJOIN:
+        cc_log(CC_LOG_ERROR, "must_rejoin", "peer=%" PRIu64 " first=%" PRIu64 " last=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
     case NODE_FACT_CATCH_UP:
         cc_log(CC_LOG_WARN, "catch_up", "peer=%" PRIu64 " origin=%" PRIu64 ".%" PRIx64, fact->a, fact->b, fact->c);
         return;

@@ -622,6 +622,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
     snapshot_describe(node, status);
     repair_describe(node, status);
     status->n_identity_alarms = node->weak.n_alarms;
+    status->must_rejoin = weak_must_rejoin(node);
     status->clock_is_off = peer_clock_is_off(node, &status->clock_offset_ms);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];

@@ -242,6 +242,7 @@ struct weak {
     size_t incoming_bytes;
     uint64_t frontier_told_us;
     bool frontier_moved;           // since it was told
+    uint64_t too_old;              // own change set that others refuse, and with it all later ones: this replica was removed for a time; 0: none
     uint64_t n_alarms, alarmed_us; // one number for two contents, or numbers that were given by a life we do not know of
 };
 
@@ -658,7 +659,9 @@ void weak_pump(struct node *node);
 void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done);
 void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader);
 void weak_peer_frontier(struct node *node, struct peer *peer);
+void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence); // that peer refuses this change set of ours
 void weak_deadlines(struct node *node);
+bool weak_must_rejoin(const struct node *node);
 bool weak_is_replaying(const struct node *node);
 uint64_t weak_missing_at(const struct node *node, const struct peer *peer);
 void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_out); // covers all that this replica has acknowledged
@@ -672,6 +675,7 @@ void peer_send_hello(struct node *node, struct peer *peer);
 void peer_send_frontier(struct node *node, struct peer *peer);
 void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed);
 void peer_send_compare(struct node *node, const struct peer *peer, const struct repair_job *question);
+void peer_send_too_old(struct node *node, const struct peer *peer, uint64_t sequence);
 void peer_send_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence);
 void peer_send_digests(struct node *node, const struct peer *peer, struct cc_slice digests);
 void peer_send_states(struct node *node, const struct peer *peer, const struct repair_event *states);

@@ -23,6 +23,7 @@ enum frame_kind {
                              // u32 schema version, buckets, frontier
     FRAME_DIGESTS = 16,      // frontier, digests of the weak tables there
     FRAME_GAP = 17,          // origin, u64 sequence: the history there has this change set no longer
+    FRAME_TOO_OLD = 18,      // u32 incarnation, u64 sequence: this change set of the receiver comes too late
     FRAME_FORGOTTEN = 19,    // u64 index: your log had at least this; UINT64_MAX: you are a copy of an earlier life
     FRAME_PULL = 20,         // snapshot_pull
     FRAME_PIECE = 21,        // snapshot_piece
@@ -173,6 +174,23 @@ void peer_send_gap(struct node *node, const struct peer *peer, struct crdt_origi
     cc_put_u32(&frame, origin.incarnation);
     cc_put_u64(&frame, sequence);
     frame_send(node, peer->id, &frame);
+}
+
+void peer_send_too_old(struct node *node, const struct peer *peer, uint64_t sequence)
+{
+    struct cc_buffer frame = frame_begin(node, FRAME_TOO_OLD);
+    cc_put_u32(&frame, peer->incarnation);
+    cc_put_u64(&frame, sequence);
+    frame_send(node, peer->id, &frame);
+}
+
+static void receive_too_old(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    uint32_t incarnation = cc_read_u32(reader);
+    uint64_t sequence = cc_read_u64(reader);
+    if (cc_reader_end(reader) == CC_OK && incarnation == node->options.incarnation && peer->member) {
+        weak_too_old(node, peer, sequence);
+    }
 }
 
 static void receive_gap(struct node *node, const struct peer *peer, struct cc_reader *reader)
@@ -570,6 +588,9 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         break;
     case FRAME_STATES:
         receive_states(node, peer, &reader);
+        break;
+    case FRAME_TOO_OLD:
+        receive_too_old(node, peer, &reader);
         break;
     case FRAME_GAP:
         receive_gap(node, peer, &reader);

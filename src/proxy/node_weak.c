@@ -319,7 +319,7 @@ static void ask_again(struct node *node, struct peer *peer)
 }
 
 // False when the set does not follow what is held: the sender must start again from our frontier.
-static bool receive_set(struct node *node, struct cc_slice bytes)
+static bool receive_set(struct node *node, const struct peer *peer, struct cc_slice bytes)
 {
     struct weak *weak = &node->weak;
     struct crdt_change_set set;
@@ -338,6 +338,11 @@ static bool receive_set(struct node *node, struct cc_slice bytes)
         return true;
     }
     if (!is_own && stable_refuses(node, &set)) {
+        if (set.origin.replica != peer->id) { // another one has taken it: what that one made of it counts
+            repair_gap(node, peer, set.origin, set.sequence);
+        } else if (set.origin.incarnation == peer->incarnation) {
+            peer_send_too_old(node, peer, set.sequence);
+        }
         return true;
     }
     bool gap = set.sequence > incoming->next && !cc_mutant(CC_MUTANT_GAP_TAKEN);
@@ -357,7 +362,7 @@ void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader
     bool gap = false;
     for (uint64_t i = 0; i < n && cc_reader_ok(reader); i++) {
         struct cc_slice bytes = cc_read_string(reader);
-        if (cc_reader_ok(reader) && !receive_set(node, bytes)) {
+        if (cc_reader_ok(reader) && !receive_set(node, peer, bytes)) {
             gap = true;
         }
     }
@@ -565,6 +570,32 @@ static bool queue_is_full(const struct node *node)
     return slow || node->weak.n_queued >= CC_QUEUE_OPERATIONS_MAX;
 }
 
+// What some member is known to hold of our changes.
+static uint64_t own_known(const struct node *node)
+{
+    uint64_t sequence = 0;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        uint64_t theirs = node->peers[i].member ? crdt_frontier_get(&node->peers[i].frontier, node->weak.self) : 0;
+        sequence = theirs > sequence ? theirs : sequence;
+    }
+    return sequence;
+}
+
+bool weak_must_rejoin(const struct node *node)
+{
+    return node->weak.too_old > own_known(node);
+}
+
+void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence)
+{
+    struct weak *weak = &node->weak;
+    if (sequence >= weak->next_sequence || sequence <= own_known(node) || sequence == weak->too_old) {
+        return;
+    }
+    weak->too_old = sequence;
+    node_fact(node, NODE_FACT_REJOIN, peer->id, sequence, weak->next_sequence - 1, NULL);
+}
+
 static bool refuse_if_unfit(struct node *node, uint64_t token, const struct operation *operation, struct cc_slice bytes)
 {
     int64_t off_ms;
@@ -578,6 +609,9 @@ static bool refuse_if_unfit(struct node *node, uint64_t token, const struct oper
     } else if (peer_clock_is_off(node, &off_ms)) {
         refusal = node_refusal(node, CC_UNAVAILABLE, "CC205", "This replica's clock is too far from the other replicas' clocks",
                                "Correct its clock, or write at another replica");
+    } else if (weak_must_rejoin(node)) {
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC225", "This replica was no member for a time: the others no longer take what it wrote then, nor anything later",
+                               "Write at another replica; this one must begin anew with an empty data directory");
     } else if (operation->schema_version != node->strong.schema_version) {
         refusal = node_refusal(node, CC_STALE, "CC208", "The schema has changed", "Send the request again");
     } else if (queue_is_full(node) || bytes.n > CC_BATCH_BYTES_MAX * 2) {

@@ -208,6 +208,9 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
     if (status->recovering) {
         json_object_set_new(root, "recovering", json_true());
     }
+    if (status->must_rejoin) {
+        json_object_set_new(root, "must_rejoin", json_true());
+    }
     if (status->snapshot != NULL) {
         json_object_set_new(root, "snapshot", json_pack("{s:s, s:I, s:I, s:I}", "state", status->snapshot, "index", (json_int_t)status->snapshot_index,
                                                         "bytes", (json_int_t)status->snapshot_bytes, "total", (json_int_t)status->snapshot_total));

@@ -32,7 +32,7 @@ def configure(cluster, section, keys):
 
 
 class Repair(OneCutCluster):
-    SECTIONS = {'timeouts': {'frontier_ms': 100}}
+    SECTIONS = {'timeouts': {'frontier_ms': 100}, 'weak': {'history_megabytes': 1}}
 
     def count(self, replica, table):
         return int(sql(self.cluster, replica, f'SELECT count(*) FROM caucus.{table}')[0])
@@ -57,6 +57,32 @@ class Repair(OneCutCluster):
     def wait_forgotten(self):
         for replica in self.cluster.ids:
             wait_until(lambda r=replica: self.count(r, 'tombstones') == 0 and self.count(r, 'history') == 0, 60, 'nothing left')
+
+    def test_histories_that_grow_too_large_lose_what_is_oldest(self):
+        self.write(1, 'POST', '/presence', {'id': 'large', 'status': 'first'})
+        for n in range(24):
+            self.write(1 + n % 3, 'PATCH', '/presence?id=eq.large', {'place': f'{n} ' + 100000 * 'x'})
+        self.write(2, 'PATCH', '/presence?id=eq.large', {'status': 'last', 'place': None})
+
+        def is_small(replica):
+            return int(sql(self.cluster, replica, 'SELECT coalesce(sum(octet_length(change)), 0) FROM caucus.history')[0]) <= 1100000
+        for replica in self.cluster.ids:
+            wait_until(lambda r=replica: is_small(r), 60, 'less than a megabyte')
+            history = self.cluster.get(replica, '/_caucus/history?table=presence&key=large')
+            self.assertIsNotNone(history['dropped_until'])
+        garbage = self.garbage(1)
+        self.assertGreater(garbage['history_dropped'], 0)
+        self.assertGreater(garbage['history_bytes_dropped'], 1000000)
+        self.write(1, 'DELETE', '/presence?id=eq.large')
+
+    def test_outcomes_under_a_key_go_when_they_are_old(self):
+        for key in ('old', 'young'):
+            answer = self.cluster.request(1, 'POST', '/presence', {'id': 'under a key ' + key}, {'Idempotency-Key': key})
+            self.assertEqual(answer.status, 201, answer)
+        sql(self.cluster, 1, "UPDATE caucus.requests SET at = at - interval '169 hours' WHERE key = 'old'")
+        wait_until(lambda: sql(self.cluster, 1, 'SELECT key FROM caucus.requests') == ['young'], 60, 'the old one gone')
+        self.assertEqual(self.garbage(1)['requests_dropped'], 1)
+        self.write(1, 'DELETE', '/presence?id=like.under*')
 
     def test_what_every_member_has_goes_and_what_one_lacks_stays(self):
         self.forget_quickly()

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Weak tables: what replicas that were cut off write, what becomes of it, and what histories tell about it."""
+import os
 import random
+import subprocess
 import threading
+import time
 import unittest
 import uuid
 
 from cases import OneCutCluster
-from cluster import wait_until
+from cluster import CAUCUS, wait_until
 
 SCHEMA = """
 CREATE TABLE notices (
@@ -214,6 +217,60 @@ class Weak(OneCutCluster):
             self.assertEqual(answer.status, 200, answer)
         answer = self.cluster.request(3, 'GET', '/presence?limit=1')
         self.assertEqual(answer.status, 200, answer)
+
+    def test_a_replica_whose_clock_is_wrong_refuses_writes_and_its_early_stamps_wait(self):
+        shim, told = os.environ.get('CAUCUS_CLOCK_SHIM', ''), os.path.join(self.cluster.root, 'clock')
+        self.cluster.environment[3] = {'LD_PRELOAD': shim, 'CLOCK_SHIM': told}
+        if subprocess.run([CAUCUS, '--help'], env={**os.environ, **self.cluster.environment[3]}, capture_output=True, check=False).stderr or not shim:
+            self.cluster.environment.pop(3)
+            self.skipTest('needs CAUCUS_CLOCK_SHIM, and a program that it can be preloaded into')
+
+        def be_off(ms):
+            with open(told + '.new', 'w', encoding='utf-8') as file:
+                file.write(str(ms))
+            os.rename(told + '.new', told)
+
+        be_off(0)
+        self.cluster.processes[3].terminate()
+        self.cluster.processes[3].wait(60)
+        try:
+            self.cluster.start(3)
+            self.cluster.wait_ready()
+            be_off(-20000)
+            wait_until(lambda: self.cluster.status(3)['clock_off'], 30, 'replica 3 to notice')
+            self.assertGreater(self.cluster.status(3)['clock_offset_ms'], 15000)
+            answer = self.cluster.request(3, 'POST', '/presence', {'id': 'too early'})
+            self.assertEqual((answer.status, answer.json()['code']), (503, 'CC205'), answer)
+            self.assertFalse(self.cluster.status(1)['clock_off'])
+            self.write(1, 'POST', '/presence', {'id': 'in time'})
+            be_off(0)
+            wait_until(lambda: not self.cluster.status(3)['clock_off'], 30, 'replica 3 to be right again')
+            self.write(3, 'POST', '/presence', {'id': 'in time again'})
+            # Alone it cannot know. What it writes waits at the others until it is plausible, and their clocks do not follow.
+            self.cluster.cut(3)
+            be_off(6000)
+            self.write_early()
+            stamp = self.history(3, 'table=presence&key=from%20the%20future')['entries'][0]['stamp']
+            written_ms = int(stamp.split('.')[0], 16) >> 16
+            be_off(0)
+            self.cluster.heal()
+
+            def has_come():
+                clock_ms = int(self.cluster.status(1)['clock'], 16) >> 16
+                self.assertLess(clock_ms, 1000 * time.time() + 600)
+                return self.cluster.get(1, '/presence?id=eq.from%20the%20future') != []
+            wait_until(has_come, 60, 'the write')
+            self.assertGreaterEqual(1000 * time.time(), written_ms - 600)
+            self.wait_equal()
+        finally:
+            be_off(0)
+            self.cluster.environment.pop(3)
+
+    def write_early(self):
+        """While replica 3 still thinks that it hears others it refuses."""
+        def is_written():
+            return self.cluster.request(3, 'POST', '/presence', {'id': 'from the future'}).status == 201
+        wait_until(is_written, 30, 'the write at replica 3')
 
     def test_every_acknowledged_write_is_to_be_seen_or_told_by_the_history(self):
         keys = [f'told {i}' for i in range(6)]

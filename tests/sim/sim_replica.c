@@ -222,6 +222,7 @@ static void tell_fact(struct sim *sim, struct sim_replica *replica, const struct
     case NODE_FACT_PROMOTED:
     case NODE_FACT_SCHEMA:
     case NODE_FACT_RESTORED:
+    case NODE_FACT_REJOIN:
     case NODE_FACT_CATCH_UP:
     case NODE_FACT_CAUGHT_UP:
     case NODE_FACT_CATCH_UP_ENDED:

@@ -115,6 +115,8 @@ static const char *fact_name(enum node_fact_kind kind)
         return "too old";
     case NODE_FACT_HISTORY_GAP:
         return "gap in the history";
+    case NODE_FACT_REJOIN:
+        return "must begin anew";
     case NODE_FACT_CATCH_UP:
         return "catches up";
     case NODE_FACT_CAUGHT_UP:

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, LEARNER = 4 };
+enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_TOO_OLD = 18, LEARNER = 4 };
 
 struct bench {
     struct node *node;
@@ -422,6 +422,68 @@ static void a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_
     answered_with(OPERATION_ALL, (uint32_t[]){3, LEARNER}, 2, OPERATION_MAJORITY);
 }
 
+static void deliver_too_old(struct bench *bench, uint32_t peer, uint32_t incarnation, uint64_t sequence)
+{
+    struct cc_buffer body = {0};
+    cc_put_u32(&body, incarnation);
+    cc_put_u64(&body, sequence);
+    deliver(bench, peer, FRAME_TOO_OLD, WALL_MS, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
+static void a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    struct wal_record record = {.kind = WAL_CHANGE, .body = change_of(&bench, 1, 1, clock_hlc_of_ms(WALL_MS), "own")};
+    assert_int_equal(node_restore(bench.node, &record), CC_OK);
+    start(&bench);
+    deliver_too_old(&bench, 2, 7, 1); // of another life
+    deliver_too_old(&bench, 2, 1, 2); // there is no such change
+    turn(&bench);
+    assert_null(find_fact(&bench, NODE_FACT_REJOIN));
+    deliver_too_old(&bench, 2, 1, 1);
+    turn(&bench);
+    assert_non_null(find_fact(&bench, NODE_FACT_REJOIN));
+    submit(&bench, 1);
+    turn(&bench);
+    assert_string_equal(refusal(&bench), "CC225");
+    struct node_status status;
+    node_describe(bench.node, bench.time.now_us, &status);
+    assert_true(status.must_rejoin);
+    end(&bench);
+}
+
+// True when a frame of this kind is sent to the peer.
+static bool sends(const struct bench *bench, uint32_t peer, uint8_t kind)
+{
+    for (size_t i = 0; i < bench->effects.n_sends; i++) {
+        const struct node_send *send = &bench->effects.sends[i];
+        if (send->peer == peer && send->frame.n > 1 && send->frame.data[1] == kind) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void who_sends_a_change_that_comes_too_late_is_told(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    node_garbage_collected(bench.node, bench.time, clock_hlc_of_ms(WALL_MS - 1000));
+    deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS - 500), "later"));
+    turn(&bench);
+    assert_false(sends(&bench, 2, FRAME_TOO_OLD));
+    deliver_change(&bench, 3, WALL_MS, change_of(&bench, 3, 1, clock_hlc_of_ms(WALL_MS - 2000), "earlier"));
+    turn(&bench);
+    assert_true(sends(&bench, 3, FRAME_TOO_OLD));
+    assert_non_null(find_fact(&bench, NODE_FACT_TOO_OLD));
+    end(&bench);
+}
+
 // -- Turns ---------------------------------------------------------------------------------------------------------------
 
 static void a_local_write_does_not_wait_for_all_that_is_to_be_merged(void **state)
@@ -507,6 +569,8 @@ int main(void)
         cmocka_unit_test(one_number_for_two_contents_is_told_and_the_first_one_counts),
         cmocka_unit_test(numbers_that_an_earlier_life_gave_are_not_given_again),
         cmocka_unit_test(a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it),
+        cmocka_unit_test(a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them),
+        cmocka_unit_test(who_sends_a_change_that_comes_too_late_is_told),
         cmocka_unit_test(a_local_write_does_not_wait_for_all_that_is_to_be_merged),
         cmocka_unit_test(merges_pause_while_clients_write),
     };
