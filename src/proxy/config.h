@@ -56,6 +56,7 @@ struct config_limits {
     uint32_t weak_memory_megabytes;
     uint32_t log_sync_ms;
     uint32_t log_megabytes;
+    uint32_t snapshot_megabytes_s;
     uint32_t log_hours;
     uint32_t disk_free_megabytes;
     uint32_t log_cache_bytes;

@@ -85,6 +85,8 @@ const struct config_key config_keys[] = {
     NUMBER(limits.log_segment_bytes, MIB, 1024 * MIB, 64 * MIB, "bytes", "Size of one file of the log."),
     NUMBER(limits.log_sync_ms, 0, 60000, 500, "ms",
            "When most syncs of the log take longer for five seconds, the disk is slow: a leader hands over to a replica whose disk is not; 0: never."),
+    NUMBER(limits.snapshot_megabytes_s, 0, 100000, 32, "MiB/s",
+           "A snapshot for other replicas is made and sent no faster, so that clients of the leader do not notice; below 4 as 4; 0: no limit."),
     NUMBER(limits.log_megabytes, 4, 1 << 20, 1024, "MiB",
            "A log that is larger is cut, though a replica may still need it: that one gets a snapshot."),
     NUMBER(limits.log_hours, 1, 8760, 24, "h", "The log is kept for a replica that is not reachable for at most so long."),

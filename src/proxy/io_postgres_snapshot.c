@@ -2,22 +2,14 @@
 #include "proxy/io_postgres_snapshot.h"
 
 #include "base/arena.h"
-#include "base/codec.h"
-#include "base/crc32c.h"
 #include "proxy/io_postgres_internal.h"
 #include "proxy/migration.h"
+#include "proxy/snapshot_file.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-enum {
-    FORMAT = 1,
-    HEAD_BYTES = 9,
-    ROWS_BYTES = 256 << 10,
-    SECTION_BYTES_MAX = 1 << 30, // a single row can be large
-    N_TABLES_MAX = 100000,
-};
+enum { ROWS_BYTES = 256 << 10 }; // of one section, unless a single row is larger
 
 // Text forms that do not depend on the server's settings. Both directions.
 static const char sql_session[] =
@@ -83,61 +75,6 @@ static PGconn *open_connection(struct pg_snapshot_context *context)
     return NULL;
 }
 
-// -- Sections ----------------------------------------------------------------------------------------------------------------
-
-struct writer {
-    FILE *file;
-    uint64_t n_sections;
-    enum cc_status status; // of the first failure
-};
-
-static void put_section(struct writer *writer, char kind, struct cc_slice body)
-{
-    struct cc_buffer head = {0};
-    cc_put_u8(&head, (uint8_t)kind);
-    cc_put_u32(&head, (uint32_t)body.n);
-    uint32_t crc = cc_crc32c(0, head.data, head.n);
-    crc = cc_crc32c(crc, body.data, body.n);
-    cc_put_u32(&head, crc);
-    bool good = fwrite(head.data, 1, head.n, writer->file) == head.n && (body.n == 0 || fwrite(body.data, 1, body.n, writer->file) == body.n);
-    if (!good && writer->status == CC_OK) {
-        writer->status = errno == ENOSPC || errno == EDQUOT ? CC_NO_SPACE : CC_IO;
-    }
-    writer->n_sections++;
-    cc_buffer_finish(&head);
-}
-
-struct reader {
-    FILE *file;
-    uint64_t n_sections;
-    char kind; // 0 at the end
-    struct cc_buffer body;
-};
-
-static enum cc_status next_section(struct reader *reader)
-{
-    uint8_t bytes[HEAD_BYTES];
-    if (fread(bytes, 1, sizeof(bytes), reader->file) != sizeof(bytes)) {
-        return CC_CORRUPT;
-    }
-    struct cc_reader head = cc_reader_of(cc_slice_of(bytes, sizeof(bytes)));
-    reader->kind = (char)cc_read_u8(&head);
-    uint32_t n = cc_read_u32(&head);
-    uint32_t crc = cc_read_u32(&head);
-    if (n > SECTION_BYTES_MAX) {
-        return CC_CORRUPT;
-    }
-    cc_buffer_clear(&reader->body);
-    cc_buffer_reserve(&reader->body, n + 1);
-    if (n > 0 && fread(reader->body.data, 1, n, reader->file) != n) {
-        return CC_CORRUPT;
-    }
-    reader->body.n = n;
-    uint32_t found = cc_crc32c(cc_crc32c(0, bytes, HEAD_BYTES - sizeof(crc)), reader->body.data, n);
-    reader->n_sections++;
-    return found == crc ? CC_OK : CC_CORRUPT;
-}
-
 // -- Making ------------------------------------------------------------------------------------------------------------------
 
 // "a, b, c" of the first column.
@@ -200,7 +137,7 @@ static bool read_frontier(const PGresult *result, struct crdt_frontier *frontier
     return true;
 }
 
-static enum cc_status put_header(struct pg_snapshot_context *context, PGconn *connection, struct writer *writer, struct pg_snapshot_made *made)
+static enum cc_status put_header(struct pg_snapshot_context *context, PGconn *connection, struct snapshot_writer *writer, struct pg_snapshot_made *made)
 {
     PGresult *state = ask(context, connection, "state", "SELECT (SELECT applied FROM caucus.applied), (SELECT count(*) FROM caucus.migrations)");
     PGresult *frontier = state == NULL ? NULL : ask(context, connection, "frontier", "SELECT replica, incarnation, sequence FROM caucus.frontier");
@@ -208,35 +145,36 @@ static enum cc_status put_header(struct pg_snapshot_context *context, PGconn *co
     if (good) {
         made->index = pg_result_u64(state, 0, 0);
         made->schema_version = (uint32_t)pg_result_u64(state, 0, 1);
-        struct cc_buffer body = {0};
-        cc_put_u16(&body, FORMAT);
-        cc_put_string(&body, cc_slice_text(context->cluster));
-        cc_put_u64(&body, made->index);
-        cc_put_u32(&body, made->schema_version);
-        crdt_frontier_put(&body, &made->frontier);
-        put_section(writer, 'H', cc_buffer_slice(&body));
-        cc_buffer_finish(&body);
+        snapshot_put_head(writer, &(struct snapshot_head){.cluster = cc_slice_text(context->cluster),
+                                                          .index = made->index,
+                                                          .schema_version = made->schema_version,
+                                                          .frontier = made->frontier});
     }
     PQclear(state);
     PQclear(frontier);
     return good ? CC_OK : CC_IO;
 }
 
-static enum cc_status put_migrations(struct pg_snapshot_context *context, PGconn *connection, struct writer *writer)
+static enum cc_status put_migrations(struct pg_snapshot_context *context, PGconn *connection, struct snapshot_writer *writer)
 {
     PGresult *result = ask(context, connection, "migrations", "SELECT name, sql FROM caucus.migrations ORDER BY position");
     for (int i = 0; result != NULL && i < PQntuples(result); i++) {
-        struct cc_buffer body = {0};
-        cc_put_string(&body, pg_result_value(result, i, 0));
-        cc_put_string(&body, pg_result_value(result, i, 1));
-        put_section(writer, 'M', cc_buffer_slice(&body));
-        cc_buffer_finish(&body);
+        snapshot_put_named(writer, 'M', pg_result_value(result, i, 0), pg_result_value(result, i, 1));
     }
     PQclear(result);
     return result != NULL ? CC_OK : CC_IO;
 }
 
-static enum cc_status copy_out(struct pg_snapshot_context *context, PGconn *connection, struct writer *writer)
+static void put_rows(struct pg_snapshot_context *context, struct snapshot_writer *writer, struct cc_buffer *rows)
+{
+    snapshot_put(writer, 'R', cc_buffer_slice(rows));
+    if (context->pace != NULL) {
+        context->pace(context->pace_context, rows->n);
+    }
+    cc_buffer_clear(rows);
+}
+
+static enum cc_status copy_out(struct pg_snapshot_context *context, PGconn *connection, struct snapshot_writer *writer)
 {
     struct cc_buffer rows = {0};
     char *line = NULL;
@@ -245,8 +183,7 @@ static enum cc_status copy_out(struct pg_snapshot_context *context, PGconn *conn
         cc_buffer_append(&rows, line, (size_t)n);
         PQfreemem(line);
         if (rows.n >= ROWS_BYTES) {
-            put_section(writer, 'R', cc_buffer_slice(&rows));
-            cc_buffer_clear(&rows);
+            put_rows(context, writer, &rows);
         }
         if (atomic_load(context->cancel) || writer->status != CC_OK) { // the connection is closed with the COPY open
             cc_buffer_finish(&rows);
@@ -254,7 +191,7 @@ static enum cc_status copy_out(struct pg_snapshot_context *context, PGconn *conn
         }
     }
     if (rows.n > 0) {
-        put_section(writer, 'R', cc_buffer_slice(&rows));
+        put_rows(context, writer, &rows);
     }
     cc_buffer_finish(&rows);
     PGresult *result = PQgetResult(connection);
@@ -266,48 +203,41 @@ static enum cc_status copy_out(struct pg_snapshot_context *context, PGconn *conn
     return good ? CC_OK : fail(context, CC_IO, "COPY", PQerrorMessage(connection));
 }
 
-static enum cc_status put_table(struct pg_snapshot_context *context, PGconn *connection, struct writer *writer, const char *name, const char *columns)
+static enum cc_status put_table(struct pg_snapshot_context *context, PGconn *connection, struct snapshot_writer *writer, const char *name, const char *columns)
 {
-    struct cc_buffer body = {0}, sql = {0};
-    cc_put_string(&body, cc_slice_text(name));
-    cc_put_string(&body, cc_slice_text(columns));
-    put_section(writer, 'T', cc_buffer_slice(&body));
+    struct cc_buffer sql = {0};
+    snapshot_put_named(writer, 'T', cc_slice_text(name), cc_slice_text(columns));
     cc_buffer_printf(&sql, "COPY %s%s%s%s TO STDOUT", name, columns[0] == '\0' ? "" : " (", columns, columns[0] == '\0' ? "" : ")");
     PGresult *result = PQexec(connection, cc_buffer_text(&sql));
     enum cc_status status = PQresultStatus(result) == PGRES_COPY_OUT ? copy_out(context, connection, writer)
                                                                      : fail(context, CC_IO, name, PQerrorMessage(connection));
     PQclear(result);
-    cc_buffer_finish(&body);
     cc_buffer_finish(&sql);
     return status;
 }
 
 // Positions are not those of the transaction's snapshot but later ones: harmless, entries set them again.
-static enum cc_status put_sequences(struct pg_snapshot_context *context, PGconn *connection, struct writer *writer)
+static enum cc_status put_sequences(struct pg_snapshot_context *context, PGconn *connection, struct snapshot_writer *writer)
 {
     PGresult *names = ask(context, connection, "sequences", sql_sequences);
     enum cc_status status = names == NULL ? CC_IO : CC_OK;
     for (int i = 0; status == CC_OK && i < PQntuples(names); i++) {
-        struct cc_buffer sql = {0}, body = {0};
+        struct cc_buffer sql = {0};
         cc_buffer_printf(&sql, "SELECT last_value, is_called FROM %s", PQgetvalue(names, i, 0));
         PGresult *value = ask(context, connection, "sequence", cc_buffer_text(&sql));
         if (value == NULL) {
             status = CC_IO;
         } else {
-            cc_put_string(&body, pg_result_value(names, i, 0));
-            cc_put_string(&body, pg_result_value(value, 0, 0));
-            cc_put_u8(&body, PQgetvalue(value, 0, 1)[0] == 't');
-            put_section(writer, 'S', cc_buffer_slice(&body));
+            snapshot_put_sequence(writer, pg_result_value(names, i, 0), pg_result_value(value, 0, 0), PQgetvalue(value, 0, 1)[0] == 't');
         }
         PQclear(value);
         cc_buffer_finish(&sql);
-        cc_buffer_finish(&body);
     }
     PQclear(names);
     return status;
 }
 
-static enum cc_status make(struct pg_snapshot_context *context, PGconn *connection, struct writer *writer, struct pg_snapshot_made *made)
+static enum cc_status make(struct pg_snapshot_context *context, PGconn *connection, struct snapshot_writer *writer, struct pg_snapshot_made *made)
 {
     PGresult *tables = NULL;
     // Names of types and tables in text forms are written out in full.
@@ -327,10 +257,7 @@ static enum cc_status make(struct pg_snapshot_context *context, PGconn *connecti
     if (status == CC_OK) {
         status = put_sequences(context, connection, writer);
     }
-    struct cc_buffer end = {0};
-    cc_put_u64(&end, writer->n_sections);
-    put_section(writer, 'E', cc_buffer_slice(&end));
-    cc_buffer_finish(&end);
+    snapshot_put_end(writer);
     PQclear(tables);
     return status != CC_OK ? status : writer->status;
 }
@@ -341,7 +268,7 @@ enum cc_status pg_snapshot_make(struct pg_snapshot_context *context, FILE *out, 
     if (connection == NULL) {
         return CC_IO;
     }
-    struct writer writer = {.file = out};
+    struct snapshot_writer writer = {.file = out};
     enum cc_status status = make(context, connection, &writer, made_out);
     PQfinish(connection);
     return status;
@@ -352,7 +279,7 @@ enum cc_status pg_snapshot_make(struct pg_snapshot_context *context, FILE *out, 
 struct installer {
     struct pg_snapshot_context *context;
     PGconn *connection;
-    struct reader reader;
+    struct snapshot_reader reader;
     struct cc_buffer sql;
 };
 
@@ -371,21 +298,14 @@ static bool apply_settings(struct installer *installer)
 
 static enum cc_status check_header(struct installer *installer, uint64_t index)
 {
-    enum cc_status status = next_section(&installer->reader);
-    if (status != CC_OK || installer->reader.kind != 'H') {
+    struct snapshot_head head;
+    if (snapshot_next(&installer->reader) != CC_OK || snapshot_read_head(&installer->reader, &head) != CC_OK) {
         return CC_CORRUPT;
     }
-    struct cc_reader body = cc_reader_of(cc_buffer_slice(&installer->reader.body));
-    uint16_t format = cc_read_u16(&body);
-    struct cc_slice cluster = cc_read_string(&body);
-    uint64_t found = cc_read_u64(&body);
-    if (!cc_reader_ok(&body) || found != index) {
-        return CC_CORRUPT;
-    }
-    if (format != FORMAT || !cc_slice_equal_text(cluster, installer->context->cluster)) {
+    if (head.format != SNAPSHOT_FORMAT || !cc_slice_equal_text(head.cluster, installer->context->cluster)) {
         return fail(installer->context, CC_REFUSED, "snapshot", "it is of another version or another cluster");
     }
-    return CC_OK;
+    return head.index == index ? CC_OK : CC_CORRUPT;
 }
 
 // Nothing of ours or the users' has rows afterwards. Whatever refers to a table is emptied with it.
@@ -454,20 +374,20 @@ static enum cc_status take_migrations(struct installer *installer)
         return CC_IO;
     }
     int n = 0;
-    enum cc_status status = next_section(&installer->reader);
+    enum cc_status status = snapshot_next(&installer->reader);
     for (; status == CC_OK && installer->reader.kind == 'M'; n++) {
-        struct cc_reader body = cc_reader_of(cc_buffer_slice(&installer->reader.body));
-        struct cc_slice name = cc_read_string(&body);
-        struct cc_slice sql = cc_read_string(&body);
-        if (cc_reader_end(&body) != CC_OK) {
-            status = CC_CORRUPT;
-        } else if (n >= PQntuples(known)) {
+        struct cc_slice name, sql;
+        status = snapshot_read_named(&installer->reader, &name, &sql);
+        if (status != CC_OK) {
+            break;
+        }
+        if (n >= PQntuples(known)) {
             status = run_migration(installer, sql);
         } else if (!cc_slice_equal(name, pg_result_value(known, n, 0)) || !cc_slice_equal(sql, pg_result_value(known, n, 1))) {
             status = fail(installer->context, CC_REFUSED, "migrations", "this database has had others: empty it, and start again");
         }
         if (status == CC_OK) {
-            status = next_section(&installer->reader);
+            status = snapshot_next(&installer->reader);
         }
     }
     if (status == CC_OK && n < PQntuples(known)) {
@@ -491,11 +411,9 @@ static enum cc_status end_copy(struct installer *installer)
 // A table and its rows; leaves the section after them.
 static enum cc_status take_table(struct installer *installer)
 {
-    struct reader *reader = &installer->reader;
-    struct cc_reader body = cc_reader_of(cc_buffer_slice(&reader->body));
-    struct cc_slice name = cc_read_string(&body);
-    struct cc_slice columns = cc_read_string(&body);
-    if (cc_reader_end(&body) != CC_OK) {
+    struct snapshot_reader *reader = &installer->reader;
+    struct cc_slice name, columns;
+    if (snapshot_read_named(reader, &name, &columns) != CC_OK) {
         return CC_CORRUPT;
     }
     cc_buffer_clear(&installer->sql);
@@ -510,12 +428,12 @@ static enum cc_status take_table(struct installer *installer)
     if (!open) {
         return fail(installer->context, CC_IO, cc_buffer_text(&installer->sql), PQerrorMessage(installer->connection));
     }
-    enum cc_status status = next_section(reader);
+    enum cc_status status = snapshot_next(reader);
     while (status == CC_OK && reader->kind == 'R' && !atomic_load(installer->context->cancel)) {
         if (PQputCopyData(installer->connection, (const char *)reader->body.data, (int)reader->body.n) != 1) {
             return fail(installer->context, CC_IO, "COPY", PQerrorMessage(installer->connection));
         }
-        status = next_section(reader);
+        status = snapshot_next(reader);
     }
     if (status != CC_OK || reader->kind == 'R') { // the connection is closed with the COPY open
         return status != CC_OK ? status : CC_UNAVAILABLE;
@@ -525,11 +443,9 @@ static enum cc_status take_table(struct installer *installer)
 
 static enum cc_status take_sequence(struct installer *installer)
 {
-    struct cc_reader body = cc_reader_of(cc_buffer_slice(&installer->reader.body));
-    struct cc_slice name = cc_read_string(&body);
-    struct cc_slice value = cc_read_string(&body);
-    bool called = cc_read_u8(&body) != 0;
-    if (cc_reader_end(&body) != CC_OK) {
+    struct cc_slice name, value;
+    bool called;
+    if (snapshot_read_sequence(&installer->reader, &name, &value, &called) != CC_OK) {
         return CC_CORRUPT;
     }
     struct cc_buffer texts = {0};
@@ -543,7 +459,7 @@ static enum cc_status take_sequence(struct installer *installer)
     enum cc_status status = pg_result_ok(result) ? CC_OK : fail(installer->context, CC_IO, "sequence", PQerrorMessage(installer->connection));
     PQclear(result);
     cc_buffer_finish(&texts);
-    return status == CC_OK ? next_section(&installer->reader) : status;
+    return status == CC_OK ? snapshot_next(&installer->reader) : status;
 }
 
 static enum cc_status take_rows(struct installer *installer)
@@ -555,8 +471,7 @@ static enum cc_status take_rows(struct installer *installer)
         } else if (installer->reader.kind == 'S') {
             status = take_sequence(installer);
         } else if (installer->reader.kind == 'E') {
-            struct cc_reader body = cc_reader_of(cc_buffer_slice(&installer->reader.body));
-            return cc_read_u64(&body) == installer->reader.n_sections - 1 && cc_reader_end(&body) == CC_OK ? CC_OK : CC_CORRUPT;
+            return snapshot_read_end(&installer->reader);
         }
         if (status != CC_OK) {
             return status;

@@ -1,11 +1,6 @@
 // The content of a database into a file and back, over a blocking connection of its own: called by the snapshot thread.
 //
-// The file: sections {u8 kind, u32 length of the body, u32 CRC-32C of kind, length and body, body}, little endian:
-//   H  u16 format, cluster, u64 index, u32 schema version, frontier
-//   M  a migration: name, text; in order                       T  a table: name, columns; R sections follow
-//   R  rows in COPY's text format                              S  a sequence: name, u64 last value, u8 is_called
-//   E  the end: u64 number of sections before it
-// Strings have a varint length in front. docs/adr/snapshots.md says why it is made so.
+// snapshot_file.h says what is in the file, docs/adr/snapshots.md why it is made so.
 #ifndef PROXY_IO_POSTGRES_SNAPSHOT_H
 #define PROXY_IO_POSTGRES_SNAPSHOT_H
 
@@ -19,6 +14,8 @@ struct pg_snapshot_context {
     const char *cluster;
     const char *search_path; // of migrations
     const atomic_bool *cancel;
+    void (*pace)(void *context, size_t n_bytes); // called for what is made, may sleep; NULL: as fast as possible
+    void *pace_context;
     char error[300]; // what failed, for people
 };
 

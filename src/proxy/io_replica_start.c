@@ -418,6 +418,7 @@ void replica_open_database(struct replica *replica)
         .conninfo = replica->conninfo,
         .cluster = config->cluster,
         .directory = replica->self->data_directory,
+        .bytes_per_s_max = (uint64_t)config->limits.snapshot_megabytes_s << 20,
         .on_event = replica_on_snapshot,
         .context = replica,
     };

@@ -8,15 +8,23 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { PIECE_BYTES_MAX = 8 << 20 };
+enum {
+    PIECE_BYTES_MAX = 8 << 20,
+    PACE_BYTES_MIN = 4 << 20, // a second: a piece must come before it is asked for again
+    NAP_US = 50 * 1000,
+    NICE = 10, // clients come first
+};
 
 struct task { // a job, then its answer
     struct task *next;
@@ -43,7 +51,8 @@ struct io_snapshot {
     bool stopping;
     atomic_bool cancel; // the MAKE that runs or waits
     atomic_bool quit;
-    FILE *in, *out; // of the thread alone
+    FILE *in, *out; // of the thread alone, like what follows
+    uint64_t paced_until_us;
 };
 
 // -- Lists ---------------------------------------------------------------------------------------------------------------
@@ -95,6 +104,39 @@ static enum cc_status file_failed(struct task *task, const char *what)
     return error == ENOSPC || error == EDQUOT ? CC_NO_SPACE : CC_IO;
 }
 
+static uint64_t now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+// Sleeps until `n_bytes` more fit into the limit.
+static void pace(struct io_snapshot *snapshot, size_t n_bytes, const atomic_bool *cancel)
+{
+    uint64_t limit = snapshot->options.bytes_per_s_max;
+    if (limit == 0) {
+        return;
+    }
+    limit = limit > PACE_BYTES_MIN ? limit : PACE_BYTES_MIN;
+    uint64_t now = now_us();
+    uint64_t begin = snapshot->paced_until_us > now ? snapshot->paced_until_us : now;
+    snapshot->paced_until_us = begin + n_bytes * UINT64_C(1000000) / limit;
+    for (; now < begin && !atomic_load(cancel); now = now_us()) {
+        uint64_t us = begin - now < NAP_US ? begin - now : NAP_US;
+        struct timespec nap = {.tv_nsec = (long)(us * 1000)};
+        (void)nanosleep(&nap, NULL);
+    }
+}
+
+// What is written goes to the disk steadily, not all at once when the log wants to sync.
+static void pace_making(void *context, size_t n_bytes)
+{
+    struct io_snapshot *snapshot = context;
+    (void)sync_file_range(fileno(snapshot->out), 0, 0, SYNC_FILE_RANGE_WRITE);
+    pace(snapshot, n_bytes, &snapshot->cancel);
+}
+
 static enum cc_status make(struct io_snapshot *snapshot, struct task *task)
 {
     close_file(&snapshot->out);
@@ -103,7 +145,8 @@ static enum cc_status make(struct io_snapshot *snapshot, struct task *task)
     if (snapshot->out == NULL) {
         return file_failed(task, snapshot->out_path);
     }
-    struct pg_snapshot_context context = {.conninfo = snapshot->conninfo, .cluster = snapshot->cluster, .cancel = &snapshot->cancel};
+    struct pg_snapshot_context context = {.conninfo = snapshot->conninfo, .cluster = snapshot->cluster, .cancel = &snapshot->cancel,
+                                          .pace = pace_making, .pace_context = snapshot};
     struct pg_snapshot_made made;
     enum cc_status status = pg_snapshot_make(&context, snapshot->out, &made);
     if (status != CC_OK) {
@@ -132,6 +175,7 @@ static enum cc_status read_piece(struct io_snapshot *snapshot, struct task *task
     if (fseeko(snapshot->out, (off_t)task->job.offset, SEEK_SET) != 0) {
         return file_failed(task, snapshot->out_path);
     }
+    pace(snapshot, n, &snapshot->quit);
     cc_buffer_reserve(&task->bytes, n);
     task->bytes.n = fread(task->bytes.data, 1, n, snapshot->out);
     return ferror(snapshot->out) ? file_failed(task, snapshot->out_path) : CC_OK;
@@ -206,6 +250,10 @@ static struct task *await(struct io_snapshot *snapshot)
 static void *run(void *argument)
 {
     struct io_snapshot *snapshot = argument;
+    id_t thread = (id_t)gettid();
+    if (getpriority(PRIO_PROCESS, thread) < NICE) {
+        (void)setpriority(PRIO_PROCESS, thread, NICE); // of this thread alone
+    }
     for (struct task *task = await(snapshot); task != NULL; task = await(snapshot)) {
         enum cc_status status = do_task(snapshot, task);
         task->event.kind = task->job.kind;

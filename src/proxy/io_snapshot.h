@@ -17,6 +17,7 @@ struct io_snapshot_options { // texts are copied
     const char *search_path; // of migrations
     const char *cluster;
     const char *directory; // the replica's data directory
+    uint64_t bytes_per_s_max; // of what is made and read for others, but at least 4 MiB; 0: no limit
     void (*on_event)(void *context, const struct snapshot_event *event); // from the loop
     void *context;
 };
