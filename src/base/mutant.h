@@ -79,7 +79,8 @@
     X(73, GARBAGE_AWAY_IGNORED, "F6", "members that cannot be heard are not waited for when garbage is dropped")        \
     X(74, GARBAGE_SELF_ONLY, "F6", "histories go when this replica has them on disk")                                   \
     X(75, GARBAGE_CLAIM_AHEAD, "F6", "a replica claims that it writes nothing older than its wall clock") \
-    X(76, GARBAGE_TAKES_PARTS, "F7", "what was counted on a deleted row by who had not heard of the deletion goes with its tombstone")
+    X(76, GARBAGE_TAKES_PARTS, "F7", "what was counted on a deleted row by who had not heard of the deletion goes with its tombstone") \
+    X(77, REPAIR_SKEW_TAKEN, "F4", "states of rows from the far future are joined")
 
 enum cc_mutant_id {
 #define CC_MUTANT_ID(number, name, class, text) CC_MUTANT_##name = number,

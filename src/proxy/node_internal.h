@@ -267,6 +267,7 @@ struct peer {
     enum raft_role role;
     bool clock_known;
     int64_t clock_offset_ms; // its wall clock minus ours when it was heard
+    bool clock_is_ahead;     // its stamps are from further in the future than is tolerated
     bool frontier_known;
     struct crdt_frontier frontier;
     struct crdt_frontier frontier_before; // about a second ago, to see who is stuck

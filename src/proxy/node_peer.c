@@ -531,7 +531,8 @@ static void observe_clock(struct node *node, struct peer *peer, uint64_t hlc, ui
 {
     peer->clock_offset_ms = (int64_t)(wall_ms - node->time.wall_ms);
     peer->clock_known = true;
-    if (clock_hlc_observe(&node->clock, hlc, node->time.wall_ms) != CC_OK) {
+    peer->clock_is_ahead = clock_hlc_observe(&node->clock, hlc, node->time.wall_ms) != CC_OK;
+    if (peer->clock_is_ahead) {
         node_fact(node, NODE_FACT_CLOCK, peer->id, clock_hlc_ms(hlc) - node->time.wall_ms, 0, NULL);
     }
 }

@@ -147,14 +147,19 @@ static void go_on_with_next_table(struct node *node)
     }
 }
 
+static void pause_for(struct node *node, uint64_t us)
+{
+    node->repair.state = REPAIR_PAUSING;
+    node->repair.pause_until_us = node->time.now_us + us;
+}
+
 static void ask(struct node *node)
 {
     struct repair *repair = &node->repair;
     struct peer *peer = peer_now(node);
     bool there = peer != NULL && peer->up && peer->refused == NULL;
     if (repair->whole && !there && node->time.now_us < repair->asked_us + PEER_AWAY_US) { // goes on where it was
-        repair->state = REPAIR_PAUSING;
-        repair->pause_until_us = node->time.now_us + PAUSE_US_MAX;
+        pause_for(node, PAUSE_US_MAX);
         return;
     }
     if (!there || repair->n_asked >= ASKS_MAX) {
@@ -430,8 +435,7 @@ static void chunk_done(struct node *node)
     }
     uint64_t took_us = node->time.now_us - repair->asked_us;
     repair->n_asked = 0;
-    repair->state = REPAIR_PAUSING;
-    repair->pause_until_us = node->time.now_us + (took_us < PAUSE_US_MAX ? took_us : PAUSE_US_MAX);
+    pause_for(node, took_us < PAUSE_US_MAX ? took_us : PAUSE_US_MAX);
 }
 
 static void join(struct node *node, struct cc_slice states)
@@ -469,6 +473,10 @@ void repair_states(struct node *node, const struct peer *peer, const struct repa
     bool expected = repair->state == REPAIR_ASKING && peer->id == repair->peer && answer->round == repair->round &&
                     answer->from == repair->from && answer->next > answer->from && cc_slice_equal(answer->table, table_now(node));
     if (!expected) {
+        return;
+    }
+    if (peer->clock_is_ahead && !cc_mutant(CC_MUTANT_REPAIR_SKEW_TAKEN)) { // rows may have stamps that no local write could exceed
+        pause_for(node, PAUSE_US_MAX);
         return;
     }
     if (repair->whole && !follows(node, answer->moment)) {

@@ -3,8 +3,6 @@
 // A claim about the stamps to come must hold after a crash, too: it is the clock that a durable mark of the log has.
 #include "proxy/node_internal.h"
 
-#include "base/mutant.h"
-
 enum {
     MARK_US = 1000 * 1000,
     IDLE_US = 120ll * 1000 * 1000, // nothing weak has happened for so long: no more marks

@@ -8,6 +8,7 @@
 //   sim_fault.c     when what breaks; sim_amnesia.c: when what is lost; sim_members.c: who belongs to the cluster
 //   sim_database.c  the model of PostgreSQL for struct db_job; sim_store.c: its transactions; sim_rows.c, sim_weak.c: its tables
 //   sim_garbage.c   the collector of tombstones and histories
+//   sim_repair.c    comparisons of weak tables, and rows changed past Caucus
 //   sim_client.c    clients and the history of what they saw
 //   sim_tell.c      what a failing seed tells
 //   sim_check.c, sim_weak_check.c   the invariants (names as in docs/TESTING.md)
@@ -88,7 +89,9 @@ struct sim_replica;
     X(fail_percent)                                                                                                    \
     X(migrate_percent)                                                                                                 \
     X(garbage_us) /* between the steps of the collector of tombstones and histories */                                 \
-    X(drops_history)
+    X(drops_history)                                                                                                   \
+    X(tamper_mean_us) /* until a weak row is changed past us, at one replica */                                        \
+    X(repair_mean_us) /* until an operator asks for a comparison of weak tables */
 
 struct sim_knobs {
 #define SIM_KNOB_FIELD(name) uint64_t name;
@@ -179,6 +182,7 @@ struct sim_replica {
     uint64_t rebuilt_index; // its database was lost, and is whole again when it has flushed this
     struct sim_copy *copy;  // taken at some time, or NULL
     struct sim_garbage *garbage;
+    struct sim_repair *repair;
     bool syncs_fail; // the process dies between write and sync
     bool slow_disk, told_slow; // syncs take longer; the node is told so
     uint32_t wished; // members of the list that it was told last, as bits
@@ -198,7 +202,8 @@ enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
     uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, hand_overs, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
-    uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits, weak_key_hits, tombstones_dropped, sets_dropped;
+    uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
+    uint64_t weak_key_hits, tombstones_dropped, sets_dropped, tampered, rows_repaired, strays, adoptions; // weak tables
 };
 
 struct sim {
@@ -358,6 +363,15 @@ struct sim_garbage;
 void sim_garbage_start(struct sim *sim);
 void sim_garbage_destroy(struct sim_garbage *garbage);
 
+// sim_repair.c
+struct sim_repair;
+void sim_repair_start(struct sim *sim);
+void sim_repair_destroy(struct sim_repair *repair);
+void sim_repair_submit(struct sim *sim, struct sim_replica *replica, const struct repair_job *job);
+// MERGE of states: rows that were changed. Or of none, but a frontier to take over.
+uint32_t sim_repair_join(struct sim *sim, struct sim_rows *rows, struct cc_slice list);
+void sim_repair_adopt(struct sim *sim, struct sim_rows *rows, const struct db_job *job);
+
 // sim_weak_check.c
 struct sim_weak_check *sim_weak_check_create(void);
 void sim_weak_check_destroy(struct sim_weak_check *check);
@@ -376,6 +390,7 @@ uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice value);
 // This replica is about to drop tombstones up to a bound, or a change set from its history: all members have it on disk.
 void sim_weak_check_bound(struct sim *sim, const struct sim_replica *replica, uint64_t bound);
 void sim_weak_check_drop(struct sim *sim, const struct sim_replica *replica, struct crdt_origin origin, uint64_t sequence);
+bool sim_weak_check_are_equal(struct sim *sim, struct cc_buffer *why_not); // all weak rows, at all who are there
 // The greatest that the origin has given to a change; 0: none.
 uint64_t sim_weak_check_stamp(const struct sim *sim, struct crdt_origin origin);
 // Everything that can still be had is covered; and what is not, in words.

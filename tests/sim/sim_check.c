@@ -439,7 +439,7 @@ bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not)
         }
         one = one == NULL ? replica : one;
     }
-    return sim_members_are_settled(sim, why_not);
+    return sim_weak_check_are_equal(sim, why_not) && sim_members_are_settled(sim, why_not);
 }
 
 struct sim_replica *sim_present(struct sim *sim)

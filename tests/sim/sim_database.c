@@ -173,12 +173,20 @@ static struct answer *merge(struct sim *sim, struct sim_database *database, cons
     SIM_CHECK(sim, "W2", sim_store_savepoint(database->rows.store, DB_WEAK) == 0,
               "r%u merges into an open transaction of local writes", database->replica);
     bool durable = false;
-    for (uint32_t i = 0; i < job->n_items; i++) {
+    uint32_t n_changed = 0;
+    if (job->adopt != NULL) {
+        sim_repair_adopt(sim, &database->rows, job);
+    }
+    for (uint32_t i = 0; job->states && i < job->n_items; i++) {
+        n_changed += sim_repair_join(sim, &database->rows, job->items[i]);
+    }
+    for (uint32_t i = 0; !job->states && i < job->n_items; i++) {
         struct crdt_change_set set;
         durable = durable || (crdt_change_set_peek(job->items[i], &set) == CC_OK && set.durable);
         sim_rows_merge(sim, &database->rows, job->items[i]);
     }
     struct answer *answer = weak_done(sim, database, job, DB_MERGED);
+    answer->event.n_changed = n_changed;
     if (durable) { // commits that somebody waits for are synchronous, and take those before them along
         sim_rows_flush(&database->rows);
     }

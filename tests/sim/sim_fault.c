@@ -232,6 +232,7 @@ void sim_fault_start(struct sim *sim)
     sim_amnesia_start(sim);
     sim_members_start(sim);
     sim_garbage_start(sim);
+    sim_repair_start(sim);
     struct sim_replica *slow = any_replica(sim);
     slow->slow_disk = sim->knobs.slow_disk > 0;
     slow->told_slow = slow->slow_disk && sim->knobs.slow_told != 0;

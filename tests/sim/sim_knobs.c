@@ -158,5 +158,12 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
         knobs->member_mean_us = scaled(prng, 50 * MS, 1 * S);
         knobs->amnesia_mean_us = 0;
     }
-    knobs->drops_history = knobs->amnesia_mean_us == 0 && knobs->member_mean_us == 0; // who comes with an empty disk needs them
+    knobs->drops_history = coin(prng);
+    knobs->repair_mean_us = cc_prng_below(prng, knobs->clock_wild_ms > 0 ? 2 : 4) == 0 ? scaled(prng, 100 * MS, 4 * S) : 0;
+    if (cc_prng_below(prng, 10) == 0) { // not where the wrong row could be the only one that is left, nor the history be gone
+        knobs->tamper_mean_us = scaled(prng, 500 * MS, 5 * S);
+        knobs->repair_mean_us = coin(prng) ? 2 * S : 0;
+        knobs->amnesia_mean_us = knobs->member_mean_us = knobs->log_bytes = knobs->drops_history = 0;
+        knobs->n_founders = knobs->n_replicas;
+    }
 }

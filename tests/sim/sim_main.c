@@ -163,7 +163,9 @@ static void print_counters(const struct sim_counters *c)
     printf("member changes %" PRIu64 ", reloads %" PRIu64 ", data lost %" PRIu64 " (older copies of logs %" PRIu64 ", noticed %" PRIu64 "), recovered %" PRIu64
            ", full disks %" PRIu64 " (no space for records %" PRIu64 "), slow disks handed over %" PRIu64 ", frames of other versions %" PRIu64 "\n",
            c->member_changes, c->reloads, c->amnesias, c->copies, c->noticed, c->recovered, c->full_disks, c->no_space, c->hand_overs, c->strangers);
-    printf("tombstones dropped %" PRIu64 ", change sets dropped %" PRIu64 "\n", c->tombstones_dropped, c->sets_dropped);
+    printf("tombstones dropped %" PRIu64 ", change sets dropped %" PRIu64 ", rows changed past us %" PRIu64 ", rows joined %" PRIu64
+           ", rows deleted long ago %" PRIu64 ", frontiers taken over %" PRIu64 "\n",
+           c->tombstones_dropped, c->sets_dropped, c->tampered, c->rows_repaired, c->strays, c->adoptions);
     printf("operations %" PRIu64 ": acknowledged %" PRIu64 " (reads %" PRIu64 ", of sessions %" PRIu64 ", of weak tables %" PRIu64 "), unknown %" PRIu64 ", refused %" PRIu64
            "; batches executed again %" PRIu64 ", keys met again %" PRIu64 " (weak %" PRIu64 "), migrations %" PRIu64 "\n",
            c->operations, c->acknowledged, c->reads, c->session_reads, c->weak_reads, c->unknown, c->refused, c->requeues, c->key_hits, c->weak_key_hits, c->migrations);
@@ -176,7 +178,7 @@ static bool is_meaningful(const struct sim_counters *c, uint64_t n_seeds)
         return true;
     }
     return c->leaders > n_seeds && c->crashes > n_seeds && c->machine_crashes > 0 && c->database_crashes > n_seeds && c->commits_lost > 0 &&
-           c->replays > 0 && c->lane_drops > 0 && c->cuts > 0 && c->resets > 0 && c->pauses > 0 && c->requeues > 0 && c->key_hits > 0 && c->weak_key_hits > 0 && c->tombstones_dropped > 0 && c->sets_dropped > 0 &&
+           c->replays > 0 && c->lane_drops > 0 && c->cuts > 0 && c->resets > 0 && c->pauses > 0 && c->requeues > 0 && c->key_hits > 0 && c->weak_key_hits > 0 && c->tombstones_dropped > 0 && c->sets_dropped > 0 && c->tampered > 0 && c->rows_repaired > 0 &&
            c->disk_failures > 0 && c->loads > 0 && c->member_changes > 0 && c->amnesias > 0 && c->noticed == c->copies && c->recovered > 0 &&
            c->full_disks > 0 && c->no_space > 0 && c->hand_overs > 0 && c->strangers > 0 && c->weak_reads > 0 && (n_seeds < 200 || (c->snapshots > 0 && c->copies > 0 && c->reloads > 0)) &&
            c->migrations > 0 && c->session_reads > 0 && c->truncations > 0 && c->acknowledged > c->operations / 3;

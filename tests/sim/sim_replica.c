@@ -41,7 +41,8 @@ static void die_of_disk(struct sim *sim, struct sim_replica *replica)
 {
     sim_disk_fail(&replica->disk, SIM_DISK_SYNC, 1, CC_IO);
     enum cc_status status = wal_append(replica->wal, &replica->log_writing);
-    SIM_CHECK(sim, "B2", status == CC_IO, "r%u: a sync failed and append says %s", replica->id, cc_status_text(status));
+    bool expected = status == CC_IO || (status == CC_NO_SPACE && replica->disk.full);
+    SIM_CHECK(sim, "B2", expected, "r%u: a sync failed and append says %s", replica->id, cc_status_text(status));
     sim->counters.disk_failures++;
     sim_trace(sim, "r%u sync failed", replica->id);
     replica->log_busy = false;
@@ -201,7 +202,7 @@ static void tell_fact(struct sim *sim, struct sim_replica *replica, const struct
         sim->counters.recovered++;
         break;
     case NODE_FACT_HISTORY_GAP:
-        SIM_CHECK(sim, "W4", sim->knobs.drops_history == 0, "r%u has dropped from its history what r%" PRIu64 " needs", replica->id, fact->a);
+        SIM_CHECK(sim, "W4", sim->knobs.amnesia_mean_us > 0 || sim->knobs.member_mean_us > 0, "r%u has dropped from its history what r%" PRIu64 " needs", replica->id, fact->a);
         break;
     case NODE_FACT_TOO_OLD: // a member that was removed may come with what nobody waits for
         SIM_CHECK(sim, "W4", sim->knobs.member_mean_us > 0, "r%u refuses change %" PRIu64 ".%" PRIu64 "/%" PRIu64 " as too old", replica->id,
@@ -299,6 +300,9 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
     }
     for (size_t i = 0; i < effects->n_snapshots; i++) {
         sim_snapshot_submit(sim, replica, &effects->snapshots[i]);
+    }
+    for (size_t i = 0; i < effects->n_repairs; i++) {
+        sim_repair_submit(sim, replica, &effects->repairs[i]);
     }
     if (effects->n_answers > 0 && !sim_stage(replica, SIM_STAGE_ANSWER, SIM_BEFORE, effects)) {
         return;
@@ -544,5 +548,6 @@ void sim_replica_finish(struct sim_replica *replica)
     sim_disk_finish(&replica->disk);
     sim_copy_destroy(replica->copy);
     sim_garbage_destroy(replica->garbage);
+    sim_repair_destroy(replica->repair);
     sim_database_destroy(replica->database);
 }

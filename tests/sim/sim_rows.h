@@ -3,7 +3,7 @@
 //   weak:    insert KEY ID | update KEY COLUMN ID | upsert KEY COLUMN ID | delete KEY | move KEY KEY2 ID | sweep COLUMN ID
 // Keys of the store: s/row/KEY, s/request/PRINCIPAL/KEY, s/schema, s/migration/NAME, a (applied), w/KEY (weak rows), t/KEY (their
 // tombstones), q/PRINCIPAL/KEY (weak requests), f (frontier), h/REPLICA.INCARNATION/SEQUENCE (history), g (greatest stamp), b (bound of
-// the garbage that may be gone).
+// the garbage that may be gone), x (what joined rows belong to).
 #ifndef SIM_ROWS_H
 #define SIM_ROWS_H
 

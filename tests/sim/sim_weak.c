@@ -542,6 +542,19 @@ void sim_rows_frontier(const struct sim_rows *rows, struct crdt_frontier *fronti
     read_frontier(sim_store_get_committed(rows->store, "f"), frontier_out);
 }
 
+void sim_rows_ahead(const struct sim_rows *rows, struct crdt_frontier *frontier_out)
+{
+    read_frontier(sim_store_get_committed(rows->store, "x"), frontier_out);
+}
+
+void sim_rows_put_frontier(const struct sim_rows *rows, const struct crdt_frontier *frontier)
+{
+    struct cc_buffer bytes = {0};
+    crdt_frontier_put(&bytes, frontier);
+    sim_store_put(rows->store, DB_WEAK, "f", cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+}
+
 uint64_t sim_rows_hlc(const struct sim_rows *rows)
 {
     return sim_rows_get_u64(rows->store, "g");
@@ -560,10 +573,7 @@ void sim_rows_record(struct sim *sim, struct sim_rows *rows, struct cc_slice cha
               set.sequence, set.origin.replica, held);
     status = crdt_frontier_raise(&frontier, set.origin, set.sequence);
     assert(status == CC_OK);
-    struct cc_buffer bytes = {0};
-    crdt_frontier_put(&bytes, &frontier);
-    sim_store_put(rows->store, DB_WEAK, "f", cc_buffer_slice(&bytes));
-    cc_buffer_finish(&bytes);
+    sim_rows_put_frontier(rows, &frontier);
     char name[KEY_BYTES];
     sim_store_put(rows->store, DB_WEAK, history_name(set.origin, set.sequence, name), change);
     const struct cc_blob *greatest = sim_store_get(rows->store, "g");

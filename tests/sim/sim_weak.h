@@ -27,6 +27,12 @@ void sim_weak_row_store(struct sim_store *store, struct cc_slice key, const stru
 unsigned sim_weak_digit(struct cc_slice id);
 unsigned sim_weak_number(struct cc_slice id);
 
+// Of what the rows show, whatever their stamps.
+uint64_t sim_weak_values_digest(const struct sim_store *store);
+
+// What the rows hold in part already, because states were joined (sim_repair.c).
+void sim_rows_ahead(const struct sim_rows *rows, struct crdt_frontier *frontier_out);
+void sim_rows_put_frontier(const struct sim_rows *rows, const struct crdt_frontier *frontier);
 void sim_rows_drop_history(const struct sim_rows *rows, struct crdt_origin origin, uint64_t sequence);
 
 #endif
