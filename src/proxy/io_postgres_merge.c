@@ -4,82 +4,16 @@
 //   DESCRIBE (unknown tables) --> READ (BEGIN, rows FOR UPDATE, tombstones) --> WRITE (rows, tombstones, history, COMMIT) --> done
 //                                   ^                                             \-- error: roll back, set by set; a set that
 //                                   +------------------------------------------------ fails alone holds up its origin
-#include "crdt/digest.h"
-#include "proxy/apply_sql.h"
-#include "proxy/io_postgres_weak.h"
-#include "proxy/row_state.h"
+#include "proxy/io_postgres_merge.h"
 
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "proxy/apply_sql.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-struct merge_set {
-    struct crdt_change_set set;
-    struct cc_slice bytes;
-    bool skipped; // held already, or behind a gap or a failed one of its origin
-    struct row_state *states; // in place of changes: one for each row of `set`
-};
-
-// The rows that states were found to contradict: a write under one stamp has one value, which the history may tell.
-struct merge_truths {
-    struct merge_truth *at; // by key
-    size_t n, capacity;
-    PGresult *result;
-};
-
-struct merge_truth {
-    const struct crdt_change_set *set;
-    const struct crdt_row_change *row;
-};
-
-// A row that the sets touch.
-struct merge_row {
-    struct cc_slice key;      // crdt_key_put form
-    struct cc_slice *values;  // of the key
-    struct crdt_row row;
-    bool exists;              // in the table
-    bool is_live;             // was to be seen
-    bool had_tombstone;
-    bool wrong;               // a column with a merge type does not show what its parts amount to
-    bool changed;
-    uint64_t digest_before; // as it was to be seen
-    struct cc_slice stamps_before;
-};
-
-struct merge_table {
-    const struct pg_table *table; // NULL or not found or not weak: its rows are skipped
-    struct cc_slice name;
-    struct merge_row **rows;
-    size_t n_rows, capacity;
-    struct merge_table *next;
-};
-
-struct merge {
-    struct pg_job *job;
-    struct pg_lane *lane;
-    struct merge_set *sets;
-    uint32_t n;
-    uint32_t first, end; // the sets of this attempt
-    bool one_by_one;
-    bool failed;
-    char error[300];
-    struct merge_table *tables;
-    struct merge_row **slots; // hash of rows
-    size_t n_slots;
-    struct cc_arena arena; // of this attempt
-    struct pg_digests digests;
-    struct cc_slice *asked;
-    size_t n_asked;
-    PGresult **row_results; // kept while their values are looked at
-    size_t n_row_results;
-    PGresult *tombstones;
-    struct merge_truths truths;
-    uint32_t n_changed; // rows, by states
-};
 
 static void attempt(struct merge *merge);
 
@@ -131,7 +65,7 @@ static void on_written(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
-static void send_write(struct merge *merge, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary)
+void pg_merge_send(struct merge *merge, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary)
 {
     struct io_postgres_query query = {.sql = sql, .n_parameters = n, .parameters = parameters, .binary = binary};
     io_postgres_link_send(merge->lane->link, &query, on_written, merge, 0);
@@ -227,218 +161,6 @@ static void on_merge_end(void *context, uint64_t number)
 
 // -- Writing ---------------------------------------------------------------------------------------------------------------
 
-struct row_writer {
-    struct cc_buffer sql;
-    struct pg_array *arrays; // per field, then stamps
-    uint32_t n_arrays;
-    size_t n_rows;
-    struct cc_buffer stamps; // of one row
-};
-
-static void row_writer_init(struct row_writer *writer, const struct pg_table *table, struct cc_arena *arena)
-{
-    *writer = (struct row_writer){.n_arrays = table->n_fields + 1};
-    writer->arrays = cc_arena_array(arena, writer->n_arrays, sizeof(*writer->arrays));
-    for (uint32_t i = 0; i < writer->n_arrays; i++) {
-        pg_array_init(&writer->arrays[i], PG_TEXT);
-    }
-}
-
-static struct cc_slice key_value(const struct merge_row *row, const struct pg_table *table, uint32_t column)
-{
-    return row->values[table->columns[column].key_position - 1];
-}
-
-static void row_writer_put(struct row_writer *writer, const struct pg_table *table, const struct merge_row *row, bool key_only)
-{
-    for (uint32_t i = 0; i < table->n_fields; i++) {
-        uint32_t column = table->fields[i];
-        if (table->columns[column].key_position > 0) {
-            pg_array_put(&writer->arrays[i], key_value(row, table, column));
-        } else if (!key_only) {
-            pg_array_put(&writer->arrays[i], row->row.registers[i].value);
-        }
-    }
-    if (!key_only) {
-        cc_buffer_clear(&writer->stamps);
-        crdt_stamps_put(&writer->stamps, &row->row);
-        pg_array_put(&writer->arrays[table->n_fields], cc_buffer_slice(&writer->stamps));
-    }
-    writer->n_rows++;
-}
-
-static void append(struct cc_buffer *sql, struct cc_slice text)
-{
-    cc_buffer_append(sql, text.data, text.n);
-}
-
-// (SELECT unnest($1::text[]), ...) AS u(c0, ...), and the parameters in their order.
-static void append_rows(struct row_writer *writer, const struct pg_table *table, bool key_only, struct cc_slice *parameters,
-                        uint8_t *binary, uint32_t *n_out)
-{
-    struct cc_buffer names = {0};
-    struct pg_array **arrays = cc_alloc_array(writer->n_arrays, sizeof(struct pg_array *));
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < writer->n_arrays; i++) {
-        bool key = i < table->n_fields && table->columns[table->fields[i]].key_position > 0;
-        if (key_only && !key) {
-            continue;
-        }
-        cc_buffer_printf(&names, "%sc%u", n == 0 ? "" : ", ", i);
-        arrays[n++] = &writer->arrays[i];
-    }
-    pg_arrays_source(&writer->sql, arrays, n, parameters, binary);
-    cc_buffer_append_text(&writer->sql, " AS u(");
-    append(&writer->sql, cc_buffer_slice(&names));
-    cc_buffer_append_text(&writer->sql, ")");
-    cc_buffer_finish(&names);
-    free(arrays);
-    *n_out = n;
-}
-
-static void append_key_condition(struct row_writer *writer, const struct pg_table *table)
-{
-    const char *before = " WHERE ";
-    for (uint32_t i = 0; i < table->n_fields; i++) {
-        const struct pg_column *column = &table->columns[table->fields[i]];
-        if (column->key_position > 0) {
-            cc_buffer_append_text(&writer->sql, before);
-            cc_buffer_append_text(&writer->sql, "t.");
-            apply_sql_identifier(&writer->sql, column->name);
-            cc_buffer_printf(&writer->sql, " = u.c%u::%.*s", i, (int)column->type.n, (const char *)column->type.data);
-            before = " AND ";
-        }
-    }
-}
-
-static void write_insert(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint8_t *binary,
-                         uint32_t *n_out)
-{
-    struct cc_buffer *sql = &writer->sql;
-    cc_buffer_append_text(sql, "INSERT INTO ");
-    append(sql, table->name);
-    cc_buffer_append_text(sql, " (");
-    for (uint32_t i = 0; i < table->n_fields; i++) {
-        apply_sql_identifier(sql, table->columns[table->fields[i]].name);
-        cc_buffer_append_text(sql, ", ");
-    }
-    cc_buffer_append_text(sql, "_caucus) OVERRIDING SYSTEM VALUE SELECT ");
-    for (uint32_t i = 0; i < table->n_fields; i++) {
-        cc_buffer_printf(sql, "u.c%u::", i);
-        append(sql, table->columns[table->fields[i]].type);
-        cc_buffer_append_text(sql, ", ");
-    }
-    cc_buffer_printf(sql, "u.c%u::pg_catalog.jsonb FROM ", table->n_fields);
-    append_rows(writer, table, false, parameters, binary, n_out);
-}
-
-static void write_update(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint8_t *binary,
-                         uint32_t *n_out)
-{
-    struct cc_buffer *sql = &writer->sql;
-    cc_buffer_append_text(sql, "UPDATE ");
-    append(sql, table->name);
-    cc_buffer_append_text(sql, " AS t SET ");
-    for (uint32_t i = 0; i < table->n_fields; i++) {
-        const struct pg_column *column = &table->columns[table->fields[i]];
-        if (column->key_position == 0) {
-            apply_sql_identifier(sql, column->name);
-            cc_buffer_printf(sql, " = u.c%u::%.*s, ", i, (int)column->type.n, (const char *)column->type.data);
-        }
-    }
-    cc_buffer_printf(sql, "_caucus = u.c%u::pg_catalog.jsonb FROM ", table->n_fields);
-    append_rows(writer, table, false, parameters, binary, n_out);
-    append_key_condition(writer, table);
-}
-
-static void write_delete(struct row_writer *writer, const struct pg_table *table, struct cc_slice *parameters, uint8_t *binary,
-                         uint32_t *n_out)
-{
-    cc_buffer_append_text(&writer->sql, "DELETE FROM ");
-    append(&writer->sql, table->name);
-    cc_buffer_append_text(&writer->sql, " AS t USING ");
-    append_rows(writer, table, true, parameters, binary, n_out);
-    append_key_condition(writer, table);
-}
-
-enum row_action { ROW_INSERT, ROW_UPDATE, ROW_DELETE };
-enum { ROW_ACTIONS = 3 };
-
-static void row_writer_send(struct row_writer *writer, struct merge *merge, const struct pg_table *table, enum row_action action)
-{
-    struct cc_slice *parameters = cc_arena_array(&merge->arena, writer->n_arrays, sizeof(*parameters));
-    uint8_t *binary = cc_arena_array(&merge->arena, writer->n_arrays, sizeof(*binary));
-    uint32_t n = 0;
-    if (writer->n_rows > 0) {
-        switch (action) {
-        case ROW_INSERT:
-            write_insert(writer, table, parameters, binary, &n);
-            break;
-        case ROW_UPDATE:
-            write_update(writer, table, parameters, binary, &n);
-            break;
-        case ROW_DELETE:
-            write_delete(writer, table, parameters, binary, &n);
-            break;
-        }
-        send_write(merge, cc_buffer_text(&writer->sql), n, parameters, binary);
-    }
-    for (uint32_t i = 0; i < writer->n_arrays; i++) {
-        pg_array_finish(&writer->arrays[i]);
-    }
-    cc_buffer_finish(&writer->stamps);
-    cc_buffer_finish(&writer->sql);
-}
-
-// Registers hold what the row shows, also for key columns in their own place.
-static uint64_t digest_of(const struct pg_table *table, const struct merge_row *row)
-{
-    uint64_t key = crdt_digest_key(row->values, table->n_key), sum = key;
-    for (uint32_t i = 0; i < table->n_fields; i++) {
-        const struct pg_column *column = &table->columns[table->fields[i]];
-        if (column->key_position == 0) {
-            sum ^= crdt_digest_field(key, column->name, row->row.registers[i].value);
-        }
-    }
-    return sum;
-}
-
-static void note_digest(struct pg_digests *digests, const struct pg_table *table, const struct merge_row *row)
-{
-    bool visible = crdt_row_is_visible(&row->row);
-    uint64_t sum = (row->exists ? row->digest_before : 0) ^ (visible ? digest_of(table, row) : 0);
-    pg_digests_add(digests, table, (int64_t)visible - (int64_t)row->exists, sum);
-}
-
-static void write_table(struct merge *merge, const struct merge_table *merged, struct pg_tombstones *tombstones)
-{
-    const struct pg_table *table = merged->table;
-    struct row_writer writers[ROW_ACTIONS];
-    for (size_t i = 0; i < ROW_ACTIONS; i++) {
-        row_writer_init(&writers[i], table, &merge->arena);
-    }
-    for (size_t i = 0; i < merged->n_rows; i++) {
-        const struct merge_row *row = merged->rows[i];
-        if (!row->changed) {
-            continue;
-        }
-        note_digest(&merge->digests, table, row);
-        bool visible = crdt_row_is_visible(&row->row);
-        if (visible) {
-            row_writer_put(&writers[row->exists ? ROW_UPDATE : ROW_INSERT], table, row, false);
-        } else if (row->exists) {
-            row_writer_put(&writers[ROW_DELETE], table, row, true);
-        }
-        // A death is remembered also under a row that was brought back: older writes must not come through.
-        if (!visible || !clock_stamp_is_zero(&row->row.death) || row->had_tombstone) {
-            pg_tombstones_put(tombstones, merged->name, row->key, &row->row);
-        }
-    }
-    for (size_t i = 0; i < ROW_ACTIONS; i++) {
-        row_writer_send(&writers[i], merge, table, (enum row_action)i);
-    }
-}
-
 static void write_all(struct merge *merge)
 {
     struct pg_lane *lane = merge->lane;
@@ -446,7 +168,7 @@ static void write_all(struct merge *merge)
     pg_tombstones_init(&tombstones);
     for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
         if (table->table != NULL) {
-            write_table(merge, table, &tombstones);
+            pg_merge_write_table(merge, table, &tombstones);
         }
     }
     pg_tombstones_send(&tombstones, lane);
@@ -479,7 +201,7 @@ static void write_all(struct merge *merge)
 
 // -- Merging ---------------------------------------------------------------------------------------------------------------
 
-static struct merge_table *find_table(struct merge *merge, struct cc_slice name)
+struct merge_table *pg_merge_table(struct merge *merge, struct cc_slice name)
 {
     for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
         if (cc_slice_equal(table->name, name)) {
@@ -502,8 +224,7 @@ static size_t row_slot(const struct merge *merge, struct cc_slice key)
     return cc_siphash(hash_key, key.data, key.n) % merge->n_slots;
 }
 
-// The row of a change; created at its first mention. NULL: a key that the table cannot have (an older shape of it).
-static struct merge_row *find_row(struct merge *merge, struct merge_table *table, struct cc_slice key)
+struct merge_row *pg_merge_row(struct merge *merge, struct merge_table *table, struct cc_slice key)
 {
     size_t at = row_slot(merge, key);
     for (; merge->slots[at] != NULL; at = (at + 1) % merge->n_slots) {
@@ -539,121 +260,9 @@ static void collect_rows(struct merge *merge)
     for (uint32_t i = merge->first; i < merge->end; i++) {
         const struct crdt_change_set *set = &merge->sets[i].set;
         for (uint32_t r = 0; !merge->sets[i].skipped && r < set->n_rows; r++) {
-            struct merge_table *table = find_table(merge, set->rows[r].table);
+            struct merge_table *table = pg_merge_table(merge, set->rows[r].table);
             if (table->table != NULL) {
-                (void)find_row(merge, table, set->rows[r].key);
-            }
-        }
-    }
-}
-
-static int compare_truths(const void *a, const void *b)
-{
-    const struct merge_truth *x = a, *y = b;
-    return cc_slice_compare(x->row->key, y->row->key);
-}
-
-// The first truth about a row.
-static size_t first_truth(const struct merge *merge, struct cc_slice key)
-{
-    size_t low = 0, high = merge->truths.n;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (cc_slice_compare(merge->truths.at[middle].row->key, key) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-// The value that the write under this stamp gave the field, as the history has it. False: it does not tell.
-static bool find_truth(const struct merge *merge, const struct merge_table *table, const struct merge_row *row, uint32_t column,
-                       struct cc_slice *value_out)
-{
-    const struct clock_stamp *stamp = &row->row.registers[column].stamp;
-    for (size_t i = first_truth(merge, row->key); i < merge->truths.n && cc_slice_equal(merge->truths.at[i].row->key, row->key); i++) {
-        const struct merge_truth *truth = &merge->truths.at[i];
-        bool same = clock_stamp_compare(&truth->set->stamp, stamp) == 0 && crdt_table_equal(truth->row->table, table->name);
-        for (uint32_t f = 0; same && f < truth->row->n_fields; f++) {
-            if (cc_slice_equal(truth->row->fields[f].column, row->row.columns[column].name)) {
-                *value_out = truth->row->fields[f].value;
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static bool same_value(struct cc_slice a, struct cc_slice b)
-{
-    return (a.data == NULL) == (b.data == NULL) && cc_slice_equal(a, b);
-}
-
-// One stamp, two values: somebody wrote past Caucus, or a disk is failing.
-static bool contradicts(const struct crdt_row *row, const struct crdt_row *other, uint32_t column)
-{
-    const struct crdt_register *a = &row->registers[column], *b = &other->registers[column];
-    return !row->columns[column].key && row->columns[column].kind.merge == CRDT_LWW && !clock_stamp_is_zero(&a->stamp) &&
-           clock_stamp_compare(&a->stamp, &b->stamp) == 0 && !same_value(a->value, b->value);
-}
-
-static bool other_row(struct merge *merge, const struct merge_table *table, const struct row_state *state, struct crdt_row *row_out)
-{
-    const struct pg_table *described = table->table;
-    struct crdt_register *registers = cc_arena_array(&merge->arena, described->n_fields, sizeof(*registers));
-    crdt_row_init(row_out, described->registers, described->n_fields, registers, &merge->arena);
-    if (state->hidden) {
-        return crdt_remains_read(state->remains, row_out) == CC_OK && clock_stamp_parse(state->death, &row_out->death) == CC_OK;
-    }
-    for (uint32_t i = 0; i < state->n_fields; i++) {
-        for (uint32_t c = 0; c < described->n_fields; c++) {
-            if (!described->registers[c].key && cc_slice_equal(described->registers[c].name, state->names[i])) {
-                registers[c].value = state->values[i];
-            }
-        }
-    }
-    return crdt_stamps_read(state->stamps, row_out) == CC_OK;
-}
-
-static void join_row(struct merge *merge, const struct merge_table *table, struct merge_row *row, const struct row_state *state)
-{
-    struct crdt_row other;
-    if (!other_row(merge, table, state, &other)) {
-        return; // of a broken sender
-    }
-    bool changed = row->wrong;
-    for (uint32_t c = 0; c < row->row.n_columns; c++) {
-        struct cc_slice value;
-        if (contradicts(&row->row, &other, c) && find_truth(merge, table, row, c, &value)) {
-            changed = changed || !same_value(row->row.registers[c].value, value);
-            row->row.registers[c].value = other.registers[c].value = value;
-        }
-    }
-    changed = crdt_row_join(&row->row, &other) || changed;
-    merge->n_changed += changed && !row->changed;
-    row->changed = row->changed || changed;
-}
-
-// The stamps of which rows and states tell different values, as an array of texts.
-static void collect_contradictions(struct merge *merge, struct pg_array *stamps)
-{
-    for (uint32_t i = merge->first; i < merge->end; i++) {
-        const struct merge_set *set = &merge->sets[i];
-        for (uint32_t r = 0; !set->skipped && set->states != NULL && r < set->set.n_rows; r++) {
-            struct merge_table *table = find_table(merge, set->set.rows[r].table);
-            struct merge_row *row = table->table == NULL ? NULL : find_row(merge, table, set->set.rows[r].key);
-            struct crdt_row other;
-            if (row == NULL || !row->exists || !other_row(merge, table, &set->states[r], &other)) {
-                continue;
-            }
-            for (uint32_t c = 0; c < other.n_columns; c++) {
-                if (contradicts(&row->row, &other, c)) {
-                    char text[CLOCK_STAMP_TEXT_BYTES];
-                    clock_stamp_text(&other.registers[c].stamp, text);
-                    pg_array_put(stamps, cc_slice_text(text));
-                }
+                (void)pg_merge_row(merge, table, set->rows[r].key);
             }
         }
     }
@@ -668,22 +277,7 @@ static void on_truths(void *context, uint64_t number, PGresult *result)
         PQclear(result);
         return;
     }
-    merge->truths.result = result;
-    for (int i = 0; i < PQntuples(result); i++) {
-        struct cc_slice change;
-        struct crdt_change_set *set = cc_arena_alloc(&merge->arena, sizeof(*set));
-        if (pg_bytea_read(pg_result_value(result, i, 0), &merge->arena, &change) != CC_OK ||
-            crdt_change_set_read(change, &merge->arena, set) != CC_OK) {
-            continue;
-        }
-        for (uint32_t r = 0; r < set->n_rows; r++) {
-            merge->truths.at = cc_grow(merge->truths.at, &merge->truths.capacity, merge->truths.n + 1, sizeof(*merge->truths.at));
-            merge->truths.at[merge->truths.n++] = (struct merge_truth){set, &set->rows[r]};
-        }
-    }
-    if (merge->truths.n > 0) {
-        qsort(merge->truths.at, merge->truths.n, sizeof(*merge->truths.at), compare_truths);
-    }
+    pg_merge_take_truths(merge, result);
 }
 
 static void merge_and_write(struct merge *merge);
@@ -707,7 +301,7 @@ static bool ask_for_truths(struct merge *merge)
 {
     struct pg_array stamps;
     pg_array_init(&stamps, PG_TEXT);
-    collect_contradictions(merge, &stamps);
+    pg_merge_contradictions(merge, &stamps);
     bool any = stamps.n > 0;
     if (any) {
         struct cc_slice parameter = pg_array_slice(&stamps);
@@ -727,10 +321,10 @@ static void merge_sets(struct merge *merge)
     for (uint32_t i = merge->first; i < merge->end; i++) {
         const struct crdt_change_set *set = &merge->sets[i].set;
         for (uint32_t r = 0; !merge->sets[i].skipped && r < set->n_rows; r++) {
-            struct merge_table *table = find_table(merge, set->rows[r].table);
-            struct merge_row *row = table->table == NULL ? NULL : find_row(merge, table, set->rows[r].key);
+            struct merge_table *table = pg_merge_table(merge, set->rows[r].table);
+            struct merge_row *row = table->table == NULL ? NULL : pg_merge_row(merge, table, set->rows[r].key);
             if (row != NULL && merge->sets[i].states != NULL) {
-                join_row(merge, table, row, &merge->sets[i].states[r]);
+                pg_merge_join_row(merge, table, row, &merge->sets[i].states[r]);
             } else if (row != NULL) {
                 struct crdt_outcome outcome = crdt_row_merge(&row->row, &set->rows[r], &set->stamp);
                 row->changed = row->changed || outcome.changed || row->wrong;
@@ -755,12 +349,12 @@ static bool take_rows(struct merge_table *table, const PGresult *result)
         for (uint32_t f = 0; f < described->n_fields; f++) {
             row->row.registers[f].value = pg_result_value(result, i, (int)(2 + f));
         }
-        row->digest_before = digest_of(described, row);
+        row->digest_before = pg_merge_digest(described, row);
         if (crdt_stamps_read(pg_result_value(result, i, 1), &row->row) != CC_OK) {
             return false;
         }
         for (uint32_t f = 0; f < described->n_fields; f++) {
-            row->wrong = row->wrong || !same_value(row->row.registers[f].value, pg_result_value(result, i, (int)(2 + f)));
+            row->wrong = row->wrong || !pg_merge_same_value(row->row.registers[f].value, pg_result_value(result, i, (int)(2 + f)));
         }
     }
     return true;
@@ -770,13 +364,13 @@ static bool take_tombstones(struct merge *merge)
 {
     const PGresult *result = merge->tombstones;
     for (int i = 0; result != NULL && i < PQntuples(result); i++) {
-        struct merge_table *table = find_table(merge, pg_result_value(result, i, 0));
+        struct merge_table *table = pg_merge_table(merge, pg_result_value(result, i, 0));
         struct cc_slice key = {0}, remains = {0};
         if (table->table == NULL || pg_bytea_read(pg_result_value(result, i, 1), &merge->arena, &key) != CC_OK ||
             pg_bytea_read(pg_result_value(result, i, 3), &merge->arena, &remains) != CC_OK) {
             return false;
         }
-        struct merge_row *row = find_row(merge, table, key);
+        struct merge_row *row = pg_merge_row(merge, table, key);
         if (row == NULL) {
             continue;
         }
@@ -872,9 +466,9 @@ static void send_read(struct merge *merge, const struct merge_table *table, uint
     cc_buffer_append_text(&sql, " FROM ");
     pg_arrays_source(&sql, arrays, n_key + 1, parameters, binary);
     cc_buffer_append_text(&sql, " AS u(");
-    append(&sql, cc_buffer_slice(&source));
+    cc_buffer_append_slice(&sql, cc_buffer_slice(&source));
     cc_buffer_append_text(&sql, ") JOIN ");
-    append(&sql, described->name);
+    cc_buffer_append_slice(&sql, described->name);
     cc_buffer_append_text(&sql, " AS t ON ");
     for (uint32_t i = 0; i < n_key; i++) {
         const struct pg_column *column = &described->columns[described->key[i]];

@@ -324,11 +324,6 @@ struct cc_slice pg_weak_change(const struct pg_weak_write *write, struct cc_slic
 
 // -- What is left to be done after a write ---------------------------------------------------------------------------------
 
-static void append_slice(struct cc_buffer *sql, struct cc_slice text)
-{
-    cc_buffer_append(sql, text.data, text.n);
-}
-
 // A trigger wrote this row: its stamps are not what the statement gave.
 static void mend_stamps(struct pg_mend *mend, struct cc_arena *arena, const struct pg_table *table, const struct crdt_row_change *change,
                         const char *stamp)
@@ -339,7 +334,7 @@ static void mend_stamps(struct pg_mend *mend, struct cc_arena *arena, const stru
         return;
     }
     cc_buffer_append_text(&mend->sql, "UPDATE ");
-    append_slice(&mend->sql, table->name);
+    cc_buffer_append_slice(&mend->sql, table->name);
     bool whole = change->operation == CRDT_INSERT;
     cc_buffer_append_text(&mend->sql, whole ? " SET _caucus = pg_catalog.jsonb_build_object(''"
                                             : " SET _caucus = coalesce(_caucus, '{}'::pg_catalog.jsonb) || pg_catalog.jsonb_build_object(");
