@@ -435,21 +435,6 @@ bool plan_insert(struct planner *planner)
 
 // ---- PUT
 
-static const struct rest_filter *key_filter(const struct planner *planner, const char *column)
-{
-    for (uint32_t i = 0; i < planner->root->n_conditions; i++) {
-        const struct rest_condition *condition = planner->root->conditions[i];
-        const struct rest_filter *filter = &condition->filter;
-        bool fits = condition->kind == REST_CONDITION_FILTER && filter->op == REST_EQ && !filter->negated &&
-                    filter->quantifier == REST_QUANTIFIER_NONE && filter->field.n_steps == 0 &&
-                    cc_slice_equal_text(filter->field.name, column);
-        if (fits) {
-            return filter;
-        }
-    }
-    return NULL;
-}
-
 static bool check_put(struct write *write)
 {
     struct planner *planner = write->planner;
@@ -460,7 +445,7 @@ static bool check_put(struct write *write)
     }
     bool all = table->n_key > 0 && planner->root->n_conditions == table->n_key;
     for (uint32_t i = 0; i < table->n_key; i++) {
-        all = all && key_filter(planner, table->columns[table->key[i]].name) != NULL;
+        all = all && plan_equal_filter(planner, table->columns[table->key[i]].name) != NULL;
     }
     return all || plan_refuse(planner, REST_PUT_FILTERS,
                               "Filters must include all and only primary key columns with 'eq' operators", NULL, NULL);
@@ -471,7 +456,7 @@ static bool check_put_keys(struct write *write)
     const struct rest_table *table = write->table;
     for (uint32_t i = 0; i < table->n_key; i++) {
         const char *name = table->columns[table->key[i]].name;
-        const struct rest_filter *filter = key_filter(write->planner, name);
+        const struct rest_filter *filter = plan_equal_filter(write->planner, name);
         const struct rest_json_member *member = rest_json_find(write->payload.n_members, write->payload.members, name);
         if (member == NULL || !cc_slice_equal(rest_json_text(&member->value, write->planner->arena), filter->value)) {
             return plan_refuse(write->planner, REST_PUT_KEY, "Payload values do not match URL in primary key column(s)",

@@ -178,6 +178,8 @@ void plan_explain(struct planner *planner); // the planned statement becomes the
 
 // The kinds of requests. False: the plan is an answer.
 bool plan_read(struct planner *planner);
+// The condition that the root's column is equal to something; NULL: there is none.
+const struct rest_filter *plan_equal_filter(const struct planner *planner, const char *column);
 bool plan_insert(struct planner *planner);
 bool plan_put(struct planner *planner);
 bool plan_update(struct planner *planner);

@@ -117,6 +117,83 @@ static bool plan_estimate(struct planner *planner)
     return ok;
 }
 
+const struct rest_filter *plan_equal_filter(const struct planner *planner, const char *column)
+{
+    for (uint32_t i = 0; i < planner->root->n_conditions; i++) {
+        const struct rest_condition *condition = planner->root->conditions[i];
+        const struct rest_filter *filter = &condition->filter;
+        bool fits = condition->kind == REST_CONDITION_FILTER && filter->op == REST_EQ && !filter->negated &&
+                    filter->quantifier == REST_QUANTIFIER_NONE && filter->field.n_steps == 0 &&
+                    cc_slice_equal_text(filter->field.name, column);
+        if (fits) {
+            return filter;
+        }
+    }
+    return NULL;
+}
+
+// At most one row, and nothing to be said of it but itself.
+static bool is_one_row(const struct planner *planner)
+{
+    const struct plan_node *root = planner->root;
+    bool plain = root->table->kind == REST_TABLE && root->table->n_key > 0 && root->n_children == 0;
+    if (!plain || planner->plan->facts.head || planner->plan->facts.format != REST_FORMAT_ARRAY || planner->preferences.count != REST_COUNT_NONE) {
+        return false;
+    }
+    for (uint32_t i = 0; i < root->table->n_key; i++) {
+        if (plan_equal_filter(planner, root->table->columns[root->table->key[i]].name) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_said(struct planner *planner)
+{
+    rest_sql_text(&planner->sql, plan_has_pre_request(planner) ? ", " PLAN_RESPONSE_SETTING("response.headers") ", " PLAN_RESPONSE_SETTING("response.status") " FROM "
+                                                               : ", NULL::text, NULL::text FROM ");
+}
+
+// The same row as with an aggregate of one row, which costs PostgreSQL a tenth more.
+static bool put_one_row(struct planner *planner)
+{
+    if (planner->plan->touches_weak) {
+        plan_put_position(planner, true);
+    } else {
+        rest_sql_text(&planner->sql, "SELECT p.applied");
+    }
+    rest_sql_text(&planner->sql, ", (r.body IS NOT NULL)::integer, NULL::bigint, coalesce('[' || r.body || ']', '[]')");
+    put_said(planner);
+    rest_sql_text(&planner->sql, "caucus.applied AS p LEFT JOIN (SELECT row_to_json(r.*)::text AS body FROM (");
+    if (!plan_put_select(planner, planner->root)) {
+        return false;
+    }
+    rest_sql_text(&planner->sql, ") AS r) AS r ON true");
+    return true;
+}
+
+static bool put_rows(struct planner *planner)
+{
+    plan_put_position(planner, planner->plan->touches_weak);
+    rest_sql_text(&planner->sql, ", count(*), ");
+    if (!put_total(planner)) {
+        return false;
+    }
+    rest_sql_text(&planner->sql, ", ");
+    if (!planner->plan->facts.head) {
+        plan_put_aggregate(planner);
+    } else if (!plan_put_head(planner)) {
+        return false;
+    }
+    put_said(planner);
+    rest_sql_text(&planner->sql, "(");
+    if (!plan_put_select(planner, planner->root)) {
+        return false;
+    }
+    rest_sql_text(&planner->sql, ") r");
+    return true;
+}
+
 bool plan_read(struct planner *planner)
 {
     struct rest_plan *plan = planner->plan;
@@ -130,23 +207,9 @@ bool plan_read(struct planner *planner)
     if (plan->facts.format == REST_FORMAT_CSV) {
         plan->facts.csv_header = plan_csv_header(planner, planner->root);
     }
-    plan_put_position(planner, plan->touches_weak);
-    rest_sql_text(&planner->sql, ", count(*), ");
-    if (!put_total(planner)) {
+    if (!(is_one_row(planner) ? put_one_row(planner) : put_rows(planner))) {
         return false;
     }
-    rest_sql_text(&planner->sql, ", ");
-    if (!plan->facts.head) {
-        plan_put_aggregate(planner);
-    } else if (!plan_put_head(planner)) {
-        return false;
-    }
-    rest_sql_text(&planner->sql, plan_has_pre_request(planner) ? ", " PLAN_RESPONSE_SETTING("response.headers") ", " PLAN_RESPONSE_SETTING("response.status") " FROM ("
-                                                               : ", NULL::text, NULL::text FROM (");
-    if (!plan_put_select(planner, planner->root)) {
-        return false;
-    }
-    rest_sql_text(&planner->sql, ") r");
     plan_take_sql(planner);
     return plan_estimate(planner);
 }

@@ -264,6 +264,20 @@ static void an_insert_of_one_row_tells_where_its_row_stands(void **state)
     assert_string_equal(row_of(ask(planned, (struct asked){"POST", "/mechanics", "", ignore, NULL, "{\"id\":5,\"name\":\"a\"}"})), "");
 }
 
+static void what_is_one_row_at_most_is_read_without_an_aggregate(void **state)
+{
+    struct planned *planned = *state;
+    const char *aggregate = "json_agg";
+    assert_false(contains(ask(planned, (struct asked){.path = "/mechanics", .query = "id=eq.5&select=name"})->statement.sql, aggregate));
+    assert_false(contains(ask(planned, (struct asked){.path = "/presence", .query = "status=neq.in&id=eq.5"})->statement.sql, aggregate));
+    static const char *const others[] = {"id=gt.5", "id=not.eq.5", "name=eq.a", "or=(id.eq.5,id.eq.6)"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        assert_true(contains(ask(planned, (struct asked){.path = "/mechanics", .query = others[i]})->statement.sql, aggregate));
+    }
+    struct asked counted = {.path = "/mechanics", .query = "id=eq.5", .prefer = "count=exact"};
+    assert_true(contains(ask(planned, counted)->statement.sql, aggregate));
+}
+
 static void the_values_of_many_rows_are_parameters(void **state)
 {
     struct planned *planned = *state;
@@ -485,6 +499,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_weak_write_leaves_the_last_parameter_to_its_stamp, setup, teardown),
         cmocka_unit_test_setup_teardown(operators_become_expressions_or_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(an_insert_of_one_row_tells_where_its_row_stands, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_one_row_at_most_is_read_without_an_aggregate, setup, teardown),
         cmocka_unit_test_setup_teardown(the_values_of_many_rows_are_parameters, setup, teardown),
         cmocka_unit_test_setup_teardown(sequences_are_told_when_the_database_draws, setup, teardown),
         cmocka_unit_test_setup_teardown(functions_that_may_write_go_through_the_log_unless_called_by_get, setup,
