@@ -21,7 +21,7 @@ enum {
     // long, and half of the time is theirs.
     GENTLE_MERGE_US = 4 * 1000,
     GENTLE_PAUSE_US_MAX = 20 * 1000,
-    GENTLE_BYTES_MIN = 4 << 10,
+    GENTLE_BYTES_MIN = 16 << 10, // less costs more for the transaction than for its rows
     GENTLE_BYTES_MAX = 64 << 10,
     MERGE_BYTES_MAX = 256 << 10, // otherwise: some thousand rows, so that a first write does not wait for long either
     BEHIND_US_MAX = 8 * 1000 * 1000, // when that does not suffice: no more pauses
