@@ -310,7 +310,7 @@ bool plan_negotiate(struct planner *planner, const struct rest_function *functio
     if (best > 0) {
         return true;
     }
-    return plan_refuse(
+    return plan_missing( // a migration may just have brought a function that makes it
         planner, REST_MEDIA_TYPE,
         plan_text(planner, "None of these media types are available: %.*s", (int)accept.n, (const char *)accept.data),
         NULL, NULL);
