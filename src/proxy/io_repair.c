@@ -24,6 +24,7 @@ enum {
     WAITING_MAX = 16,
     ROWS_PER_ANSWER = 20000,
     ROWS_PER_LIST = 1000, // joined in one transaction
+    ROWS_PER_TURN = 500,  // of the loop
     BUCKET_SHIFT = 52, // 64 less 12 bits of REPAIR_BUCKETS
     KEPT_SUMS_S = 60,
 };
@@ -52,6 +53,9 @@ struct io_repair {
     struct column *columns;
     uint32_t n_columns, n_key;
     uint32_t next, n_rows;
+    PGresult *rows; // of an answer, of which `row` is the next
+    int row;
+    struct event *turn;
     uint32_t n_listed;    // rows in `list`
     struct cc_buffer list;
     struct cc_buffer buckets; // those whose rows are asked for, as an array's text
@@ -99,6 +103,13 @@ static void task_free(struct task *task)
     free(task);
 }
 
+static void forget_rows(struct io_repair *repair)
+{
+    event_del(repair->turn);
+    PQclear(repair->rows);
+    repair->rows = NULL;
+}
+
 static void finish(struct io_repair *repair, const struct repair_event *result)
 {
     struct task *task = repair->first;
@@ -118,6 +129,7 @@ static void finish(struct io_repair *repair, const struct repair_event *result)
     repair->last = repair->first == NULL ? NULL : repair->last;
     repair->n_tasks--;
     repair->busy = false;
+    forget_rows(repair);
     repair->options.on_event(repair->options.context, &event);
     task_free(task);
     cc_arena_finish(&repair->arena);
@@ -290,18 +302,39 @@ static void answer_states(struct io_repair *repair)
                                           .moment = whole ? &repair->moment : NULL});
 }
 
+// Some of the rows, then everybody else's turn.
+static void put_rows(struct io_repair *repair)
+{
+    int n = PQntuples(repair->rows), end = n - repair->row > ROWS_PER_TURN ? repair->row + ROWS_PER_TURN : n;
+    while (repair->row < end) {
+        put_state(repair, repair->rows, repair->row++);
+    }
+    if (end < n) {
+        event_add(repair->turn, &(struct timeval){0, 0});
+        return;
+    }
+    end_list(repair);
+    answer_states(repair);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    put_rows(context);
+}
+
 static void on_rows(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
     struct io_repair *repair = context;
     if (went_well(repair, result)) {
-        for (int row = 0; row < PQntuples(result); row++) {
-            put_state(repair, result, row);
-        }
-        end_list(repair);
-        answer_states(repair);
+        repair->rows = result;
+        repair->row = 0;
+        put_rows(repair);
+    } else {
+        PQclear(result);
     }
-    PQclear(result);
 }
 
 static bool is_wanted(struct io_repair *repair, struct cc_slice key)
@@ -735,6 +768,7 @@ struct io_repair *io_repair_create(const struct io_repair_options *options)
     repair->options = *options;
     repair->search_path = cc_strdup(options->search_path);
     cc_arena_init(&repair->arena);
+    repair->turn = evtimer_new(options->base, on_turn, repair);
     struct io_postgres_link_options link = {.base = options->base,
                                             .conninfo = options->conninfo,
                                             .application_name = "caucus repair",
@@ -756,6 +790,8 @@ void io_repair_destroy(struct io_repair *repair)
         return;
     }
     io_postgres_link_destroy(repair->link);
+    forget_rows(repair);
+    event_free(repair->turn);
     while (repair->first != NULL) {
         struct task *task = repair->first;
         repair->first = task->next;
