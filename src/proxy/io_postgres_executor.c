@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROLE_BYTES = 200, SETTINGS_BYTES = 2000 };
+#define WEAK_NAME "caucus weak writes"
 
 // -- Setting up ----------------------------------------------------------------------------------------------------------
 
@@ -144,9 +144,11 @@ static const char sql_rights[] =
     "  GRANT EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint), pg_cancel_backend(integer) TO pg_signal_backend;\n"
     "END $setup$";
 
+// By its process. Of a process of ours that is gone only the names are known: whatever is not named as the weak lane's, the strong one ends.
 static const char sql_end_sessions[] =
     "SELECT pg_catalog.pg_terminate_backend(a.pid, 10000) FROM pg_catalog.pg_stat_activity a "
-    "WHERE a.usename = $1::text AND a.datname = pg_catalog.current_database() AND ($2::integer = 0 OR a.pid = $2::integer)";
+    "WHERE a.usename = $1::text AND a.datname = pg_catalog.current_database() AND CASE WHEN $2::integer <> 0 THEN a.pid = $2::integer "
+    "ELSE (a.application_name = '" WEAK_NAME "') = $3::boolean END";
 
 static void on_ended(void *context, uint64_t number, PGresult *result)
 {
@@ -164,14 +166,14 @@ static void on_ended(void *context, uint64_t number, PGresult *result)
 
 void pg_executor_end_earlier(struct pg_lane *lane)
 {
-    bool first = lane->executor_pid == 0;
-    if (lane->executor == NULL || (first && lane->lane != DB_STRONG)) {
+    if (lane->executor == NULL) {
         return;
     }
     char pid[16];
     (void)snprintf(pid, sizeof(pid), "%d", lane->executor_pid);
-    struct cc_slice parameters[2] = {cc_slice_text(lane->postgres->executor), cc_slice_text(pid)};
-    struct io_postgres_query query = {.sql = sql_end_sessions, .n_parameters = 2, .parameters = parameters, .once = true};
+    struct cc_slice parameters[3] = {cc_slice_text(lane->postgres->executor), cc_slice_text(pid),
+                                     cc_slice_text(lane->lane == DB_WEAK ? "true" : "false")};
+    struct io_postgres_query query = {.sql = sql_end_sessions, .n_parameters = 3, .parameters = parameters, .once = true};
     io_postgres_link_send(lane->main, &query, on_ended, lane, 0);
 }
 
@@ -331,7 +333,7 @@ void pg_executor_init(struct pg_lane *lane)
     struct io_postgres_link_options options = {
         .base = postgres->options.base,
         .conninfo = postgres->options.conninfo,
-        .application_name = lane->lane == DB_STRONG ? "caucus strong writes" : "caucus weak writes",
+        .application_name = lane->lane == DB_STRONG ? "caucus strong writes" : WEAK_NAME,
         .user = postgres->executor,
         .settings = cc_buffer_text(&settings),
         .secret = secret,

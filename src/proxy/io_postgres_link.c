@@ -288,7 +288,8 @@ static void ignore_notice(void *context, const PGresult *result)
 
 static void connect_now(struct io_postgres_link *link)
 {
-    const char *keywords[] = {"dbname", "user", "options", "fallback_application_name", "client_encoding", NULL};
+    const char *name = link->settings == NULL ? "fallback_application_name" : "application_name";
+    const char *keywords[] = {"dbname", "user", "options", name, "client_encoding", NULL};
     const char *values[] = {link->conninfo, link->user, link->settings, link->application_name, "UTF8", NULL};
     link->state = LINK_CONNECTING;
     link->connection = PQconnectStartParams(keywords, values, 1);

@@ -23,7 +23,7 @@ struct io_postgres_link_options {
     const char *conninfo;        // copied
     const char *application_name; // copied
     const char *user;             // copied; NULL: as conninfo says
-    const char *settings;         // copied; libpq's "options", in place of conninfo's; NULL: as conninfo says
+    const char *settings;         // copied; libpq's "options", in place of conninfo's, as is then application_name; NULL: as conninfo says
     const uint8_t *secret;        // 16 bytes, copied: nobody can guess the names of prepared statements; NULL: c1, c2, ...
     uint32_t n_statements_max;   // prepared statements kept; 0: 500
     // Connected; nothing is set yet: the owner sends its settings first.
