@@ -252,6 +252,11 @@ bool harness_run_until(struct harness *harness, bool (*holds)(void *context, str
     return true;
 }
 
+void harness_set_clock(struct harness *harness, uint32_t replica, int64_t ms)
+{
+    replica_of(harness, replica)->clock_offset_ms = ms;
+}
+
 bool harness_time_out(struct harness *harness, uint32_t id)
 {
     struct sim_replica *replica = replica_of(harness, id);

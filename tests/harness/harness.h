@@ -69,6 +69,8 @@ bool harness_run_until(struct harness *harness, bool (*holds)(void *context, str
                        uint64_t ms);
 // The replica's own clock jumps to where its election timeout is over. False: it is down or leads.
 bool harness_time_out(struct harness *harness, uint32_t replica);
+// Its wall clock is off by so much from now on; 0: right again.
+void harness_set_clock(struct harness *harness, uint32_t replica, int64_t ms);
 
 // -- Replicas: 1 to n -----------------------------------------------------------------------------------------------
 

@@ -408,6 +408,19 @@ static bool do_timeout(struct scenario *scenario, const struct scenario_words *w
     return id != 0;
 }
 
+// clock N fast|slow TIME, clock N right: its wall clock.
+static bool do_clock(struct scenario *scenario, const struct scenario_words *words)
+{
+    uint32_t id = replica_in(scenario, words, 1);
+    bool right = words->n == 3 && is(words->word[2], "right");
+    uint64_t ms = words->n == 4 ? duration_in(words, 3) : 0;
+    if (id == 0 || (!right && ms == 0)) {
+        return false;
+    }
+    harness_set_clock(scenario->harness, id, is(words->word[2], "slow") ? -(int64_t)ms : (int64_t)ms);
+    return true;
+}
+
 // watch applied N: every entry that it applies. watch stages N: when it next comes to each.
 static bool do_watch(struct scenario *scenario, const struct scenario_words *words)
 {
@@ -548,6 +561,7 @@ static const struct command {
     {"fail", do_write},          {"weak", do_write},      {"read", do_read},      {"show", do_show},
     {"status", do_status},       {"kill", do_stop},       {"power-off", do_stop}, {"start", do_life},
     {"crash-database", do_life}, {"pause", do_life},      {"resume", do_life},    {"timeout", do_timeout},
+    {"clock", do_clock},
     {"watch", do_watch},         {"isolate", do_isolate}, {"cut", do_cut},        {"cut-one-way", do_cut},
     {"split", do_split},         {"drop", do_fault},      {"delay", do_fault},    {"reorder", do_fault},
     {"faults", do_faults},       {"mend", do_mend},       {"hush", do_hush},      {"heal", do_heal},
