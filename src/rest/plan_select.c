@@ -221,7 +221,7 @@ static bool put_cast(struct planner *planner, struct cc_slice name)
     }
     const char *type = cast_type(planner, name);
     if (type == NULL) {
-        return plan_refuse(planner, REST_UNDEFINED_TYPE,
+        return plan_missing(planner, REST_UNDEFINED_TYPE,
                            plan_text(planner, "type \"%.*s\" does not exist", (int)name.n, (const char *)name.data),
                            NULL, NULL);
     }
