@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_TOO_OLD = 18, LEARNER = 4 };
+enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_COMPARE = 14, FRAME_STATES = 15, FRAME_GAP = 17, FRAME_TOO_OLD = 18, LEARNER = 4 };
 
 struct bench {
     struct node *node;
@@ -484,6 +484,151 @@ static void who_sends_a_change_that_comes_too_late_is_told(void **state)
     end(&bench);
 }
 
+// -- Catching up without a history -----------------------------------------------------------------------------------------
+
+static const struct crdt_origin far = {2, 1};
+
+static void deliver_gap(struct bench *bench, uint64_t sequence)
+{
+    struct cc_buffer body = {0};
+    cc_put_u32(&body, far.replica);
+    cc_put_u32(&body, far.incarnation);
+    cc_put_u64(&body, sequence);
+    deliver(bench, 2, FRAME_GAP, bench->time.wall_ms, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+    turn(bench);
+}
+
+static void repaired(struct bench *bench, enum repair_job_kind kind, struct cc_slice bytes)
+{
+    assert_int_equal(bench->effects.n_repairs, 1);
+    assert_int_equal(bench->effects.repairs[0].kind, kind);
+    struct repair_event event = {.kind = kind, .number = bench->effects.repairs[0].number, .bytes = bytes};
+    node_repair_event(bench->node, bench->time, &event);
+    turn(bench);
+}
+
+// A whole answer of replica 2, which held so many changes of its own at that moment, to the question in the last effects.
+static void deliver_answer(struct bench *bench, uint64_t round, uint32_t from, uint32_t next, uint64_t held)
+{
+    static const uint8_t buckets[REPAIR_BITMAP_BYTES];
+    struct crdt_frontier frontier = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&frontier, far, held), CC_OK);
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, round);
+    cc_put_string(&body, cc_slice_text("public.t"));
+    cc_put_u32(&body, from);
+    cc_put_u32(&body, next);
+    cc_put_u32(&body, 0);
+    cc_put_string(&body, cc_slice_text(""));
+    cc_put_u8(&body, 1);
+    cc_put_u64(&body, 77); // bound
+    cc_put_u32(&body, 0);  // schema version
+    cc_put_string(&body, cc_slice_of(buckets, sizeof(buckets)));
+    crdt_frontier_put(&body, &frontier);
+    deliver(bench, 2, FRAME_STATES, bench->time.wall_ms, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+    turn(bench);
+}
+
+// The round and the first bucket of the question in the last effects; false: there is none.
+static bool question(const struct bench *bench, uint64_t *round_out, uint32_t *from_out)
+{
+    for (size_t i = 0; i < bench->effects.n_sends; i++) {
+        struct cc_reader reader = cc_reader_of(bench->effects.sends[i].frame);
+        (void)cc_read_u8(&reader);
+        uint8_t kind = cc_read_u8(&reader);
+        (void)cc_read_u64(&reader);
+        (void)cc_read_u64(&reader);
+        if (kind == FRAME_COMPARE) {
+            *round_out = cc_read_u64(&reader);
+            (void)cc_read_string(&reader);
+            *from_out = cc_read_u32(&reader);
+            return cc_reader_ok(&reader);
+        }
+    }
+    return false;
+}
+
+// Replica 2 lacks change 1 in its history, again and again: it is asked for its rows.
+static void begin_catching_up(struct bench *bench, uint64_t *round_out)
+{
+    static uint8_t sums[REPAIR_SUMS_BYTES];
+    uint32_t from = 1;
+    begin(bench, WALL_MS);
+    start(bench);
+    deliver_gap(bench, 1);
+    assert_int_equal(bench->effects.n_repairs, 0); // somebody else may still have it
+    pass(bench, 3000);
+    deliver_gap(bench, 1);
+    repaired(bench, REPAIR_TABLES, cc_slice_of("public.t", 9));
+    assert_true(bench->effects.repairs[0].whole);
+    repaired(bench, REPAIR_SUMS, cc_slice_of(sums, sizeof(sums)));
+    assert_true(question(bench, round_out, &from));
+    assert_int_equal(from, 0);
+}
+
+static void a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined(void **state)
+{
+    (void)state;
+    struct bench bench;
+    uint64_t round = 0;
+    uint32_t from = 0;
+    begin_catching_up(&bench, &round);
+    deliver_answer(&bench, round, 0, 100, 5);
+    assert_int_equal(bench.effects.repairs[0].bound, 77);
+    repaired(&bench, REPAIR_STRAYS, cc_slice_text(""));
+    // The other one goes away and comes back: it is asked for what comes next.
+    node_peer_down(bench.node, bench.time, 2);
+    pass(&bench, 2000);
+    assert_false(question(&bench, &round, &from));
+    node_peer_up(bench.node, bench.time, 2, 1);
+    for (int i = 0; i < 20 && !question(&bench, &round, &from); i++) {
+        pass(&bench, 100);
+    }
+    assert_int_equal(from, 100);
+    deliver_answer(&bench, round, 100, REPAIR_BUCKETS, 9);
+    repaired(&bench, REPAIR_STRAYS, cc_slice_text(""));
+    const struct db_job *job = find_job(&bench, DB_MERGE);
+    assert_non_null(job);
+    assert_non_null(job->adopt);
+    assert_int_equal(crdt_frontier_get(job->adopt, far), 5);
+    struct crdt_frontier adopted = *job->adopt;
+    merged(&bench, job->number, &adopted);
+    assert_non_null(find_fact(&bench, NODE_FACT_CAUGHT_UP));
+    // Changes come as usual again.
+    deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 6, clock_hlc_of_ms(WALL_MS), "next"));
+    assert_non_null(await_job(&bench, DB_MERGE));
+    end(&bench);
+}
+
+static void a_database_that_has_lost_something_ends_the_catching_up(void **state)
+{
+    (void)state;
+    struct bench bench;
+    uint64_t round = 0;
+    begin_catching_up(&bench, &round);
+    deliver_answer(&bench, round, 0, 100, 5);
+    repaired(&bench, REPAIR_STRAYS, cc_slice_text(""));
+    uint32_t from = 0;
+    for (int i = 0; i < 20 && !question(&bench, &round, &from); i++) {
+        pass(&bench, 100);
+    }
+    deliver_answer(&bench, round, 100, REPAIR_BUCKETS, 4); // its PostgreSQL crashed
+    assert_non_null(find_fact(&bench, NODE_FACT_CATCH_UP_ENDED));
+    assert_null(find_job(&bench, DB_MERGE));
+    end(&bench);
+    // The same of its own.
+    begin_catching_up(&bench, &round);
+    struct db_event down = {.kind = DB_DOWN, .lane = DB_WEAK};
+    node_db_event(bench.node, bench.time, &down);
+    turn(&bench);
+    assert_non_null(find_fact(&bench, NODE_FACT_CATCH_UP_ENDED));
+    deliver_answer(&bench, round, 0, REPAIR_BUCKETS, 5);
+    assert_int_equal(bench.effects.n_repairs, 0);
+    end(&bench);
+}
+
 // -- Turns ---------------------------------------------------------------------------------------------------------------
 
 static void a_local_write_does_not_wait_for_all_that_is_to_be_merged(void **state)
@@ -571,6 +716,8 @@ int main(void)
         cmocka_unit_test(a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it),
         cmocka_unit_test(a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them),
         cmocka_unit_test(who_sends_a_change_that_comes_too_late_is_told),
+        cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
+        cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
         cmocka_unit_test(a_local_write_does_not_wait_for_all_that_is_to_be_merged),
         cmocka_unit_test(merges_pause_while_clients_write),
     };
