@@ -441,7 +441,7 @@ struct members {
     uint64_t round_term, round_target, round_began_us; // what it must have stored within a second
     uint32_t before;        // leader: who comes before us in line and is fit to lead
     uint64_t before_term, before_since_us, yield_again_us;
-    uint64_t slow_again_us; // leader: its disk is slow; when to try again to hand over
+    uint64_t disk_again_us; // leader: its disk is slow or full; when to try again to hand over
     uint32_t n_yields;
     uint64_t declines_until_us;
 };
@@ -534,6 +534,8 @@ void log_put_mark(struct node *node);
 void log_mark(struct node *node); // now and then
 // A write is refused because the disk is nearly full: the refusal; else an empty slice.
 struct cc_slice log_refusal(struct node *node);
+// Slow or nearly full: another replica should lead, if one can.
+bool disk_is_sick(const struct node *node);
 void log_finish(struct node *node);
 
 // node_repair.c

@@ -38,6 +38,11 @@ struct cc_slice log_refusal(struct node *node)
                         "Make space; service returns by itself");
 }
 
+bool disk_is_sick(const struct node *node)
+{
+    return node->upkeep.durable.disk_slow || node->upkeep.durable.space_low;
+}
+
 void log_finish(struct node *node)
 {
     free(node->upkeep.checkpoints.at);

@@ -10,7 +10,7 @@ enum {
     RANK_HOLD_US = 3 * 1000 * 1000,        // the one before us in line must have been fit for so long
     RANK_AGAIN_US = 60 * 1000 * 1000,      // after an attempt, and doubled with every further one
     RANK_DOUBLINGS_MAX = 4,
-    SLOW_AGAIN_US = 5 * 1000 * 1000,
+    DISK_AGAIN_US = 5 * 1000 * 1000,
     BEHIND_ENTRIES_MAX = 2000,             // of whoever is to be promoted or to lead, in its log and in its database
     DECLINE_US = 600 * 1000 * 1000,        // an office that an operator has moved away is not taken back for so long
 };
@@ -503,14 +503,14 @@ static void yield_to_rank(struct node *node)
     (void)!raft_transfer(node->raft, now_us, first);
 }
 
-// To any that is fit: one whose disk is slow says that it may not lead.
-static void yield_slow_disk(struct node *node)
+// To any that is fit: one whose disk is slow or full, too, says that it may not lead.
+static void yield_sick_disk(struct node *node)
 {
     struct members *members = &node->members;
-    if (!node->upkeep.durable.disk_slow || node->time.now_us < members->slow_again_us || cc_mutant(CC_MUTANT_SLOW_DISK_STAYS)) {
+    if (!disk_is_sick(node) || node->time.now_us < members->disk_again_us || cc_mutant(CC_MUTANT_SLOW_DISK_STAYS)) {
         return;
     }
-    members->slow_again_us = node->time.now_us + SLOW_AGAIN_US;
+    members->disk_again_us = node->time.now_us + DISK_AGAIN_US;
     for (uint32_t i = 0; i < node->n_peers; i++) {
         if (node->peers[i].member && is_fit(node, &node->peers[i]) && raft_transfer(node->raft, node->time.now_us, node->peers[i].id) == CC_OK) {
             return;
@@ -532,7 +532,7 @@ void membership_tick(struct node *node)
     }
     watch_learners(node);
     yield_to_rank(node);
-    yield_slow_disk(node);
+    yield_sick_disk(node);
 }
 
 bool membership_declines(const struct node *node)

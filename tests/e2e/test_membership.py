@@ -326,7 +326,7 @@ class Growth(unittest.TestCase):
             cluster.list_replicas([1, 2, 3])  # as the file on its machine still is
             cluster.start(3)
             wait_until(lambda: (cluster.status(3) or {}).get('member') is False, 20, 'told')
-            self.assertTrue(cluster.has_logged(3, 'event=removed'))
+            wait_until(lambda: cluster.has_logged(3, 'event=removed'), 60, 'the log tells it')
             self.check_removed(cluster, 3)
             cluster.kill_proxy(3)
             cluster.start(3)

@@ -4,6 +4,7 @@
 CAUCUS_E2E_LONG=1: also the tests that take long and whose parts the others cover.
 """
 import json
+import itertools
 import os
 import shutil
 import signal
@@ -288,26 +289,35 @@ class Disk(unittest.TestCase):
             os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(path).free - left)
         return ballast
 
-    def test_a_follower_whose_log_finds_no_space_acknowledges_nothing_and_returns_by_itself(self):
+    def test_a_leader_whose_log_finds_no_space_hands_over_and_returns_by_itself(self):
         cluster = CutCluster.make(limits=SMALL_LOG)
         self.addCleanup(shutil.rmtree, cluster.root, ignore_errors=True)
-        path = os.path.join(cluster.data, '3', 'log')
+        path = os.path.join(cluster.data, '1', 'log')
         os.mkdir(path)
         self.small_disk(path, 32)
         with cluster:
             cluster.start_all()
             write(cluster, 1, 0, 200)
             cluster.verify()
+            wait_until(lambda: cluster.leader() == 1, 60, 'replica 1 leads')  # the first in line
             ballast = self.fill(path, 0)
-            before = cluster.status(3)['applied']
-            write(cluster, 1, 200, 2000)  # four segments
-            self.assertEqual(cluster.request(3, 'GET', '/notes?id=eq.notes%207&select=n', headers={'Prefer': 'consistency=local'}).json(), [{'n': 7}])
-            wait_until(lambda: cluster.request(3, 'POST', '/presence', {'id': str(time.monotonic())}).status == 507, 20, '507')
-            self.assertTrue(before <= cluster.status(3)['applied'] < cluster.status(1)['applied'])
+            before = cluster.status(1)['applied']
+            ids = itertools.count()
+
+            def hands_over():  # it notices when it needs the next segment
+                row = {'id': f'full {next(ids)}', 'tag': 'x' * 10000}
+                self.assertIn(cluster.request(2, 'POST', '/notes', row).status, (201, 507))
+                return cluster.leader() in (2, 3)
+            wait_until(hands_over, 60, 'another one leads')
+            # As a follower it acknowledges nothing and serves local reads.
+            write(cluster, 2, 200, 2000)  # four segments
+            self.assertEqual(cluster.request(1, 'GET', '/notes?id=eq.notes%207&select=n', headers={'Prefer': 'consistency=local'}).json(), [{'n': 7}])
+            wait_until(lambda: cluster.request(1, 'POST', '/presence', {'id': str(time.monotonic())}).status == 507, 60, '507')
+            self.assertTrue(before <= cluster.status(1)['applied'] < cluster.status(2)['applied'])
             os.unlink(ballast)
             cluster.verify()
-            self.assertIsNone(cluster.processes[3].poll())
-            self.assertEqual(len(cluster.get(3, '/notes?select=id')), 2200)
+            self.assertIsNone(cluster.processes[1].poll())
+            self.assertEqual(len(cluster.get(1, '/notes?select=id&id=like.notes*')), 2200)
 
     def test_a_leader_with_a_slow_disk_hands_over_and_one_whose_sync_fails_ends_with_74_and_comes_back(self):
         cluster = CutCluster.make(limits={'log_sync_ms': 60})
