@@ -320,12 +320,17 @@ void raft_set_rank(struct raft *raft, uint32_t rank)
     raft->options.rank = rank;
 }
 
+void raft_set_stand_in(struct raft *raft, bool stand_in)
+{
+    raft->stand_in = stand_in;
+}
+
 void raft_set_eligible(struct raft *raft, uint64_t now_us, bool eligible)
 {
     raft_advance(raft, now_us);
     raft->eligible = eligible;
     bool campaigning = raft->role == RAFT_PRE_CANDIDATE || raft->role == RAFT_CANDIDATE;
-    if (!eligible && campaigning) {
+    if (!eligible && !raft->stand_in && campaigning) {
         raft_become_follower(raft, raft->term, 0);
     }
     if (!eligible && raft->role == RAFT_LEADER) {

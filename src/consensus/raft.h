@@ -103,6 +103,9 @@ enum cc_status raft_transfer(struct raft *raft, uint64_t now_us, uint32_t target
 // A replica that is not eligible (its PostgreSQL is down) votes and stores, but does not campaign.
 // A leader that becomes ineligible transfers leadership away.
 void raft_set_eligible(struct raft *raft, uint64_t now_us, bool eligible);
+// It campaigns all the same: nobody has led for long, so what its log has may be what keeps the others from being elected. As the leader
+// it brings that to them and transfers leadership away.
+void raft_set_stand_in(struct raft *raft, bool stand_in);
 void raft_set_rank(struct raft *raft, uint32_t rank); // in place of that in the options, from the next election timeout on
 // A replica that may have forgotten what it promised: it stores, but neither votes nor campaigns.
 void raft_set_recovering(struct raft *raft, bool recovering);

@@ -108,7 +108,7 @@ static void tally(struct raft *raft)
 // the C_new entry is committed [...] It does not count its own vote" (thesis 4.2.2).
 bool raft_may_campaign(const struct raft *raft)
 {
-    return raft->eligible && !raft->recovering && (raft->self_voter || raft_is_leaving(raft));
+    return (raft->eligible || raft->stand_in) && !raft->recovering && (raft->self_voter || raft_is_leaving(raft));
 }
 
 void raft_campaign(struct raft *raft, bool pre_vote, bool transfer)

@@ -146,7 +146,7 @@ struct raft {
     uint32_t leader;
     uint64_t leader_heard_us;
     uint64_t election_deadline_us;
-    bool eligible;
+    bool eligible, stand_in;
     bool recovering;
     bool self_granted;      // candidate: the own vote is durable
     bool campaign_transfer; // candidate: at the leader's request

@@ -164,6 +164,7 @@ void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms)
     node->started = true;
     node->time = (struct node_time){now_us, wall_ms};
     node->upkeep.started_us = now_us;
+    node->led_us = now_us;
     (void)!clock_hlc_observe(&node->clock, node->restored_hlc, wall_ms); // not those of a leader whose clock was far ahead
     recovery_start(node);
     raft_set_eligible(node->raft, now_us, false); // until the database is up
@@ -292,6 +293,17 @@ static bool gather_ends(struct gather *gather, uint64_t now_us)
     return ends;
 }
 
+// Whose database is lost, and whose log is the longest, leads for a moment when there is no other way: only a leader can bring the rest of
+// that log to those who may lead, and only a leader has a snapshot to give.
+static void stand_in(struct node *node)
+{
+    if (raft_leader(node->raft) != 0) {
+        node->led_us = node->time.now_us;
+    }
+    bool for_long = node->time.now_us - node->led_us >= NODE_STAND_IN_ELECTIONS * node->options.raft.election_us;
+    raft_set_stand_in(node->raft, for_long && !node->stopping && membership_has_self(node));
+}
+
 void node_tick(struct node *node, struct node_time time)
 {
     set_time(node, time);
@@ -326,6 +338,7 @@ void node_tick(struct node *node, struct node_time time)
     recovery_tick(node);
     snapshot_pump(node);
     repair_tick(node);
+    stand_in(node);
     strong_pump(node);
     weak_pump(node);
 }

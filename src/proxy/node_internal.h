@@ -19,6 +19,7 @@ enum {
     NODE_APPLY_BYTES_MAX = 4 << 20,   // effects in one APPLY or MERGE job
     NODE_APPLY_ENTRIES_MAX = 512,
     NODE_QUEUE_US_MAX = 1000 * 1000,  // writes that come while others have waited for so long are refused: the queue only grows
+    NODE_STAND_IN_ELECTIONS = 8, // without a leader for so many election timeouts
     NODE_GATHER_US = 5 * 1000, // what comes from others and nobody waits for gathers for so long: half the transactions, half the CPU
     NODE_GATHER_MAX = 256,     // or until there is so much
     NODE_CHANGES_FRAME_BYTES = 512 << 10,
@@ -506,6 +507,7 @@ struct node {
     uint64_t next_snapshot_job;
     struct peer peers[NODE_PEERS_MAX];
     uint32_t n_peers;
+    uint64_t led_us; // when there was a leader the last time
     uint64_t housekeeping_us;
     uint64_t restored_hlc; // the greatest of the entries in the log
     uint32_t known_leader;

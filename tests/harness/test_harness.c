@@ -662,6 +662,27 @@ static void a_replica_whose_office_was_moved_away_votes_again_when_it_was_remove
     harness_destroy(harness);
 }
 
+static void who_has_the_longest_log_and_a_sick_database_leads_for_a_moment_when_nobody_else_can_be_elected(void **state)
+{
+    (void)state;
+    struct harness *harness = harness_create(&(struct harness_options){.n_replicas = 3, .seed = 1});
+    uint32_t leader = harness_wait_for_leader(harness), longer = leader == 3 ? 2 : 3, other = 6 - leader - longer;
+    settle(harness);
+    add_fault(harness, (struct faults_rule){.kind = FAULTS_DROP, .from = leader, .to = other});
+    uint64_t write = harness_write(harness, leader, "put k 1");
+    harness_run_ms(harness, 200);
+    assert_int_equal(harness_answer(harness, write)->kind, HARNESS_DONE);
+    harness_stop(harness, leader, HARNESS_KILL);
+    struct node_time now = {harness_now_us(harness), UINT64_C(1700000000000) + harness_now_us(harness) / 1000};
+    node_set_sick(harness_node(harness, longer), now, true);
+    harness_run_ms(harness, 20000);
+    assert_int_equal(harness_leader(harness), other);
+    write = harness_write(harness, other, "put k 2");
+    harness_run_ms(harness, 2000);
+    assert_int_equal(harness_answer(harness, write)->kind, HARNESS_DONE);
+    harness_destroy(harness);
+}
+
 static void a_learner_is_promoted_although_one_that_does_not_come_is_before_it_in_the_list(void **state)
 {
     (void)state;
@@ -707,6 +728,7 @@ int main(void)
         cmocka_unit_test(latency_is_as_long_as_asked),
         cmocka_unit_test(a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minute),
         cmocka_unit_test(every_write_at_replicas_that_leave_is_answered_within_a_second),
+        cmocka_unit_test(who_has_the_longest_log_and_a_sick_database_leads_for_a_moment_when_nobody_else_can_be_elected),
         cmocka_unit_test(a_learner_is_promoted_although_one_that_does_not_come_is_before_it_in_the_list),
         cmocka_unit_test(a_replica_whose_office_was_moved_away_votes_again_when_it_was_removed_and_comes_back),
     };

@@ -253,6 +253,10 @@ bool sim_members_are_settled(const struct sim *sim, struct cc_buffer *why_not)
             cc_buffer_printf(why_not, "r%u is not a voter yet", replica->id);
             return false;
         }
+        if (replica->node->reload.state == NODE_RELOAD_RUNNING) { // for a limited time
+            cc_buffer_printf(why_not, "r%u still makes a list true", replica->id);
+            return false;
+        }
     }
     return true;
 }
