@@ -58,6 +58,12 @@ static bool is_parameter(const struct apply_run *run, uint32_t column)
     return run->tag == EFFECT_DELETE ? is_key(&run->shape, column) : is_written(&run->shape, column) || is_key(&run->shape, column);
 }
 
+// PostgreSQL reads texts of uuids slowly (PostgreSQL 15: by a call of strtoul for each byte); other values go to it as texts.
+static enum pg_type array_type(struct cc_slice column_type)
+{
+    return cc_slice_equal_text(column_type, "uuid") ? PG_UUID : PG_TEXT;
+}
+
 static struct apply_run *run_create(const struct rest_shape *shape, enum effect_tag tag, bool rekeyed)
 {
     struct apply_run *run = cc_alloc(sizeof(*run));
@@ -72,8 +78,9 @@ static struct apply_run *run_create(const struct rest_shape *shape, enum effect_
     for (uint32_t i = 0; i < shape->n_columns; i++) {
         run->shape.columns[i] = (struct rest_shape_column){cc_arena_slice(&run->arena, shape->columns[i].name),
                                                            cc_arena_slice(&run->arena, shape->columns[i].type), shape->columns[i].flags};
-        pg_array_init(&run->values[i], PG_TEXT);
-        pg_array_init(&run->old_keys[i], PG_TEXT);
+        enum pg_type type = array_type(shape->columns[i].type);
+        pg_array_init(&run->values[i], type);
+        pg_array_init(&run->old_keys[i], type);
         run->n_key += is_key(shape, i);
     }
     return run;
@@ -150,18 +157,29 @@ static bool run_add_key(struct apply_run *run, uint64_t hash)
     return hash_add(run, hash);
 }
 
-static void run_add_row(struct apply_run *run, const struct effect_row *row)
+static enum cc_status put_value(struct pg_array *array, struct cc_slice value)
+{
+    if (array->type == PG_UUID) {
+        return pg_array_put_uuid(array, value);
+    }
+    pg_array_put(array, value);
+    return CC_OK;
+}
+
+static enum cc_status run_add_row(struct apply_run *run, const struct effect_row *row)
 {
     uint32_t n_key = 0;
-    for (uint32_t i = 0; i < run->shape.n_columns; i++) {
+    enum cc_status status = CC_OK;
+    for (uint32_t i = 0; status == CC_OK && i < run->shape.n_columns; i++) {
         if (is_parameter(run, i)) {
-            pg_array_put(&run->values[i], row->values[i]);
+            status = put_value(&run->values[i], row->values[i]);
         }
-        if (run->rekeyed && is_key(&run->shape, i)) {
-            pg_array_put(&run->old_keys[i], row->old_key[n_key++]);
+        if (status == CC_OK && run->rekeyed && is_key(&run->shape, i)) {
+            status = put_value(&run->old_keys[i], row->old_key[n_key++]);
         }
     }
     run->n_rows++;
+    return status;
 }
 
 // -- Statements ------------------------------------------------------------------------------------------------------------
@@ -413,8 +431,7 @@ static enum cc_status add_row(struct apply_sql *apply, const struct effect_part 
             (void)run_add_key(*at, hash);
         }
     }
-    run_add_row(*at, row);
-    return CC_OK;
+    return run_add_row(*at, row);
 }
 
 static void put_sequences(struct apply_sql *apply, const struct effect_part *part)

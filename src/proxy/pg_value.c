@@ -65,6 +65,45 @@ void pg_array_put(struct pg_array *array, struct cc_slice value)
     }
 }
 
+static int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+enum cc_status pg_array_put_uuid(struct pg_array *array, struct cc_slice text)
+{
+    enum { UUID_BYTES = 16, UUID_CHARS = 36 };
+    uint8_t bytes[UUID_BYTES];
+    if (text.data == NULL) {
+        pg_array_put(array, text);
+        return CC_OK;
+    }
+    if (text.n != UUID_CHARS) {
+        return CC_MALFORMED;
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < UUID_BYTES; i++, at += 2) {
+        if (at == 8 || at == 13 || at == 18 || at == 23) {
+            if (text.data[at++] != '-') {
+                return CC_MALFORMED;
+            }
+        }
+        int high = hex_digit(text.data[at]), low = hex_digit(text.data[at + 1]);
+        if (high < 0 || low < 0) {
+            return CC_MALFORMED;
+        }
+        bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    pg_array_put(array, cc_slice_of(bytes, sizeof(bytes)));
+    return CC_OK;
+}
+
 void pg_array_put_int8(struct pg_array *array, int64_t value)
 {
     uint8_t *at = put_element(array, 8, 8);
@@ -93,6 +132,8 @@ static const char *type_name(enum pg_type type)
         return "bigint";
     case PG_TEXT:
         return "text";
+    case PG_UUID:
+        return "uuid";
     }
     return NULL;
 }
@@ -178,17 +219,6 @@ enum cc_status pg_record_read(struct cc_slice text, struct cc_arena *arena, stru
         at++;
     }
     return at == text.n ? CC_OK : CC_MALFORMED;
-}
-
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 enum cc_status pg_bytea_read(struct cc_slice text, struct cc_arena *arena, struct cc_slice *bytes_out)

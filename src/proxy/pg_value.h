@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "base/codec.h"
 
-enum pg_type { PG_BOOL = 16, PG_BYTEA = 17, PG_INT8 = 20, PG_TEXT = 25 }; // oids of element types; part of PostgreSQL's protocol
+enum pg_type { PG_BOOL = 16, PG_BYTEA = 17, PG_INT8 = 20, PG_TEXT = 25, PG_UUID = 2950 }; // oids of element types; part of PostgreSQL's protocol
 
 // A one-dimensional array in the making, in array_send form: a parameter in binary format. Zero-initialised is not valid.
 struct pg_array {
@@ -18,6 +18,8 @@ struct pg_array {
 void pg_array_init(struct pg_array *array, enum pg_type type);
 void pg_array_finish(struct pg_array *array);
 void pg_array_put(struct pg_array *array, struct cc_slice value); // TEXT, BYTEA; the NULL slice is SQL NULL
+// Of a uuid its text as uuid_out writes it; the NULL slice is SQL NULL. CC_MALFORMED: it is another text; nothing was put.
+enum cc_status pg_array_put_uuid(struct pg_array *array, struct cc_slice text) CC_CHECKED;
 void pg_array_put_int8(struct pg_array *array, int64_t value);
 struct cc_slice pg_array_slice(struct pg_array *array); // borrowed until the next change
 

@@ -13,6 +13,25 @@ static void assert_text(struct cc_slice slice, const char *text)
     assert_true(cc_slice_equal_text(slice, text));
 }
 
+static void a_uuid_is_put_as_its_bytes(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[] = {0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0x0b, 0x86, 0, 0, 0, 2, 0, 0, 0, 1, // one dimension, NULLs, uuid, 2, from 1
+                                    0, 0, 0, 16, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0xff,
+                                    0xff, 0xff, 0xff, 0xff};
+    static const char *const wrong[] = {"", "01234567-89ab-cdef-0011-2233445566f", "01234567-89ab-cdef-0011-22334455666ff",
+                                        "01234567-89ab-cdef-0011+2233445566ff", "g1234567-89ab-cdef-0011-2233445566ff"};
+    struct pg_array array;
+    pg_array_init(&array, PG_UUID);
+    assert_int_equal(pg_array_put_uuid(&array, cc_slice_text("01234567-89ab-cdef-0011-2233445566ff")), CC_OK);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        assert_int_equal(pg_array_put_uuid(&array, cc_slice_text(wrong[i])), CC_MALFORMED);
+    }
+    assert_int_equal(pg_array_put_uuid(&array, (struct cc_slice){0}), CC_OK);
+    assert_true(cc_slice_equal(pg_array_slice(&array), cc_slice_of(bytes, sizeof(bytes))));
+    pg_array_finish(&array);
+}
+
 static void a_row_is_split_into_its_fields(void **state)
 {
     (void)state;
@@ -136,6 +155,7 @@ static void one_null_is_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_uuid_is_put_as_its_bytes),
         cmocka_unit_test(a_row_is_split_into_its_fields),
         cmocka_unit_test(a_row_of_another_shape_is_refused),
         cmocka_unit_test(bytea_and_numbers_are_read_strictly),
