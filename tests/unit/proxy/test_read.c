@@ -243,15 +243,15 @@ static void a_prepared_statement_survives_a_migration(void **state)
 static void the_oldest_prepared_statements_are_dropped(void **state)
 {
     (void)state;
-    make_pool(1, 0, 3);
+    make_pool(1, 0, 5);
     char sql[64], value[16];
     for (int i = 0; i < 20; i++) {
         (void)snprintf(sql, sizeof(sql), "SELECT %d", i % 7);
         (void)snprintf(value, sizeof(value), "%d", i % 7);
         assert_value(sql, value);
     }
-    assert_value("SELECT count(*) FROM pg_prepared_statements", "3");
-    assert_value("SELECT count(*) FROM pg_prepared_statements", "3");
+    assert_value("SELECT count(*) FROM pg_prepared_statements", "5");
+    assert_value("SELECT count(*) FROM pg_prepared_statements", "5");
 }
 
 static void a_statement_over_its_time_is_given_up_and_ends_in_the_server(void **state)
@@ -402,6 +402,21 @@ static void settings_of_one_statement_are_not_those_of_the_next(void **state)
     struct rest_setting limit = setting_of("statement_timeout", "50");
     assert_string_equal(ask_with("SELECT pg_sleep(20)", &limit, 1).code, "57014");
     assert_string_equal(ask(shown).value, usual);
+}
+
+static void what_comes_before_a_statement_is_of_its_transaction_only(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    struct rest_statement statement = statement_of("SELECT nullif(current_setting('app.before', true), '')");
+    statement.before = cc_slice_text("SELECT set_config('app.before', 'seen', true)");
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(ask_statement(&statement, 10000).value, "seen");
+        assert_value("SELECT nullif(current_setting('app.before', true), '')", "NULL");
+    }
+    statement.before = cc_slice_text("SELECT 1 / 0");
+    assert_string_equal(ask_statement(&statement, 10000).code, "22012");
+    assert_value("SELECT 1", "1");
 }
 
 // Asked for in the same turn, one connection: those behind the first are on their way before it is answered.
@@ -577,6 +592,7 @@ int main(void)
         cmocka_unit_test(many_wait_in_order_and_too_many_are_refused),
         cmocka_unit_test(what_is_under_way_is_answered_when_the_pool_goes),
         cmocka_unit_test(settings_of_one_statement_are_not_those_of_the_next),
+        cmocka_unit_test(what_comes_before_a_statement_is_of_its_transaction_only),
         cmocka_unit_test(those_sent_behind_one_have_their_own_outcomes),
         cmocka_unit_test(one_that_waits_behind_another_is_given_up_alone),
         cmocka_unit_test(a_session_of_another_user_can_only_become_what_that_one_may),
