@@ -685,6 +685,7 @@ static void merges_pause_while_clients_write(void **state)
     struct crdt_frontier nothing = {.n = 0};
     event = (struct db_event){.kind = DB_WEAK_COMMITTED, .lane = DB_WEAK, .number = job->number, .frontier = &nothing};
     node_db_event(bench.node, bench.time, &event);
+    turn(&bench);
     for (uint64_t i = 1; i <= 20000; i++) {
         deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, i, clock_hlc_of_ms(WALL_MS), "x"));
     }
