@@ -439,11 +439,13 @@ static void read_json_text(struct cc_reader *reader, struct cc_buffer *out)
     }
 }
 
-struct stamps_pass {
+struct stamps_read {
     struct crdt_row *row;
-    bool columns; // second pass: named columns; first: "" and "+"
     struct clock_stamp common, life;
 };
+
+// Of a column that has not been named: it has the common stamp, which may come last.
+static const struct clock_stamp stamp_unnamed = {UINT64_MAX, UINT32_MAX, UINT32_MAX};
 
 static void mark_explicit(struct crdt_register *held)
 {
@@ -451,10 +453,10 @@ static void mark_explicit(struct crdt_register *held)
 }
 
 // "*views". Members of an object are sorted by length, then bytes, so a stamp of the column has been seen before its parts.
-static bool take_parts(struct stamps_pass *pass, struct cc_slice name, struct cc_slice text)
+static bool take_parts(struct stamps_read *pass, struct cc_slice name, struct cc_slice text)
 {
     uint32_t column = find_column(pass->row, cc_slice_of(name.data + 1, name.n - 1), 0);
-    if (!pass->columns || column == COLUMN_NONE || !is_typed(pass->row, column)) {
+    if (column == COLUMN_NONE || !is_typed(pass->row, column)) {
         return true;
     }
     struct crdt_register *held = &pass->row->registers[column];
@@ -466,22 +468,23 @@ static bool take_parts(struct stamps_pass *pass, struct cc_slice name, struct cc
     return ok;
 }
 
-static void take_member(struct stamps_pass *pass, struct cc_slice name, const struct clock_stamp *stamp)
+static void take_member(struct stamps_read *pass, struct cc_slice name, const struct clock_stamp *stamp)
 {
-    bool is_common = name.n == 0;
-    bool is_life = cc_slice_equal_text(name, "+");
-    if (!pass->columns) {
-        pass->common = is_common ? *stamp : pass->common;
-        pass->life = is_life ? *stamp : pass->life;
+    if (name.n == 0) {
+        pass->common = *stamp;
         return;
     }
-    uint32_t column = is_common || is_life ? COLUMN_NONE : find_column(pass->row, name, 0);
+    if (cc_slice_equal_text(name, "+")) {
+        pass->life = *stamp;
+        return;
+    }
+    uint32_t column = find_column(pass->row, name, 0);
     if (column != COLUMN_NONE && !pass->row->columns[column].key) {
         pass->row->registers[column].stamp = *stamp;
     }
 }
 
-static void read_member(struct cc_reader *reader, struct cc_buffer *name, struct cc_buffer *text, struct stamps_pass *pass)
+static void read_member(struct cc_reader *reader, struct cc_buffer *name, struct cc_buffer *text, struct stamps_read *pass)
 {
     struct clock_stamp stamp;
     read_json_text(reader, name);
@@ -504,7 +507,7 @@ static void read_member(struct cc_reader *reader, struct cc_buffer *name, struct
     take_member(pass, cc_buffer_slice(name), &stamp);
 }
 
-static enum cc_status read_object(struct cc_slice json, struct stamps_pass *pass)
+static enum cc_status read_object(struct cc_slice json, struct stamps_read *pass)
 {
     struct cc_reader reader = cc_reader_of(json);
     struct cc_buffer name = {0};
@@ -541,25 +544,22 @@ static void take_implied_part(struct crdt_row *row, uint32_t column)
 
 enum cc_status crdt_stamps_read(struct cc_slice text, struct crdt_row *row)
 {
-    struct stamps_pass pass = {.row = row};
-    if (text.data != NULL) {
-        enum cc_status status = read_object(text, &pass);
-        if (status != CC_OK) {
-            return status;
-        }
-    }
+    struct stamps_read pass = {.row = row};
     for (uint32_t i = 0; i < row->n_columns; i++) {
-        row->registers[i].stamp = row->columns[i].key ? stamp_zero : pass.common;
+        row->registers[i].stamp = row->columns[i].key ? stamp_zero : stamp_unnamed;
+    }
+    enum cc_status status = text.data == NULL ? CC_OK : read_object(text, &pass);
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        bool unnamed = clock_stamp_compare(&row->registers[i].stamp, &stamp_unnamed) == 0;
+        row->registers[i].stamp = unnamed ? pass.common : row->registers[i].stamp;
+    }
+    if (status != CC_OK) {
+        return status;
     }
     row->life = !clock_stamp_is_zero(&pass.life)     ? pass.life
                 : !clock_stamp_is_zero(&pass.common) ? pass.common
                                                      : stamp_of_old;
-    if (text.data == NULL) {
-        return CC_OK;
-    }
-    pass.columns = true;
-    enum cc_status status = read_object(text, &pass);
-    for (uint32_t i = 0; status == CC_OK && i < row->n_columns; i++) {
+    for (uint32_t i = 0; text.data != NULL && i < row->n_columns; i++) {
         if (is_typed(row, i)) {
             take_implied_part(row, i);
             show_parts(row, i);
