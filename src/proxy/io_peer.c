@@ -29,6 +29,7 @@ enum {
     QUEUE_BYTES_MAX = 128 << 20,
     BACK_OFF_MS_MIN = 50,
     BACK_OFF_MS_MAX = 2000,
+    STEADY_MS = 1000, // a connection that was up for so long is made anew at once
     REFUSAL_LOG_MS = 1000, // strangers are logged no more often
     ACCEPT_PAUSE_MS = 100, // when there are no descriptors left
     HALF_OPEN_MAX = 16,
@@ -55,6 +56,7 @@ struct peer {
     struct resolution *resolving;
     uint32_t back_off_ms;
     bool up;
+    uint64_t up_since_ms;
     uint32_t incarnation;
     uint64_t n_ups, n_sent, n_received; // bytes of links that are gone
     char problem[160];
@@ -291,6 +293,7 @@ static void rise_if_both_open(struct peer *peer)
         return;
     }
     peer->up = true;
+    peer->up_since_ms = now_ms();
     peer->incarnation = io_link_incarnation(peer->in);
     peer->n_ups++;
     peer->back_off_ms = BACK_OFF_MS_MIN;
@@ -300,7 +303,8 @@ static void rise_if_both_open(struct peer *peer)
     peer->peers->handler.on_up(peer->peers->handler.context, peer->id, peer->incarnation);
 }
 
-// Both directions go together, so that what a peer hears while it is up has no holes.
+// Both directions go together, so that what a peer hears while it is up has no holes. If its process lives, they should be back before
+// anybody thinks that it has died, and asks for an election.
 static void fall(struct peer *peer)
 {
     if (!peer->up) {
@@ -310,7 +314,11 @@ static void fall(struct peer *peer)
     io_faults_forget(peer->peers->faults, peer->id);
     drop(peer, &peer->in);
     drop(peer, &peer->out);
-    redial_later(peer);
+    if (now_ms() - peer->up_since_ms >= STEADY_MS) {
+        redial_in(peer, 0);
+    } else {
+        redial_later(peer);
+    }
     peer->peers->handler.on_down(peer->peers->handler.context, peer->id);
 }
 

@@ -334,6 +334,7 @@ void node_tick(struct node *node, struct node_time time)
     }
     log_mark(node);
     membership_tick(node);
+    office_tick(node);
     reload_tick(node);
     recovery_tick(node);
     snapshot_pump(node);

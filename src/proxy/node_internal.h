@@ -431,6 +431,12 @@ struct snapshot_piece { // its answer
 
 // -- Membership (node_membership.c) --------------------------------------------------------------------------------------
 
+//   stranger --ADD--> learner --stores within a second what had been committed, or PROMOTE--> voter --REMOVE--> removed: told, notes it
+//                        ^                                                                                      |
+//                        +-------------------- ADD: taken back, with what it has -------------------------------+
+
+enum { MEMBERS_BEHIND_MAX = 2000 }; // entries, in its log and in its database, of whoever is to be promoted or to lead
+
 struct members {
     bool known;             // the following
     uint64_t index, term, committed; // of the memberships that peers and log were last brought in line with
@@ -440,10 +446,16 @@ struct members {
     uint64_t check_us;
     uint32_t round_of;      // leader: the learner that is watched, and
     uint64_t round_term, round_target, round_began_us; // what it must have stored within a second
+};
+
+// -- The office (node_office.c) --------------------------------------------------------------------------------------------
+
+struct node_office {
+    uint64_t check_us;
     uint32_t before;        // leader: who comes before us in line and is fit to lead
     uint64_t before_term, before_since_us, yield_again_us;
-    uint64_t disk_again_us; // leader: its disk is slow or full; when to try again to hand over
     uint32_t n_yields;
+    uint64_t disk_again_us; // leader: its disk is slow or full; when to try again to hand over
     uint64_t declines_until_us;
 };
 
@@ -498,6 +510,7 @@ struct node {
     struct weak weak;
     struct upkeep upkeep;
     struct members members;
+    struct node_office office;
     struct reload reload;
     struct recovery recovery;
     struct stable stable;
@@ -631,8 +644,15 @@ bool membership_has_self(const struct node *node);
 bool membership_votes(const struct node *node, uint32_t id);
 uint32_t membership_n_voters(const struct node *node);
 bool membership_is_alone(const struct node *node); // there are no other members
-bool membership_declines(const struct node *node);          // an operator has moved the office away from here
+bool membership_is_before(const struct member *a, const struct member *b); // in line to lead
+bool membership_hears(const struct node *node, uint32_t id);       // leader: lately
 void membership_tick(struct node *node);
+
+// node_office.c
+// To `to`, or 0: to the best of the others. An operator wants it: the office is not taken back for a while. As node_member_change.
+enum cc_status office_transfer(struct node *node, uint32_t to, const char **why_out) CC_CHECKED;
+bool office_declines(const struct node *node); // an operator has moved the office away from here
+void office_tick(struct node *node);
 
 // node_reload.c
 void reload_tick(struct node *node);

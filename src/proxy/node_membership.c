@@ -1,18 +1,12 @@
-// Members of the cluster: what the log's configuration says is what holds. The leader changes it one member at a time, promotes
-// learners that keep up, and leaves office to a replica that comes before it in line.
+// Members of the cluster: what the log's configuration says is what holds. The leader changes it one member at a time and promotes
+// learners that keep up.
 #include "proxy/node_internal.h"
 
 #include <stdlib.h>
 
 enum {
-    LAG_US_MAX = 1000 * 1000,              // a learner that is further behind is not promoted
+    LAG_US_MAX = 1000 * 1000, // a learner that is further behind is not promoted
     LEAD_CHECK_US = 100 * 1000,
-    RANK_HOLD_US = 3 * 1000 * 1000,        // the one before us in line must have been fit for so long
-    RANK_AGAIN_US = 60 * 1000 * 1000,      // after an attempt, and doubled with every further one
-    RANK_DOUBLINGS_MAX = 4,
-    DISK_AGAIN_US = 5 * 1000 * 1000,
-    BEHIND_ENTRIES_MAX = 2000,             // of whoever is to be promoted or to lead, in its log and in its database
-    DECLINE_US = 600 * 1000 * 1000,        // an office that an operator has moved away is not taken back for so long
 };
 
 enum cc_status membership_restore(struct node *node, struct cc_slice body)
@@ -117,7 +111,7 @@ static void follow_members(struct node *node)
     node->out->members_changed = true;
 }
 
-static bool is_before(const struct member *a, const struct member *b)
+bool membership_is_before(const struct member *a, const struct member *b)
 {
     char host[MEMBER_ADDRESS_BYTES];
     uint32_t port_a = 0, port_b = 0;
@@ -138,7 +132,7 @@ static void follow_rank(struct node *node)
     }
     uint32_t rank = 0;
     for (uint32_t i = 0; i < membership->n_members; i++) {
-        rank += membership->members[i].voter && member_read(&membership->members[i], &other) == CC_OK && is_before(&other, &self);
+        rank += membership->members[i].voter && member_read(&membership->members[i], &other) == CC_OK && membership_is_before(&other, &self);
     }
     raft_set_rank(node->raft, rank);
 }
@@ -198,7 +192,7 @@ void membership_removed(struct node *node, uint64_t index)
 
 // -- Changes, on the leader ------------------------------------------------------------------------------------------
 
-static bool is_heard(const struct node *node, uint32_t id)
+bool membership_hears(const struct node *node, uint32_t id)
 {
     struct raft_progress progress;
     return id == node->options.raft.id || (raft_progress_of(node->raft, id, &progress) == CC_OK && progress.heard_us > 0 &&
@@ -223,7 +217,7 @@ static bool has_majority(struct node *node, const struct raft_membership *member
     for (uint32_t i = 0; i < membership->n_members; i++) {
         if (membership->members[i].voter) {
             n_voters++;
-            n_heard += is_heard(node, membership->members[i].id) && can_vote(node, membership->members[i].id);
+            n_heard += membership_hears(node, membership->members[i].id) && can_vote(node, membership->members[i].id);
         }
     }
     return n_voters > 0 && n_heard > n_voters / 2;
@@ -328,27 +322,10 @@ static enum cc_status propose(struct node *node, const struct raft_membership *n
     return status;
 }
 
-static enum cc_status transfer(struct node *node, uint32_t to, const char **why_out)
-{
-    if (to == node->options.raft.id) {
-        return CC_OK;
-    }
-    enum cc_status status = raft_transfer(node->raft, node->time.now_us, to);
-    if (status == CC_INVALID) {
-        *why_out = "only a voting member can lead";
-    } else if (status == CC_UNAVAILABLE) {
-        *why_out = "a transfer is under way, or that replica does not answer";
-    } else if (status == CC_OK) {
-        node->members.declines_until_us = node->time.now_us + DECLINE_US;
-        peer_tell_frontier(node); // that we do not want it back
-    }
-    return status;
-}
-
 // A leader that is to be removed hands its writes under way over in order; the next leader removes it.
 static enum cc_status leave_office_first(struct node *node, const char **why_out)
 {
-    enum cc_status status = transfer(node, 0, why_out);
+    enum cc_status status = office_transfer(node, 0, why_out);
     return status == CC_OK ? refuse(CC_UNAVAILABLE, "it leads: another replica takes over first, which can then remove it", why_out) : status;
 }
 
@@ -362,7 +339,7 @@ enum cc_status node_member_change(struct node *node, struct node_time time, cons
         return refuse(CC_NOT_LEADER, "this replica does not lead", why_out);
     }
     if (change->action == NODE_MEMBER_TRANSFER) {
-        return transfer(node, change->member.id, why_out);
+        return office_transfer(node, change->member.id, why_out);
     }
     if (change->action == NODE_MEMBER_REMOVE && change->member.id == node->options.raft.id && membership_n_voters(node) > 1) {
         return leave_office_first(node, why_out);
@@ -401,7 +378,7 @@ static bool is_learning(struct node *node, const struct raft_member *member)
     struct raft_progress progress;
     const struct peer *peer = peer_find(node, member->id);
     bool works = peer != NULL && peer->up && peer->refused == NULL && peer->may_lead && peer->schema_version == node->strong.schema_version;
-    return works && !member->voter && is_heard(node, member->id) && raft_progress_of(node->raft, member->id, &progress) == CC_OK;
+    return works && !member->voter && membership_hears(node, member->id) && raft_progress_of(node->raft, member->id, &progress) == CC_OK;
 }
 
 // By turns: one that does not come, or does not keep up, must not keep the others waiting. 0: nobody learns.
@@ -441,80 +418,9 @@ static void watch_learners(struct node *node)
         begin_round(node, next_learner(node, members->round_of));
         return;
     }
-    if (progress.match >= members->round_target && peer->applied + BEHIND_ENTRIES_MAX >= members->round_target) {
+    if (progress.match >= members->round_target && peer->applied + MEMBERS_BEHIND_MAX >= members->round_target) {
         members->round_began_us = 0; // now, or after the others
         promote(node, member->id);
-    }
-}
-
-// -- Rank: the lowest port leads -------------------------------------------------------------------------------------
-
-static bool is_fit(const struct node *node, const struct peer *peer)
-{
-    struct raft_progress progress;
-    uint64_t commit = raft_commit(node->raft);
-    bool caught_up = raft_progress_of(node->raft, peer->id, &progress) == CC_OK && progress.voter && !progress.probing &&
-                     progress.match + BEHIND_ENTRIES_MAX >= commit && peer->applied + BEHIND_ENTRIES_MAX >= commit;
-    return caught_up && peer->up && peer->refused == NULL && peer->may_lead && is_heard(node, peer->id) &&
-           peer->schema_version == node->strong.schema_version;
-}
-
-static uint32_t first_in_line(struct node *node)
-{
-    const struct raft_membership *membership = raft_membership(node->raft);
-    const struct raft_member *self = member_find(membership, node->options.raft.id);
-    struct member best;
-    if (self == NULL || member_read(self, &best) != CC_OK) {
-        return 0;
-    }
-    uint32_t id = 0;
-    for (uint32_t i = 0; i < membership->n_members; i++) {
-        struct member other;
-        const struct peer *peer = peer_find(node, membership->members[i].id);
-        if (peer == NULL || member_read(&membership->members[i], &other) != CC_OK || !is_before(&other, &best) || !is_fit(node, peer)) {
-            continue;
-        }
-        best = other;
-        id = other.id;
-    }
-    return id;
-}
-
-// One that comes before us must have been fit for a while, and one that fails or falls again is not asked soon: no flapping.
-static void yield_to_rank(struct node *node)
-{
-    struct members *members = &node->members;
-    uint64_t now_us = node->time.now_us;
-    uint32_t first = first_in_line(node);
-    if (first == 0 || first != members->before || members->before_term != raft_term(node->raft)) {
-        members->before = first;
-        members->before_term = raft_term(node->raft);
-        members->before_since_us = now_us;
-        return;
-    }
-    if (now_us - members->before_since_us < RANK_HOLD_US || now_us < members->yield_again_us) {
-        return;
-    }
-    if (now_us > members->yield_again_us + DECLINE_US) {
-        members->n_yields = 0;
-    }
-    members->yield_again_us = now_us + ((uint64_t)RANK_AGAIN_US << members->n_yields);
-    members->n_yields += members->n_yields < RANK_DOUBLINGS_MAX;
-    (void)!raft_transfer(node->raft, now_us, first);
-}
-
-// To any that is fit: one whose disk is slow or full, too, says that it may not lead.
-static void yield_sick_disk(struct node *node)
-{
-    struct members *members = &node->members;
-    if (!disk_is_sick(node) || node->time.now_us < members->disk_again_us || cc_mutant(CC_MUTANT_SLOW_DISK_STAYS)) {
-        return;
-    }
-    members->disk_again_us = node->time.now_us + DISK_AGAIN_US;
-    for (uint32_t i = 0; i < node->n_peers; i++) {
-        if (node->peers[i].member && is_fit(node, &node->peers[i]) && raft_transfer(node->raft, node->time.now_us, node->peers[i].id) == CC_OK) {
-            return;
-        }
     }
 }
 
@@ -527,16 +433,7 @@ void membership_tick(struct node *node)
     members->check_us = node->time.now_us + LEAD_CHECK_US;
     if (!raft_is_settled(node->raft) || node->stopping) {
         members->round_of = 0;
-        members->before = 0;
         return;
     }
     watch_learners(node);
-    yield_to_rank(node);
-    yield_sick_disk(node);
-}
-
-bool membership_declines(const struct node *node)
-{
-    bool votes = membership_votes(node, node->options.raft.id); // as a learner that was a member before it may be promoted again
-    return votes && node->time.now_us < node->members.declines_until_us;
 }

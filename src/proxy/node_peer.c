@@ -83,7 +83,7 @@ void peer_send_frontier(struct node *node, struct peer *peer)
     cc_put_u32(&frame, node->strong.schema_version);
     cc_put_u8(&frame, (uint8_t)raft_role(node->raft));
     bool has_database = node->strong.state == STRONG_FOLLOW || node->strong.state == STRONG_LEAD;
-    bool may_lead = has_database && !node->stopping && !node->sick && !disk_is_sick(node) && !membership_declines(node) && recovery_is_over(node);
+    bool may_lead = has_database && !node->stopping && !node->sick && !disk_is_sick(node) && !office_declines(node) && recovery_is_over(node);
     cc_put_u8(&frame, (uint8_t)((node->weak.up ? FRONTIER_HELD : 0) | (node->stopping ? FRONTIER_STOPPING : 0) |
                                 (may_lead ? FRONTIER_MAY_LEAD : 0) | (forward_relays(node) ? FRONTIER_RELAYS : 0) |
                                 (peer->told_deaf ? FRONTIER_DEAF : 0) | recovery_flags(node)));

@@ -116,6 +116,22 @@ class OnACluster(unittest.TestCase):
         self.cluster.verify()
         self.assertIn(new, others)
 
+    def test_a_leader_keeps_its_office_when_its_connections_are_made_anew(self):
+        leader = wait_until(lambda: follow_one(self.cluster), 30, 'one leader')
+        changes = 0
+        for _ in range(5):
+            term = self.cluster.status(leader)['term']
+            for replica in self.cluster.ids:
+                if replica != leader:
+                    self.faults.add(leader, {'fault': 'drop', 'from': leader, 'to': replica, 'nth': 1})
+            wait_until(lambda: all(rule['hit'] == 1 for rule in self.faults.list(leader)['rules']), 10, 'a message lost on each connection')
+            time.sleep(1)  # so long a connection is new
+            self.faults.clear()
+            time.sleep(0.5)  # in which they would ask for an election
+            leader = wait_until(lambda: follow_one(self.cluster), 30, 'one leader')
+            changes += self.cluster.status(leader)['term'] != term
+        self.assertLessEqual(changes, 1)  # for reasons of its own, on a busy machine
+
     def test_writes_of_both_kinds_go_on_while_messages_are_late_lost_and_out_of_order(self):
         leader = wait_until(lambda: follow_one(self.cluster), 30, 'one leader')
         for replica in self.cluster.ids:
