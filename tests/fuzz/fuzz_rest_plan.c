@@ -102,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct rest_header headers[HEADERS_MAX] = {0};
     struct rest_request request = {.options = {.aggregates = n % 2 == 0, .roll_back_allowed = true, .plans_allowed = true}};
     request.options.rows_max = n % 3 == 0 ? 10 : 0;
+    request.options.pre_request = n % 5 == 0 ? "public.door" : NULL;
     read_request(cc_slice_of(data, n), headers, &request);
     cc_arena_init(&arena);
     struct rest_plan plan;
