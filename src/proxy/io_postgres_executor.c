@@ -235,15 +235,6 @@ static void on_set_up(void *context, uint64_t number)
     }
 }
 
-static void send_own_mode(struct pg_lane *lane, io_postgres_on_result *on_result, void *context, uint64_t number)
-{
-    struct cc_slice token = cc_slice_text(lane->postgres->token);
-    struct io_postgres_query query = {.sql = "SELECT pg_catalog.set_config('role', 'none', false), caucus.mode($1, 'caucus_own', false)",
-                                      .n_parameters = 1,
-                                      .parameters = &token};
-    io_postgres_link_send(lane->executor, &query, on_result, context, number);
-}
-
 static void on_connected(void *context)
 {
     struct pg_lane *lane = context;
@@ -251,7 +242,9 @@ static void on_connected(void *context)
         io_postgres_link_close(lane->executor, "the lane's other session is gone");
         return;
     }
-    send_own_mode(lane, on_mode, lane, 0);
+    struct cc_slice token = cc_slice_text(lane->postgres->token);
+    struct io_postgres_query query = {.sql = "SELECT caucus.mode($1, 'caucus_own', false)", .n_parameters = 1, .parameters = &token, .once = true};
+    io_postgres_link_send(lane->executor, &query, on_mode, lane, 0);
     io_postgres_link_sync(lane->executor, on_set_up, lane, 0);
 }
 
@@ -383,11 +376,12 @@ bool pg_executor_has_turn(const struct pg_lane *lane)
 
 // -- After code of users ---------------------------------------------------------------------------------------------------
 
+#define CLEAN(told, weak) \
+    "SELECT pg_catalog.set_config('role', 'none', false), caucus.clean(" told ", " weak "), caucus.mode($1, 'caucus_own', false)"
+
 static const char *clean_sql(const struct pg_lane *lane, bool told)
 {
-    return !told                     ? "SELECT caucus.clean(false, false)"
-           : lane->lane == DB_STRONG ? "SELECT caucus.clean(true, false)"
-                                     : "SELECT caucus.clean(true, true)";
+    return !told ? CLEAN("false", "false") : lane->lane == DB_STRONG ? CLEAN("true", "false") : CLEAN("true", "true");
 }
 
 void pg_executor_beware(struct pg_lane *lane, bool told)
@@ -397,9 +391,9 @@ void pg_executor_beware(struct pg_lane *lane, bool told)
 
 void pg_executor_clean(struct pg_lane *lane, bool told, io_postgres_on_result *on_result, void *context, uint64_t number)
 {
-    struct io_postgres_query query = {.sql = clean_sql(lane, told)};
+    struct cc_slice token = cc_slice_text(lane->postgres->token);
+    struct io_postgres_query query = {.sql = clean_sql(lane, told), .n_parameters = 1, .parameters = &token};
     io_postgres_link_send(lane->executor, &query, on_result, context, number);
-    send_own_mode(lane, on_result, context, number);
     pg_lane_settings_forget(lane);
 }
 
