@@ -146,9 +146,12 @@ void exchange_fail(struct exchange *exchange, int status, const char *code, cons
 void exchange_fail_outcome(struct exchange *exchange, const struct rest_outcome *outcome)
 {
     struct rest_error error = {.code = outcome->code, .message = outcome->message, .details = outcome->details, .hint = outcome->hint};
-    int status = outcome->kind == REST_UNKNOWN   ? 504
-                 : outcome->kind == REST_REFUSED ? 503
-                                                 : rest_error_status(outcome->code, outcome->message, false);
+    int status = rest_error_status(outcome->code, outcome->message, false);
+    if (outcome->kind == REST_UNKNOWN) {
+        status = 504;
+    } else if (outcome->kind == REST_REFUSED) {
+        status = outcome->status == CC_REFUSED ? 412 : 503; // a session that cannot be; else try again
+    }
     reply_error(exchange, status, &error);
 }
 

@@ -37,6 +37,32 @@ static bool is_out_of_service(const struct node *node)
     return node->strong.state == STRONG_HALTED || !node->members.has_self;
 }
 
+static void ask(struct node *node, struct read_group *group)
+{
+    group->asked_us = node->time.now_us;
+    raft_read(node->raft, node->time.now_us, group->context);
+}
+
+// What a session has seen was committed before: if a majority knows less, the whole cluster was set back, and waiting would not help.
+static void doubt(struct node *node, struct read_group *group)
+{
+    if (group->index > raft_commit(node->raft)) {
+        ask(node, group);
+    }
+}
+
+static void refuse_from_future(struct node *node, struct read_group *group)
+{
+    for (size_t i = 0; i < group->waiters.n; i++) {
+        node_answer_outcome(node, group->waiters.at[i].token,
+                            node_refusal(node, CC_REFUSED, "CC218", "The session token has seen more than there is: the cluster was set back",
+                                         "Begin a new session: send no Caucus-Session, and go on with the one in the answer"), 0);
+    }
+    node->n_reads -= (uint32_t)group->waiters.n;
+    DL_DELETE(node->waiting, group);
+    group_free(group);
+}
+
 void read_submit(struct node *node, uint64_t token, uint64_t index, const struct crdt_frontier *frontier, uint32_t timeout_ms)
 {
     if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
@@ -55,6 +81,7 @@ void read_submit(struct node *node, uint64_t token, uint64_t index, const struct
         }
         NODE_PUSH(group->waiters, waiter);
         DL_APPEND(node->waiting, group);
+        doubt(node, group);
         return;
     }
     if (node->fresh == NULL) {
@@ -63,11 +90,6 @@ void read_submit(struct node *node, uint64_t token, uint64_t index, const struct
     NODE_PUSH(node->fresh->waiters, waiter);
 }
 
-static void ask(struct node *node, struct read_group *group)
-{
-    group->asked_us = node->time.now_us;
-    raft_read(node->raft, node->time.now_us, group->context);
-}
 
 // -- Weak tables -----------------------------------------------------------------------------------------------------
 
@@ -177,6 +199,17 @@ void read_flush(struct node *node)
     ask(node, group);
 }
 
+static void session_doubted(struct node *node, const struct raft_read_result *result)
+{
+    struct read_group *group, *next;
+    DL_FOREACH_SAFE(node->waiting, group, next)
+    {
+        if (group->context == result->context && result->index > 0 && result->index < group->index) {
+            refuse_from_future(node, group);
+        }
+    }
+}
+
 void read_result(struct node *node, const struct raft_read_result *result)
 {
     struct read_group *group;
@@ -187,6 +220,7 @@ void read_result(struct node *node, const struct raft_read_result *result)
         }
     }
     if (group == NULL) {
+        session_doubted(node, result);
         return;
     }
     if (result->index == 0) {
@@ -302,6 +336,8 @@ void read_deadlines(struct node *node)
         if (group->waiters.n == 0) {
             DL_DELETE(node->waiting, group);
             group_free(group);
+        } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us * 2) {
+            doubt(node, group);
         }
     }
 }

@@ -3,6 +3,7 @@
 import http.client
 import os
 import signal
+import subprocess
 import time
 import unittest
 import uuid
@@ -33,6 +34,30 @@ class Stops(unittest.TestCase):
         started = time.monotonic()
         wait_until(write, seconds, 'a strong write')
         return time.monotonic() - started
+
+    def test_a_session_from_before_the_cluster_was_set_back_is_refused_at_once(self):
+        cluster = Cluster(1)
+        self.addCleanup(cluster.remove)
+        copy = os.path.join(cluster.root, 'copy')
+        with cluster:
+            self.assertEqual(cluster.request(1, 'POST', '/notes', {'id': 'old'}).status, 201)
+            self.assertEqual(cluster.stop(), 0)
+            subprocess.run(['cp', '-a', cluster.data, copy], check=True)
+            cluster.start(schema=False)
+            for i in range(20):
+                answer = cluster.request(1, 'POST', '/notes', {'id': f'new {i}'})
+                self.assertEqual(answer.status, 201, answer)
+            session = {'Caucus-Session': answer.headers['Caucus-Session'], 'Prefer': 'consistency=session'}
+            self.assertEqual(len(cluster.request(1, 'GET', '/notes', headers=session).json()), 21)
+            cluster.stop()
+            subprocess.run(['rm', '-rf', cluster.data], check=True)
+            os.rename(copy, cluster.data)
+            cluster.start(schema=False)
+            began = time.monotonic()
+            answer = cluster.request(1, 'GET', '/notes', headers=session)
+            self.assertEqual((answer.status, answer.json()['code']), (412, 'CC218'), answer)
+            self.assertLess(time.monotonic() - began, 9)  # not after its whole time limit
+            self.assertEqual(len(cluster.request(1, 'GET', '/notes').json()), 1)
 
     def test_a_leader_that_stands_still_is_replaced_and_comes_back(self):
         with Cluster() as cluster:
