@@ -80,7 +80,8 @@
     X(74, GARBAGE_SELF_ONLY, "F6", "histories go when this replica has them on disk")                                   \
     X(75, GARBAGE_CLAIM_AHEAD, "F6", "a replica claims that it writes nothing older than its wall clock") \
     X(76, GARBAGE_TAKES_PARTS, "F7", "what was counted on a deleted row by who had not heard of the deletion goes with its tombstone") \
-    X(77, REPAIR_SKEW_TAKEN, "F4", "states of rows from the far future are joined")
+    X(77, REPAIR_SKEW_TAKEN, "F4", "states of rows from the far future are joined") \
+    X(78, KEYS_COUNT_TWICE, "D6", "increments under one key count at each replica that took them")                     
 
 enum cc_mutant_id {
 #define CC_MUTANT_ID(number, name, class, text) CC_MUTANT_##name = number,

@@ -5,6 +5,7 @@
 // ascending; varint n, n times (string element, u32 replica, u32 incarnation, u64 hlc): additions of others that it removed.
 #include "crdt/parts.h"
 
+#include "base/mutant.h"
 #include "crdt/decimal.h"
 
 #include <stdlib.h>
@@ -413,7 +414,7 @@ static enum cc_status count(const struct crdt_kind *kind, const struct crdt_part
     if (own == NULL || read_counted(own->bytes, arena, &counted) != CC_OK) {
         counted = (struct counted){.total = zero, .at = cc_arena_array(arena, 1, sizeof(*counted.at))};
     }
-    if (write->keyed) {
+    if (write->keyed && !cc_mutant(CC_MUTANT_KEYS_COUNT_TWICE)) {
         counted.at[counted.n++] = (struct keyed){write->key, amount};
     } else {
         counted.total = crdt_decimal_add(counted.total, amount, arena);

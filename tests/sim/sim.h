@@ -8,6 +8,7 @@
 //   sim_fault.c     when what breaks; sim_amnesia.c: when what is lost; sim_members.c: who belongs to the cluster
 //   sim_database.c  the model of PostgreSQL for struct db_job; sim_store.c: its transactions; sim_rows.c, sim_weak.c: its tables
 //   sim_garbage.c   the collector of tombstones and histories
+//   sim_oracle.c    what weak rows must show, said plainly
 //   sim_repair.c    comparisons of weak tables, and rows changed past Caucus
 //   sim_client.c    clients and the history of what they saw
 //   sim_tell.c      what a failing seed tells

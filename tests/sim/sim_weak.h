@@ -30,6 +30,13 @@ unsigned sim_weak_number(struct cc_slice id);
 // Of what the rows show, whatever their stamps.
 uint64_t sim_weak_values_digest(const struct sim_store *store);
 
+// The change sets that the frontier covers, in any order; they live in the arena.
+void sim_weak_check_each(struct sim *sim, const struct crdt_frontier *frontier, struct cc_arena *arena,
+                         void (*visit)(void *context, const struct crdt_change_set *set), void *context);
+// sim_oracle.c: the rows are what the rules say of all the writes that the frontier covers. `whole`: nothing that somebody wrote
+// upon is lost, nor taken away past us: columns with merge types, too.
+void sim_oracle_check(struct sim *sim, const struct crdt_frontier *frontier, const struct sim_store *store, bool whole);
+
 // What the rows hold in part already, because states were joined (sim_repair.c).
 void sim_rows_ahead(const struct sim_rows *rows, struct crdt_frontier *frontier_out);
 void sim_rows_put_frontier(const struct sim_rows *rows, const struct crdt_frontier *frontier);

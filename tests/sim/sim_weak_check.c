@@ -196,26 +196,43 @@ static struct digests digests_of(const struct sim_store *store)
     return (struct digests){sim_store_digest(store, DB_WEAK), sim_store_digest(store, SIM_STORE_TOMBSTONES)};
 }
 
-// The rows that all changes up to the frontier merge to, made from nothing; to be destroyed by the caller.
-static struct sim_store *merge_all(struct sim *sim, const struct crdt_frontier *frontier)
+void sim_weak_check_each(struct sim *sim, const struct crdt_frontier *frontier, struct cc_arena *arena,
+                         void (*visit)(void *context, const struct crdt_change_set *set), void *context)
 {
-    struct sim_store *store = sim_store_create();
     struct change *change, *next;
     HASH_ITER(hh, sim->weak_check->changes, change, next)
     {
         if (change->sequence <= crdt_frontier_get(frontier, change->origin)) {
-            struct cc_arena arena;
-            cc_arena_init(&arena);
-            struct crdt_change_set set;
-            enum cc_status status = crdt_change_set_read(cc_blob_slice(change->bytes), &arena, &set);
+            struct crdt_change_set *set = cc_arena_alloc(arena, sizeof(*set));
+            enum cc_status status = crdt_change_set_read(cc_blob_slice(change->bytes), arena, set);
             SIM_CHECK(sim, "codec", status == CC_OK, "a change set cannot be read");
-            sim_rows_merge_rows(sim, store, &set);
-            cc_arena_finish(&arena);
+            visit(context, set);
         }
     }
-    sim_store_commit(store, DB_WEAK);
-    sim_store_flush(store);
-    return store;
+}
+
+struct merging {
+    struct sim *sim;
+    struct sim_store *store;
+};
+
+static void merge_one(void *context, const struct crdt_change_set *set)
+{
+    const struct merging *merging = context;
+    sim_rows_merge_rows(merging->sim, merging->store, set);
+}
+
+// The rows that all changes up to the frontier merge to, made from nothing; to be destroyed by the caller.
+static struct sim_store *merge_all(struct sim *sim, const struct crdt_frontier *frontier)
+{
+    struct merging merging = {sim, sim_store_create()};
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    sim_weak_check_each(sim, frontier, &arena, merge_one, &merging);
+    cc_arena_finish(&arena);
+    sim_store_commit(merging.store, DB_WEAK);
+    sim_store_flush(merging.store);
+    return merging.store;
 }
 
 static struct digests digest_of_merge(struct sim *sim, const struct crdt_frontier *frontier)
@@ -491,4 +508,9 @@ void sim_check_end(struct sim *sim)
         tell_differences(sim, rows->store, &held);
     }
     SIM_CHECK(sim, "W3", equal, "rows are not the merge of all changes");
+    if (crdt_frontier_covers(&held, &ahead)) {
+        // What was written upon a change that is lost with all disks that had it says more than is left.
+        bool whole = sim->counters.tampered == 0 && crdt_frontier_covers(&held, &sim->weak_check->known);
+        sim_oracle_check(sim, &held, rows->store, whole);
+    }
 }
