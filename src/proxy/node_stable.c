@@ -59,7 +59,8 @@ void stable_tick(struct node *node)
 {
     struct stable *stable = &node->stable;
     note_members(node);
-    if (!node->weak.up || !stable->flushed_known || weak_is_replaying(node)) {
+    bool is_pulling = node->target.state != TARGET_IDLE; // what is merged meanwhile goes when the snapshot is installed, and comes again
+    if (!node->weak.up || !stable->flushed_known || weak_is_replaying(node) || is_pulling) {
         return;
     }
     mark(node);
