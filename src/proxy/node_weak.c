@@ -871,6 +871,9 @@ static void database_up(struct node *node, const struct db_event *event)
     struct weak *weak = &node->weak;
     clock_hlc_floor(&node->clock, cc_mutant(CC_MUTANT_FLOOR_FORGOTTEN) ? 0 : event->hlc_floor);
     weak->up = true;
+    if (!crdt_frontier_covers(event->frontier, &weak->frontier)) { // a snapshot may hold less than what it replaced: that comes again
+        node->stable.collected = 0;
+    }
     if (node->strong.state == STRONG_DOWN) { // after a crash the database may have lost a migration, too
         node->strong.schema_version = event->schema_version;
     }
