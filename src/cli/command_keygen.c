@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "cli/command.h"
-#include "proxy/io_keys.h"
+#include "proxy/config/io_keys.h"
 
 static const struct cli_option options[] = {
     {.name = "out", .argument = "FILE", .fallback = "key", .help = "Where the private key goes; must not exist."},

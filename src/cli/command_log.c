@@ -8,7 +8,7 @@
 
 #include "cli/command.h"
 #include "consensus/wal.h"
-#include "proxy/io_disk.h"
+#include "proxy/replica/io_disk.h"
 
 static const struct cli_option options[] = {
     {.name = "json", .help = "One JSON document."},

@@ -6,8 +6,8 @@
 
 #include "base/memory.h"
 #include "cli/members.h"
-#include "proxy/config.h"
-#include "proxy/keys.h"
+#include "proxy/config/config.h"
+#include "proxy/config/keys.h"
 
 static const struct cli_option options[] = {
     {.name = "config", .argument = "FILE", .fallback = "config.json", .help = "The edited configuration."},

@@ -5,8 +5,8 @@
 
 #include "base/memory.h"
 #include "cli/command.h"
-#include "proxy/config.h"
-#include "proxy/replica.h"
+#include "proxy/config/config.h"
+#include "proxy/replica/replica.h"
 
 static const struct cli_option options[] = {
     {.name = "config",

@@ -9,7 +9,7 @@
 #include "cli/token.h"
 #include "cli/up_children.h"
 #include "cli/up_directory.h"
-#include "proxy/supervisor_files.h"
+#include "proxy/supervisor/supervisor_files.h"
 
 enum { READY_MS = 120 * 1000, ASK_MS = 2000, PAUSE_MS = 50, SCHEMA_MS = 60 * 1000, TABLES_TRIES = 40 };
 

@@ -7,7 +7,7 @@
 
 #include "base/memory.h"
 #include "cli/token.h"
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 static const char near_config[] = "caucus-data/config.json";
 static const char near_url[] = "http://127.0.0.1:7101";

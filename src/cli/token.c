@@ -10,7 +10,7 @@
 
 #include "base/base64.h"
 #include "cli/http_client.h"
-#include "proxy/io_auth.h"
+#include "proxy/gateway/io_auth.h"
 #include "rest/jwt.h"
 
 static enum cc_status complain(enum cc_status status, char problem[static TOKEN_PROBLEM_BYTES], const char *text)

@@ -4,7 +4,7 @@
 
 #include "base/slice.h"
 #include "base/status.h"
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 enum { TOKEN_PROBLEM_BYTES = 512 };
 

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "proxy/io_keys.h"
+#include "proxy/config/io_keys.h"
 
 static char *join(const char *directory, const char *name)
 {

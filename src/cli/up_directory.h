@@ -3,7 +3,7 @@
 #define CLI_UP_DIRECTORY_H
 
 #include "cli/command.h"
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 struct up_wish {
     const char *directory;

@@ -67,7 +67,7 @@ ROWS = [('GET', '/shops', None), ('HEAD', '/shops', None), ('POST', '/shops', '{
 
 
 def operator_routes():
-    with open(os.path.join(SOURCE_ROOT, 'src', 'proxy', 'io_gateway_operator.c'), encoding='utf-8') as file:
+    with open(os.path.join(SOURCE_ROOT, 'src', 'proxy', 'gateway', 'io_gateway_operator.c'), encoding='utf-8') as file:
         found = re.findall(r'\{"(GET|POST|PUT|PATCH|DELETE)", "([^"]+)", \w+, (ACCESS_\w+)\}', file.read())
     assert len(found) > 10, found
     return [(method, '/_caucus/' + name, access) for method, name, access in found]

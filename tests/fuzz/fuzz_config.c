@@ -1,5 +1,5 @@
 // Any bytes as a configuration file: loaded or refused with a message; and the line scanner on text that is not JSON.
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 #include <stdlib.h>
 #include <string.h>

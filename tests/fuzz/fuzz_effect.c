@@ -1,5 +1,5 @@
 // Whatever bytes stand in a log entry: refused, or read to the end and written back the same.
-#include "proxy/effect.h"
+#include "proxy/node/effect.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 // Any bytes as rules of message faults: refused with a reason and nothing changed, or taken, and then what is listed can be taken again.
-#include "proxy/faults_json.h"
+#include "proxy/faults/faults_json.h"
 
 #include <jansson.h>
 #include <stdlib.h>

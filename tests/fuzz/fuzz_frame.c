@@ -5,7 +5,7 @@
 
 #include <sodium.h>
 
-#include "proxy/channel.h"
+#include "proxy/peer/channel.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

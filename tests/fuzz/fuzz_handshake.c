@@ -6,7 +6,7 @@
 
 #include <sodium.h>
 
-#include "proxy/handshake.h"
+#include "proxy/peer/handshake.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

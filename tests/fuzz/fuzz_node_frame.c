@@ -3,7 +3,7 @@
 // is up, and does not answer.
 #include <stdlib.h>
 
-#include "proxy/node.h"
+#include "proxy/node/node.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

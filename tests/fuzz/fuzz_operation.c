@@ -1,5 +1,5 @@
 // Whatever bytes a peer forwards as an operation, or stand as an outcome: refused, or read and written back the same.
-#include "proxy/operation.h"
+#include "proxy/node/operation.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 // Forms of PostgreSQL values: whatever the bytes, a decoder answers with a status; what it takes has the fields it was asked for.
-#include "proxy/pg_value.h"
+#include "proxy/postgres/pg_value.h"
 
 #include <assert.h>
 

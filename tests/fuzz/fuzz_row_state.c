@@ -1,5 +1,5 @@
 // Whatever bytes a peer sends as states of rows: refused, or read and written back as they were.
-#include "proxy/row_state.h"
+#include "proxy/node/row_state.h"
 
 #include <stdlib.h>
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/codec.h"
-#include "proxy/snapshot_file.h"
+#include "proxy/postgres/snapshot_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

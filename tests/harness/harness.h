@@ -17,7 +17,7 @@
 
 #include "consensus/message.h"
 #include "consensus/wal.h"
-#include "proxy/faults.h"
+#include "proxy/faults/faults.h"
 #include "sim/sim_hooks.h"
 
 struct harness;

@@ -19,7 +19,7 @@
 #define SIM_H
 
 #include "base/prng.h"
-#include "proxy/node.h"
+#include "proxy/node/node.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_hooks.h"
 

@@ -4,7 +4,7 @@
 #include "sim/sim.h"
 
 #include "base/memory.h"
-#include "proxy/node_internal.h"
+#include "proxy/node/node_internal.h"
 #include "sim/sim_rows.h"
 
 #include <inttypes.h>

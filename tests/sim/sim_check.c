@@ -7,7 +7,7 @@
 
 #include "base/memory.h"
 #include "consensus/raft_internal.h"
-#include "proxy/node_internal.h"
+#include "proxy/node/node_internal.h"
 #include "sim/sim_rows.h"
 
 #include <inttypes.h>

@@ -5,7 +5,7 @@
 #include "sim/sim.h"
 
 #include "base/memory.h"
-#include "proxy/node_internal.h"
+#include "proxy/node/node_internal.h"
 
 #include <assert.h>
 #include <inttypes.h>

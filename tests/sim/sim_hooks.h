@@ -2,8 +2,8 @@
 #ifndef SIM_HOOKS_H
 #define SIM_HOOKS_H
 
-#include "proxy/faults.h"
-#include "proxy/node.h"
+#include "proxy/faults/faults.h"
+#include "proxy/node/node.h"
 
 // Of handling a node's effects, in order; WRITE and SYNC are the log thread's part of LOG, APPLY the database's of JOBS.
 enum sim_stage { SIM_STAGE_LOG, SIM_STAGE_WRITE, SIM_STAGE_SYNC, SIM_STAGE_SEND, SIM_STAGE_JOBS, SIM_STAGE_APPLY, SIM_STAGE_ANSWER };

@@ -7,7 +7,7 @@
 
 #include "base/memory.h"
 #include "crdt/digest.h"
-#include "proxy/row_state.h"
+#include "proxy/node/row_state.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -7,7 +7,7 @@
 #ifndef SIM_ROWS_H
 #define SIM_ROWS_H
 
-#include "proxy/effect.h"
+#include "proxy/node/effect.h"
 #include "sim/sim.h"
 #include "sim/sim_store.h"
 

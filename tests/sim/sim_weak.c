@@ -4,7 +4,7 @@
 
 #include "base/hash.h"
 #include "crdt/decimal.h"
-#include "proxy/row_state.h"
+#include "proxy/node/row_state.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -3,7 +3,7 @@
 #include "sim/sim.h"
 
 #include "base/memory.h"
-#include "proxy/member.h"
+#include "proxy/node/member.h"
 #include "sim/sim_weak.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
 // Prints what is generated from the table of configuration keys: config_docs table|example|help
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -24,21 +24,32 @@ LAYERS = {
     'client': {'base'},
     'cli': {'base', 'clock', 'crdt', 'consensus', 'rest', 'proxy', 'client'},
 }
+# The same for the folders of src/proxy among each other.
+PROXY_LAYERS = {
+    'config': set(),
+    'supervisor': {'config'},
+    'node': {'config'},
+    'faults': {'config', 'node'},
+    'peer': {'config', 'faults', 'node'},
+    'postgres': {'config', 'node'},
+    'gateway': {'config', 'faults', 'node', 'postgres'},
+    'replica': {'config', 'faults', 'gateway', 'node', 'peer', 'postgres', 'supervisor'},
+}
 
 # Headers that reach out of the process, know the time or start threads: for the shell only.
 IO_HEADER = re.compile(
     r'^(event2/.*|evhttp\.h|libpq-fe\.h|libpq/.*|curl/.*|sys/.*|arpa/.*|net/.*|netdb\.h|netinet/.*|unistd\.h|fcntl\.h|poll\.h'
     r'|pthread\.h|threads\.h|time\.h|signal\.h|dirent\.h|termios\.h|pwd\.h|grp\.h|spawn\.h|linux/.*)$')
 SHELL = re.compile(
-    r'^src/(base/log\.c|rest/http_server\w*\.[ch]|proxy/io_\w+\.[ch]|proxy/supervisor\w*\.[ch]|cli/.*|client/.*)$')
+    r'^src/(base/log\.c|rest/http_server\w*\.[ch]|proxy/\w+/io_\w+\.[ch]|proxy/supervisor/\w+\.[ch]|cli/.*|client/.*)$')
 # Third parties are touched in few places (besides the shell's own).
 THIRD_PARTIES = [
     (re.compile(r'^(event2/http.*|evhttp\.h)$'), re.compile(r'^src/rest/http_server\w*\.[ch]$')),
-    (re.compile(r'^libpq'), re.compile(r'^src/(proxy/(io_postgres|supervisor)\w*\.[ch]|cli/.*)$')),
-    (re.compile(r'^sodium'), re.compile(r'^src/(proxy/(keys|handshake|channel|io_\w+)\.[ch]|cli/.*)$')),
+    (re.compile(r'^libpq'), re.compile(r'^src/(proxy/(postgres|supervisor)/\w+\.[ch]|cli/.*)$')),
+    (re.compile(r'^sodium'), re.compile(r'^src/(proxy/\w+/(keys|handshake|channel|io_\w+)\.[ch]|cli/.*)$')),
     (re.compile(r'^curl/'), re.compile(r'^src/(client|cli)/.*$')),
     (re.compile(r'^openssl/'), re.compile(r'^src/rest/jwt_keys\.[ch]$')),
-    (re.compile(r'^pg_query'), re.compile(r'^src/proxy/migration\w*\.[ch]$')),
+    (re.compile(r'^pg_query'), re.compile(r'^src/proxy/postgres/migration\w*\.[ch]$')),
 ]
 PURE_MODULES = ('crdt', 'consensus', 'clock')
 
@@ -77,6 +88,10 @@ def check_include(path, number, bracket, header):
                 find(path, number, f'"{header}": includes start at src: "module/file.h"')
         elif other != module and other not in LAYERS.get(module, set()):
             find(path, number, f'src/{module} must not include "{header}"')
+        elif other == module == 'proxy':
+            folder, other_folder = path.split('/')[2], header.split('/')[1]
+            if other_folder != folder and other_folder not in PROXY_LAYERS.get(folder, set()):
+                find(path, number, f'src/proxy/{folder} must not include "{header}"')
         return
     if IO_HEADER.match(header) and not SHELL.match(path):
         find(path, number, f'<{header}> is for the shell (io_*, supervisor*, http_server, cli, client)')
@@ -171,7 +186,7 @@ def check_config_docs(root, program, write):
             with open(os.path.join(root, path), 'w', encoding='utf-8') as file:
                 file.write(text)
         elif not os.path.exists(os.path.join(root, path)) or read(root, path) != text:
-            find(path, 1, 'is not what src/proxy/config_keys.c says: run `make docs`')
+            find(path, 1, 'is not what src/proxy/config/config_keys.c says: run `make docs`')
 
 
 def without_comments(text):

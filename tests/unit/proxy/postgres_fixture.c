@@ -2,7 +2,7 @@
 #include "postgres_fixture.h"
 
 #include "base/log.h"
-#include "proxy/supervisor.h"
+#include "proxy/supervisor/supervisor.h"
 
 #include <stdarg.h>
 #include <stddef.h>

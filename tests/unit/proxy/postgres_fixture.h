@@ -3,7 +3,7 @@
 #define TESTS_POSTGRES_FIXTURE_H
 
 #include "base/arena.h"
-#include "proxy/io_postgres.h"
+#include "proxy/postgres/io_postgres.h"
 
 #include <libpq-fe.h>
 

@@ -1,5 +1,5 @@
 // Effects as SQL: which rows are joined into one statement, and which must not be.
-#include "proxy/apply_sql.h"
+#include "proxy/postgres/apply_sql.h"
 
 #include <stdarg.h>
 #include <stddef.h>

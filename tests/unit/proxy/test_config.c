@@ -1,5 +1,5 @@
 // The configuration file: defaults, refusals with file, line and key, and what is generated from the table.
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/disk_watch.h"
+#include "proxy/node/disk_watch.h"
 
 struct disk { // what is told at each check
     struct disk_watch watch;

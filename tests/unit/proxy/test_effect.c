@@ -1,5 +1,5 @@
 // Effects and entries: rows in captured order, shapes once, old keys, sequences; cut bytes are malformed.
-#include "proxy/effect.h"
+#include "proxy/node/effect.h"
 
 #include <stdarg.h>
 #include <stddef.h>

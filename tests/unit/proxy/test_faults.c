@@ -1,5 +1,5 @@
 // Rules of message faults, and their JSON.
-#include "proxy/faults_json.h"
+#include "proxy/faults/faults_json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

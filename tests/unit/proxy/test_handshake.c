@@ -11,7 +11,7 @@
 #include <sodium.h>
 
 #include "base/prng.h"
-#include "proxy/handshake.h"
+#include "proxy/peer/handshake.h"
 
 struct replica {
     struct keys_pair keys;

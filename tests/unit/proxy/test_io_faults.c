@@ -10,8 +10,8 @@
 #include <sodium.h>
 #include <time.h>
 
-#include "proxy/io_faults.h"
-#include "proxy/io_peer.h"
+#include "proxy/faults/io_faults.h"
+#include "proxy/peer/io_peer.h"
 
 enum { N = 2, WAIT_MS = 20000, ARRIVED_MAX = 64 };
 

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proxy/io_keys.h"
+#include "proxy/config/io_keys.h"
 
 struct fixture {
     char directory[64];

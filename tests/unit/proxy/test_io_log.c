@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proxy/io_disk.h"
-#include "proxy/io_log.h"
+#include "proxy/replica/io_disk.h"
+#include "proxy/replica/io_log.h"
 
 enum { WAIT_MS = 20000, SEGMENT_BYTES = 256 << 10 };
 

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
-#include "proxy/io_peer.h"
+#include "proxy/peer/io_peer.h"
 
 enum { N_REPLICAS = 3, WAIT_MS = 20000, FLOOD = 200 };
 

@@ -1,5 +1,5 @@
 // Migrations: what is accepted, how each statement is replicated, and what is refused with which reason.
-#include "proxy/migration.h"
+#include "proxy/postgres/migration.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/node.h"
+#include "proxy/node/node.h"
 
 enum { FRAME_HELLO = 1, FRAME_REMOVED = 7, FRAME_ASK = 8, FRAME_TOLD = 9, LEARNER = 4, TIMEOUT_MS = 1000 };
 

@@ -1,5 +1,5 @@
 // The node and weak tables, event by event: clocks, numbers of change sets, turns of merges and local writes.
-#include "proxy/node.h"
+#include "proxy/node/node.h"
 
 #include "base/memory.h"
 

@@ -1,5 +1,5 @@
 // Operations, statements and outcomes: what is put is read again; cut bytes are malformed.
-#include "proxy/operation.h"
+#include "proxy/node/operation.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 // Forms of PostgreSQL values: binary arrays and the text of composite rows.
-#include "proxy/pg_value.h"
+#include "proxy/postgres/pg_value.h"
 
 #include <stdarg.h>
 #include <stddef.h>

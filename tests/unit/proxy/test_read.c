@@ -1,5 +1,5 @@
 // Read connections with a real PostgreSQL: answers, errors, settings, prepared statements, time limits, lost connections.
-#include "proxy/io_postgres_read.h"
+#include "proxy/postgres/io_postgres_read.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proxy/supervisor.h"
+#include "proxy/supervisor/supervisor.h"
 
 static struct {
     char directory[64];

@@ -1,6 +1,6 @@
 // Session tokens: what goes in comes out, and nothing else is accepted.
 #include "base/base64.h"
-#include "proxy/session.h"
+#include "proxy/node/session.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

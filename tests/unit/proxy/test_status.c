@@ -1,5 +1,5 @@
 // What the status says of members that hold garbage back.
-#include "proxy/status.h"
+#include "proxy/gateway/status.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 // The supervisor with a real PostgreSQL: made, started, killed, left behind, stopped.
-#include "proxy/supervisor.h"
+#include "proxy/supervisor/supervisor.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "proxy/supervisor_files.h"
+#include "proxy/supervisor/supervisor_files.h"
 
 struct fixture {
     char directory[64];

@@ -1,0 +1,368 @@
+// Linearizable reads: one ReadIndex for all reads of a turn (thesis 6.4), then wait until this database has committed it. Of weak
+// tables: the frontiers of a majority, then wait until this database holds all that they say.
+#include "proxy/node/node_internal.h"
+
+#include <stdlib.h>
+
+static struct read_group *group_create(struct node *node)
+{
+    struct read_group *group = cc_alloc(sizeof(*group));
+    group->context = ++node->next_context;
+    return group;
+}
+
+static void group_free(struct read_group *group)
+{
+    free(group->waiters.at);
+    free(group->frontier);
+    free(group);
+}
+
+static void refuse(struct node *node, uint64_t token)
+{
+    struct cc_slice refusal;
+    if (node->strong.state == STRONG_HALTED) {
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC204", node->strong.halted, "Read at another replica");
+    } else if (!node->members.has_self) {
+        refusal = node_not_a_member(node);
+    } else {
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC209", "This replica could not make sure in time that it would read the newest rows",
+                               "Try again, or read with Prefer: consistency=local");
+    }
+    node_answer_outcome(node, token, refusal, 0);
+}
+
+static bool is_out_of_service(const struct node *node)
+{
+    return node->strong.state == STRONG_HALTED || !node->members.has_self;
+}
+
+static void ask(struct node *node, struct read_group *group)
+{
+    group->asked_us = node->time.now_us;
+    raft_read(node->raft, node->time.now_us, group->context);
+}
+
+// What a session has seen was committed before: if a majority knows less, the whole cluster was set back, and waiting would not help.
+static void doubt(struct node *node, struct read_group *group)
+{
+    if (group->index > raft_commit(node->raft)) {
+        ask(node, group);
+    }
+}
+
+static void refuse_from_future(struct node *node, struct read_group *group)
+{
+    for (size_t i = 0; i < group->waiters.n; i++) {
+        node_answer_outcome(node, group->waiters.at[i].token,
+                            node_refusal(node, CC_REFUSED, "CC218", "The session token has seen more than there is: the cluster was set back",
+                                         "Begin a new session: send no Caucus-Session, and go on with the one in the answer"), 0);
+    }
+    node->n_reads -= (uint32_t)group->waiters.n;
+    DL_DELETE(node->waiting, group);
+    group_free(group);
+}
+
+void read_submit(struct node *node, uint64_t token, uint64_t index, const struct crdt_frontier *frontier, uint32_t timeout_ms)
+{
+    if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
+        refuse(node, token);
+        return;
+    }
+    struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
+    node->n_reads++;
+    node->counters.counters.reads++;
+    if (index > 0 || frontier != NULL) {
+        struct read_group *group = group_create(node);
+        group->index = index;
+        if (frontier != NULL) {
+            group->frontier = cc_alloc(sizeof(*group->frontier));
+            *group->frontier = *frontier;
+        }
+        NODE_PUSH(group->waiters, waiter);
+        DL_APPEND(node->waiting, group);
+        doubt(node, group);
+        return;
+    }
+    if (node->fresh == NULL) {
+        node->fresh = group_create(node);
+    }
+    NODE_PUSH(node->fresh->waiters, waiter);
+}
+
+
+// -- Weak tables -----------------------------------------------------------------------------------------------------
+
+void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms)
+{
+    if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
+        refuse(node, token);
+        return;
+    }
+    struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
+    node->n_reads++;
+    node->counters.counters.reads++;
+    if (node->fresh_weak == NULL) {
+        node->fresh_weak = group_create(node);
+    }
+    NODE_PUSH(node->fresh_weak->waiters, waiter);
+}
+
+static bool has_heard(const struct read_group *group, uint32_t id)
+{
+    for (uint32_t i = 0; i < group->n_heard; i++) {
+        if (group->heard[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void ask_peers(struct node *node, struct read_group *group)
+{
+    group->asked_us = node->time.now_us;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        struct peer *peer = &node->peers[i];
+        if (peer->up && membership_votes(node, peer->id) && !has_heard(group, peer->id)) {
+            peer_ask_frontier(node, peer, group->context);
+        }
+    }
+}
+
+static bool heard_majority(const struct node *node, const struct read_group *group)
+{
+    bool knows = recovery_is_over(node) || cc_mutant(CC_MUTANT_FORGOTTEN_COUNTS);
+    uint32_t n = knows && membership_votes(node, node->options.raft.id);
+    for (uint32_t i = 0; i < group->n_heard; i++) {
+        n += membership_votes(node, group->heard[i]);
+    }
+    return n > membership_n_voters(node) / 2;
+}
+
+static void wait_if_heard(struct node *node, struct read_group *group)
+{
+    if (heard_majority(node, group)) {
+        DL_DELETE(node->hearing, group);
+        DL_APPEND(node->waiting, group);
+        read_applied(node);
+    }
+}
+
+void read_told(struct node *node, uint32_t peer, uint64_t context, const struct crdt_frontier *frontier)
+{
+    struct read_group *group;
+    DL_FOREACH(node->hearing, group)
+    {
+        if (group->context == context) {
+            break;
+        }
+    }
+    if (group == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < frontier->n; i++) {
+        if (crdt_frontier_raise(group->frontier, frontier->at[i].origin, frontier->at[i].sequence) != CC_OK) {
+            return; // more origins than a frontier has places: such a change cannot be held here either
+        }
+    }
+    if (!has_heard(group, peer) && group->n_heard < CC_REPLICAS_MAX) {
+        group->heard[group->n_heard++] = peer;
+    }
+    wait_if_heard(node, group);
+}
+
+static void flush_weak(struct node *node)
+{
+    struct read_group *group = node->fresh_weak;
+    if (group == NULL) {
+        return;
+    }
+    node->fresh_weak = NULL;
+    group->frontier = cc_alloc(sizeof(*group->frontier));
+    weak_acknowledged(node, group->frontier);
+    DL_APPEND(node->hearing, group);
+    ask_peers(node, group);
+    wait_if_heard(node, group);
+}
+
+// --------------------------------------------------------------------------------------------------------------------
+
+void read_flush(struct node *node)
+{
+    flush_weak(node);
+    if (node->fresh == NULL) {
+        return;
+    }
+    struct read_group *group = node->fresh;
+    node->fresh = NULL;
+    DL_APPEND(node->asking, group);
+    ask(node, group);
+}
+
+static void session_doubted(struct node *node, const struct raft_read_result *result)
+{
+    struct read_group *group, *next;
+    DL_FOREACH_SAFE(node->waiting, group, next)
+    {
+        if (group->context == result->context && result->index > 0 && result->index < group->index) {
+            refuse_from_future(node, group);
+        }
+    }
+}
+
+void read_result(struct node *node, const struct raft_read_result *result)
+{
+    struct read_group *group;
+    DL_FOREACH(node->asking, group)
+    {
+        if (group->context == result->context) {
+            break;
+        }
+    }
+    if (group == NULL) {
+        session_doubted(node, result);
+        return;
+    }
+    if (result->index == 0) {
+        group->asked_us = 0; // asked again by the next housekeeping
+        return;
+    }
+    DL_DELETE(node->asking, group);
+    group->index = result->index;
+    DL_APPEND(node->waiting, group);
+    read_applied(node);
+}
+
+static void answer_group(struct node *node, struct read_group *group)
+{
+    for (size_t i = 0; i < group->waiters.n; i++) {
+        struct node_answer answer = {.token = group->waiters.at[i].token,
+                                     .kind = NODE_ANSWER_READ,
+                                     .index = group->index,
+                                     .schema_version = node->strong.schema_version};
+        NODE_PUSH(node->out->answers, answer);
+    }
+    node->n_reads -= (uint32_t)group->waiters.n;
+}
+
+// This database holds what the group waits for.
+static bool is_reached(const struct node *node, const struct read_group *group)
+{
+    const struct strong *strong = &node->strong;
+    bool has_log = strong->state != STRONG_DOWN && strong->state != STRONG_HALTED && group->index <= strong->applied;
+    has_log = has_log || cc_mutant(CC_MUTANT_READ_UNAPPLIED);
+    bool has_changes = group->frontier == NULL || cc_mutant(CC_MUTANT_SESSION_IGNORED) || (node->weak.up && crdt_frontier_covers(&node->weak.frontier, group->frontier));
+    return (group->index == 0 || has_log) && has_changes;
+}
+
+void read_applied(struct node *node)
+{
+    struct read_group *group, *next;
+    DL_FOREACH_SAFE(node->waiting, group, next)
+    {
+        if (is_reached(node, group)) {
+            DL_DELETE(node->waiting, group);
+            answer_group(node, group);
+            group_free(group);
+        }
+    }
+}
+
+bool read_wants_commit(const struct node *node, uint64_t applied)
+{
+    const struct read_group *group;
+    DL_FOREACH(node->waiting, group)
+    {
+        if (group->index > applied) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool read_wants_merge(const struct node *node)
+{
+    const struct read_group *group;
+    DL_FOREACH(node->waiting, group)
+    {
+        if (group->frontier != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void drop_late(struct node *node, struct read_group *group)
+{
+    size_t n_kept = 0;
+    for (size_t i = 0; i < group->waiters.n; i++) {
+        struct read_waiter waiter = group->waiters.at[i];
+        if (node->time.now_us >= waiter.deadline_us || is_out_of_service(node)) {
+            refuse(node, waiter.token);
+            node->n_reads--;
+        } else {
+            group->waiters.at[n_kept++] = waiter;
+        }
+    }
+    group->waiters.n = n_kept;
+}
+
+void read_deadlines(struct node *node)
+{
+    struct read_group *group, *next;
+    DL_FOREACH_SAFE(node->asking, group, next)
+    {
+        drop_late(node, group);
+        if (group->waiters.n == 0) {
+            DL_DELETE(node->asking, group);
+            group_free(group);
+        } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us * 2) {
+            ask(node, group); // the question or its answer was lost, or there was no leader
+        }
+    }
+    DL_FOREACH_SAFE(node->hearing, group, next)
+    {
+        drop_late(node, group);
+        if (group->waiters.n == 0) {
+            DL_DELETE(node->hearing, group);
+            group_free(group);
+        } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us * 2) {
+            ask_peers(node, group);
+        }
+    }
+    DL_FOREACH_SAFE(node->waiting, group, next)
+    {
+        drop_late(node, group);
+        if (group->waiters.n == 0) {
+            DL_DELETE(node->waiting, group);
+            group_free(group);
+        } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us * 2) {
+            doubt(node, group);
+        }
+    }
+}
+
+static void free_all(struct read_group **groups)
+{
+    struct read_group *group, *next;
+    DL_FOREACH_SAFE(*groups, group, next)
+    {
+        DL_DELETE(*groups, group);
+        group_free(group);
+    }
+}
+
+void read_finish_all(struct node *node)
+{
+    free_all(&node->asking);
+    free_all(&node->waiting);
+    free_all(&node->hearing);
+    if (node->fresh_weak != NULL) {
+        group_free(node->fresh_weak);
+        node->fresh_weak = NULL;
+    }
+    if (node->fresh != NULL) {
+        group_free(node->fresh);
+        node->fresh = NULL;
+    }
+}

@@ -1,0 +1,75 @@
+// States of weak rows as bytes.
+#include "proxy/node/row_state.h"
+
+enum { STATE_BYTES_MIN = 3, FIELD_BYTES_MIN = 2, VERSION = 1 };
+
+void row_states_begin(struct cc_buffer *out, struct cc_slice table, uint32_t n)
+{
+    cc_put_u8(out, VERSION);
+    cc_put_string(out, table);
+    cc_put_varint(out, n);
+}
+
+void row_state_put(struct cc_buffer *out, const struct row_state *state)
+{
+    cc_put_string(out, state->key);
+    cc_put_u8(out, state->hidden);
+    if (state->hidden) {
+        cc_put_string(out, state->death);
+        cc_put_string(out, state->remains);
+        return;
+    }
+    cc_put_nullable(out, state->stamps);
+    cc_put_varint(out, state->n_fields);
+    for (uint32_t i = 0; i < state->n_fields; i++) {
+        cc_put_string(out, state->names[i]);
+        cc_put_nullable(out, state->values[i]);
+    }
+}
+
+static void read_state(struct cc_reader *reader, struct cc_arena *arena, struct row_state *state)
+{
+    state->key = cc_read_string(reader);
+    uint8_t hidden = cc_read_u8(reader);
+    if (hidden > 1) {
+        cc_reader_fail(reader);
+    }
+    state->hidden = hidden != 0;
+    if (state->hidden) {
+        state->death = cc_read_string(reader);
+        state->remains = cc_read_string(reader);
+        return;
+    }
+    state->stamps = cc_read_nullable(reader);
+    size_t n_max = cc_reader_left(reader) / FIELD_BYTES_MIN;
+    state->n_fields = (uint32_t)cc_read_count(reader, n_max < ROW_STATE_FIELDS_MAX ? n_max : ROW_STATE_FIELDS_MAX);
+    state->names = cc_arena_array(arena, state->n_fields, sizeof(*state->names));
+    state->values = cc_arena_array(arena, state->n_fields, sizeof(*state->values));
+    for (uint32_t i = 0; i < state->n_fields && cc_reader_ok(reader); i++) {
+        state->names[i] = cc_read_string(reader);
+        state->values[i] = cc_read_nullable(reader);
+    }
+}
+
+enum cc_status row_states_read(struct cc_slice bytes, struct cc_arena *arena, struct cc_slice *table_out, struct row_state **states_out,
+                               uint32_t *n_out)
+{
+    struct cc_reader reader = cc_reader_of(bytes);
+    if (cc_read_u8(&reader) != VERSION) {
+        cc_reader_fail(&reader);
+    }
+    struct cc_slice table = cc_read_string(&reader);
+    size_t n_max = cc_reader_left(&reader) / STATE_BYTES_MIN;
+    uint32_t n = (uint32_t)cc_read_count(&reader, n_max < ROW_STATES_MAX ? n_max : ROW_STATES_MAX);
+    struct row_state *states = cc_arena_array(arena, n, sizeof(*states));
+    for (uint32_t i = 0; i < n && cc_reader_ok(&reader); i++) {
+        read_state(&reader, arena, &states[i]);
+    }
+    enum cc_status status = cc_reader_end(&reader);
+    if (status == CC_OK) {
+        *table_out = table;
+        *states_out = states;
+        *n_out = n;
+    }
+    return status;
+}

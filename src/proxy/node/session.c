@@ -1,0 +1,130 @@
+// Session tokens: {u8 version, u64 index, frontier, 16 bytes of authentication}, base64url.
+#include "proxy/node/session.h"
+
+#include "base/base64.h"
+#include "base/hash.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SESSION_VERSION = 1, TAG_BYTES = 16 };
+
+// Two SipHashes under independent keys: 128 bits, and nobody without the key can make them.
+static void put_tag(struct cc_buffer *out, struct cc_slice bytes, const uint8_t key[SESSION_KEY_BYTES])
+{
+    uint64_t low = cc_siphash(key, bytes.data, bytes.n);
+    uint64_t high = cc_siphash(key + 16, bytes.data, bytes.n);
+    cc_put_u64(out, low);
+    cc_put_u64(out, high);
+}
+
+void session_put(struct cc_buffer *out, const struct session *session, const uint8_t key[SESSION_KEY_BYTES])
+{
+    struct cc_buffer bytes = {0}, tag = {0};
+    cc_put_u8(&bytes, SESSION_VERSION);
+    cc_put_u64(&bytes, session->index);
+    crdt_frontier_put(&bytes, &session->frontier);
+    put_tag(&tag, cc_buffer_slice(&bytes), key);
+    cc_buffer_append_slice(&bytes, cc_buffer_slice(&tag));
+    cc_base64url_put(out, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    cc_buffer_finish(&tag);
+}
+
+static bool tag_is_good(struct cc_slice bytes, const uint8_t key[SESSION_KEY_BYTES])
+{
+    struct cc_buffer tag = {0};
+    put_tag(&tag, cc_slice_of(bytes.data, bytes.n - TAG_BYTES), key);
+    const uint8_t *claimed = bytes.data + bytes.n - TAG_BYTES;
+    uint8_t difference = 0;
+    for (size_t i = 0; i < TAG_BYTES; i++) { // in constant time
+        difference |= (uint8_t)(tag.data[i] ^ claimed[i]);
+    }
+    cc_buffer_finish(&tag);
+    return difference == 0;
+}
+
+static enum cc_status decode(struct cc_slice bytes, const uint8_t key[SESSION_KEY_BYTES], struct session *session_out)
+{
+    if (bytes.n <= TAG_BYTES) {
+        return CC_MALFORMED;
+    }
+    if (!tag_is_good(bytes, key)) {
+        return CC_REFUSED;
+    }
+    struct session session;
+    struct cc_reader reader = cc_reader_of(cc_slice_of(bytes.data, bytes.n - TAG_BYTES));
+    uint8_t version = cc_read_u8(&reader);
+    session.index = cc_read_u64(&reader);
+    if (version != SESSION_VERSION || crdt_frontier_read(&reader, &session.frontier) != CC_OK || cc_reader_end(&reader) != CC_OK) {
+        return CC_MALFORMED;
+    }
+    *session_out = session;
+    return CC_OK;
+}
+
+enum cc_status session_read(struct cc_slice text, const uint8_t key[SESSION_KEY_BYTES], struct session *session_out)
+{
+    if (text.n > SESSION_TOKEN_BYTES_MAX) {
+        return CC_MALFORMED;
+    }
+    struct cc_buffer bytes = {0};
+    enum cc_status status = cc_base64url_read(text, &bytes);
+    if (status == CC_OK) {
+        status = decode(cc_buffer_slice(&bytes), key, session_out);
+    }
+    cc_buffer_finish(&bytes);
+    return status;
+}
+
+static bool take_number(const uint8_t **at, const uint8_t *end, uint64_t *out)
+{
+    const uint8_t *start = *at;
+    uint64_t value = 0;
+    while (*at < end && **at >= '0' && **at <= '9' && value < UINT64_MAX / 10 - 1) {
+        value = value * 10 + (uint64_t)(**at - '0');
+        (*at)++;
+    }
+    *out = value;
+    return *at > start;
+}
+
+static bool take_character(const uint8_t **at, const uint8_t *end, char c)
+{
+    if (*at == end || **at != (uint8_t)c) {
+        return false;
+    }
+    (*at)++;
+    return true;
+}
+
+enum cc_status session_saw(struct session *session, struct cc_slice position)
+{
+    const uint8_t *at = position.data, *end = position.data + position.n;
+    uint64_t index;
+    if (position.n == 0 || !take_number(&at, end, &index)) {
+        return CC_MALFORMED;
+    }
+    session_wrote(session, index);
+    while (at < end) {
+        uint64_t replica = 0, incarnation = 0, sequence = 0;
+        bool good = take_character(&at, end, ' ') && take_number(&at, end, &replica) && take_character(&at, end, '.') &&
+                    take_number(&at, end, &incarnation) && take_character(&at, end, ':') && take_number(&at, end, &sequence) &&
+                    replica <= UINT32_MAX && incarnation <= UINT32_MAX && sequence > 0;
+        struct crdt_origin origin = {(uint32_t)replica, (uint32_t)incarnation};
+        if (!good || session_wrote_weak(session, origin, sequence) != CC_OK) {
+            return CC_MALFORMED;
+        }
+    }
+    return CC_OK;
+}
+
+void session_wrote(struct session *session, uint64_t index)
+{
+    session->index = index > session->index ? index : session->index;
+}
+
+enum cc_status session_wrote_weak(struct session *session, struct crdt_origin origin, uint64_t sequence)
+{
+    return crdt_frontier_raise(&session->frontier, origin, sequence);
+}

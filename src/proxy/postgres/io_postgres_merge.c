@@ -1,0 +1,667 @@
+// MERGE: change sets of other replicas (and own ones that PostgreSQL has lost) into the weak tables. The rows as they are and
+// their tombstones are read, crdt_row_merge decides, what has changed is written; one transaction.
+//
+//   DESCRIBE (unknown tables) --> READ (BEGIN, rows FOR UPDATE, tombstones) --> WRITE (rows, tombstones, history, COMMIT) --> done
+//                                   ^                                             \-- error: roll back, set by set; a set that
+//                                   +------------------------------------------------ fails alone holds up its origin
+#include "proxy/postgres/io_postgres_merge.h"
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "proxy/postgres/apply_sql.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void attempt(struct merge *merge);
+
+static void clear_attempt(struct merge *merge)
+{
+    for (size_t i = 0; i < merge->n_row_results; i++) {
+        PQclear(merge->row_results[i]);
+    }
+    merge->n_row_results = 0;
+    merge->row_results = NULL;
+    PQclear(merge->tombstones);
+    merge->tombstones = NULL;
+    PQclear(merge->truths.result);
+    free(merge->truths.at);
+    merge->truths = (struct merge_truths){0};
+    for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        free(table->rows);
+    }
+    merge->tables = NULL;
+    pg_digests_finish(&merge->digests);
+    cc_arena_finish(&merge->arena);
+    cc_arena_init(&merge->arena);
+    merge->failed = false;
+}
+
+static void dispose(struct pg_job *job)
+{
+    struct merge *merge = job->state;
+    clear_attempt(merge);
+    cc_arena_finish(&merge->arena);
+}
+
+static void note_error(struct merge *merge, const PGresult *result)
+{
+    if (!merge->failed) {
+        const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+        snprintf(merge->error, sizeof(merge->error), "%s %.250s", code == NULL ? "" : code, message == NULL ? "" : message);
+    }
+    merge->failed = true;
+}
+
+static void on_written(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    if (!pg_result_ok(result) && !pg_result_aborted(result)) {
+        note_error(context, result);
+    }
+    PQclear(result);
+}
+
+void pg_merge_send(struct merge *merge, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary)
+{
+    struct io_postgres_query query = {.sql = sql, .n_parameters = n, .parameters = parameters, .binary = binary};
+    io_postgres_link_send(merge->lane->link, &query, on_written, merge, 0);
+}
+
+// -- The end of an attempt -----------------------------------------------------------------------------------------------
+
+static void skip_origin(struct merge *merge, struct crdt_origin origin, uint32_t from)
+{
+    for (uint32_t i = from; i < merge->n; i++) {
+        if (crdt_origin_compare(merge->sets[i].set.origin, origin) == 0) {
+            merge->sets[i].skipped = true;
+        }
+    }
+}
+
+static void finish(struct merge *merge)
+{
+    struct pg_job *job = merge->job;
+    pg_lane_emit(merge->lane, &(struct db_event){.kind = DB_MERGED, .number = job->job.number, .n_changed = merge->n_changed});
+    pg_job_finish(job);
+}
+
+static void next_attempt(struct merge *merge)
+{
+    clear_attempt(merge);
+    while (merge->first < merge->n && merge->sets[merge->first].skipped) {
+        merge->first++;
+    }
+    if (merge->first == merge->n) {
+        finish(merge);
+        return;
+    }
+    merge->end = merge->one_by_one ? merge->first + 1 : merge->n;
+    attempt(merge);
+}
+
+static void attempt_failed(struct merge *merge)
+{
+    pg_lane_must_text(merge->lane, "ROLLBACK");
+    merge->n_changed = 0;
+    if (!merge->one_by_one) {
+        merge->one_by_one = true;
+        next_attempt(merge);
+        return;
+    }
+    // This one can never be merged as things stand: its origin's stream waits, the others go on.
+    const struct crdt_change_set *set = &merge->sets[merge->first].set;
+    cc_log(CC_LOG_ERROR, "merge_failed", "origin=%u.%u sequence=%" PRIu64 " text=%s", set->origin.replica, set->origin.incarnation,
+           set->sequence, cc_log_quote(merge->error));
+    skip_origin(merge, set->origin, merge->first);
+    next_attempt(merge);
+}
+
+static void on_merge_commit(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct merge *merge = context;
+    struct pg_lane *lane = merge->lane;
+    if (merge->failed || pg_result_aborted(result)) {
+        PQclear(result); // on_merge_end rolls back
+        return;
+    }
+    if (!pg_result_ok(result) || strcmp(PQcmdStatus(result), "COMMIT") != 0) {
+        pg_lane_drop(lane, "COMMIT failed", result);
+        PQclear(result);
+        return;
+    }
+    PQclear(result);
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct crdt_change_set *set = &merge->sets[i].set;
+        if (!merge->sets[i].skipped && merge->sets[i].states == NULL && crdt_frontier_raise(&lane->frontier, set->origin, set->sequence) != CC_OK) {
+            pg_lane_drop(lane, "the frontier cannot be raised", NULL);
+            return;
+        }
+    }
+}
+
+static void on_merge_end(void *context, uint64_t number)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (io_postgres_link_connection(merge->lane->link) == NULL) {
+        return;
+    }
+    if (merge->failed) {
+        attempt_failed(merge);
+        return;
+    }
+    merge->first = merge->end;
+    next_attempt(merge);
+}
+
+// -- Writing ---------------------------------------------------------------------------------------------------------------
+
+static void write_all(struct merge *merge)
+{
+    struct pg_lane *lane = merge->lane;
+    struct pg_tombstones tombstones;
+    pg_tombstones_init(&tombstones);
+    for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        if (table->table != NULL) {
+            pg_merge_write_table(merge, table, &tombstones);
+        }
+    }
+    pg_tombstones_send(&tombstones, lane);
+    pg_digests_send(&merge->digests, lane);
+    struct pg_history history;
+    struct pg_requests requests;
+    pg_history_init(&history);
+    pg_requests_init(&requests);
+    bool durable = false;
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct merge_set *set = &merge->sets[i];
+        if (set->skipped || set->states != NULL) {
+            continue;
+        }
+        durable = durable || set->set.durable;
+        pg_history_put(&history, &set->set, set->bytes);
+        if (set->set.request_key.data != NULL) {
+            pg_requests_put(&requests, set->set.principal, set->set.request_key, set->set.fingerprint, set->set.outcome);
+        }
+    }
+    pg_history_send(&history, lane);
+    pg_requests_send(&requests, lane);
+    if (durable) { // a client waits for what the frontier will say: it must be true after a crash, too
+        pg_lane_commit_durably(lane);
+    }
+    struct io_postgres_query query = {.sql = "COMMIT"};
+    io_postgres_link_send(lane->link, &query, on_merge_commit, merge, 0);
+    io_postgres_link_sync(lane->link, on_merge_end, merge, 0);
+}
+
+// -- Merging ---------------------------------------------------------------------------------------------------------------
+
+struct merge_table *pg_merge_table(struct merge *merge, struct cc_slice name)
+{
+    for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        if (cc_slice_equal(table->name, name)) {
+            return table;
+        }
+    }
+    struct merge_table *table = cc_arena_alloc(&merge->arena, sizeof(*table));
+    table->name = name;
+    const struct pg_table *described = pg_table_by_name(merge->lane->postgres, name);
+    bool usable = described != NULL && described->found && described->weak && described->stamps >= 0 && described->n_key > 0;
+    table->table = usable ? described : NULL;
+    table->next = merge->tables;
+    merge->tables = table;
+    return table;
+}
+
+static size_t row_slot(const struct merge *merge, struct cc_slice key)
+{
+    static const uint8_t hash_key[16] = {4};
+    return cc_siphash(hash_key, key.data, key.n) % merge->n_slots;
+}
+
+struct merge_row *pg_merge_row(struct merge *merge, struct merge_table *table, struct cc_slice key)
+{
+    size_t at = row_slot(merge, key);
+    for (; merge->slots[at] != NULL; at = (at + 1) % merge->n_slots) {
+        struct merge_row *row = merge->slots[at];
+        if (row->row.columns == table->table->registers && cc_slice_equal(row->key, key)) {
+            return row;
+        }
+    }
+    struct cc_slice *values = cc_arena_array(&merge->arena, table->table->n_key, sizeof(*values));
+    size_t n = 0;
+    if (crdt_key_read(key, values, table->table->n_key, &n) != CC_OK || n != table->table->n_key) {
+        return NULL;
+    }
+    struct merge_row *row = cc_arena_alloc(&merge->arena, sizeof(*row));
+    row->key = key;
+    row->values = values;
+    struct crdt_register *registers = cc_arena_array(&merge->arena, table->table->n_fields, sizeof(*registers));
+    crdt_row_init(&row->row, table->table->registers, table->table->n_fields, registers, &merge->arena);
+    table->rows = cc_grow(table->rows, &table->capacity, table->n_rows + 1, sizeof(struct merge_row *));
+    table->rows[table->n_rows++] = row;
+    merge->slots[at] = row;
+    return row;
+}
+
+static void collect_rows(struct merge *merge)
+{
+    size_t n = 0;
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        n += merge->sets[i].skipped ? 0 : merge->sets[i].set.n_rows;
+    }
+    merge->n_slots = 2 * n + 1;
+    merge->slots = cc_arena_array(&merge->arena, merge->n_slots, sizeof(struct merge_row *));
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct crdt_change_set *set = &merge->sets[i].set;
+        for (uint32_t r = 0; !merge->sets[i].skipped && r < set->n_rows; r++) {
+            struct merge_table *table = pg_merge_table(merge, set->rows[r].table);
+            if (table->table != NULL) {
+                (void)pg_merge_row(merge, table, set->rows[r].key);
+            }
+        }
+    }
+}
+
+static void on_truths(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (!pg_result_ok(result)) {
+        note_error(merge, result);
+        PQclear(result);
+        return;
+    }
+    pg_merge_take_truths(merge, result);
+}
+
+static void merge_and_write(struct merge *merge);
+
+static void on_truths_sync(void *context, uint64_t number)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (io_postgres_link_connection(merge->lane->link) == NULL) {
+        return;
+    }
+    if (merge->failed) {
+        attempt_failed(merge);
+        return;
+    }
+    merge_and_write(merge);
+}
+
+// False: there is nothing to ask for.
+static bool ask_for_truths(struct merge *merge)
+{
+    struct pg_array stamps;
+    pg_array_init(&stamps, PG_TEXT);
+    pg_merge_contradictions(merge, &stamps);
+    bool any = stamps.n > 0;
+    if (any) {
+        struct cc_slice parameter = pg_array_slice(&stamps);
+        struct io_postgres_query query = {.sql = "SELECT change FROM caucus.history WHERE stamp COLLATE \"C\" = ANY (ARRAY(SELECT DISTINCT unnest($1::text[])))",
+                                          .n_parameters = 1,
+                                          .parameters = &parameter,
+                                          .binary = (const uint8_t[]){1}};
+        io_postgres_link_send(merge->lane->link, &query, on_truths, merge, 0);
+        io_postgres_link_sync(merge->lane->link, on_truths_sync, merge, 0);
+    }
+    pg_array_finish(&stamps);
+    return any;
+}
+
+static void merge_sets(struct merge *merge)
+{
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct crdt_change_set *set = &merge->sets[i].set;
+        for (uint32_t r = 0; !merge->sets[i].skipped && r < set->n_rows; r++) {
+            struct merge_table *table = pg_merge_table(merge, set->rows[r].table);
+            struct merge_row *row = table->table == NULL ? NULL : pg_merge_row(merge, table, set->rows[r].key);
+            if (row != NULL && merge->sets[i].states != NULL) {
+                pg_merge_join_row(merge, table, row, &merge->sets[i].states[r]);
+            } else if (row != NULL) {
+                struct crdt_outcome outcome = crdt_row_merge(&row->row, &set->rows[r], &set->stamp);
+                row->changed = row->changed || outcome.changed || row->wrong;
+            }
+        }
+    }
+}
+
+// -- Reading -----------------------------------------------------------------------------------------------------------------
+
+// Result: number of the row among the table's, its stamps, its fields.
+static bool take_rows(struct merge_table *table, const PGresult *result)
+{
+    const struct pg_table *described = table->table;
+    for (int i = 0; result != NULL && i < PQntuples(result); i++) {
+        uint64_t n = pg_result_u64(result, i, 0);
+        if (n == 0 || n > table->n_rows) {
+            return false;
+        }
+        struct merge_row *row = table->rows[n - 1];
+        row->exists = true;
+        for (uint32_t f = 0; f < described->n_fields; f++) {
+            row->row.registers[f].value = pg_result_value(result, i, (int)(2 + f));
+        }
+        row->digest_before = pg_merge_digest(described, row);
+        if (crdt_stamps_read(pg_result_value(result, i, 1), &row->row) != CC_OK) {
+            return false;
+        }
+        for (uint32_t f = 0; f < described->n_fields; f++) {
+            row->wrong = row->wrong || !pg_merge_same_value(row->row.registers[f].value, pg_result_value(result, i, (int)(2 + f)));
+        }
+    }
+    return true;
+}
+
+static bool take_tombstones(struct merge *merge)
+{
+    const PGresult *result = merge->tombstones;
+    for (int i = 0; result != NULL && i < PQntuples(result); i++) {
+        struct merge_table *table = pg_merge_table(merge, pg_result_value(result, i, 0));
+        struct cc_slice key = {0}, remains = {0};
+        if (table->table == NULL || pg_bytea_read(pg_result_value(result, i, 1), &merge->arena, &key) != CC_OK ||
+            pg_bytea_read(pg_result_value(result, i, 3), &merge->arena, &remains) != CC_OK) {
+            return false;
+        }
+        struct merge_row *row = pg_merge_row(merge, table, key);
+        if (row == NULL) {
+            continue;
+        }
+        row->had_tombstone = true;
+        if (!row->exists && crdt_remains_read(remains, &row->row) != CC_OK) {
+            return false;
+        }
+        if (clock_stamp_parse(pg_result_value(result, i, 2), &row->row.death) != CC_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void merge_and_write(struct merge *merge)
+{
+    merge_sets(merge);
+    write_all(merge);
+}
+
+static void on_rows(void *context, uint64_t number, PGresult *result)
+{
+    struct merge *merge = context;
+    if (!pg_result_ok(result)) {
+        if (!pg_result_aborted(result)) {
+            note_error(merge, result);
+        }
+        PQclear(result);
+        return;
+    }
+    if (number == UINT64_MAX) {
+        merge->tombstones = result;
+    } else {
+        merge->row_results[number] = result;
+    }
+}
+
+static void on_read(void *context, uint64_t number)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (io_postgres_link_connection(merge->lane->link) == NULL) {
+        return;
+    }
+    if (merge->failed) {
+        attempt_failed(merge);
+        return;
+    }
+    size_t i = 0;
+    bool ok = true;
+    for (struct merge_table *table = merge->tables; ok && table != NULL; table = table->next, i++) {
+        ok = table->table == NULL || take_rows(table, merge->row_results[i]);
+    }
+    if (!ok || !take_tombstones(merge)) {
+        pg_lane_drop(merge->lane, "stamps or tombstones of a weak table are damaged", NULL);
+        return;
+    }
+    if (!ask_for_truths(merge)) {
+        merge_and_write(merge);
+    }
+}
+
+static void send_read(struct merge *merge, const struct merge_table *table, uint64_t number)
+{
+    const struct pg_table *described = table->table;
+    struct cc_buffer sql = {0};
+    struct cc_buffer source = {0};
+    uint32_t n_key = described->n_key;
+    struct pg_array *keys = cc_arena_array(&merge->arena, n_key + 1, sizeof(*keys)); // and the row's number
+    struct pg_array **arrays = cc_arena_array(&merge->arena, n_key + 1, sizeof(struct pg_array *));
+    struct cc_slice *parameters = cc_arena_array(&merge->arena, n_key + 1, sizeof(*parameters));
+    uint8_t *binary = cc_arena_array(&merge->arena, n_key + 1, sizeof(*binary));
+    cc_buffer_append_text(&sql, "SELECT u.n, t._caucus::text");
+    for (uint32_t i = 0; i < described->n_fields; i++) {
+        cc_buffer_append_text(&sql, ", t.");
+        apply_sql_identifier(&sql, described->columns[described->fields[i]].name);
+    }
+    for (uint32_t i = 0; i <= n_key; i++) {
+        pg_array_init(&keys[i], i < n_key ? PG_TEXT : PG_INT8);
+        arrays[i] = &keys[i];
+        for (size_t r = 0; i < n_key && r < table->n_rows; r++) {
+            pg_array_put(&keys[i], table->rows[r]->values[i]);
+        }
+        if (i < n_key) {
+            cc_buffer_printf(&source, "k%u, ", i);
+        } else {
+            cc_buffer_append_text(&source, "n");
+        }
+    }
+    for (size_t r = 0; r < table->n_rows; r++) {
+        pg_array_put_int8(&keys[n_key], (int64_t)r + 1);
+    }
+    cc_buffer_append_text(&sql, " FROM ");
+    pg_arrays_source(&sql, arrays, n_key + 1, parameters, binary);
+    cc_buffer_append_text(&sql, " AS u(");
+    cc_buffer_append_slice(&sql, cc_buffer_slice(&source));
+    cc_buffer_append_text(&sql, ") JOIN ");
+    cc_buffer_append_slice(&sql, described->name);
+    cc_buffer_append_text(&sql, " AS t ON ");
+    for (uint32_t i = 0; i < n_key; i++) {
+        const struct pg_column *column = &described->columns[described->key[i]];
+        cc_buffer_append_text(&sql, i == 0 ? "t." : " AND t.");
+        apply_sql_identifier(&sql, column->name);
+        cc_buffer_printf(&sql, " = u.k%u::%.*s", i, (int)column->type.n, (const char *)column->type.data);
+    }
+    struct io_postgres_query query = {.sql = cc_buffer_text(&sql), .n_parameters = n_key + 1, .parameters = parameters, .binary = binary};
+    if (table->n_rows > 0) {
+        io_postgres_link_send(merge->lane->link, &query, on_rows, merge, number);
+    }
+    for (uint32_t i = 0; i <= n_key; i++) {
+        pg_array_finish(&keys[i]);
+    }
+    cc_buffer_finish(&source);
+    cc_buffer_finish(&sql);
+}
+
+static void send_tombstones_read(struct merge *merge)
+{
+    struct pg_array tables, keys;
+    pg_array_init(&tables, PG_TEXT);
+    pg_array_init(&keys, PG_BYTEA);
+    for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        for (size_t i = 0; i < table->n_rows; i++) {
+            pg_array_put(&tables, table->name);
+            pg_array_put(&keys, table->rows[i]->key);
+        }
+    }
+    struct pg_array *arrays[2] = {&tables, &keys};
+    struct cc_slice parameters[2];
+    uint8_t binary[2];
+    struct cc_buffer sql = {0};
+    cc_buffer_append_text(&sql, "SELECT m.\"table\", m.key, m.death, m.remains FROM ");
+    if (keys.n > 0) {
+        pg_arrays_source(&sql, arrays, 2, parameters, binary);
+        cc_buffer_append_text(&sql, " AS u(t, k) JOIN caucus.tombstones m ON m.\"table\" = u.t AND m.key = u.k");
+        struct io_postgres_query query = {.sql = cc_buffer_text(&sql), .n_parameters = 2, .parameters = parameters, .binary = binary};
+        io_postgres_link_send(merge->lane->link, &query, on_rows, merge, UINT64_MAX);
+    }
+    cc_buffer_finish(&sql);
+    pg_array_finish(&tables);
+    pg_array_finish(&keys);
+}
+
+// Plans are made once. One that was made while the table was small would read all of it when it is large: by key always.
+static const char sql_settings[] = "SELECT pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true), "
+                                   "pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true), "
+                                   "pg_catalog.set_config('enable_seqscan', 'off', true)";
+
+static void read_all(struct merge *merge)
+{
+    struct pg_lane *lane = merge->lane;
+    collect_rows(merge);
+    pg_lane_must_text(lane, "BEGIN");
+    bool triggers = false;
+    for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        triggers = triggers || (table->table != NULL && table->table->has_triggers);
+    }
+    pg_lane_must_text(lane, sql_settings);
+    if (triggers) { // only where it must be: PostgreSQL forgets all plans at each change of the role
+        pg_lane_must_text(lane, "SET LOCAL session_replication_role = replica");
+    }
+    for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        merge->n_row_results++;
+    }
+    merge->row_results = cc_arena_array(&merge->arena, merge->n_row_results, sizeof(PGresult *));
+    uint64_t i = 0;
+    for (struct merge_table *table = merge->tables; table != NULL; table = table->next, i++) {
+        if (table->table != NULL) {
+            send_read(merge, table, i);
+        }
+    }
+    send_tombstones_read(merge);
+    io_postgres_link_sync(lane->link, on_read, merge, 0);
+}
+
+// -- Descriptions --------------------------------------------------------------------------------------------------------------
+
+static void on_described(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (!pg_result_ok(result) || pg_tables_take(merge->lane->postgres, merge->asked, merge->n_asked, result) != CC_OK) {
+        pg_lane_drop(merge->lane, "cannot describe tables", result);
+    }
+    PQclear(result);
+}
+
+static void on_described_sync(void *context, uint64_t number)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (io_postgres_link_connection(merge->lane->link) != NULL) {
+        read_all(merge);
+    }
+}
+
+static void attempt(struct merge *merge)
+{
+    size_t capacity = 0;
+    struct cc_slice *asked = NULL;
+    size_t n = 0;
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct crdt_change_set *set = &merge->sets[i].set;
+        for (uint32_t r = 0; !merge->sets[i].skipped && r < set->n_rows; r++) {
+            struct cc_slice name = set->rows[r].table;
+            bool known = pg_table_by_name(merge->lane->postgres, name) != NULL;
+            for (size_t a = 0; !known && a < n; a++) {
+                known = cc_slice_equal(asked[a], name);
+            }
+            if (!known) {
+                asked = cc_grow(asked, &capacity, n + 1, sizeof(*asked));
+                asked[n++] = name;
+            }
+        }
+    }
+    merge->asked = cc_arena_array(&merge->arena, n, sizeof(*merge->asked));
+    for (size_t i = 0; i < n; i++) {
+        merge->asked[i] = asked[i];
+    }
+    merge->n_asked = n;
+    free(asked);
+    if (n == 0) {
+        read_all(merge);
+        return;
+    }
+    pg_tables_ask(merge->lane, merge->asked, n, on_described, merge, 0);
+    io_postgres_link_sync(merge->lane->link, on_described_sync, merge, 0);
+}
+
+// -- The beginning ---------------------------------------------------------------------------------------------------------------
+
+// As a set without number, of rows without fields.
+static void read_states(struct merge *merge, uint32_t index)
+{
+    struct merge_set *set = &merge->sets[index];
+    struct cc_arena *arena = &merge->job->arena;
+    struct cc_slice table = {0};
+    set->bytes = merge->job->job.items[index];
+    if (row_states_read(set->bytes, arena, &table, &set->states, &set->set.n_rows) != CC_OK || set->set.n_rows == 0) {
+        cc_log(CC_LOG_ERROR, "merge_failed", "text=%s", cc_log_quote("states of rows cannot be decoded"));
+        set->skipped = true;
+        return;
+    }
+    set->set.rows = cc_arena_array(arena, set->set.n_rows, sizeof(*set->set.rows));
+    for (uint32_t i = 0; i < set->set.n_rows; i++) {
+        set->set.rows[i] = (struct crdt_row_change){.operation = CRDT_UPDATE, .table = table, .key = set->states[i].key};
+    }
+}
+
+static void read_set(struct merge *merge, uint32_t index, struct crdt_frontier *frontier)
+{
+    struct merge_set *set = &merge->sets[index];
+    set->bytes = merge->job->job.items[index];
+    if (crdt_change_set_read(set->bytes, &merge->job->arena, &set->set) != CC_OK) {
+        cc_log(CC_LOG_ERROR, "merge_failed", "text=%s", cc_log_quote("a change set cannot be decoded"));
+        set->set = (struct crdt_change_set){0};
+        set->skipped = true;
+        return;
+    }
+    // Held already, or not the next one of its origin.
+    set->skipped = set->set.sequence != crdt_frontier_get(frontier, set->set.origin) + 1 ||
+                   crdt_frontier_raise(frontier, set->set.origin, set->set.sequence) != CC_OK;
+}
+
+void pg_merge_start(struct pg_job *job)
+{
+    struct pg_lane *lane = job->lane;
+    if (job->job.adopt != NULL) {
+        pg_adopt_start(job);
+        return;
+    }
+    struct merge *merge = cc_arena_alloc(&job->arena, sizeof(*merge));
+    merge->job = job;
+    merge->lane = lane;
+    merge->n = job->job.n_items;
+    merge->sets = cc_arena_array(&job->arena, merge->n, sizeof(*merge->sets));
+    cc_arena_init(&merge->arena);
+    job->state = merge;
+    job->dispose = dispose;
+    if (lane->in_transaction) { // executed writes that changed nothing may have left one
+        pg_lane_must_text(lane, "COMMIT");
+        lane->in_transaction = false;
+        pg_lane_settings_forget(lane);
+    }
+    struct crdt_frontier frontier = lane->frontier;
+    for (uint32_t i = 0; i < merge->n; i++) {
+        if (job->job.states) {
+            read_states(merge, i);
+        } else {
+            read_set(merge, i, &frontier);
+        }
+    }
+    next_attempt(merge);
+}

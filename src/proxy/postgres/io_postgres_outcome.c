@@ -1,0 +1,123 @@
+// Outcomes: what executed statements answered, or PostgreSQL's error.
+#include "proxy/postgres/io_postgres_internal.h"
+
+#include <string.h>
+
+struct cc_slice pg_outcome_encode(struct cc_arena *arena, const struct rest_outcome *outcome)
+{
+    struct cc_buffer bytes = {0};
+    rest_outcome_put(&bytes, outcome);
+    struct cc_slice copy = cc_arena_slice(arena, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    return copy;
+}
+
+struct cc_slice pg_outcome_failed(struct cc_arena *arena, const char *code, const char *message, const char *details, const char *hint)
+{
+    return pg_outcome_encode(arena, &(struct rest_outcome){.kind = REST_FAILED,
+                                                .code = cc_slice_text(code),
+                                                .message = cc_slice_text(message),
+                                                .details = cc_slice_text(details),
+                                                .hint = cc_slice_text(hint)});
+}
+
+// Errors that say something about the server's condition, not about the request: nothing was executed, another time it may be.
+static bool is_passing(const char *sqlstate)
+{
+    static const char *const classes[] = {"08", "40", "53", "57", "58"};
+    if (strcmp(sqlstate, "57014") == 0) { // cancelled: it would take too long another time, too
+        return false;
+    }
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        if (strncmp(sqlstate, classes[i], 2) == 0) {
+            return true;
+        }
+    }
+    return strcmp(sqlstate, "55P03") == 0; // a lock was not available
+}
+
+struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *result)
+{
+    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    code = code == NULL ? "XX000" : code;
+    if (strcmp(code, "57014") == 0) {
+        message = "The write took longer than its time limit: it was cancelled and changed nothing";
+    }
+    struct rest_outcome outcome = {.kind = is_passing(code) ? REST_REFUSED : REST_FAILED,
+                                   .code = cc_slice_text(code),
+                                   .message = cc_slice_text(message == NULL ? "unknown error" : message),
+                                   .details = cc_slice_text(PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL)),
+                                   .hint = cc_slice_text(PQresultErrorField(result, PG_DIAG_MESSAGE_HINT))};
+    if (outcome.kind == REST_REFUSED) {
+        outcome.status = CC_UNAVAILABLE;
+    }
+    return pg_outcome_encode(arena, &outcome);
+}
+
+static void join_bodies(const struct rest_statement *statement, const PGresult *result, struct cc_buffer *body_out, bool *has_body_out)
+{
+    int column = PQnfields(result) - 1;
+    bool array = statement->body_is_array;
+    *has_body_out = array;
+    if (array) {
+        cc_buffer_append_text(body_out, "[");
+    }
+    size_t n = 0;
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct cc_slice body = pg_result_value(result, row, column);
+        if (body.data == NULL) {
+            continue;
+        }
+        if (n++ > 0) {
+            cc_buffer_append_text(body_out, array ? ", \n " : "\n"); // as json_agg writes it
+        }
+        cc_buffer_append_slice(body_out, body);
+        *has_body_out = true;
+    }
+    if (array) {
+        cc_buffer_append_text(body_out, "]");
+    }
+}
+
+static void put_one(struct cc_buffer *out, const struct rest_statement *statement, const PGresult *result, uint64_t *n_rows,
+                    uint64_t *n_inserted)
+{
+    struct rest_outcome outcome = {.kind = REST_DONE, .n_rows = (uint64_t)PQntuples(result)};
+    for (int row = 0; row < PQntuples(result); row++) {
+        outcome.n_inserted += cc_slice_equal_text(pg_result_value(result, row, 0), "I");
+    }
+    struct cc_buffer body = {0};
+    bool has_body = false;
+    cc_buffer_reserve(&body, 1);
+    join_bodies(statement, result, &body, &has_body);
+    if (has_body) {
+        outcome.body = cc_buffer_slice(&body);
+    }
+    rest_outcome_put(out, &outcome);
+    cc_buffer_finish(&body);
+    *n_rows += outcome.n_rows;
+    *n_inserted += outcome.n_inserted;
+}
+
+struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statement *statements, PGresult *const *results, uint32_t n)
+{
+    struct rest_outcome all = {.kind = REST_DONE};
+    struct cc_buffer one = {0};
+    struct cc_buffer body = {0}; // of several: each one's outcome, as a string
+    for (uint32_t i = 0; i < n; i++) {
+        cc_buffer_clear(&one);
+        put_one(&one, &statements[i], results[i], &all.n_rows, &all.n_inserted);
+        cc_put_string(&body, cc_buffer_slice(&one));
+    }
+    struct cc_slice outcome;
+    if (n == 1) {
+        outcome = cc_arena_slice(arena, cc_buffer_slice(&one));
+    } else {
+        all.body = cc_buffer_slice(&body);
+        outcome = pg_outcome_encode(arena, &all);
+    }
+    cc_buffer_finish(&one);
+    cc_buffer_finish(&body);
+    return outcome;
+}

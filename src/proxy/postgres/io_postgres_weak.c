@@ -1,0 +1,767 @@
+// Weak tables: the change set of an executed write, WEAK_COMMIT and FETCH.
+#include "proxy/postgres/io_postgres_weak.h"
+
+#include "base/memory.h"
+#include "crdt/digest.h"
+#include "proxy/postgres/io_postgres_mend.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+// -- Change sets of executed writes --------------------------------------------------------------------------------------
+
+struct builder {
+    const struct pg_weak_write *write;
+    struct crdt_change_set set;
+    size_t rows_capacity;
+    struct crdt_row_change *rows; // grown; freed at the end
+    struct cc_slice failure;
+};
+
+static struct crdt_row_change *add_row(struct builder *builder, enum crdt_operation operation, const struct pg_table *table)
+{
+    builder->rows = cc_grow(builder->rows, &builder->rows_capacity, builder->set.n_rows + 1, sizeof(*builder->rows));
+    struct crdt_row_change *change = &builder->rows[builder->set.n_rows++];
+    *change = (struct crdt_row_change){.operation = operation, .table = table->name};
+    change->fields = cc_arena_array(builder->write->arena, table->n_fields, sizeof(*change->fields));
+    return change;
+}
+
+static struct cc_slice key_of(const struct pg_table *table, const struct cc_slice *values, struct cc_arena *arena)
+{
+    struct cc_slice *key = cc_arena_array(arena, table->n_key, sizeof(*key));
+    for (uint32_t i = 0; i < table->n_key; i++) {
+        key[i] = values[table->key[i]];
+    }
+    struct cc_buffer bytes = {0};
+    crdt_key_put(&bytes, key, table->n_key);
+    struct cc_slice copy = cc_arena_slice(arena, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    return copy;
+}
+
+static bool same_value(struct cc_slice a, struct cc_slice b)
+{
+    return (a.data == NULL) == (b.data == NULL) && cc_slice_equal(a, b);
+}
+
+static bool changes_key(const struct pg_table *table, const struct cc_slice *new_values, const struct cc_slice *old_values)
+{
+    for (uint32_t i = 0; i < table->n_key; i++) {
+        if (!same_value(new_values[table->key[i]], old_values[table->key[i]])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fail(struct builder *builder, const char *code, const char *message, const char *hint)
+{
+    if (builder->failure.n == 0) {
+        builder->failure = pg_outcome_failed(builder->write->arena, code, message, NULL, hint);
+    }
+}
+
+// Each step counts by itself, so that rows that a write changes several times come out right.
+static void digest_row(struct builder *builder, enum crdt_operation operation, const struct pg_table *table,
+                       const struct cc_slice *new_values, const struct cc_slice *old_values, const bool *known)
+{
+    struct pg_digests *digests = builder->write->digests;
+    if (operation == CRDT_INSERT || operation == CRDT_DELETE) {
+        bool inserted = operation == CRDT_INSERT;
+        pg_digests_add(digests, table, inserted ? 1 : -1, pg_digest_row(table, inserted ? new_values : old_values));
+        return;
+    }
+    uint64_t key = pg_digest_key(table, new_values), sum = 0;
+    for (uint32_t i = 0; i < table->n_fields; i++) {
+        uint32_t at = table->fields[i];
+        if (known[at] && table->columns[at].key_position == 0) {
+            struct cc_slice name = table->columns[at].name;
+            sum ^= crdt_digest_field(key, name, new_values[at]) ^ crdt_digest_field(key, name, old_values[at]);
+        }
+    }
+    pg_digests_add(digests, table, 0, sum);
+}
+
+// One row: images by position in the table (NULL: there is none); set: columns named by the statement.
+static void put_row(struct builder *builder, enum crdt_operation operation, const struct pg_table *table, const struct cc_slice *new_values,
+                    const struct cc_slice *old_values, const bool *known, const bool *set)
+{
+    struct cc_arena *arena = builder->write->arena;
+    if (operation != CRDT_INSERT && operation != CRDT_DELETE && changes_key(table, new_values, old_values)) {
+        put_row(builder, CRDT_DELETE, table, NULL, old_values, known, set);
+        put_row(builder, CRDT_INSERT, table, new_values, old_values, known, set);
+        return;
+    }
+    digest_row(builder, operation, table, new_values, old_values, known);
+    struct crdt_row_change *change = add_row(builder, operation, table);
+    change->key = key_of(table, operation == CRDT_DELETE ? old_values : new_values, arena);
+    bool blind = operation != CRDT_INSERT && (table->stamps < 0 || !known[table->stamps]);
+    if (table->has_merge_types && blind) {
+        fail(builder, "CC305", "The result of a weak write is not as its plan says", NULL);
+    } else if (table->has_merge_types &&
+               pg_parts_note(builder->write->parts, table, change->key, operation == CRDT_INSERT ? NULL : old_values) != CC_OK) {
+        fail(builder, "CC305", "The stamps of a weak row are damaged", NULL);
+    }
+    for (uint32_t i = 0; i < table->n_fields && operation != CRDT_DELETE; i++) {
+        uint32_t at = table->fields[i];
+        if (table->columns[at].key_position > 0 || !known[at]) {
+            continue;
+        }
+        bool named = operation == CRDT_INSERT || set[at] || !same_value(new_values[at], old_values[at]);
+        if (named) {
+            change->fields[change->n_fields++] =
+                (struct crdt_field){.column = table->columns[at].name,
+                                    .value = new_values[at],
+                                    .old_value = operation == CRDT_INSERT ? (struct cc_slice){0} : old_values[at]};
+        }
+    }
+    if (operation == CRDT_UPDATE && change->n_fields == 0) {
+        builder->set.n_rows--;
+    }
+}
+
+struct row_buffers {
+    struct cc_slice *new_values, *old_values;
+    bool *known, *set;
+};
+
+static void row_buffers_init(struct row_buffers *buffers, const struct pg_table *table, struct cc_arena *arena)
+{
+    buffers->new_values = cc_arena_array(arena, table->n_columns, sizeof(*buffers->new_values));
+    buffers->old_values = cc_arena_array(arena, table->n_columns, sizeof(*buffers->old_values));
+    buffers->known = cc_arena_array(arena, table->n_columns, sizeof(*buffers->known));
+    buffers->set = cc_arena_array(arena, table->n_columns, sizeof(*buffers->set));
+}
+
+static int32_t column_position(const struct pg_table *table, struct cc_slice name)
+{
+    for (uint32_t i = 0; i < table->n_columns; i++) {
+        if (cc_slice_equal(table->columns[i].name, name)) {
+            return (int32_t)i;
+        }
+    }
+    return -1;
+}
+
+static bool put_returned_row(struct builder *builder, const struct rest_statement *statement, const struct pg_table *table,
+                             const int32_t *positions, const PGresult *result, int row, struct row_buffers *buffers)
+{
+    const struct rest_shape *shape = &statement->shape;
+    char tag = PQgetisnull(result, row, 0) ? '?' : PQgetvalue(result, row, 0)[0];
+    if ((tag == 'U' || tag == 'D') && !shape->with_old) {
+        return false;
+    }
+    for (uint32_t i = 0; i < shape->n_columns; i++) {
+        buffers->new_values[positions[i]] = pg_result_value(result, row, (int)(1 + i));
+        if (shape->with_old) {
+            buffers->old_values[positions[i]] = pg_result_value(result, row, (int)(1 + shape->n_columns + i));
+        }
+    }
+    switch (tag) {
+    case 'I':
+        put_row(builder, CRDT_INSERT, table, buffers->new_values, buffers->old_values, buffers->known, buffers->set);
+        return true;
+    case 'U': {
+        enum crdt_operation operation = statement->kind == REST_UPSERT ? CRDT_UPSERT : CRDT_UPDATE;
+        put_row(builder, operation, table, buffers->new_values, buffers->old_values, buffers->known, buffers->set);
+        return true;
+    }
+    case 'D':
+        put_row(builder, CRDT_DELETE, table, buffers->new_values, buffers->old_values, buffers->known, buffers->set);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool put_returned(struct builder *builder, const struct rest_statement *statement, const PGresult *result)
+{
+    struct cc_arena *arena = builder->write->arena;
+    const struct rest_shape *shape = &statement->shape;
+    if (PQntuples(result) == 0 || shape->n_columns == 0) {
+        return true;
+    }
+    const struct pg_table *table = pg_table_find(builder->write->lane->postgres, shape->table);
+    if (table == NULL || !table->found || !table->weak || PQnfields(result) != 2 + (int)shape->n_columns * (shape->with_old ? 2 : 1)) {
+        return false;
+    }
+    int32_t *positions = cc_arena_array(arena, shape->n_columns, sizeof(*positions));
+    struct row_buffers buffers;
+    row_buffers_init(&buffers, table, arena);
+    for (uint32_t i = 0; i < shape->n_columns; i++) {
+        positions[i] = column_position(table, shape->columns[i].name);
+        if (positions[i] < 0) {
+            return false;
+        }
+        buffers.known[positions[i]] = true;
+        buffers.set[positions[i]] = (shape->columns[i].flags & REST_COLUMN_SET) != 0;
+    }
+    for (int row = 0; row < PQntuples(result); row++) {
+        if (!put_returned_row(builder, statement, table, positions, result, row, &buffers)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool put_captured(struct builder *builder, const PGresult *captured)
+{
+    struct cc_arena *arena = builder->write->arena;
+    struct pg_captured_row *rows = NULL;
+    size_t n = 0;
+    if (pg_capture_read(builder->write->lane->postgres, captured, arena, &rows, &n) != CC_OK) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct row_buffers buffers;
+        row_buffers_init(&buffers, rows[i].table, arena);
+        memset(buffers.known, true, rows[i].table->n_columns);
+        enum crdt_operation kind = rows[i].operation == 'I' ? CRDT_INSERT : rows[i].operation == 'U' ? CRDT_UPDATE : CRDT_DELETE;
+        put_row(builder, kind, rows[i].table, rows[i].new_values, rows[i].old_values, buffers.known, buffers.set);
+    }
+    return true;
+}
+
+static bool put_statements(struct builder *builder)
+{
+    const struct pg_weak_write *write = builder->write;
+    for (uint32_t i = 0; i <= write->operation->n_statements; i++) {
+        bool ok = true;
+        if (write->captured[i] != NULL) {
+            ok = put_captured(builder, write->captured[i]);
+        } else if (i < write->operation->n_statements && !write->operation->statements[i].roll_back) {
+            ok = put_returned(builder, &write->operation->statements[i], write->results[i]);
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// What this database holds of other origins. Merges and writes take turns, so it is what the write's transaction saw.
+static struct cc_slice seen_by(const struct pg_weak_write *write)
+{
+    const struct crdt_frontier *held = &write->lane->frontier;
+    struct crdt_frontier others;
+    others.n = 0;
+    for (uint32_t i = 0; i < held->n; i++) {
+        if (held->at[i].origin.replica != write->stamp.replica || held->at[i].origin.incarnation != write->stamp.incarnation) {
+            others.at[others.n++] = held->at[i];
+        }
+    }
+    struct cc_buffer bytes = {0};
+    crdt_frontier_put(&bytes, &others);
+    struct cc_slice seen = cc_arena_slice(write->arena, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    return seen;
+}
+
+// Columns with merge types: from the values that the statements left to the parts that travel.
+static void put_parts(struct builder *builder)
+{
+    struct crdt_change_set *set = &builder->set;
+    const struct pg_weak_write *write = builder->write;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < set->n_rows; i++) {
+        const struct pg_table *table = pg_table_by_name(write->lane->postgres, set->rows[i].table);
+        enum cc_status status = CC_OK;
+        bool empty = table != NULL && table->has_merge_types && pg_parts_change(write->parts, table, &set->rows[i], set, &status);
+        if (status != CC_OK) {
+            fail(builder, "CC309", "A column with a merge type cannot take this value",
+                 "A counter takes finite numbers: a change of a value that is not one is no increment");
+        }
+        if (!empty) {
+            set->rows[n++] = set->rows[i];
+        }
+    }
+    set->n_rows = n;
+}
+
+static void encode(struct builder *builder, struct cc_slice *change_out)
+{
+    if (builder->failure.n == 0 && builder->set.n_rows > 0) {
+        struct cc_buffer bytes = {0};
+        crdt_change_set_put(&bytes, &builder->set);
+        *change_out = cc_arena_slice(builder->write->arena, cc_buffer_slice(&bytes));
+        cc_buffer_finish(&bytes);
+    }
+}
+
+struct cc_slice pg_weak_change(const struct pg_weak_write *write, struct cc_slice *failure_out)
+{
+    struct builder builder = {.write = write};
+    struct cc_slice change = {0};
+    builder.set.origin = (struct crdt_origin){write->stamp.replica, write->stamp.incarnation};
+    builder.set.stamp = write->stamp;
+    builder.set.schema_version = write->operation->schema_version;
+    struct cc_slice principal = write->operation->principal;
+    builder.set.principal = principal;
+    builder.set.seen = seen_by(write);
+    builder.set.durable = write->operation->durability != OPERATION_LOCAL;
+    if (write->operation->key.data != NULL) {
+        builder.set.principal = principal.data == NULL ? cc_slice_text("") : principal;
+        builder.set.request_key = write->operation->key;
+        builder.set.fingerprint = write->operation->fingerprint;
+        builder.set.outcome = write->outcome;
+    }
+    if (!put_statements(&builder)) {
+        fail(&builder, "CC305", "The result of a weak write is not as its plan says", NULL);
+    }
+    builder.set.rows = builder.rows;
+    if (builder.failure.n == 0 && builder.set.n_rows > 0) {
+        crdt_change_set_join(&builder.set, write->arena);
+        put_parts(&builder);
+        encode(&builder, &change);
+    }
+    *failure_out = builder.failure.n > 0 ? builder.failure : *failure_out;
+    free(builder.rows);
+    return change;
+}
+
+// -- What is left to be done after a write ---------------------------------------------------------------------------------
+
+// A trigger wrote this row: its stamps are not what the statement gave.
+static void mend_stamps(struct pg_mend *mend, struct cc_arena *arena, const struct pg_table *table, const struct crdt_row_change *change,
+                        const char *stamp)
+{
+    struct cc_slice *key = cc_arena_array(arena, table->n_key, sizeof(*key));
+    size_t n_key = 0;
+    if (crdt_key_read(change->key, key, table->n_key, &n_key) != CC_OK || n_key != table->n_key) {
+        return;
+    }
+    cc_buffer_append_text(&mend->sql, "UPDATE ");
+    cc_buffer_append_slice(&mend->sql, table->name);
+    bool whole = change->operation == CRDT_INSERT;
+    cc_buffer_append_text(&mend->sql, whole ? " SET _caucus = pg_catalog.jsonb_build_object(''"
+                                            : " SET _caucus = coalesce(_caucus, '{}'::pg_catalog.jsonb) || pg_catalog.jsonb_build_object(");
+    if (whole) {
+        cc_buffer_append_text(&mend->sql, ", ");
+        pg_mend_put_value(mend, cc_slice_text(stamp));
+    }
+    if (change->operation == CRDT_UPSERT) {
+        cc_buffer_append_text(&mend->sql, "'+', ");
+        pg_mend_put_value(mend, cc_slice_text(stamp));
+    }
+    for (uint32_t i = 0; !whole && i < change->n_fields; i++) {
+        cc_buffer_append_text(&mend->sql, i == 0 && change->operation != CRDT_UPSERT ? "" : ", ");
+        pg_mend_put_value(mend, change->fields[i].column);
+        cc_buffer_append_text(&mend->sql, ", ");
+        pg_mend_put_value(mend, cc_slice_text(stamp));
+    }
+    cc_buffer_append_text(&mend->sql, ")");
+    pg_mend_send(mend, table, key);
+}
+
+// A captured row went away under its key.
+static bool has_gone(const struct pg_table *table, const PGresult *captured, int row, struct cc_arena *arena)
+{
+    char operation = PQgetvalue(captured, row, PG_CAPTURE_OPERATION)[0];
+    struct cc_slice *old_values = cc_arena_array(arena, table->n_columns, sizeof(*old_values));
+    struct cc_slice *new_values = cc_arena_array(arena, table->n_columns, sizeof(*new_values));
+    if (operation != 'U') {
+        return operation == 'D';
+    }
+    return pg_record_read(pg_result_value(captured, row, PG_CAPTURE_OLD), arena, old_values, table->n_columns) == CC_OK &&
+           pg_record_read(pg_result_value(captured, row, PG_CAPTURE_NEW), arena, new_values, table->n_columns) == CC_OK &&
+           changes_key(table, new_values, old_values);
+}
+
+// Row images before a deletion, as registers with their stamps.
+static bool tombstone_of(struct pg_tombstones *tombstones, const struct pg_table *table, const PGresult *captured, int row,
+                         const struct clock_stamp *stamp, struct cc_arena *arena)
+{
+    struct cc_slice *values = cc_arena_array(arena, table->n_columns, sizeof(*values));
+    if (pg_record_read(pg_result_value(captured, row, PG_CAPTURE_OLD), arena, values, table->n_columns) != CC_OK) {
+        return false;
+    }
+    struct crdt_row crdt;
+    struct crdt_register *registers = cc_arena_array(arena, table->n_fields, sizeof(*registers));
+    crdt_row_init(&crdt, table->registers, table->n_fields, registers, arena);
+    for (uint32_t i = 0; i < table->n_fields; i++) {
+        registers[i].value = values[table->fields[i]];
+    }
+    if (table->stamps < 0 || crdt_stamps_read(values[table->stamps], &crdt) != CC_OK) {
+        return false;
+    }
+    struct cc_slice key = key_of(table, values, arena);
+    struct crdt_row_change deletion = {.operation = CRDT_DELETE, .table = table->name, .key = key};
+    (void)crdt_row_merge(&crdt, &deletion, stamp);
+    pg_tombstones_put(tombstones, table->name, key, &crdt);
+    return true;
+}
+
+// The row that a captured one was, is there again under its key: written by the same set, so it was not deleted.
+static bool is_there(const struct crdt_change_set *set, const struct pg_table *table, const PGresult *captured, int row, struct cc_arena *arena)
+{
+    struct cc_slice *values = cc_arena_array(arena, table->n_columns, sizeof(*values));
+    if (pg_record_read(pg_result_value(captured, row, PG_CAPTURE_OLD), arena, values, table->n_columns) != CC_OK) {
+        return false;
+    }
+    struct cc_slice key = key_of(table, values, arena);
+    for (uint32_t i = 0; i < set->n_rows; i++) {
+        if (cc_slice_equal(set->rows[i].key, key) && cc_slice_equal(set->rows[i].table, table->name)) {
+            return set->rows[i].operation != CRDT_DELETE;
+        }
+    }
+    return false;
+}
+
+static bool only_deletes(const struct crdt_change_set *set)
+{
+    for (uint32_t i = 0; i < set->n_rows; i++) {
+        if (set->rows[i].operation != CRDT_DELETE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool captured_anything(PGresult *const *captured, const struct operation *operation)
+{
+    for (uint32_t i = 0; i <= operation->n_statements; i++) {
+        if (captured[i] != NULL && PQntuples(captured[i]) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void pg_weak_mend(struct pg_lane *lane, struct cc_arena *arena, struct cc_slice change, const struct operation *operation,
+                  PGresult *const *captured)
+{
+    struct crdt_change_set set;
+    if (change.n == 0 || !captured_anything(captured, operation) || crdt_change_set_read(change, arena, &set) != CC_OK) {
+        return;
+    }
+    bool by_trigger = false, deletes = only_deletes(&set);
+    struct pg_tombstones tombstones;
+    pg_tombstones_init(&tombstones);
+    for (uint32_t i = 0; i <= operation->n_statements; i++) {
+        by_trigger = by_trigger || (captured[i] != NULL && (i == operation->n_statements || operation->statements[i].captured));
+        for (int row = 0; captured[i] != NULL && row < PQntuples(captured[i]); row++) {
+            const struct pg_table *table = pg_capture_table(lane->postgres, captured[i], row);
+            if (has_gone(table, captured[i], row, arena) && (deletes || !is_there(&set, table, captured[i], row, arena)) &&
+                !tombstone_of(&tombstones, table, captured[i], row, &set.stamp, arena)) {
+                pg_lane_drop(lane, "the stamps of a weak row are damaged", NULL);
+            }
+        }
+    }
+    pg_tombstones_send(&tombstones, lane);
+    char stamp[CLOCK_STAMP_TEXT_BYTES];
+    clock_stamp_text(&set.stamp, stamp);
+    struct pg_mend mend;
+    pg_mend_init(&mend, lane);
+    for (uint32_t i = 0; by_trigger && i < set.n_rows; i++) {
+        const struct pg_table *table = pg_table_by_name(lane->postgres, set.rows[i].table);
+        if (table != NULL && set.rows[i].operation != CRDT_DELETE) {
+            pg_mend_as_replica(&mend);
+            mend_stamps(&mend, arena, table, &set.rows[i], stamp);
+        }
+    }
+    pg_mend_finish(&mend);
+}
+
+// -- Tables of caucus ------------------------------------------------------------------------------------------------------
+
+void pg_requests_init(struct pg_requests *requests)
+{
+    pg_array_init(&requests->principals, PG_TEXT);
+    pg_array_init(&requests->keys, PG_TEXT);
+    pg_array_init(&requests->fingerprints, PG_BYTEA);
+    pg_array_init(&requests->outcomes, PG_BYTEA);
+}
+
+static struct cc_slice or_empty(struct cc_slice slice)
+{
+    return slice.data == NULL ? cc_slice_text("") : slice;
+}
+
+void pg_requests_put(struct pg_requests *requests, struct cc_slice principal, struct cc_slice key, struct cc_slice fingerprint,
+                     struct cc_slice outcome)
+{
+    struct rest_outcome read;
+    if (rest_outcome_read(outcome, &read) != CC_OK || read.kind == REST_REFUSED || read.kind == REST_UNKNOWN) {
+        return;
+    }
+    pg_array_put(&requests->principals, or_empty(principal));
+    pg_array_put(&requests->keys, key);
+    pg_array_put(&requests->fingerprints, or_empty(fingerprint));
+    pg_array_put(&requests->outcomes, outcome);
+}
+
+// "<before> (SELECT unnest($1::text[]), ...) <after>"
+static void send_arrays(struct pg_lane *lane, const char *before, struct pg_array *const *arrays, uint32_t n, const char *after)
+{
+    struct cc_slice parameters[8];
+    uint8_t binary[8];
+    assert(n <= 8);
+    struct cc_buffer sql = {0};
+    cc_buffer_append_text(&sql, before);
+    pg_arrays_source(&sql, arrays, n, parameters, binary);
+    cc_buffer_append_text(&sql, after);
+    pg_lane_must(lane, cc_buffer_text(&sql), n, parameters, binary);
+    cc_buffer_finish(&sql);
+}
+
+void pg_requests_send(struct pg_requests *requests, struct pg_lane *lane)
+{
+    struct pg_array *arrays[4] = {&requests->principals, &requests->keys, &requests->fingerprints, &requests->outcomes};
+    if (requests->keys.n > 0) { // an old outcome is one that another replica has dropped already: the key is used anew
+        send_arrays(lane,
+                    "INSERT INTO caucus.requests (principal, key, fingerprint, outcome) SELECT DISTINCT ON (u.p, u.k) u.p, u.k, u.f, u.o FROM "
+                    "(SELECT *, row_number() OVER () FROM ",
+                    arrays, 4,
+                    " AS s) AS u(p, k, f, o, n) ORDER BY u.p, u.k, u.n ON CONFLICT (principal, key) DO UPDATE SET fingerprint = EXCLUDED.fingerprint, outcome = EXCLUDED.outcome, "
+                    "at = EXCLUDED.at WHERE requests.at < EXCLUDED.at - interval '15 minutes'");
+    }
+    pg_requests_finish(requests);
+}
+
+void pg_requests_finish(struct pg_requests *requests)
+{
+    pg_array_finish(&requests->principals);
+    pg_array_finish(&requests->keys);
+    pg_array_finish(&requests->fingerprints);
+    pg_array_finish(&requests->outcomes);
+}
+
+void pg_tombstones_init(struct pg_tombstones *tombstones)
+{
+    pg_array_init(&tombstones->tables, PG_TEXT);
+    pg_array_init(&tombstones->keys, PG_BYTEA);
+    pg_array_init(&tombstones->deaths, PG_TEXT);
+    pg_array_init(&tombstones->remains, PG_BYTEA);
+    pg_array_init(&tombstones->turns, PG_INT8);
+}
+
+void pg_tombstones_put(struct pg_tombstones *tombstones, struct cc_slice table, struct cc_slice key, const struct crdt_row *row)
+{
+    static const struct crdt_row nothing = {0};
+    char death[CLOCK_STAMP_TEXT_BYTES];
+    clock_stamp_text(&row->death, death);
+    struct cc_buffer remains = {0};
+    crdt_remains_put(&remains, crdt_row_is_visible(row) ? &nothing : row);
+    pg_array_put(&tombstones->tables, table);
+    pg_array_put(&tombstones->keys, key);
+    pg_array_put(&tombstones->deaths, cc_slice_text(death));
+    pg_array_put(&tombstones->remains, or_empty(cc_buffer_slice(&remains)));
+    pg_array_put_int8(&tombstones->turns, tombstones->turns.n);
+    cc_buffer_finish(&remains);
+}
+
+void pg_tombstones_send(struct pg_tombstones *tombstones, struct pg_lane *lane)
+{
+    struct pg_array *arrays[5] = {&tombstones->tables, &tombstones->keys, &tombstones->deaths, &tombstones->remains, &tombstones->turns};
+    if (tombstones->keys.n > 0) { // the last of one row counts: within one write a row may be deleted twice
+        send_arrays(lane,
+                    "INSERT INTO caucus.tombstones (\"table\", key, death, remains) SELECT DISTINCT ON (u.t, u.k) u.t, u.k, u.d, u.r FROM ", arrays, 5,
+                    " AS u(t, k, d, r, n) ORDER BY u.t, u.k, u.n DESC ON CONFLICT (\"table\", key) DO UPDATE SET death = EXCLUDED.death, "
+                    "remains = EXCLUDED.remains");
+    }
+    for (size_t i = 0; i < 5; i++) {
+        pg_array_finish(arrays[i]);
+    }
+}
+
+void pg_history_init(struct pg_history *history)
+{
+    *history = (struct pg_history){0};
+    pg_array_init(&history->replicas, PG_INT8);
+    pg_array_init(&history->incarnations, PG_INT8);
+    pg_array_init(&history->sequences, PG_INT8);
+    pg_array_init(&history->stamps, PG_TEXT);
+    pg_array_init(&history->changes, PG_BYTEA);
+    pg_array_init(&history->row, PG_INT8);
+    pg_array_init(&history->rows, PG_TEXT);
+}
+
+static void note_last(struct pg_history *history, const struct crdt_change_set *set)
+{
+    size_t i = 0;
+    while (i < history->n_lasts && crdt_origin_compare(history->lasts[i].origin, set->origin) != 0) {
+        i++;
+    }
+    if (i == history->n_lasts) {
+        history->lasts = cc_grow(history->lasts, &history->lasts_capacity, i + 1, sizeof(*history->lasts));
+        history->n_lasts++;
+    }
+    history->lasts[i] = (struct pg_history_last){set->origin, set->sequence, set->stamp};
+}
+
+// By which the sets of one row are found. Mostly a set has one row; otherwise an array, which within an array is a text.
+static void put_row_hashes(struct pg_history *history, const struct crdt_change_set *set)
+{
+    if (set->n_rows == 1) {
+        pg_array_put_int8(&history->row, crdt_row_hash(set->rows[0].table, set->rows[0].key));
+        pg_array_put(&history->rows, (struct cc_slice){0});
+        return;
+    }
+    struct cc_buffer hashes = {0};
+    cc_buffer_append_text(&hashes, "{");
+    for (uint32_t i = 0; i < set->n_rows; i++) {
+        cc_buffer_printf(&hashes, "%s%" PRId64, i == 0 ? "" : ",", crdt_row_hash(set->rows[i].table, set->rows[i].key));
+    }
+    cc_buffer_append_text(&hashes, "}");
+    pg_array_put_int8(&history->row, 0);
+    pg_array_put(&history->rows, cc_buffer_slice(&hashes));
+    cc_buffer_finish(&hashes);
+}
+
+void pg_history_put(struct pg_history *history, const struct crdt_change_set *set, struct cc_slice bytes)
+{
+    char stamp[CLOCK_STAMP_TEXT_BYTES];
+    clock_stamp_text(&set->stamp, stamp);
+    pg_array_put_int8(&history->replicas, set->origin.replica);
+    pg_array_put_int8(&history->incarnations, set->origin.incarnation);
+    pg_array_put_int8(&history->sequences, (int64_t)set->sequence);
+    pg_array_put(&history->stamps, cc_slice_text(stamp));
+    pg_array_put(&history->changes, bytes);
+    put_row_hashes(history, set);
+    note_last(history, set);
+}
+
+static void send_frontier(const struct pg_history *history, struct pg_lane *lane)
+{
+    struct pg_array columns[4];
+    struct pg_array *arrays[4];
+    for (size_t i = 0; i < 4; i++) {
+        pg_array_init(&columns[i], i < 3 ? PG_INT8 : PG_TEXT);
+        arrays[i] = &columns[i];
+    }
+    for (size_t i = 0; i < history->n_lasts; i++) {
+        const struct pg_history_last *last = &history->lasts[i];
+        char stamp[CLOCK_STAMP_TEXT_BYTES];
+        clock_stamp_text(&last->stamp, stamp);
+        pg_array_put_int8(&columns[0], last->origin.replica);
+        pg_array_put_int8(&columns[1], last->origin.incarnation);
+        pg_array_put_int8(&columns[2], (int64_t)last->sequence);
+        pg_array_put(&columns[3], cc_slice_text(stamp));
+    }
+    send_arrays(lane, "INSERT INTO caucus.frontier (replica, incarnation, sequence, stamp) SELECT * FROM ", arrays, 4,
+                " AS u(r, i, q, s) ON CONFLICT (replica, incarnation) DO UPDATE SET sequence = EXCLUDED.sequence, stamp = EXCLUDED.stamp");
+    for (size_t i = 0; i < 4; i++) {
+        pg_array_finish(&columns[i]);
+    }
+}
+
+void pg_history_send(struct pg_history *history, struct pg_lane *lane)
+{
+    struct pg_array *arrays[] = {&history->replicas, &history->incarnations, &history->sequences,
+                                 &history->stamps,   &history->changes,      &history->row,
+                                 &history->rows};
+    enum { N_ARRAYS = sizeof(arrays) / sizeof(arrays[0]) };
+    if (history->sequences.n > 0) {
+        send_arrays(lane,
+                    "INSERT INTO caucus.history (replica, incarnation, sequence, stamp, change, rows) "
+                    "SELECT u.r, u.i, u.q, u.s, u.c, CASE WHEN u.hs IS NULL THEN ARRAY[u.h] ELSE u.hs::bigint[] END FROM ",
+                    arrays, N_ARRAYS, " AS u(r, i, q, s, c, h, hs)");
+        send_frontier(history, lane);
+    }
+    for (size_t i = 0; i < N_ARRAYS; i++) {
+        pg_array_finish(arrays[i]);
+    }
+    free(history->lasts);
+}
+
+// -- WEAK_COMMIT -------------------------------------------------------------------------------------------------------------
+
+static void on_weak_commit(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_job *job = context;
+    struct pg_lane *lane = job->lane;
+    bool committed = pg_result_ok(result) && strcmp(PQcmdStatus(result), "COMMIT") == 0;
+    if (!committed) {
+        pg_lane_drop(lane, "COMMIT failed", result);
+        PQclear(result);
+        return;
+    }
+    PQclear(result);
+    for (uint32_t i = 0; i < job->job.n_items; i++) {
+        struct crdt_change_set set;
+        if (crdt_change_set_peek(job->job.items[i], &set) != CC_OK ||
+            crdt_frontier_raise(&lane->frontier, set.origin, set.sequence) != CC_OK) {
+            pg_lane_drop(lane, "the frontier cannot be raised", NULL);
+            return;
+        }
+    }
+    pg_lane_emit(lane, &(struct db_event){.kind = DB_WEAK_COMMITTED, .number = job->job.number});
+    pg_job_finish(job);
+}
+
+void pg_weak_commit_start(struct pg_job *job)
+{
+    struct pg_lane *lane = job->lane;
+    pg_lane_begin(lane);
+    struct pg_history history;
+    pg_history_init(&history);
+    for (uint32_t i = 0; i < job->job.n_items; i++) {
+        struct crdt_change_set set;
+        if (crdt_change_set_read(job->job.items[i], &job->arena, &set) != CC_OK) {
+            pg_lane_drop(lane, "a change set is damaged", NULL);
+            break;
+        }
+        pg_history_put(&history, &set, job->job.items[i]);
+    }
+    pg_history_send(&history, lane);
+    pg_digests_send(&lane->digests, lane);
+    struct io_postgres_query query = {.sql = "COMMIT"};
+    io_postgres_link_send(lane->link, &query, on_weak_commit, job, 0);
+    io_postgres_link_sync(lane->link, NULL, NULL, 0);
+    lane->in_transaction = false;
+    pg_lane_settings_forget(lane);
+    job->followed = true;
+}
+
+// -- FETCH -------------------------------------------------------------------------------------------------------------------
+
+static void on_fetched(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_job *job = context;
+    if (!pg_result_ok(result)) {
+        pg_lane_drop(job->lane, "cannot read the history", result);
+        PQclear(result);
+        return;
+    }
+    uint32_t n = 0;
+    struct cc_slice *changes = cc_arena_array(&job->arena, (size_t)PQntuples(result) + 1, sizeof(*changes));
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct crdt_change_set set;
+        struct cc_slice change = pg_result_value(result, row, 0);
+        if (crdt_change_set_peek(change, &set) != CC_OK || set.sequence != job->job.sequence + n) {
+            break; // a gap: what is behind it is of no use to the asker
+        }
+        changes[n++] = change;
+    }
+    pg_lane_emit(job->lane, &(struct db_event){.kind = DB_FETCHED,
+                                               .number = job->job.number,
+                                               .changes = changes,
+                                               .n_changes = n,
+                                               .origin = job->job.origin,
+                                               .peer = job->job.peer});
+    PQclear(result);
+    pg_job_finish(job);
+}
+
+void pg_fetch_start(struct pg_job *job)
+{
+    uint64_t numbers[4] = {job->job.origin.replica, job->job.origin.incarnation, job->job.sequence, job->job.n_bytes_max};
+    struct cc_slice parameters[4];
+    for (size_t i = 0; i < 4; i++) {
+        parameters[i] = cc_slice_text(cc_arena_printf(&job->arena, "%" PRIu64, numbers[i]));
+    }
+    struct io_postgres_query query = {
+        .sql = "SELECT change FROM (SELECT sequence, change, sum(length(change)) OVER (ORDER BY sequence) - length(change) AS before "
+               "FROM (SELECT sequence, change FROM caucus.history WHERE replica = $1::bigint AND incarnation = $2::bigint "
+               "AND sequence >= $3::bigint ORDER BY sequence LIMIT 1000) h) s WHERE before < $4::bigint ORDER BY sequence",
+        .n_parameters = 4,
+        .parameters = parameters,
+        .binary_result = true};
+    io_postgres_link_send(job->lane->link, &query, on_fetched, job, 0);
+    io_postgres_link_sync(job->lane->link, NULL, NULL, 0);
+}

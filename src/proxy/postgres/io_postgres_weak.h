@@ -1,0 +1,61 @@
+// Weak tables in the database: what an executed weak write changed, and the tables caucus.{requests,history,tombstones,frontier}.
+#ifndef PROXY_IO_POSTGRES_WEAK_H
+#define PROXY_IO_POSTGRES_WEAK_H
+
+#include "proxy/postgres/io_postgres_internal.h"
+#include "proxy/postgres/io_postgres_parts.h"
+
+struct pg_weak_write {
+    struct pg_lane *lane;
+    struct cc_arena *arena;
+    const struct operation *operation;
+    struct clock_stamp stamp;
+    struct cc_slice outcome;
+    PGresult *const *results;  // per statement
+    PGresult *const *captured; // per statement and one more; NULL where nothing was captured
+    struct pg_parts *parts;     // of the rows of the batch so far
+    struct pg_digests *digests; // gets what the write has changed of them
+};
+
+// The encoded, unnumbered change set of an executed write, in the arena; the empty slice when it changed nothing.
+// *failure_out gets an outcome when the write cannot be allowed. All its tables are described.
+struct cc_slice pg_weak_change(const struct pg_weak_write *write, struct cc_slice *failure_out);
+// What an accepted write leaves to be done in the same transaction: tombstones of deleted rows, stamps of rows that triggers changed.
+void pg_weak_mend(struct pg_lane *lane, struct cc_arena *arena, struct cc_slice change, const struct operation *operation,
+                  PGresult *const *captured);
+
+// Outcomes under their Idempotency-Keys, sent as one statement.
+struct pg_requests {
+    struct pg_array principals, keys, fingerprints, outcomes;
+};
+void pg_requests_init(struct pg_requests *requests);
+void pg_requests_put(struct pg_requests *requests, struct cc_slice principal, struct cc_slice key, struct cc_slice fingerprint,
+                     struct cc_slice outcome); // a refusal is left out
+void pg_requests_send(struct pg_requests *requests, struct pg_lane *lane); // and finishes it
+void pg_requests_finish(struct pg_requests *requests);
+
+// Rows that are not to be seen any more; of one that is back, only its death.
+struct pg_tombstones {
+    struct pg_array tables, keys, deaths, remains, turns;
+};
+void pg_tombstones_init(struct pg_tombstones *tombstones);
+void pg_tombstones_put(struct pg_tombstones *tombstones, struct cc_slice table, struct cc_slice key, const struct crdt_row *row);
+void pg_tombstones_send(struct pg_tombstones *tombstones, struct pg_lane *lane); // and finishes it
+
+// Numbered change sets, in order per origin: history and frontier.
+struct pg_history_last {
+    struct crdt_origin origin;
+    uint64_t sequence;
+    struct clock_stamp stamp;
+};
+struct pg_history {
+    struct pg_array replicas, incarnations, sequences, stamps, changes;
+    struct pg_array row, rows; // hashes: of the one row of a set, or of its several rows
+    struct pg_history_last *lasts; // of each origin
+    size_t n_lasts, lasts_capacity;
+};
+void pg_history_init(struct pg_history *history);
+void pg_history_put(struct pg_history *history, const struct crdt_change_set *set, struct cc_slice bytes); // the whole set was read
+void pg_history_send(struct pg_history *history, struct pg_lane *lane); // and finishes it
+
+#endif

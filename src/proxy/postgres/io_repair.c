@@ -1,0 +1,807 @@
+// Comparing weak tables: sums of buckets and states of rows, read from PostgreSQL.
+//
+//   TABLES: one query.   SUMS: DESCRIBE --> SUM.   STATES: DESCRIBE --> SUM (unless just done) --> TOMBSTONES --> ROWS
+//   whole STATES: BEGIN --> MOMENT --> as above --> COMMIT.   STRAYS: DESCRIBE --> STRAYS
+#include "proxy/postgres/io_repair.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "crdt/change.h"
+#include "crdt/digest.h"
+#include "crdt/row.h"
+#include "proxy/postgres/apply_sql.h"
+#include "proxy/postgres/io_postgres_link.h"
+#include "proxy/postgres/pg_value.h"
+#include "proxy/node/row_state.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    WAITING_MAX = 16,
+    ROWS_PER_ANSWER = 20000,
+    ROWS_PER_LIST = 1000, // joined in one transaction
+    ROWS_PER_TURN = 500,  // of the loop
+    BUCKET_SHIFT = 52, // 64 less 12 bits of REPAIR_BUCKETS
+    KEPT_SUMS_S = 60,
+};
+
+struct task {
+    struct repair_job job;
+    struct cc_buffer bytes; // table, sums, states, buckets
+    struct task *next;
+};
+
+struct column {
+    struct cc_slice name;
+    uint32_t key; // position in the key from 1; 0: not of it
+};
+
+struct io_repair {
+    struct io_repair_options options;
+    char *search_path;
+    struct io_postgres_link *link;
+    bool up;
+    struct task *first, *last;
+    uint32_t n_tasks;
+    bool busy;
+    // Of the task under way:
+    struct cc_arena arena;
+    struct column *columns;
+    uint32_t n_columns, n_key;
+    uint32_t next, n_rows;
+    PGresult *rows; // of an answer, of which `row` is the next
+    int row;
+    struct event *turn;
+    uint32_t n_listed;    // rows in `list`
+    struct cc_buffer list;
+    struct cc_buffer buckets; // those whose rows are asked for, as an array's text
+    struct cc_buffer states;
+    bool wanted[REPAIR_BUCKETS];
+    bool in_transaction;
+    struct repair_moment moment;
+    // The last sums, and whose they are.
+    char *summed;
+    bool summed_whole;
+    uint64_t summed_s;
+    uint64_t sums[REPAIR_BUCKETS];
+    uint32_t counts[REPAIR_BUCKETS];
+};
+
+static uint64_t now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec;
+}
+
+static struct cc_slice value_at(const PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column)) {
+        return (struct cc_slice){0};
+    }
+    return cc_slice_of(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
+}
+
+// -- Tasks -------------------------------------------------------------------------------------------------------------
+
+static void start_next(struct io_repair *repair);
+
+static void on_set(void *context, uint64_t number, PGresult *result)
+{
+    (void)context;
+    (void)number;
+    PQclear(result);
+}
+
+static void task_free(struct task *task)
+{
+    cc_buffer_finish(&task->bytes);
+    free(task);
+}
+
+static void forget_rows(struct io_repair *repair)
+{
+    event_del(repair->turn);
+    PQclear(repair->rows);
+    repair->rows = NULL;
+}
+
+static void finish(struct io_repair *repair, const struct repair_event *result)
+{
+    struct task *task = repair->first;
+    struct repair_event event = *result;
+    event.kind = task->job.kind;
+    event.number = task->job.number;
+    event.peer = task->job.peer;
+    event.round = task->job.round;
+    event.table = task->job.table;
+    event.from = task->job.from;
+    if (repair->in_transaction) {
+        repair->in_transaction = false;
+        io_postgres_link_send_text(repair->link, "COMMIT", on_set, repair, 0);
+        io_postgres_link_sync(repair->link, NULL, NULL, 0);
+    }
+    repair->first = task->next;
+    repair->last = repair->first == NULL ? NULL : repair->last;
+    repair->n_tasks--;
+    repair->busy = false;
+    forget_rows(repair);
+    repair->options.on_event(repair->options.context, &event);
+    task_free(task);
+    cc_arena_finish(&repair->arena);
+    cc_arena_init(&repair->arena);
+    cc_buffer_clear(&repair->states);
+    cc_buffer_clear(&repair->list);
+    repair->n_listed = 0;
+    start_next(repair);
+}
+
+static void fail(struct io_repair *repair)
+{
+    finish(repair, &(struct repair_event){.failed = true});
+}
+
+static bool went_well(struct io_repair *repair, const PGresult *result)
+{
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        return true;
+    }
+    cc_log(CC_LOG_WARN, "repair_failed", "why=%s", cc_log_quote(PQresultErrorMessage(result)));
+    fail(repair);
+    return false;
+}
+
+static void ask(struct io_repair *repair, const char *sql, uint32_t n, const struct cc_slice *parameters, io_postgres_on_result *on_result)
+{
+    struct io_postgres_query query = {.sql = sql, .n_parameters = n, .parameters = parameters, .once = true};
+    io_postgres_link_send(repair->link, &query, on_result, repair, 0);
+    io_postgres_link_sync(repair->link, NULL, NULL, 0);
+}
+
+// -- SQL ---------------------------------------------------------------------------------------------------------------
+
+static const struct column *key_column(const struct io_repair *repair, uint32_t position)
+{
+    for (uint32_t i = 0; i < repair->n_columns; i++) {
+        if (repair->columns[i].key == position) {
+            return &repair->columns[i];
+        }
+    }
+    return NULL;
+}
+
+// As crdt_digest_key.
+static void put_key_hash(struct cc_buffer *sql, const struct io_repair *repair)
+{
+    for (uint32_t i = repair->n_key; i > 0; i--) {
+        cc_buffer_append_text(sql, "pg_catalog.hashtextextended(pg_catalog.concat(t.");
+        apply_sql_identifier(sql, key_column(repair, i)->name);
+        cc_buffer_append_text(sql, ") COLLATE \"C\", ");
+    }
+    cc_buffer_append_text(sql, "0");
+    for (uint32_t i = 0; i < repair->n_key; i++) {
+        cc_buffer_append_text(sql, ")");
+    }
+}
+
+// "FROM t, its key's hash as k.h"
+static void put_from(struct cc_buffer *sql, const struct io_repair *repair, struct cc_slice table)
+{
+    cc_buffer_append_text(sql, " FROM ");
+    cc_buffer_append_slice(sql, table);
+    cc_buffer_append_text(sql, " AS t, LATERAL (SELECT ");
+    put_key_hash(sql, repair);
+    cc_buffer_append_text(sql, " AS h OFFSET 0) AS k");
+}
+
+// Of the values: stamps have several spellings, and decide when states are joined. Of the stamps, too, when the other's frontier is
+// to be taken over: what is written twice with the same value counts.
+static void put_sums_sql(struct cc_buffer *sql, const struct io_repair *repair, struct cc_slice table)
+{
+    cc_buffer_printf(sql, "SELECT (k.h >> %d) & %d, pg_catalog.bit_xor(k.h", (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
+    for (uint32_t i = 0; i < repair->n_columns; i++) {
+        const struct column *column = &repair->columns[i];
+        if (column->key > 0) {
+            continue;
+        }
+        cc_buffer_append_text(sql, " # CASE WHEN t.");
+        apply_sql_identifier(sql, column->name);
+        cc_buffer_append_text(sql, " IS NOT DISTINCT FROM NULL THEN 0 ELSE pg_catalog.hashtextextended(pg_catalog.concat(t.");
+        apply_sql_identifier(sql, column->name);
+        cc_buffer_printf(sql, ") COLLATE \"C\", k.h # (%" PRId64 ")::bigint) END", (int64_t)crdt_digest_hash(column->name, 0));
+    }
+    if (repair->first->job.whole) {
+        cc_buffer_append_text(sql, " # pg_catalog.hashtextextended(coalesce(t._caucus::text, ''), k.h)");
+    }
+    cc_buffer_append_text(sql, "), pg_catalog.count(*)");
+    put_from(sql, repair, table);
+    cc_buffer_append_text(sql, " GROUP BY 1");
+}
+
+static void put_rows_sql(struct cc_buffer *sql, const struct io_repair *repair, struct cc_slice table)
+{
+    cc_buffer_append_text(sql, "SELECT t._caucus::text");
+    for (uint32_t i = 0; i < repair->n_columns; i++) {
+        cc_buffer_append_text(sql, ", t.");
+        apply_sql_identifier(sql, repair->columns[i].name);
+    }
+    put_from(sql, repair, table);
+    // What was written together comes together: should it be looked up in the histories, then each change set once.
+    cc_buffer_printf(sql, " WHERE (k.h >> %d) & %d = ANY ($1::bigint[]) ORDER BY t._caucus ->> ''", (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
+}
+
+// -- Rows --------------------------------------------------------------------------------------------------------------
+
+static struct cc_slice key_of(struct io_repair *repair, const PGresult *result, int row)
+{
+    struct cc_slice *values = cc_arena_array(&repair->arena, repair->n_key, sizeof(*values));
+    for (uint32_t i = 0; i < repair->n_columns; i++) {
+        if (repair->columns[i].key > 0) {
+            values[repair->columns[i].key - 1] = value_at(result, row, (int)(1 + i));
+        }
+    }
+    struct cc_buffer key = {0};
+    crdt_key_put(&key, values, repair->n_key);
+    struct cc_slice copy = cc_arena_slice(&repair->arena, cc_buffer_slice(&key));
+    cc_buffer_finish(&key);
+    return copy;
+}
+
+static void end_list(struct io_repair *repair)
+{
+    if (repair->n_listed > 0) {
+        struct cc_buffer list = {0};
+        row_states_begin(&list, repair->first->job.table, repair->n_listed);
+        cc_buffer_append_slice(&list, cc_buffer_slice(&repair->list));
+        cc_put_string(&repair->states, cc_buffer_slice(&list));
+        cc_buffer_finish(&list);
+        cc_buffer_clear(&repair->list);
+        repair->n_listed = 0;
+    }
+}
+
+static void add_state(struct io_repair *repair, const struct row_state *state)
+{
+    row_state_put(&repair->list, state);
+    repair->n_listed++;
+    repair->n_rows++;
+    if (repair->n_listed == ROWS_PER_LIST) {
+        end_list(repair);
+    }
+}
+
+static void put_state(struct io_repair *repair, const PGresult *result, int row)
+{
+    struct row_state state = {.key = key_of(repair, result, row), .stamps = value_at(result, row, 0)};
+    state.names = cc_arena_array(&repair->arena, repair->n_columns, sizeof(*state.names));
+    state.values = cc_arena_array(&repair->arena, repair->n_columns, sizeof(*state.values));
+    for (uint32_t i = 0; i < repair->n_columns; i++) {
+        if (repair->columns[i].key == 0) {
+            state.names[state.n_fields] = repair->columns[i].name;
+            state.values[state.n_fields++] = value_at(result, row, (int)(1 + i));
+        }
+    }
+    add_state(repair, &state);
+}
+
+static void answer_states(struct io_repair *repair)
+{
+    uint8_t buckets[REPAIR_BITMAP_BYTES] = {0};
+    for (size_t i = 0; i < REPAIR_BUCKETS; i++) {
+        buckets[i / 8] |= (uint8_t)(repair->wanted[i] << i % 8);
+    }
+    bool whole = repair->first->job.whole;
+    finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&repair->states),
+                                          .next = repair->next,
+                                          .n_rows = repair->n_rows,
+                                          .buckets = cc_slice_of(buckets, sizeof(buckets)),
+                                          .moment = whole ? &repair->moment : NULL});
+}
+
+// Some of the rows, then everybody else's turn.
+static void put_rows(struct io_repair *repair)
+{
+    int n = PQntuples(repair->rows), end = n - repair->row > ROWS_PER_TURN ? repair->row + ROWS_PER_TURN : n;
+    while (repair->row < end) {
+        put_state(repair, repair->rows, repair->row++);
+    }
+    if (end < n) {
+        event_add(repair->turn, &(struct timeval){0, 0});
+        return;
+    }
+    end_list(repair);
+    answer_states(repair);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    put_rows(context);
+}
+
+static void on_rows(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        repair->rows = result;
+        repair->row = 0;
+        put_rows(repair);
+    } else {
+        PQclear(result);
+    }
+}
+
+static bool is_wanted(struct io_repair *repair, struct cc_slice key)
+{
+    const struct repair_job *job = &repair->first->job;
+    struct cc_slice *values = cc_arena_array(&repair->arena, repair->n_key, sizeof(*values));
+    size_t n = 0;
+    if (crdt_key_read(key, values, repair->n_key, &n) != CC_OK || n != repair->n_key) {
+        return false;
+    }
+    uint64_t bucket = crdt_digest_key(values, n) >> BUCKET_SHIFT & (REPAIR_BUCKETS - 1);
+    return job->whole ? bucket >= job->from && bucket < repair->next : repair->wanted[bucket];
+}
+
+static void on_tombstones(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        for (int row = 0; row < PQntuples(result); row++) {
+            struct row_state state = {.hidden = true, .death = value_at(result, row, 1)};
+            if (pg_bytea_read(value_at(result, row, 0), &repair->arena, &state.key) == CC_OK && is_wanted(repair, state.key) &&
+                pg_bytea_read(value_at(result, row, 2), &repair->arena, &state.remains) == CC_OK) {
+                add_state(repair, &state);
+            }
+        }
+        struct cc_buffer sql = {0};
+        put_rows_sql(&sql, repair, repair->first->job.table);
+        struct cc_slice parameter = cc_buffer_slice(&repair->buckets);
+        ask(repair, cc_buffer_text(&sql), 1, &parameter, on_rows);
+        cc_buffer_finish(&sql);
+    }
+    PQclear(result);
+}
+
+// The differing buckets from `from` on, as many as fit into one answer.
+static void choose_buckets(struct io_repair *repair)
+{
+    const struct repair_job *job = &repair->first->job;
+    struct cc_reader theirs = cc_reader_of(job->sums);
+    uint32_t n = 0, n_rows = 0, bucket = 0;
+    cc_buffer_clear(&repair->buckets);
+    memset(repair->wanted, 0, sizeof(repair->wanted));
+    cc_buffer_append_text(&repair->buckets, "{");
+    for (; bucket < REPAIR_BUCKETS && n_rows < ROWS_PER_ANSWER; bucket++) {
+        uint64_t sum = cc_read_u64(&theirs);
+        if (bucket >= job->from && sum != repair->sums[bucket]) {
+            cc_buffer_printf(&repair->buckets, "%s%" PRIu32, n++ == 0 ? "" : ",", bucket);
+            repair->wanted[bucket] = true;
+            n_rows += repair->counts[bucket] + 1;
+        }
+    }
+    cc_buffer_append_text(&repair->buckets, "}");
+    repair->next = bucket;
+    repair->n_rows = 0;
+    if (n == 0 && !job->whole) {
+        finish(repair, &(struct repair_event){.next = REPAIR_BUCKETS});
+        return;
+    }
+    ask(repair, "SELECT key, death, remains FROM caucus.tombstones WHERE \"table\" = $1", 1, &job->table, on_tombstones);
+}
+
+// -- Sums --------------------------------------------------------------------------------------------------------------
+
+static void answer_sums(struct io_repair *repair)
+{
+    struct cc_buffer bytes = {0};
+    for (uint32_t i = 0; i < REPAIR_BUCKETS; i++) {
+        cc_put_u64(&bytes, repair->sums[i]);
+    }
+    finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&bytes)});
+    cc_buffer_finish(&bytes);
+}
+
+static void on_sums(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        memset(repair->sums, 0, sizeof(repair->sums));
+        memset(repair->counts, 0, sizeof(repair->counts));
+        for (int row = 0; row < PQntuples(result); row++) {
+            uint64_t bucket = strtoull(PQgetvalue(result, row, 0), NULL, 10) & (REPAIR_BUCKETS - 1);
+            repair->sums[bucket] = (uint64_t)strtoll(PQgetvalue(result, row, 1), NULL, 10);
+            repair->counts[bucket] = (uint32_t)strtoul(PQgetvalue(result, row, 2), NULL, 10);
+        }
+        struct cc_slice table = repair->first->job.table;
+        free(repair->summed);
+        repair->summed = cc_strndup(table.data, table.n);
+        repair->summed_s = now_s();
+        repair->summed_whole = repair->first->job.whole;
+        if (repair->first->job.kind == REPAIR_SUMS) {
+            answer_sums(repair);
+        } else {
+            choose_buckets(repair);
+        }
+    }
+    PQclear(result);
+}
+
+// -- Strays ------------------------------------------------------------------------------------------------------------
+
+static int compare_keys(const void *a, const void *b)
+{
+    return cc_slice_compare(*(const struct cc_slice *)a, *(const struct cc_slice *)b);
+}
+
+// The keys of which an answer tells, sorted.
+static struct cc_slice *told_keys(struct io_repair *repair, size_t *n_out)
+{
+    struct cc_slice *keys = NULL;
+    size_t n = 0, capacity = 0;
+    struct cc_reader reader = cc_reader_of(repair->first->job.states);
+    while (cc_reader_ok(&reader) && cc_reader_left(&reader) > 0) {
+        struct cc_slice table = {0};
+        struct row_state *states = NULL;
+        uint32_t n_states = 0;
+        if (row_states_read(cc_read_string(&reader), &repair->arena, &table, &states, &n_states) != CC_OK) {
+            break;
+        }
+        for (uint32_t i = 0; i < n_states; i++) {
+            keys = cc_grow(keys, &capacity, n + 1, sizeof(*keys));
+            keys[n++] = states[i].key;
+        }
+    }
+    if (n > 0) {
+        qsort(keys, n, sizeof(*keys), compare_keys);
+    }
+    *n_out = n;
+    return keys;
+}
+
+// A death at the bound takes away what was written up to there, and nothing else.
+static void add_death(struct io_repair *repair, struct cc_slice key)
+{
+    struct clock_stamp stamp = {repair->first->job.bound, UINT32_MAX, UINT32_MAX};
+    char *death = cc_arena_alloc(&repair->arena, CLOCK_STAMP_TEXT_BYTES);
+    clock_stamp_text(&stamp, death);
+    struct crdt_row nothing;
+    crdt_row_init(&nothing, NULL, 0, NULL, NULL);
+    struct cc_buffer remains = {0};
+    crdt_remains_put(&remains, &nothing);
+    struct row_state state = {.key = key, .hidden = true, .death = cc_slice_text(death), .remains = cc_buffer_slice(&remains)};
+    add_state(repair, &state);
+    cc_buffer_finish(&remains);
+}
+
+static void on_strays(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        size_t n_told = 0;
+        struct cc_slice *told = told_keys(repair, &n_told);
+        cc_buffer_append_slice(&repair->states, repair->first->job.states);
+        for (int row = 0; row < PQntuples(result); row++) {
+            struct cc_slice key = key_of(repair, result, row);
+            if (n_told == 0 || bsearch(&key, told, n_told, sizeof(key), compare_keys) == NULL) {
+                add_death(repair, key);
+            }
+        }
+        end_list(repair);
+        free(told);
+        finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&repair->states)});
+    }
+    PQclear(result);
+}
+
+// Rows here, of the buckets that were told of, that nobody has brought to life since the bound.
+static void ask_for_strays(struct io_repair *repair)
+{
+    const struct repair_job *job = &repair->first->job;
+    cc_buffer_clear(&repair->buckets);
+    for (uint32_t i = 0; i < REPAIR_BUCKETS && job->buckets.n == REPAIR_BITMAP_BYTES; i++) {
+        if (job->buckets.data[i / 8] >> i % 8 & 1) {
+            cc_buffer_printf(&repair->buckets, "%s%" PRIu32, repair->buckets.n == 0 ? "{" : ",", i);
+        }
+    }
+    cc_buffer_append_text(&repair->buckets, repair->buckets.n == 0 ? "{}" : "}");
+    char bound[24];
+    snprintf(bound, sizeof(bound), "%016" PRIx64, job->bound + 1); // texts of stamps compare as the stamps do
+    struct cc_buffer sql = {0};
+    cc_buffer_append_text(&sql, "SELECT NULL");
+    for (uint32_t i = 0; i < repair->n_columns; i++) {
+        cc_buffer_append_text(&sql, repair->columns[i].key > 0 ? ", t." : ", NULL");
+        if (repair->columns[i].key > 0) {
+            apply_sql_identifier(&sql, repair->columns[i].name);
+        }
+    }
+    put_from(&sql, repair, job->table);
+    cc_buffer_printf(&sql, " WHERE (k.h >> %d) & %d = ANY ($1::bigint[]) AND coalesce(t._caucus ->> '+', t._caucus ->> '', '') COLLATE \"C\" < $2::text",
+                     (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
+    struct cc_slice parameters[2] = {cc_buffer_slice(&repair->buckets), cc_slice_text(bound)};
+    ask(repair, cc_buffer_text(&sql), 2, parameters, on_strays);
+    cc_buffer_finish(&sql);
+}
+
+static void on_described(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (!went_well(repair, result)) {
+        PQclear(result);
+        return;
+    }
+    const struct repair_job *job = &repair->first->job;
+    repair->n_columns = (uint32_t)PQntuples(result);
+    repair->n_key = 0;
+    repair->columns = cc_arena_array(&repair->arena, repair->n_columns, sizeof(*repair->columns));
+    for (uint32_t i = 0; i < repair->n_columns; i++) {
+        repair->columns[i].name = cc_arena_slice(&repair->arena, value_at(result, (int)i, 0));
+        repair->columns[i].key = (uint32_t)strtoul(PQgetvalue(result, (int)i, 1), NULL, 10);
+        repair->n_key += repair->columns[i].key > 0;
+    }
+    PQclear(result);
+    if (repair->n_key == 0) { // not a weak table of ours
+        fail(repair);
+        return;
+    }
+    if (job->kind == REPAIR_STRAYS) {
+        ask_for_strays(repair);
+        return;
+    }
+    bool known = repair->summed != NULL && cc_slice_equal_text(job->table, repair->summed) && now_s() - repair->summed_s < KEPT_SUMS_S &&
+                 repair->summed_whole == job->whole;
+    if (job->kind == REPAIR_STATES && job->from > 0 && known) {
+        choose_buckets(repair);
+        return;
+    }
+    struct cc_buffer sql = {0};
+    put_sums_sql(&sql, repair, job->table);
+    ask(repair, cc_buffer_text(&sql), 0, NULL, on_sums);
+    cc_buffer_finish(&sql);
+}
+
+// The name is one of caucus.digests, or it is not found: a peer's bytes never become SQL.
+static const char sql_describe[] =
+    "SELECT a.attname, coalesce((SELECT k.n FROM pg_catalog.pg_index x, unnest(x.indkey::smallint[]) WITH ORDINALITY AS k(attnum, n) "
+    "WHERE x.indrelid = c.oid AND x.indisprimary AND k.attnum = a.attnum AND k.n <= x.indnkeyatts), 0) "
+    "FROM caucus.digests d JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(d.\"table\")::oid "
+    "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attname <> '_caucus' "
+    "WHERE d.\"table\" = $1::text ORDER BY a.attnum";
+
+static void on_tables(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        struct cc_buffer names = {0};
+        for (int row = 0; row < PQntuples(result); row++) {
+            cc_buffer_append(&names, PQgetvalue(result, row, 0), (size_t)PQgetlength(result, row, 0) + 1);
+        }
+        finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&names)});
+        cc_buffer_finish(&names);
+    }
+    PQclear(result);
+}
+
+static void read_frontier(const char *text, struct crdt_frontier *frontier)
+{
+    frontier->n = 0;
+    char *at = NULL;
+    for (const char *from = text; *from != '\0'; from = at) { // "replica incarnation sequence ..."
+        uint64_t replica = strtoull(from, &at, 10), incarnation = strtoull(at, &at, 10), sequence = strtoull(at, &at, 10);
+        struct crdt_origin origin = {(uint32_t)replica, (uint32_t)incarnation};
+        if (at == from || (sequence > 0 && crdt_frontier_raise(frontier, origin, sequence) != CC_OK)) {
+            break;
+        }
+    }
+}
+
+static void on_kept(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        struct cc_buffer bytes = {0};
+        struct crdt_frontier frontier;
+        read_frontier(PQntuples(result) > 0 ? PQgetvalue(result, 0, 3) : "", &frontier);
+        crdt_frontier_put(&bytes, &frontier);
+        cc_put_varint(&bytes, (uint64_t)PQntuples(result));
+        for (int row = 0; row < PQntuples(result); row++) {
+            cc_put_string(&bytes, value_at(result, row, 0));
+            cc_put_u64(&bytes, strtoull(PQgetvalue(result, row, 1), NULL, 10));
+            cc_put_u64(&bytes, (uint64_t)strtoll(PQgetvalue(result, row, 2), NULL, 10));
+        }
+        finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&bytes)});
+        cc_buffer_finish(&bytes);
+    }
+    PQclear(result);
+}
+
+static void on_renewed(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        finish(repair, &(struct repair_event){0});
+    }
+    PQclear(result);
+}
+
+static void describe(struct io_repair *repair)
+{
+    ask(repair, sql_describe, 1, &repair->first->job.table, on_described);
+}
+
+#define SQL_FRONTIER \
+    "(SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(' ', replica, incarnation, sequence), ' '), '') FROM caucus.frontier)"
+
+static void on_moment(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        read_frontier(PQgetvalue(result, 0, 0), &repair->moment.frontier);
+        repair->moment.bound = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+        repair->moment.schema_version = (uint32_t)strtoul(PQgetvalue(result, 0, 2), NULL, 10);
+        describe(repair);
+    }
+    PQclear(result);
+}
+
+// The bound is written down before tombstones are dropped: in one snapshot both are seen, or neither.
+static void ask_for_moment(struct io_repair *repair)
+{
+    repair->in_transaction = true;
+    io_postgres_link_send_text(repair->link, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", on_set, repair, 0);
+    ask(repair, "SELECT " SQL_FRONTIER ", (SELECT coalesce(max(bound), 0) FROM caucus.garbage), (SELECT count(*) FROM caucus.migrations)", 0, NULL, on_moment);
+}
+
+static void start_next(struct io_repair *repair)
+{
+    if (repair->busy || repair->first == NULL) {
+        return;
+    }
+    if (!repair->up) {
+        fail(repair);
+        return;
+    }
+    repair->busy = true;
+    switch (repair->first->job.kind) {
+    case REPAIR_TABLES:
+        ask(repair, "SELECT \"table\" FROM caucus.digests ORDER BY 1", 0, NULL, on_tables);
+        return;
+    case REPAIR_KEPT:
+        ask(repair,
+            "SELECT \"table\", rows, sum, " SQL_FRONTIER " FROM caucus.digests ORDER BY 1", 0, NULL, on_kept);
+        return;
+    case REPAIR_RENEW:
+        ask(repair, "SELECT caucus.note_digests(true)", 0, NULL, on_renewed);
+        return;
+    case REPAIR_SUMS:
+    case REPAIR_STRAYS:
+        describe(repair);
+        return;
+    case REPAIR_STATES:
+        if (repair->first->job.whole) {
+            ask_for_moment(repair);
+        } else {
+            describe(repair);
+        }
+        return;
+    }
+}
+
+void io_repair_submit(struct io_repair *repair, const struct repair_job *job)
+{
+    if (repair->n_tasks >= WAITING_MAX && job->kind == REPAIR_STATES) {
+        return;
+    }
+    struct task *task = cc_alloc(sizeof(*task));
+    task->job = *job;
+    cc_buffer_append_slice(&task->bytes, job->table);
+    cc_buffer_append_slice(&task->bytes, job->sums);
+    cc_buffer_append_slice(&task->bytes, job->states);
+    cc_buffer_append_slice(&task->bytes, job->buckets);
+    const uint8_t *at = task->bytes.data;
+    task->job.table = cc_slice_of(at, job->table.n);
+    task->job.sums = cc_slice_of(at += job->table.n, job->sums.n);
+    task->job.states = cc_slice_of(at += job->sums.n, job->states.n);
+    task->job.buckets = cc_slice_of(at + job->states.n, job->buckets.n);
+    *(repair->last == NULL ? &repair->first : &repair->last->next) = task;
+    repair->last = task;
+    repair->n_tasks++;
+    start_next(repair);
+}
+
+// -- Life --------------------------------------------------------------------------------------------------------------
+
+static const char *const session_sql =
+    "SELECT pg_catalog.set_config(n, v, false) FROM (VALUES ('client_encoding', 'UTF8'), ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), "
+    "('TimeZone', 'UTC'), ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('xmloption', 'content'), ('lc_monetary', 'C'), ('row_security', 'off'), "
+    "('synchronous_commit', 'off'), ('statement_timeout', '0'), ('jit', 'off')) AS s(n, v)";
+
+static void on_session(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        repair->up = true;
+        io_postgres_link_good(repair->link);
+    }
+    PQclear(result);
+}
+
+static void on_connected(void *context)
+{
+    struct io_repair *repair = context;
+    struct cc_buffer sql = {0};
+    cc_buffer_printf(&sql, "SET search_path = %s", repair->search_path);
+    io_postgres_link_send_text(repair->link, cc_buffer_text(&sql), on_set, repair, 0);
+    io_postgres_link_send_text(repair->link, session_sql, on_session, repair, 0);
+    io_postgres_link_sync(repair->link, NULL, NULL, 0);
+    cc_buffer_finish(&sql);
+}
+
+static void on_down(void *context, const char *why)
+{
+    struct io_repair *repair = context;
+    repair->up = repair->in_transaction = false;
+    cc_log(CC_LOG_DEBUG, "repair_connection_lost", "why=%s", cc_log_quote(why));
+    if (repair->busy) {
+        fail(repair);
+    }
+}
+
+struct io_repair *io_repair_create(const struct io_repair_options *options)
+{
+    struct io_repair *repair = cc_alloc(sizeof(*repair));
+    repair->options = *options;
+    repair->search_path = cc_strdup(options->search_path);
+    cc_arena_init(&repair->arena);
+    repair->turn = evtimer_new(options->base, on_turn, repair);
+    struct io_postgres_link_options link = {.base = options->base,
+                                            .conninfo = options->conninfo,
+                                            .application_name = "caucus repair",
+                                            .on_connected = on_connected,
+                                            .on_down = on_down,
+                                            .context = repair};
+    repair->link = io_postgres_link_create(&link);
+    return repair;
+}
+
+void io_repair_connect(struct io_repair *repair)
+{
+    io_postgres_link_connect(repair->link);
+}
+
+void io_repair_destroy(struct io_repair *repair)
+{
+    if (repair == NULL) {
+        return;
+    }
+    io_postgres_link_destroy(repair->link);
+    forget_rows(repair);
+    event_free(repair->turn);
+    while (repair->first != NULL) {
+        struct task *task = repair->first;
+        repair->first = task->next;
+        task_free(task);
+    }
+    cc_arena_finish(&repair->arena);
+    cc_buffer_finish(&repair->buckets);
+    cc_buffer_finish(&repair->states);
+    cc_buffer_finish(&repair->list);
+    free(repair->summed);
+    free(repair->search_path);
+    free(repair);
+}

@@ -1,0 +1,902 @@
+// The log thread.
+#include "proxy/replica/io_log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "proxy/replica/io_disk.h"
+
+enum {
+    LOAD_BYTES_MAX = 4 << 20,
+    CHANGES_BYTES_MAX = 1 << 20,
+    TASKS_MAX = 256, // reads asked for and not yet done: more are answered with nothing
+    SPACE_RETRY_MS = 1000,
+};
+
+enum task_kind { TASK_LOAD, TASK_CHANGES, TASK_TRUNCATE, TASK_CREATE };
+
+// A request to the log thread, then a plan for the second thread, then an answer for the core thread.
+struct task {
+    struct task *next;
+    enum task_kind kind;
+    uint32_t peer;
+    uint64_t first, last;       // load; truncate: index, record number
+    struct wal_cursor cursor;   // changes: from here on; answered: where to go on
+    struct wal_plan plan;       // load
+    struct wal_stretch stretch; // changes
+    bool done;                  // changes: nothing comes after
+    char name[WAL_NAME_BYTES];  // create
+    uint64_t n_bytes;           // create
+    struct raft_entry *entries; // answer of a load
+    size_t n_entries;
+    struct cc_buffer bytes;     // answer of changes: their bodies, back to back
+    struct wal_record *records; // bodies are set when told
+    size_t *body_bytes;
+    size_t n_records;
+    size_t records_capacity;
+    size_t body_bytes_capacity;
+};
+
+struct task_list {
+    struct task *head;
+    struct task **tail;
+    size_t n;
+};
+
+struct io_log {
+    // Of the log thread alone.
+    struct io_disk *disk;
+    struct wal_disk functions;
+    struct wal *wal;
+    bool making_segment;
+    uint64_t retry_create_ms; // 0: the last attempt did not fail
+    struct wal_batch writing;
+    bool blocked; // it waits for space
+    uint64_t slow_us; // a sync that takes longer is counted
+
+    // Of the second thread alone.
+    struct io_disk *helper_disk;
+    struct wal_disk helper_functions;
+
+    // Of the core thread alone.
+    struct wal_state opened_state;
+    bool failure_told;
+
+    int event_fd;
+    pthread_t log_thread, helper_thread;
+    pthread_mutex_t mutex; // guards all below
+    pthread_cond_t log_wake, helper_wake;
+    bool log_waits, helper_waits;
+    bool stopping, helper_stopping;
+    bool signalled; // event_fd was written and not drained since
+    struct wal_batch pending;
+    bool has_pending;
+    uint64_t pending_number;
+    struct task_list requests; // for the log thread
+    struct task_list plans;    // for the second thread
+    struct task_list answers;  // for the core thread
+    bool segment_made;         // by the second thread
+    enum cc_status segment_status;
+    size_t n_tasks;
+    uint64_t synced_number, synced_record, told_number;
+    enum cc_status failure;
+    char failure_text[256];
+    struct io_log_stats stats;
+};
+
+// -- Lists ----------------------------------------------------------------------------------------------------------
+
+static void list_init(struct task_list *list)
+{
+    *list = (struct task_list){.tail = &list->head};
+}
+
+static void list_add(struct task_list *list, struct task *task)
+{
+    task->next = NULL;
+    *list->tail = task;
+    list->tail = &task->next;
+    list->n++;
+}
+
+static struct task *list_take(struct task_list *list)
+{
+    struct task *task = list->head;
+    if (task == NULL) {
+        return NULL;
+    }
+    list->head = task->next;
+    if (list->head == NULL) {
+        list->tail = &list->head;
+    }
+    list->n--;
+    return task;
+}
+
+static void task_destroy(struct task *task)
+{
+    for (size_t i = 0; i < task->n_entries; i++) {
+        cc_blob_unref(task->entries[i].payload);
+    }
+    free(task->entries);
+    cc_buffer_finish(&task->bytes);
+    free(task->records);
+    free(task->body_bytes);
+    free(task);
+}
+
+static void list_finish(struct task_list *list)
+{
+    for (struct task *task = list_take(list); task != NULL; task = list_take(list)) {
+        task_destroy(task);
+    }
+}
+
+static uint64_t now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+// -- Telling each other ---------------------------------------------------------------------------------------------
+
+static void lock(struct io_log *log)
+{
+    int error = pthread_mutex_lock(&log->mutex);
+    assert(error == 0);
+}
+
+static void unlock(struct io_log *log)
+{
+    int error = pthread_mutex_unlock(&log->mutex);
+    assert(error == 0);
+}
+
+// With the mutex held. True: the caller writes the eventfd after unlocking.
+static bool must_signal(struct io_log *log)
+{
+    bool first = !log->signalled;
+    log->signalled = true;
+    return first;
+}
+
+static void signal_core(const struct io_log *log)
+{
+    uint64_t one = 1;
+    ssize_t n = write(log->event_fd, &one, sizeof(one));
+    (void)n; // cannot fail but by overflow, and then it is readable anyway
+}
+
+// With the mutex held. True: the caller signals log_wake after unlocking, or the log thread would wake up only to wait for the mutex.
+static bool must_wake(struct io_log *log)
+{
+    bool waits = log->log_waits;
+    log->log_waits = false;
+    return waits;
+}
+
+static void wake_log(struct io_log *log)
+{
+    (void)pthread_cond_signal(&log->log_wake);
+}
+
+static void give_to_helper(struct io_log *log, struct task *task)
+{
+    lock(log);
+    list_add(&log->plans, task);
+    if (log->helper_waits) {
+        log->helper_waits = false;
+        (void)pthread_cond_signal(&log->helper_wake);
+    }
+    unlock(log);
+}
+
+static void answer(struct io_log *log, struct task *task)
+{
+    lock(log);
+    list_add(&log->answers, task);
+    log->n_tasks--;
+    bool tell = must_signal(log);
+    unlock(log);
+    if (tell) {
+        signal_core(log);
+    }
+}
+
+static void fail(struct io_log *log, enum cc_status status, const char *text)
+{
+    lock(log);
+    if (log->failure == CC_OK) {
+        log->failure = status;
+        (void)snprintf(log->failure_text, sizeof(log->failure_text), "%s", text);
+    }
+    bool tell = must_signal(log);
+    bool wake = must_wake(log);
+    unlock(log);
+    if (wake) {
+        wake_log(log);
+    }
+    if (tell) {
+        signal_core(log);
+    }
+}
+
+// -- Second thread: reads back, makes segments ----------------------------------------------------------------------
+
+static enum cc_status read_entries(struct io_log *log, struct task *task)
+{
+    task->entries = cc_alloc_array(CC_APPEND_ENTRIES_MAX, sizeof(*task->entries));
+    size_t n = 0;
+    enum cc_status status =
+        wal_plan_read(&log->helper_functions, &task->plan, LOAD_BYTES_MAX, task->entries, CC_APPEND_ENTRIES_MAX, &n);
+    task->n_entries = status == CC_OK ? n : 0;
+    return status;
+}
+
+static enum cc_status take_change(void *context, const struct wal_record *record)
+{
+    struct task *task = context;
+    size_t n = task->n_records + 1;
+    task->records = cc_grow(task->records, &task->records_capacity, n, sizeof(*task->records));
+    task->body_bytes = cc_grow(task->body_bytes, &task->body_bytes_capacity, n, sizeof(*task->body_bytes));
+    task->records[n - 1] = (struct wal_record){.kind = record->kind, .number = record->number};
+    task->body_bytes[n - 1] = record->body.n;
+    cc_buffer_append_slice(&task->bytes, record->body);
+    task->n_records = n;
+    return CC_OK;
+}
+
+static enum cc_status read_changes(struct io_log *log, struct task *task)
+{
+    return wal_stretch_read(&log->helper_functions, &task->stretch, CHANGES_BYTES_MAX, take_change, task,
+                            &task->cursor);
+}
+
+static void read_back(struct io_log *log, struct task *task)
+{
+    enum cc_status status = task->kind == TASK_LOAD ? read_entries(log, task) : read_changes(log, task);
+    io_disk_forget(log->helper_disk);
+    if (status != CC_OK && status != CC_NOT_FOUND) { // not found: removed by a truncation since it was planned
+        char text[200];
+        (void)snprintf(text, sizeof(text), "reading the log back: %s %s", cc_status_text(status),
+                       io_disk_problem(log->helper_disk));
+        fail(log, status, text);
+    }
+    answer(log, task);
+}
+
+static void make_segment(struct io_log *log, struct task *task)
+{
+    enum cc_status status = log->helper_functions.create(log->helper_functions.context, task->name, task->n_bytes);
+    task_destroy(task);
+    lock(log);
+    log->segment_made = true;
+    log->segment_status = status;
+    bool wake = must_wake(log);
+    unlock(log);
+    if (wake) {
+        wake_log(log);
+    }
+}
+
+static struct task *await_plan(struct io_log *log)
+{
+    lock(log);
+    while (log->plans.head == NULL && !log->helper_stopping) {
+        log->helper_waits = true;
+        (void)pthread_cond_wait(&log->helper_wake, &log->mutex);
+    }
+    log->helper_waits = false;
+    struct task *task = list_take(&log->plans);
+    unlock(log);
+    return task;
+}
+
+static void *run_helper(void *argument)
+{
+    struct io_log *log = argument;
+    (void)pthread_setname_np(pthread_self(), "caucus log 2");
+    for (struct task *task = await_plan(log); task != NULL; task = await_plan(log)) {
+        if (task->kind == TASK_CREATE) {
+            make_segment(log, task);
+        } else {
+            read_back(log, task);
+        }
+    }
+    return NULL;
+}
+
+// -- Log thread -----------------------------------------------------------------------------------------------------
+
+struct work {
+    bool has_append;
+    uint64_t number; // of the last append in log->writing
+    struct task_list requests;
+    bool segment_made;
+    enum cc_status segment_status;
+    bool stop;
+};
+
+static bool has_work(const struct io_log *log)
+{
+    return log->has_pending || log->requests.head != NULL || log->segment_made || log->stopping ||
+           log->failure != CC_OK;
+}
+
+static void take_pending(struct io_log *log, struct work *work)
+{
+    if (log->blocked) { // what could not be written for want of space comes first
+        wal_batch_append(&log->writing, &log->pending);
+        wal_batch_clear(&log->pending);
+    } else {
+        struct wal_batch empty = log->writing;
+        log->writing = log->pending;
+        log->pending = empty;
+    }
+    work->number = log->pending_number;
+    work->has_append = log->has_pending || log->blocked;
+    log->has_pending = false;
+}
+
+// True when it is time to try again to make a segment.
+static bool wait_for_work(struct io_log *log)
+{
+    if (log->retry_create_ms == 0) {
+        (void)pthread_cond_wait(&log->log_wake, &log->mutex);
+        return false;
+    }
+    struct timespec until = {.tv_sec = (time_t)(log->retry_create_ms / 1000),
+                             .tv_nsec = (long)(log->retry_create_ms % 1000) * 1000000};
+    return pthread_cond_timedwait(&log->log_wake, &log->mutex, &until) == ETIMEDOUT;
+}
+
+static void take_work(struct io_log *log, struct work *work)
+{
+    list_init(&work->requests);
+    lock(log);
+    bool timed_out = false;
+    while (!has_work(log) && !timed_out) {
+        log->log_waits = true;
+        timed_out = wait_for_work(log);
+    }
+    log->log_waits = false;
+    take_pending(log, work);
+    for (struct task *task = list_take(&log->requests); task != NULL; task = list_take(&log->requests)) {
+        list_add(&work->requests, task);
+    }
+    work->segment_made = log->segment_made;
+    work->segment_status = log->segment_status;
+    log->segment_made = false;
+    work->stop = log->stopping || log->failure != CC_OK;
+    unlock(log);
+}
+
+static void note_segment(struct io_log *log, enum cc_status status)
+{
+    log->making_segment = false;
+    if (status == CC_OK) {
+        log->retry_create_ms = 0;
+        wal_prepared(log->wal);
+    } else {
+        log->retry_create_ms = now_us() / 1000 + SPACE_RETRY_MS;
+    }
+    lock(log);
+    log->stats.space_low = status == CC_NO_SPACE;
+    unlock(log);
+    if (status != CC_OK && status != CC_NO_SPACE) {
+        fail(log, status, "making a segment of the log");
+    }
+}
+
+// A batch is about to need the segment that the second thread is making.
+static void await_segment(struct io_log *log)
+{
+    lock(log);
+    while (!log->segment_made) {
+        log->log_waits = true;
+        (void)pthread_cond_wait(&log->log_wake, &log->mutex);
+    }
+    log->segment_made = false;
+    enum cc_status status = log->segment_status;
+    unlock(log);
+    note_segment(log, status);
+}
+
+static void want_segment(struct io_log *log)
+{
+    if (log->making_segment || !wal_wants_prepare(log->wal) || now_us() / 1000 < log->retry_create_ms) {
+        return;
+    }
+    struct task *task = cc_alloc(sizeof(*task));
+    task->kind = TASK_CREATE;
+    wal_prepare_begin(log->wal, task->name, &task->n_bytes);
+    log->making_segment = true;
+    give_to_helper(log, task);
+}
+
+// With the mutex held.
+static void note_extent(struct io_log *log)
+{
+    log->stats.n_segment_bytes = wal_bytes(log->wal);
+    log->stats.base_index = wal_state_of(log->wal)->base_index;
+}
+
+static void note_synced(struct io_log *log, const struct work *work, uint64_t n_bytes, uint64_t spent_us)
+{
+    lock(log);
+    log->synced_number = work->number;
+    log->synced_record = wal_state_of(log->wal)->durable_number;
+    struct io_log_stats *stats = &log->stats;
+    note_extent(log);
+    stats->n_syncs++;
+    stats->n_bytes += n_bytes;
+    stats->n_queued_bytes -= n_bytes;
+    stats->n_slow_syncs += log->slow_us > 0 && spent_us > log->slow_us;
+    stats->sync_us_last = spent_us;
+    stats->sync_us_total += spent_us;
+    stats->sync_us_max = spent_us > stats->sync_us_max ? spent_us : stats->sync_us_max;
+    bool tell = must_signal(log);
+    unlock(log);
+    if (tell) {
+        signal_core(log);
+    }
+}
+
+static bool write_pending(struct io_log *log, const struct work *work)
+{
+    if (!work->has_append) {
+        return true;
+    }
+    bool rolls = wal_would_roll(log->wal, &log->writing);
+    if (rolls) {
+        want_segment(log);
+    }
+    if (rolls && log->making_segment) {
+        await_segment(log);
+    }
+    log->blocked = rolls && log->retry_create_ms > 0;
+    if (log->blocked) { // no space for the next segment: nothing is acknowledged until there is, or the log has been cut
+        return true;
+    }
+    uint64_t start_us = now_us();
+    enum cc_status status = wal_append(log->wal, &log->writing);
+    if (status != CC_OK) {
+        fail(log, status, io_disk_problem(log->disk));
+        return false;
+    }
+    note_synced(log, work, log->writing.bytes.n, now_us() - start_us);
+    wal_batch_clear(&log->writing);
+    return true;
+}
+
+static bool truncate_log(struct io_log *log, const struct task *task)
+{
+    if (log->making_segment) {
+        return true; // truncation may append, and an append may roll over: the next request will do
+    }
+    enum cc_status status = wal_truncate(log->wal, task->first, task->last);
+    lock(log);
+    note_extent(log);
+    unlock(log);
+    if (status == CC_OK || status == CC_INVALID || status == CC_NO_SPACE) { // it is asked for again
+        return true;
+    }
+    fail(log, status, io_disk_problem(log->disk));
+    return false;
+}
+
+// Plans the request; what needs no reading is answered at once.
+static bool handle_request(struct io_log *log, struct task *task)
+{
+    switch (task->kind) {
+    case TASK_LOAD:
+        if (wal_plan_load(log->wal, task->first, task->last, &task->plan) == CC_OK) {
+            give_to_helper(log, task);
+        } else {
+            answer(log, task);
+        }
+        return true;
+    case TASK_CHANGES:
+        if (wal_plan_changes(log->wal, &task->cursor, &task->stretch)) {
+            give_to_helper(log, task);
+        } else {
+            task->done = true;
+            answer(log, task);
+        }
+        return true;
+    case TASK_TRUNCATE: {
+        bool ok = truncate_log(log, task);
+        task_destroy(task);
+        return ok;
+    }
+    case TASK_CREATE:
+        break;
+    }
+    assert(false);
+    return false;
+}
+
+static bool do_work(struct io_log *log, struct work *work)
+{
+    if (work->segment_made) {
+        note_segment(log, work->segment_status);
+    }
+    bool ok = write_pending(log, work);
+    for (struct task *task = list_take(&work->requests); task != NULL; task = list_take(&work->requests)) {
+        if (ok) {
+            ok = handle_request(log, task);
+        } else {
+            task_destroy(task);
+        }
+    }
+    if (ok) {
+        want_segment(log);
+    }
+    return ok;
+}
+
+// Nobody waits for it, and a log without it opens as well: a failure does no harm.
+static void end_orderly(struct io_log *log)
+{
+    lock(log);
+    bool failed = log->failure != CC_OK;
+    unlock(log);
+    if (!failed && !log->making_segment && !log->blocked && wal_seal(log->wal) != CC_OK) {
+        fail(log, CC_IO, io_disk_problem(log->disk));
+    }
+}
+
+static void *run_log(void *argument)
+{
+    struct io_log *log = argument;
+    (void)pthread_setname_np(pthread_self(), "caucus log"); // for profiles
+    for (;;) {
+        struct work work;
+        take_work(log, &work);
+        bool ok = do_work(log, &work);
+        if (ok && work.stop) {
+            end_orderly(log);
+        }
+        if (!ok || work.stop) {
+            return NULL;
+        }
+    }
+}
+
+// -- Core thread ----------------------------------------------------------------------------------------------------
+
+void io_log_append(struct io_log *log, const struct wal_batch *batch, uint64_t number)
+{
+    lock(log);
+    wal_batch_append(&log->pending, batch);
+    log->pending_number = number;
+    log->has_pending = true;
+    log->stats.n_batches++;
+    log->stats.n_queued_bytes += batch->bytes.n;
+    bool wake = must_wake(log);
+    unlock(log);
+    if (wake) {
+        wake_log(log);
+    }
+}
+
+static void ask(struct io_log *log, const struct task *request)
+{
+    struct task *task = cc_alloc(sizeof(*task));
+    *task = *request;
+    lock(log);
+    bool too_many = log->n_tasks >= TASKS_MAX;
+    list_add(too_many ? &log->answers : &log->requests, task);
+    bool tell = too_many && must_signal(log);
+    bool wake = !too_many && must_wake(log);
+    if (!too_many) {
+        log->n_tasks += task->kind == TASK_TRUNCATE ? 0 : 1;
+    }
+    unlock(log);
+    if (wake) {
+        wake_log(log);
+    }
+    if (tell) {
+        signal_core(log);
+    }
+}
+
+void io_log_load(struct io_log *log, uint32_t peer, uint64_t first, uint64_t last)
+{
+    ask(log, &(struct task){.kind = TASK_LOAD, .peer = peer, .first = first, .last = last});
+}
+
+void io_log_load_changes(struct io_log *log, struct wal_cursor cursor)
+{
+    ask(log, &(struct task){.kind = TASK_CHANGES, .cursor = cursor});
+}
+
+void io_log_truncate(struct io_log *log, uint64_t index, uint64_t record_number)
+{
+    ask(log, &(struct task){.kind = TASK_TRUNCATE, .first = index, .last = record_number});
+}
+
+static void tell_changes(struct task *task, const struct io_log_handler *handler)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < task->n_records; i++) {
+        task->records[i].body = cc_slice_of(task->bytes.data + at, task->body_bytes[i]);
+        at += task->body_bytes[i];
+    }
+    handler->changes(handler->context, task->records, task->n_records, task->cursor, task->done);
+}
+
+static void tell_answer(struct task *task, const struct io_log_handler *handler)
+{
+    if (task->kind == TASK_LOAD && handler->loaded != NULL) {
+        handler->loaded(handler->context, task->peer, task->entries, task->n_entries);
+    }
+    if (task->kind == TASK_CHANGES && handler->changes != NULL) {
+        tell_changes(task, handler);
+    }
+    task_destroy(task);
+}
+
+void io_log_drain(struct io_log *log, const struct io_log_handler *handler)
+{
+    uint64_t ignored;
+    ssize_t n = read(log->event_fd, &ignored, sizeof(ignored));
+    (void)n; // nothing to read: called without a signal
+    struct task_list answers;
+    list_init(&answers);
+    lock(log);
+    log->signalled = false;
+    uint64_t number = log->synced_number;
+    uint64_t record_number = log->synced_record;
+    bool is_new = number > log->told_number;
+    log->told_number = number;
+    for (struct task *task = list_take(&log->answers); task != NULL; task = list_take(&log->answers)) {
+        list_add(&answers, task);
+    }
+    bool failed = log->failure != CC_OK && !log->failure_told;
+    log->failure_told = log->failure != CC_OK;
+    unlock(log);
+
+    if (is_new && handler->synced != NULL) {
+        handler->synced(handler->context, number, record_number);
+    }
+    for (struct task *task = list_take(&answers); task != NULL; task = list_take(&answers)) {
+        tell_answer(task, handler);
+    }
+    if (failed && handler->failed != NULL) {
+        handler->failed(handler->context, log->failure, log->failure_text);
+    }
+}
+
+void io_log_describe(struct io_log *log, struct io_log_stats *stats_out)
+{
+    lock(log);
+    *stats_out = log->stats;
+    unlock(log);
+}
+
+int io_log_descriptor(const struct io_log *log)
+{
+    return log->event_fd;
+}
+
+const struct wal_state *io_log_opened_state(const struct io_log *log)
+{
+    return &log->opened_state;
+}
+
+// -- Opening and closing --------------------------------------------------------------------------------------------
+
+static void destroy(struct io_log *log)
+{
+    wal_close(log->wal);
+    io_disk_close(log->disk);
+    io_disk_close(log->helper_disk);
+    wal_batch_finish(&log->pending);
+    wal_batch_finish(&log->writing);
+    list_finish(&log->requests);
+    list_finish(&log->plans);
+    list_finish(&log->answers);
+    if (log->event_fd >= 0) {
+        (void)close(log->event_fd);
+    }
+    (void)pthread_cond_destroy(&log->log_wake);
+    (void)pthread_cond_destroy(&log->helper_wake);
+    (void)pthread_mutex_destroy(&log->mutex);
+    free(log);
+}
+
+static struct io_log *make(void)
+{
+    struct io_log *log = cc_alloc(sizeof(*log));
+    list_init(&log->requests);
+    list_init(&log->plans);
+    list_init(&log->answers);
+    log->event_fd = -1;
+    pthread_condattr_t attributes;
+    int error = pthread_condattr_init(&attributes);
+    error |= pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    error |= pthread_mutex_init(&log->mutex, NULL);
+    error |= pthread_cond_init(&log->log_wake, &attributes);
+    error |= pthread_cond_init(&log->helper_wake, &attributes);
+    error |= pthread_condattr_destroy(&attributes);
+    assert(error == 0);
+    return log;
+}
+
+static enum cc_status open_disks(struct io_log *log, const char *directory)
+{
+    enum cc_status status = io_disk_open(directory, IO_DISK_OWNER, &log->disk);
+    if (status == CC_OK) {
+        status = io_disk_open(directory, IO_DISK_HELPER, &log->helper_disk);
+    }
+    if (status != CC_OK) {
+        return status;
+    }
+    log->functions = io_disk_functions(log->disk);
+    log->helper_functions = io_disk_functions(log->helper_disk);
+    return CC_OK;
+}
+
+static enum cc_status start_threads(struct io_log *log)
+{
+    log->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (log->event_fd < 0 || pthread_create(&log->helper_thread, NULL, run_helper, log) != 0) {
+        return CC_IO;
+    }
+    if (pthread_create(&log->log_thread, NULL, run_log, log) != 0) {
+        lock(log);
+        log->helper_stopping = true;
+        (void)pthread_cond_signal(&log->helper_wake);
+        unlock(log);
+        (void)pthread_join(log->helper_thread, NULL);
+        return CC_IO;
+    }
+    return CC_OK;
+}
+
+static char *describe_problem(const struct io_log *log, enum cc_status status, const char *directory)
+{
+    struct cc_buffer text = {0};
+    if (status == CC_EXISTS) {
+        cc_buffer_printf(&text, "another process has the log in %s open", directory);
+    } else if (log->disk != NULL && io_disk_problem(log->disk)[0] != '\0') {
+        cc_buffer_append_text(&text, io_disk_problem(log->disk));
+    } else if (status == CC_IO || status == CC_NO_SPACE || status == CC_NOT_FOUND) {
+        cc_buffer_printf(&text, "the log directory %s cannot be made or opened", directory);
+    }
+    return text.n > 0 ? (char *)(uintptr_t)cc_buffer_text(&text) : NULL;
+}
+
+enum cc_status io_log_open(const struct io_log_options *options, wal_visit visit, void *context,
+                           struct io_log **log_out, struct wal_report *report_out, char **problem_out)
+{
+    *report_out = (struct wal_report){0};
+    struct io_log *log = make();
+    log->slow_us = options->slow_us;
+    enum cc_status status = open_disks(log, options->directory);
+    if (status == CC_OK) {
+        struct wal_options wal_options = {.segment_bytes = options->segment_bytes};
+        status = wal_open(&log->functions, &wal_options, visit, context, &log->wal, report_out);
+        io_disk_forget(log->disk); // opening has touched every segment
+    }
+    if (status == CC_OK) {
+        log->opened_state = *wal_state_of(log->wal);
+        note_extent(log);
+        status = start_threads(log);
+    }
+    if (status != CC_OK) {
+        if (problem_out != NULL) {
+            *problem_out = describe_problem(log, status, options->directory);
+        }
+        destroy(log);
+        return status;
+    }
+    *log_out = log;
+    return CC_OK;
+}
+
+void io_log_close(struct io_log *log)
+{
+    if (log == NULL) {
+        return;
+    }
+    lock(log);
+    log->stopping = true;
+    wake_log(log);
+    unlock(log);
+    (void)pthread_join(log->log_thread, NULL);
+    lock(log);
+    log->helper_stopping = true;
+    (void)pthread_cond_signal(&log->helper_wake);
+    unlock(log);
+    (void)pthread_join(log->helper_thread, NULL);
+    destroy(log);
+}
+
+// -- Verify ---------------------------------------------------------------------------------------------------------
+
+static const char *verdict(enum cc_status status, const struct wal_report *report)
+{
+    if (status != CC_OK) {
+        return status == CC_CORRUPT ? "damaged" : "unreadable";
+    }
+    return report->cut_bytes > 0 ? "torn tail" : "whole";
+}
+
+static void print_json(FILE *out, enum cc_status status, const struct wal_state *state, const struct wal_report *report)
+{
+    (void)fprintf(
+        out,
+        "{\"status\":\"%s\",\"verdict\":\"%s\",\"replica\":%u,\"incarnation\":%u,\"term\":%llu,\"vote\":%u,"
+        "\"base\":%llu,\"first\":%llu,\"last\":%llu,\"commit\":%llu,\"segments\":%llu,\"records\":%llu,"
+        "\"bytes\":%llu,\"cut_bytes\":%llu,\"segment\":\"%s\",\"offset\":%llu,\"record\":%llu,\"reason\":\"%s\"}\n",
+        cc_status_name(status), verdict(status, report), state->identity.replica, state->identity.incarnation,
+        (unsigned long long)state->hard_state.term, state->hard_state.vote, (unsigned long long)state->base_index,
+        (unsigned long long)report->first_index, (unsigned long long)report->last_index,
+        (unsigned long long)state->mark.commit, (unsigned long long)report->n_segments,
+        (unsigned long long)report->n_records, (unsigned long long)report->n_bytes,
+        (unsigned long long)report->cut_bytes, report->segment, (unsigned long long)report->offset,
+        (unsigned long long)report->number, report->reason != NULL ? report->reason : "");
+}
+
+static void print_text(FILE *out, enum cc_status status, const struct wal_state *state, const struct wal_report *report)
+{
+    (void)fprintf(out, "%s: %llu records in %llu segments, %llu bytes\n", verdict(status, report),
+                  (unsigned long long)report->n_records, (unsigned long long)report->n_segments,
+                  (unsigned long long)report->n_bytes);
+    if (report->first_index > 0) {
+        (void)fprintf(out, "entries %llu to %llu\n", (unsigned long long)report->first_index,
+                      (unsigned long long)report->last_index);
+    }
+    if (state->has_identity) {
+        (void)fprintf(out, "cluster %s, replica %u, incarnation %u, term %llu, commit mark %llu\n",
+                      state->identity.cluster, state->identity.replica, state->identity.incarnation,
+                      (unsigned long long)state->hard_state.term, (unsigned long long)state->mark.commit);
+    }
+    if (report->reason != NULL) {
+        (void)fprintf(out, "%s at %s, offset %llu, where record %llu should be\n", report->reason, report->segment,
+                      (unsigned long long)report->offset, (unsigned long long)report->number);
+    }
+    if (status == CC_OK && report->cut_bytes > 0) {
+        (void)fprintf(out, "a start would cut %llu bytes that were never acknowledged\n",
+                      (unsigned long long)report->cut_bytes);
+    }
+}
+
+enum { EXIT_DAMAGED = 65, EXIT_NO_INPUT = 66, EXIT_UNREADABLE = 74 };
+
+int io_log_verify(const char *directory, bool as_json, FILE *out)
+{
+    struct io_disk *disk = NULL;
+    struct wal_state state = {0};
+    struct wal_report report = {0};
+    enum cc_status status = io_disk_open(directory, IO_DISK_READER, &disk);
+    if (status == CC_OK) {
+        struct wal_disk functions = io_disk_functions(disk);
+        status = wal_verify(&functions, NULL, NULL, &state, &report);
+    } else {
+        report.reason = "the directory cannot be opened";
+    }
+    io_disk_close(disk);
+    if (as_json) {
+        print_json(out, status, &state, &report);
+    } else {
+        print_text(out, status, &state, &report);
+    }
+    if (status == CC_OK) {
+        return 0;
+    }
+    if (status == CC_NOT_FOUND) {
+        return EXIT_NO_INPUT;
+    }
+    return status == CC_CORRUPT || status == CC_UNSUPPORTED ? EXIT_DAMAGED : EXIT_UNREADABLE;
+}

@@ -1,0 +1,64 @@
+// What the supervisor needs of the machine: PostgreSQL's binaries, the user to run it as, directories, its settings file and what
+// its postmaster.pid says. Blocking, but short.
+#ifndef PROXY_SUPERVISOR_FILES_H
+#define PROXY_SUPERVISOR_FILES_H
+
+#include <sys/types.h>
+
+#include "proxy/supervisor/supervisor.h"
+
+enum { SUPERVISOR_GROUPS_MAX = 64, SUPERVISOR_ERROR_BYTES = 300 };
+
+struct supervisor_user {
+    bool switches; // we are root and become this user
+    uid_t uid;
+    gid_t gid;
+    int n_groups;
+    gid_t groups[SUPERVISOR_GROUPS_MAX];
+};
+
+struct supervisor_place { // absolute paths; texts are owned
+    char *bin_directory;
+    char *postgres; // PostgreSQL's data directory
+    char *fresh;    // where a new one is made, beside it
+    char *sockets;
+    char *log;
+};
+
+void supervisor_place_finish(struct supervisor_place *place);
+
+enum cc_status supervisor_find_user(const char *wanted, struct supervisor_user *user_out,
+                                    char error_out[static SUPERVISOR_ERROR_BYTES]) CC_CHECKED;
+// Becomes the user for good; only calls that are safe after fork.
+bool supervisor_become(const struct supervisor_user *user);
+// Fills and makes everything but bin_directory.
+enum cc_status supervisor_make_place(const char *data_directory, const struct supervisor_user *user,
+                                     struct supervisor_place *place,
+                                     char error_out[static SUPERVISOR_ERROR_BYTES]) CC_CHECKED;
+// Fills bin_directory: 15 or later, and the very version that made the data if there is some.
+enum cc_status supervisor_find_binaries(const char *wanted, struct supervisor_place *place,
+                                        char error_out[static SUPERVISOR_ERROR_BYTES]) CC_CHECKED;
+
+bool supervisor_has_data(const struct supervisor_place *place);
+// An empty directory `fresh` that the user owns; removes what an interrupted attempt left.
+enum cc_status supervisor_make_fresh(const struct supervisor_place *place,
+                                     const struct supervisor_user *user) CC_CHECKED;
+// Makes the fresh directory the data directory, durably.
+enum cc_status supervisor_adopt_fresh(const struct supervisor_place *place) CC_CHECKED;
+// <directory>/caucus.conf, and postgresql.conf includes it.
+enum cc_status supervisor_write_settings(const char *directory, const char *sockets, const struct supervisor_user *user,
+                                         uint32_t connections_max, const struct supervisor_setting *settings,
+                                         size_t n_settings) CC_CHECKED;
+// Text of caucus.conf.
+void supervisor_put_settings(struct cc_buffer *out, const char *sockets, uint32_t connections_max,
+                             const struct supervisor_setting *settings, size_t n_settings);
+
+// The server that runs on the data directory according to its postmaster.pid: its pid, 0 if none does.
+pid_t supervisor_server_pid(const struct supervisor_place *place);
+// Whether server `pid` says there that it accepts connections.
+bool supervisor_server_ready(const struct supervisor_place *place, pid_t pid);
+int supervisor_open_log(const struct supervisor_place *place); // for appending; -1 on failure
+// The last FATAL or else the last line of the log after byte `from`, for messages.
+void supervisor_last_words(const struct supervisor_place *place, long from, char *text_out, size_t n);
+
+#endif
