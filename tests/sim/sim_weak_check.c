@@ -378,7 +378,7 @@ static void check_on_all_disks(struct sim *sim, const struct sim_replica *replic
 // a new member: as a state, if the histories are gone.
 static bool disks_stay(const struct sim *sim)
 {
-    return sim->knobs.amnesia_mean_us == 0 && sim->knobs.member_mean_us == 0 && sim->knobs.log_bytes == 0;
+    return sim->knobs.amnesia_mean_us == 0 && sim->knobs.member_mean_us == 0;
 }
 
 void sim_weak_check_bound(struct sim *sim, const struct sim_replica *replica, uint64_t bound)
