@@ -381,6 +381,8 @@ class Relay:
                 return
             try:
                 far = socket.create_connection(('127.0.0.1', self.target), 2) if self.open else None
+                if far:
+                    far.settimeout(None)  # not below: cut may close it at once, and this thread must live on
             except OSError:
                 far = None
             with self.lock:
@@ -391,7 +393,6 @@ class Relay:
                     continue
                 self.sockets |= {near, far}
             for source, sink in ((near, far), (far, near)):
-                source.settimeout(None)
                 threading.Thread(target=self.pump, args=(source, sink), daemon=True).start()
 
     def pump(self, source, sink):
