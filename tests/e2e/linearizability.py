@@ -8,7 +8,7 @@ from collections import namedtuple
 
 READ, WRITE, CAS = 'read', 'write', 'cas'
 
-STATES_MAX = 300000  # of the search; a history of some thousand operations needs about as many states as operations
+STATES_MAX = 2000000  # of the search; a history of some thousand operations needs about as many states as operations
 
 # kind; began and ended (seconds; ended is infinite when the outcome is unknown); value: read or written;
 # expected: of a compare-and-set; done: whether it changed the register (None: unknown)

@@ -18,7 +18,7 @@ from linearizability import CAS, READ, WRITE, Operation, stuck_at
 
 FAULTS = int(os.environ.get('CAUCUS_E2E_FAULTS', '8'))
 SEED = int(os.environ.get('CAUCUS_E2E_SEED', str(random.randrange(10**6))))
-KEYS, CLIENTS = 6, 12
+KEYS, CLIENTS = 9, 12
 
 
 class Checker(unittest.TestCase):
