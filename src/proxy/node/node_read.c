@@ -307,39 +307,27 @@ static void drop_late(struct node *node, struct read_group *group)
     group->waiters.n = n_kept;
 }
 
-void read_deadlines(struct node *node)
+// again: what a group does whose question, or the answer to it, was lost.
+static void sweep(struct node *node, struct read_group **groups, void (*again)(struct node *node, struct read_group *group))
 {
     struct read_group *group, *next;
-    DL_FOREACH_SAFE(node->asking, group, next)
+    DL_FOREACH_SAFE(*groups, group, next)
     {
         drop_late(node, group);
         if (group->waiters.n == 0) {
-            DL_DELETE(node->asking, group);
+            DL_DELETE(*groups, group);
             group_free(group);
         } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us * 2) {
-            ask(node, group); // the question or its answer was lost, or there was no leader
+            again(node, group);
         }
     }
-    DL_FOREACH_SAFE(node->hearing, group, next)
-    {
-        drop_late(node, group);
-        if (group->waiters.n == 0) {
-            DL_DELETE(node->hearing, group);
-            group_free(group);
-        } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us * 2) {
-            ask_peers(node, group);
-        }
-    }
-    DL_FOREACH_SAFE(node->waiting, group, next)
-    {
-        drop_late(node, group);
-        if (group->waiters.n == 0) {
-            DL_DELETE(node->waiting, group);
-            group_free(group);
-        } else if (node->time.now_us >= group->asked_us + node->options.raft.election_us * 2) {
-            doubt(node, group);
-        }
-    }
+}
+
+void read_deadlines(struct node *node)
+{
+    sweep(node, &node->asking, ask); // there may have been no leader
+    sweep(node, &node->hearing, ask_peers);
+    sweep(node, &node->waiting, doubt);
 }
 
 static void free_all(struct read_group **groups)
