@@ -127,6 +127,17 @@ static void on_must(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
+bool pg_lane_committed(struct pg_lane *lane, PGresult *result)
+{
+    // A COMMIT of a transaction that has failed answers ROLLBACK.
+    bool committed = pg_result_ok(result) && strcmp(PQcmdStatus(result), "COMMIT") == 0;
+    if (!committed) {
+        pg_lane_drop(lane, "COMMIT failed", result);
+    }
+    PQclear(result);
+    return committed;
+}
+
 void pg_lane_must_text(struct pg_lane *lane, const char *sql)
 {
     struct io_postgres_query query = {.sql = sql};
@@ -442,13 +453,9 @@ static void on_commit(void *context, uint64_t number, PGresult *result)
     (void)number;
     struct pg_job *job = context;
     struct pg_lane *lane = job->lane;
-    // A COMMIT of a transaction that has failed answers ROLLBACK.
-    if (!pg_result_ok(result) || strcmp(PQcmdStatus(result), "COMMIT") != 0) {
-        pg_lane_drop(lane, "COMMIT failed", result);
-        PQclear(result);
+    if (!pg_lane_committed(lane, result)) {
         return;
     }
-    PQclear(result);
     lane->applied = job->job.last;
     if (job->state != NULL) { // with a migration
         lane->schema_version++;

@@ -12,16 +12,15 @@ static void on_adopted(void *context, uint64_t number, PGresult *result)
     struct pg_job *job = context;
     struct pg_lane *lane = job->lane;
     const struct crdt_frontier *adopted = job->job.adopt;
-    bool ok = pg_result_ok(result) && strcmp(PQcmdStatus(result), "COMMIT") == 0;
-    for (uint32_t i = 0; ok && i < adopted->n; i++) {
-        ok = crdt_frontier_raise(&lane->frontier, adopted->at[i].origin, adopted->at[i].sequence) == CC_OK;
-    }
-    if (!ok) {
-        pg_lane_drop(lane, "a frontier cannot be taken over", result);
-        PQclear(result);
+    if (!pg_lane_committed(lane, result)) {
         return;
     }
-    PQclear(result);
+    for (uint32_t i = 0; i < adopted->n; i++) {
+        if (crdt_frontier_raise(&lane->frontier, adopted->at[i].origin, adopted->at[i].sequence) != CC_OK) {
+            pg_lane_drop(lane, "a frontier cannot be taken over", NULL);
+            return;
+        }
+    }
     pg_lane_emit(lane, &(struct db_event){.kind = DB_MERGED, .number = job->job.number});
     pg_job_finish(job);
 }

@@ -60,12 +60,9 @@ static void on_apply_commit(void *context, uint64_t number, PGresult *result)
         PQclear(result);
         return; // dropped or halted
     }
-    if (!pg_result_ok(result) || strcmp(PQcmdStatus(result), "COMMIT") != 0) {
-        pg_lane_drop(lane, "COMMIT failed", result);
-        PQclear(result);
+    if (!pg_lane_committed(lane, result)) {
         return;
     }
-    PQclear(result);
     lane->applied = job->job.last;
     if (state->apply.n_migrations > 0) {
         lane->schema_version += state->apply.n_migrations;

@@ -121,6 +121,8 @@ struct io_postgres {
 
 void pg_lane_emit(struct pg_lane *lane, struct db_event *event); // fills lane, applied, schema_version
 void pg_lane_drop(struct pg_lane *lane, const char *why, const PGresult *result); // result: may be NULL; not taken over
+// The result of a COMMIT, which it takes over. False: it did not commit, and the lane is dropped.
+bool pg_lane_committed(struct pg_lane *lane, PGresult *result);
 // Diverged: told, and the lane stays down.
 void pg_lane_halt(struct pg_lane *lane, const char *text);
 // The job has been answered: frees it and starts the next one.

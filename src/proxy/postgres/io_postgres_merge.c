@@ -129,12 +129,9 @@ static void on_merge_commit(void *context, uint64_t number, PGresult *result)
         PQclear(result); // on_merge_end rolls back
         return;
     }
-    if (!pg_result_ok(result) || strcmp(PQcmdStatus(result), "COMMIT") != 0) {
-        pg_lane_drop(lane, "COMMIT failed", result);
-        PQclear(result);
+    if (!pg_lane_committed(lane, result)) {
         return;
     }
-    PQclear(result);
     for (uint32_t i = merge->first; i < merge->end; i++) {
         const struct crdt_change_set *set = &merge->sets[i].set;
         if (!merge->sets[i].skipped && merge->sets[i].states == NULL && crdt_frontier_raise(&lane->frontier, set->origin, set->sequence) != CC_OK) {

@@ -674,13 +674,9 @@ static void on_weak_commit(void *context, uint64_t number, PGresult *result)
     (void)number;
     struct pg_job *job = context;
     struct pg_lane *lane = job->lane;
-    bool committed = pg_result_ok(result) && strcmp(PQcmdStatus(result), "COMMIT") == 0;
-    if (!committed) {
-        pg_lane_drop(lane, "COMMIT failed", result);
-        PQclear(result);
+    if (!pg_lane_committed(lane, result)) {
         return;
     }
-    PQclear(result);
     for (uint32_t i = 0; i < job->job.n_items; i++) {
         struct crdt_change_set set;
         if (crdt_change_set_peek(job->job.items[i], &set) != CC_OK ||
