@@ -160,6 +160,19 @@ void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struc
     io_postgres_link_send(lane->link, &query, on_must, lane, 0);
 }
 
+void pg_lane_must_arrays(struct pg_lane *lane, const char *before, struct pg_array *const *arrays, uint32_t n, const char *after)
+{
+    struct cc_slice parameters[PG_ARRAYS_MAX];
+    uint8_t binary[PG_ARRAYS_MAX];
+    assert(n <= PG_ARRAYS_MAX);
+    struct cc_buffer sql = {0};
+    cc_buffer_append_text(&sql, before);
+    pg_arrays_source(&sql, arrays, n, parameters, binary);
+    cc_buffer_append_text(&sql, after);
+    pg_lane_must(lane, cc_buffer_text(&sql), n, parameters, binary);
+    cc_buffer_finish(&sql);
+}
+
 void pg_lane_begin(struct pg_lane *lane)
 {
     if (!lane->in_transaction) {

@@ -25,18 +25,6 @@ static void on_adopted(void *context, uint64_t number, PGresult *result)
     pg_job_finish(job);
 }
 
-static void send_arrays(struct pg_lane *lane, const char *before, struct pg_array *const *arrays, uint32_t n, const char *after)
-{
-    struct cc_slice parameters[COLUMNS];
-    uint8_t binary[COLUMNS];
-    struct cc_buffer sql = {0};
-    cc_buffer_append_text(&sql, before);
-    pg_arrays_source(&sql, arrays, n, parameters, binary);
-    cc_buffer_append_text(&sql, after);
-    pg_lane_must(lane, cc_buffer_text(&sql), n, parameters, binary);
-    cc_buffer_finish(&sql);
-}
-
 static void send_raised(struct pg_lane *lane, const struct crdt_frontier *adopted, const struct clock_stamp *stamp)
 {
     struct pg_array columns[COLUMNS];
@@ -59,9 +47,9 @@ static void send_raised(struct pg_lane *lane, const struct crdt_frontier *adopte
         }
     }
     if (columns[0].n > 0) {
-        send_arrays(lane, "INSERT INTO caucus.frontier (replica, incarnation, sequence, stamp) SELECT * FROM ", arrays, 4,
+        pg_lane_must_arrays(lane, "INSERT INTO caucus.frontier (replica, incarnation, sequence, stamp) SELECT * FROM ", arrays, 4,
                     " AS u(r, i, q, s) ON CONFLICT (replica, incarnation) DO UPDATE SET sequence = EXCLUDED.sequence, stamp = EXCLUDED.stamp");
-        send_arrays(lane, "INSERT INTO caucus.dropped AS d (replica, incarnation, sequence, stamp, sets) SELECT * FROM ", arrays, COLUMNS,
+        pg_lane_must_arrays(lane, "INSERT INTO caucus.dropped AS d (replica, incarnation, sequence, stamp, sets) SELECT * FROM ", arrays, COLUMNS,
                     " AS u(r, i, q, s, n) ON CONFLICT (replica, incarnation) DO UPDATE SET sequence = EXCLUDED.sequence, stamp = EXCLUDED.stamp, "
                     "sets = d.sets + EXCLUDED.sets");
     }

@@ -135,6 +135,9 @@ void pg_lane_must_once(struct pg_lane *lane, const char *sql); // not prepared
 // The open transaction will be on disk when its COMMIT answers: for what readers or peers rely on after a crash, too.
 void pg_lane_commit_durably(struct pg_lane *lane);
 void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary);
+// "<before> <pg_arrays_source()> <after>", of at most PG_ARRAYS_MAX arrays.
+enum { PG_ARRAYS_MAX = 8 };
+void pg_lane_must_arrays(struct pg_lane *lane, const char *before, struct pg_array *const *arrays, uint32_t n, const char *after);
 void pg_lane_begin(struct pg_lane *lane); // BEGIN, if no transaction is open
 // Makes the settings of the open transaction those given; `role` and others go back to the session's. on_result NULL: must not fail.
 void pg_lane_settings(struct pg_lane *lane, const struct rest_setting *settings, size_t n, io_postgres_on_result *on_result,

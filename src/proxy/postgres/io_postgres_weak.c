@@ -493,25 +493,11 @@ void pg_requests_put(struct pg_requests *requests, struct cc_slice principal, st
     pg_array_put(&requests->outcomes, outcome);
 }
 
-// "<before> (SELECT unnest($1::text[]), ...) <after>"
-static void send_arrays(struct pg_lane *lane, const char *before, struct pg_array *const *arrays, uint32_t n, const char *after)
-{
-    struct cc_slice parameters[8];
-    uint8_t binary[8];
-    assert(n <= 8);
-    struct cc_buffer sql = {0};
-    cc_buffer_append_text(&sql, before);
-    pg_arrays_source(&sql, arrays, n, parameters, binary);
-    cc_buffer_append_text(&sql, after);
-    pg_lane_must(lane, cc_buffer_text(&sql), n, parameters, binary);
-    cc_buffer_finish(&sql);
-}
-
 void pg_requests_send(struct pg_requests *requests, struct pg_lane *lane)
 {
     struct pg_array *arrays[4] = {&requests->principals, &requests->keys, &requests->fingerprints, &requests->outcomes};
     if (requests->keys.n > 0) { // an old outcome is one that another replica has dropped already: the key is used anew
-        send_arrays(lane,
+        pg_lane_must_arrays(lane,
                     "INSERT INTO caucus.requests (principal, key, fingerprint, outcome) SELECT DISTINCT ON (u.p, u.k) u.p, u.k, u.f, u.o FROM "
                     "(SELECT *, row_number() OVER () FROM ",
                     arrays, 4,
@@ -557,7 +543,7 @@ void pg_tombstones_send(struct pg_tombstones *tombstones, struct pg_lane *lane)
 {
     struct pg_array *arrays[5] = {&tombstones->tables, &tombstones->keys, &tombstones->deaths, &tombstones->remains, &tombstones->turns};
     if (tombstones->keys.n > 0) { // the last of one row counts: within one write a row may be deleted twice
-        send_arrays(lane,
+        pg_lane_must_arrays(lane,
                     "INSERT INTO caucus.tombstones (\"table\", key, death, remains) SELECT DISTINCT ON (u.t, u.k) u.t, u.k, u.d, u.r FROM ", arrays, 5,
                     " AS u(t, k, d, r, n) ORDER BY u.t, u.k, u.n DESC ON CONFLICT (\"table\", key) DO UPDATE SET death = EXCLUDED.death, "
                     "remains = EXCLUDED.remains");
@@ -641,7 +627,7 @@ static void send_frontier(const struct pg_history *history, struct pg_lane *lane
         pg_array_put_int8(&columns[2], (int64_t)last->sequence);
         pg_array_put(&columns[3], cc_slice_text(stamp));
     }
-    send_arrays(lane, "INSERT INTO caucus.frontier (replica, incarnation, sequence, stamp) SELECT * FROM ", arrays, 4,
+    pg_lane_must_arrays(lane, "INSERT INTO caucus.frontier (replica, incarnation, sequence, stamp) SELECT * FROM ", arrays, 4,
                 " AS u(r, i, q, s) ON CONFLICT (replica, incarnation) DO UPDATE SET sequence = EXCLUDED.sequence, stamp = EXCLUDED.stamp");
     for (size_t i = 0; i < 4; i++) {
         pg_array_finish(&columns[i]);
@@ -655,7 +641,7 @@ void pg_history_send(struct pg_history *history, struct pg_lane *lane)
                                  &history->rows};
     enum { N_ARRAYS = sizeof(arrays) / sizeof(arrays[0]) };
     if (history->sequences.n > 0) {
-        send_arrays(lane,
+        pg_lane_must_arrays(lane,
                     "INSERT INTO caucus.history (replica, incarnation, sequence, stamp, change, rows) "
                     "SELECT u.r, u.i, u.q, u.s, u.c, CASE WHEN u.hs IS NULL THEN ARRAY[u.h] ELSE u.hs::bigint[] END FROM ",
                     arrays, N_ARRAYS, " AS u(r, i, q, s, c, h, hs)");
