@@ -120,6 +120,19 @@ static void attempt_failed(struct merge *merge)
     next_attempt(merge);
 }
 
+// After a sync. False: the connection is gone, or the attempt has failed and the next one begins.
+static bool goes_on(struct merge *merge)
+{
+    if (io_postgres_link_connection(merge->lane->link) == NULL) {
+        return false;
+    }
+    if (merge->failed) {
+        attempt_failed(merge);
+        return false;
+    }
+    return true;
+}
+
 static void on_merge_commit(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
@@ -145,11 +158,7 @@ static void on_merge_end(void *context, uint64_t number)
 {
     (void)number;
     struct merge *merge = context;
-    if (io_postgres_link_connection(merge->lane->link) == NULL) {
-        return;
-    }
-    if (merge->failed) {
-        attempt_failed(merge);
+    if (!goes_on(merge)) {
         return;
     }
     merge->first = merge->end;
@@ -283,11 +292,7 @@ static void on_truths_sync(void *context, uint64_t number)
 {
     (void)number;
     struct merge *merge = context;
-    if (io_postgres_link_connection(merge->lane->link) == NULL) {
-        return;
-    }
-    if (merge->failed) {
-        attempt_failed(merge);
+    if (!goes_on(merge)) {
         return;
     }
     merge_and_write(merge);
@@ -409,11 +414,7 @@ static void on_read(void *context, uint64_t number)
 {
     (void)number;
     struct merge *merge = context;
-    if (io_postgres_link_connection(merge->lane->link) == NULL) {
-        return;
-    }
-    if (merge->failed) {
-        attempt_failed(merge);
+    if (!goes_on(merge)) {
         return;
     }
     size_t i = 0;
