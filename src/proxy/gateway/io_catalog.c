@@ -157,8 +157,8 @@ void io_catalog_refresh(struct io_catalog *catalog)
     struct cc_slice parameter = cc_buffer_slice(&catalog->schemas);
     struct io_postgres_query query = {.sql = rest_catalog_sql, .n_parameters = 1, .parameters = &parameter, .once = true};
     io_postgres_link_send(catalog->link, &query, on_catalog, catalog, 0);
-    io_postgres_link_sync(catalog->link, NULL, NULL, 0);
     if (catalog->options.keeps_login_role) {
+        io_postgres_link_sync(catalog->link, NULL, NULL, 0);
         send_login_role(catalog); // behind it: whoever sees this catalog can become every role of it
     }
     io_postgres_link_sync(catalog->link, on_loaded, catalog, 0);
