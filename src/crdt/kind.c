@@ -20,11 +20,6 @@ enum cc_status crdt_merge_of_text(struct cc_slice text, enum crdt_merge *merge_o
     return CC_INVALID;
 }
 
-const char *crdt_merge_text(enum crdt_merge merge)
-{
-    return merge_texts[merge];
-}
-
 // -- Types ------------------------------------------------------------------------------------------------------------
 
 static bool starts_with(struct cc_slice text, const char *prefix)

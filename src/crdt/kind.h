@@ -20,7 +20,6 @@ struct crdt_kind { // of a column
 
 // "counter", "max", "min", "set", "lww". CC_INVALID: none of these.
 enum cc_status crdt_merge_of_text(struct cc_slice text, enum crdt_merge *merge_out) CC_CHECKED;
-const char *crdt_merge_text(enum crdt_merge merge);
 // The kind of a column of this type (as format_type shows it). Texts live in the arena. CC_INVALID: the type cannot be merged so.
 enum cc_status crdt_kind_of(enum crdt_merge merge, struct cc_slice type, struct cc_arena *arena, struct crdt_kind *kind_out) CC_CHECKED;
 // <0, 0, >0. Texts as PostgreSQL shows values of a type of this order; what is none comes first. The arena is for scratch.

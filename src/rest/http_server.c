@@ -475,11 +475,6 @@ uint16_t http_server_port(const struct http_server *server)
     return server->port;
 }
 
-uint32_t http_server_n_workers(const struct http_server *server)
-{
-    return server->options.n_workers;
-}
-
 struct http_worker *http_server_worker(struct http_server *server, uint32_t index)
 {
     assert(index < server->options.n_workers);

@@ -52,7 +52,6 @@ struct http_server_options http_server_options_default(void);
 enum cc_status http_server_create(const struct http_server_options *options,
                                   struct http_server **server_out) CC_CHECKED;
 uint16_t http_server_port(const struct http_server *server);
-uint32_t http_server_n_workers(const struct http_server *server);
 struct http_worker *http_server_worker(struct http_server *server, uint32_t index);
 
 // Stops accepting, lets running requests be answered for at most drain_ms, then closes what is left, joins the threads

@@ -3,11 +3,10 @@
 import os
 import signal
 import subprocess
-import time
 import unittest
 
 from cases import OneCluster
-from cluster import CAUCUS, Cluster, command, free_base, is_alive, request, wait_until
+from cluster import CAUCUS, Cluster, command, is_alive, wait_until
 
 REPRESENTATION = {'Prefer': 'return=representation'}
 

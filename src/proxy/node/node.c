@@ -218,11 +218,6 @@ static struct cc_slice encode_outcome(struct node *node, const struct rest_outco
     return copy;
 }
 
-void node_answer_error(struct node *node, uint64_t token, const struct rest_outcome *outcome)
-{
-    node_answer_outcome(node, token, encode_outcome(node, outcome), 0);
-}
-
 // The schema version that a plan must be made for: a leader may have executed a migration that its database has not committed.
 static uint32_t newest_schema(const struct node *node)
 {

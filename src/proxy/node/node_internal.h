@@ -536,7 +536,6 @@ bool node_gathers(struct node *node, struct gather *gather, bool hurry);
 void node_send(struct node *node, uint32_t peer, struct cc_slice frame);
 // Answers a local asker; `outcome` is copied.
 void node_answer_outcome(struct node *node, uint64_t token, struct cc_slice outcome, uint64_t index);
-void node_answer_error(struct node *node, uint64_t token, const struct rest_outcome *outcome);
 // Outcomes that the node itself gives; encoded into the outbox.
 struct cc_slice node_refusal(struct node *node, enum cc_status status, const char *code, const char *message, const char *hint);
 struct cc_slice node_unknown(struct node *node);
