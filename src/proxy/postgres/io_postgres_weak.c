@@ -5,7 +5,6 @@
 #include "crdt/digest.h"
 #include "proxy/postgres/io_postgres_mend.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
