@@ -4,7 +4,9 @@
 503 says that nothing happened, so the checker takes it at its word; 504 and a lost connection leave the outcome open.
 CAUCUS_E2E_FAULTS: how many faults (default 8). CAUCUS_E2E_SEED: which ones.
 """
+import contextlib
 import http.client
+import json
 import math
 import os
 import random
@@ -14,7 +16,7 @@ import time
 import unittest
 
 from cluster import CutCluster, wait_until
-from linearizability import CAS, READ, WRITE, Operation, stuck_at
+from linearizability import CAS, READ, WRITE, Operation, Undecided, stuck_at
 
 FAULTS = int(os.environ.get('CAUCUS_E2E_FAULTS', '8'))
 SEED = int(os.environ.get('CAUCUS_E2E_SEED', str(random.randrange(10**6))))
@@ -140,6 +142,17 @@ class Histories(unittest.TestCase):
                 pass  # it was on its way down or up
         time.sleep(rng.uniform(0.5, 2))
 
+    @contextlib.contextmanager
+    def told_if_wrong(self, key, history):
+        """Prints the history that is wrong, or that the search gave up on: an Operation per line, in JSON."""
+        try:
+            yield
+        except (AssertionError, Undecided):
+            print(f'history of register {key}:')
+            for operation in sorted(history, key=lambda operation: operation.began):
+                print(json.dumps(operation))
+            raise
+
     def test_an_order_of_all_reads_and_writes_explains_what_clients_saw(self):
         rng = random.Random(SEED)
         print(f'seed {SEED}, {FAULTS} faults')
@@ -166,8 +179,9 @@ class Histories(unittest.TestCase):
                 history = [operation for client in clients for operation in client.history[key]]
                 n += len(history)
                 n_unknown += sum(operation.ended == math.inf for operation in history)
-                stuck = stuck_at(history, 0)
-                self.assertIsNone(stuck, f'register {key}: nothing explains one of\n' + '\n'.join(map(str, stuck or [])))
+                with self.told_if_wrong(key, history):
+                    stuck = stuck_at(history, 0)
+                    self.assertIsNone(stuck, f'register {key}: nothing explains one of\n' + '\n'.join(map(str, stuck or [])))
             print(f'{n} operations, {n_unknown} of them with an unknown outcome')
             self.assertGreater(n, 200)
             cluster.verify(90)
