@@ -821,6 +821,52 @@ static void on_frontier(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
+void pg_lane_tombstoned_add(struct pg_lane *lane, struct cc_slice table)
+{
+    if (!pg_lane_tombstoned_has(lane, table)) {
+        lane->tombstoned = cc_grow(lane->tombstoned, &lane->tombstoned_capacity, lane->n_tombstoned + 1, sizeof(char *));
+        lane->tombstoned[lane->n_tombstoned++] = cc_strndup(table.data, table.n);
+    }
+}
+
+bool pg_lane_tombstoned_has(const struct pg_lane *lane, struct cc_slice table)
+{
+    for (size_t i = 0; i < lane->n_tombstoned; i++) {
+        if (cc_slice_equal_text(table, lane->tombstoned[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void tombstoned_forget(struct pg_lane *lane)
+{
+    for (size_t i = 0; i < lane->n_tombstoned; i++) {
+        free(lane->tombstoned[i]);
+    }
+    lane->n_tombstoned = 0;
+}
+
+static void on_tombstoned(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    if (setup_failed(lane, "cannot read the tombstones", result)) {
+        return;
+    }
+    tombstoned_forget(lane);
+    for (int i = 0; i < PQntuples(result); i++) {
+        pg_lane_tombstoned_add(lane, pg_result_value(result, i, 0));
+    }
+    PQclear(result);
+}
+
+// From name to name: there may be millions of tombstones.
+static const char sql_tombstoned[] =
+    "WITH RECURSIVE t AS ((SELECT \"table\" FROM caucus.tombstones ORDER BY \"table\" LIMIT 1) UNION ALL "
+    "SELECT (SELECT m.\"table\" FROM caucus.tombstones m WHERE m.\"table\" > t.\"table\" ORDER BY m.\"table\" LIMIT 1) FROM t "
+    "WHERE t.\"table\" IS NOT NULL) SELECT \"table\" FROM t WHERE \"table\" IS NOT NULL";
+
 static void on_ready(void *context, uint64_t number)
 {
     (void)number;
@@ -881,6 +927,9 @@ static void ask_state(struct pg_lane *lane)
                                "replica, functions FROM caucus.meta",
                                on_state, lane, 0);
     io_postgres_link_send_text(lane->link, "SELECT replica, incarnation, sequence, stamp FROM caucus.frontier", on_frontier, lane, 0);
+    if (lane->lane == DB_WEAK) {
+        io_postgres_link_send_text(lane->link, sql_tombstoned, on_tombstoned, lane, 0);
+    }
     struct cc_buffer incarnation = {0};
     cc_buffer_printf(&incarnation, "%u", lane->postgres->options.incarnation);
     struct cc_slice parameter = cc_buffer_slice(&incarnation);
@@ -990,6 +1039,8 @@ void io_postgres_destroy(struct io_postgres *postgres)
         pg_lane_sequences_forget(lane);
         pg_digests_finish(&lane->digests);
         free(lane->settings);
+        tombstoned_forget(lane);
+        free(lane->tombstoned);
     }
     pg_tables_forget(postgres);
     pg_tables_free_retired(postgres);

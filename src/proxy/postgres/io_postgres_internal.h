@@ -93,6 +93,10 @@ struct pg_lane {
     struct crdt_frontier frontier;
     uint64_t hlc_floor;
     struct pg_digests digests; // weak lane: what the open transaction has changed
+    // Weak lane: tables that may have tombstones, by name. A name stays until the connection ends.
+    char **tombstoned;
+    size_t n_tombstoned, tombstoned_capacity;
+    uint32_t merges_in_doubt; // so many merges presume no rows to be new: the last that did was wrong
     // Strong lane, open transaction.
     bool migrated;      // a migration was executed in it
     bool has_deferrable, has_deferred; // constraints that can be, that are at the start of a transaction
@@ -144,6 +148,8 @@ void pg_lane_settings(struct pg_lane *lane, const struct rest_setting *settings,
                       void *context, uint64_t number);
 void pg_lane_settings_forget(struct pg_lane *lane);
 void pg_lane_sequences_forget(struct pg_lane *lane);
+void pg_lane_tombstoned_add(struct pg_lane *lane, struct cc_slice table); // from now on it may have tombstones
+bool pg_lane_tombstoned_has(const struct pg_lane *lane, struct cc_slice table);
 // Between transactions: from now on without triggers and with plans that hold for all parameters (for what is applied), or
 // as usual. PostgreSQL forgets all plans at each change, so it is not done per transaction.
 void pg_lane_as_replica(struct pg_lane *lane, bool as_replica);

@@ -1,9 +1,11 @@
 // MERGE: change sets of other replicas (and own ones that PostgreSQL has lost) into the weak tables. The rows as they are and
 // their tombstones are read, crdt_row_merge decides, what has changed is written; one transaction.
 //
-//   DESCRIBE (unknown tables) --> READ (BEGIN, rows FOR UPDATE, tombstones) --> WRITE (rows, tombstones, history, COMMIT) --> done
-//                                   ^                                             \-- error: roll back, set by set; a set that
-//                                   +------------------------------------------------ fails alone holds up its origin
+//   DESCRIBE (unknown tables) --> READ (BEGIN, rows, tombstones) --> WRITE (rows, tombstones, history, COMMIT) --> done
+//                                   ^                                  \-- error: roll back, once more, then set by set; a set that
+//                                   +------------------------------------- fails alone holds up its origin
+//
+// Rows that a set inserts are presumed to be new, and not read: INSERT fails where one is there, and then all are read.
 #include "proxy/postgres/io_postgres_merge.h"
 
 #include "base/hash.h"
@@ -14,6 +16,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { MERGES_IN_DOUBT = 64 };
 
 static void attempt(struct merge *merge);
 
@@ -107,6 +111,12 @@ static void attempt_failed(struct merge *merge)
 {
     pg_lane_must_text(merge->lane, "ROLLBACK");
     merge->n_changed = 0;
+    if (merge->presumes) {
+        merge->presumes = false;
+        merge->lane->merges_in_doubt = MERGES_IN_DOUBT;
+        next_attempt(merge);
+        return;
+    }
     if (!merge->one_by_one) {
         merge->one_by_one = true;
         next_attempt(merge);
@@ -171,13 +181,13 @@ static void write_all(struct merge *merge)
 {
     struct pg_lane *lane = merge->lane;
     struct pg_tombstones tombstones;
-    pg_tombstones_init(&tombstones);
+    pg_tombstones_init(&tombstones, merge->lane);
     for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
         if (table->table != NULL) {
             pg_merge_write_table(merge, table, &tombstones);
         }
     }
-    pg_tombstones_send(&tombstones, lane);
+    pg_tombstones_send(&tombstones);
     pg_digests_send(&merge->digests, lane);
     struct pg_history history;
     struct pg_requests requests;
@@ -267,11 +277,19 @@ static void collect_rows(struct merge *merge)
         const struct crdt_change_set *set = &merge->sets[i].set;
         for (uint32_t r = 0; !merge->sets[i].skipped && r < set->n_rows; r++) {
             struct merge_table *table = pg_merge_table(merge, set->rows[r].table);
-            if (table->table != NULL) {
-                (void)pg_merge_row(merge, table, set->rows[r].key);
+            struct merge_row *row = table->table == NULL ? NULL : pg_merge_row(merge, table, set->rows[r].key);
+            if (row != NULL) {
+                enum crdt_operation operation = set->rows[r].operation;
+                row->inserted = row->inserted || operation == CRDT_INSERT;
+                row->not_new = row->not_new || operation == CRDT_DELETE || merge->sets[i].states != NULL;
             }
         }
     }
+}
+
+static bool is_presumed_new(const struct merge *merge, const struct merge_row *row)
+{
+    return merge->presumes && row->inserted && !row->not_new;
 }
 
 static void on_truths(void *context, uint64_t number, PGresult *result)
@@ -449,9 +467,6 @@ static void send_read(struct merge *merge, const struct merge_table *table, uint
     for (uint32_t i = 0; i <= n_key; i++) {
         pg_array_init(&keys[i], i < n_key ? PG_TEXT : PG_INT8);
         arrays[i] = &keys[i];
-        for (size_t r = 0; i < n_key && r < table->n_rows; r++) {
-            pg_array_put(&keys[i], table->rows[r]->values[i]);
-        }
         if (i < n_key) {
             cc_buffer_printf(&source, "k%u, ", i);
         } else {
@@ -459,7 +474,13 @@ static void send_read(struct merge *merge, const struct merge_table *table, uint
         }
     }
     for (size_t r = 0; r < table->n_rows; r++) {
-        pg_array_put_int8(&keys[n_key], (int64_t)r + 1);
+        const struct merge_row *row = table->rows[r];
+        for (uint32_t i = 0; i < n_key && !is_presumed_new(merge, row); i++) {
+            pg_array_put(&keys[i], row->values[i]);
+        }
+        if (!is_presumed_new(merge, row)) {
+            pg_array_put_int8(&keys[n_key], (int64_t)r + 1);
+        }
     }
     cc_buffer_append_text(&sql, " FROM ");
     pg_arrays_source(&sql, arrays, n_key + 1, parameters, binary);
@@ -475,7 +496,7 @@ static void send_read(struct merge *merge, const struct merge_table *table, uint
         cc_buffer_printf(&sql, " = u.k%u::%.*s", i, (int)column->type.n, (const char *)column->type.data);
     }
     struct io_postgres_query query = {.sql = cc_buffer_text(&sql), .n_parameters = n_key + 1, .parameters = parameters, .binary = binary};
-    if (table->n_rows > 0) {
+    if (keys[n_key].n > 0) {
         io_postgres_link_send(merge->lane->link, &query, on_rows, merge, number);
     }
     for (uint32_t i = 0; i <= n_key; i++) {
@@ -491,7 +512,8 @@ static void send_tombstones_read(struct merge *merge)
     pg_array_init(&tables, PG_TEXT);
     pg_array_init(&keys, PG_BYTEA);
     for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
-        for (size_t i = 0; i < table->n_rows; i++) {
+        bool tombstoned = pg_lane_tombstoned_has(merge->lane, table->name);
+        for (size_t i = 0; tombstoned && i < table->n_rows; i++) {
             pg_array_put(&tables, table->name);
             pg_array_put(&keys, table->rows[i]->key);
         }
@@ -517,6 +539,19 @@ static const char sql_settings[] = "SELECT pg_catalog.set_config('plan_cache_mod
                                    "pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true), "
                                    "pg_catalog.set_config('enable_seqscan', 'off', true)";
 
+static bool needs_reading(const struct merge *merge)
+{
+    for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
+        bool tombstoned = pg_lane_tombstoned_has(merge->lane, table->name);
+        for (size_t i = 0; i < table->n_rows; i++) {
+            if (tombstoned || !is_presumed_new(merge, table->rows[i])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void read_all(struct merge *merge)
 {
     struct pg_lane *lane = merge->lane;
@@ -525,20 +560,25 @@ static void read_all(struct merge *merge)
     bool triggers = false;
     for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
         triggers = triggers || (table->table != NULL && table->table->has_triggers);
+        merge->n_row_results++;
     }
-    pg_lane_must_text(lane, sql_settings);
+    bool reads = needs_reading(merge);
+    if (reads) {
+        pg_lane_must_text(lane, sql_settings);
+    }
     if (triggers) { // only where it must be: PostgreSQL forgets all plans at each change of the role
         pg_lane_must_text(lane, "SET LOCAL session_replication_role = replica");
     }
-    for (struct merge_table *table = merge->tables; table != NULL; table = table->next) {
-        merge->n_row_results++;
-    }
     merge->row_results = cc_arena_array(&merge->arena, merge->n_row_results, sizeof(PGresult *));
     uint64_t i = 0;
-    for (struct merge_table *table = merge->tables; table != NULL; table = table->next, i++) {
+    for (struct merge_table *table = merge->tables; reads && table != NULL; table = table->next, i++) {
         if (table->table != NULL) {
             send_read(merge, table, i);
         }
+    }
+    if (!reads) {
+        merge_and_write(merge);
+        return;
     }
     send_tombstones_read(merge);
     io_postgres_link_sync(lane->link, on_read, merge, 0);
@@ -654,6 +694,8 @@ void pg_merge_start(struct pg_job *job)
         pg_lane_settings_forget(lane);
     }
     struct crdt_frontier frontier = lane->frontier;
+    merge->presumes = lane->merges_in_doubt == 0;
+    lane->merges_in_doubt -= lane->merges_in_doubt > 0;
     for (uint32_t i = 0; i < merge->n; i++) {
         if (job->job.states) {
             read_states(merge, i);

@@ -30,13 +30,12 @@ struct merge_row {
     struct cc_slice key;      // crdt_key_put form
     struct cc_slice *values;  // of the key
     struct crdt_row row;
+    bool inserted, not_new;   // by one of the sets; a deletion or a state speaks of it
     bool exists;              // in the table
-    bool is_live;             // was to be seen
     bool had_tombstone;
     bool wrong;               // a column with a merge type does not show what its parts amount to
     bool changed;
     uint64_t digest_before; // as it was to be seen
-    struct cc_slice stamps_before;
 };
 
 struct merge_table {
@@ -53,6 +52,7 @@ struct merge {
     struct merge_set *sets;
     uint32_t n;
     uint32_t first, end; // the sets of this attempt
+    bool presumes;   // that rows which are inserted are not there: should one be, PostgreSQL refuses it
     bool one_by_one;
     bool failed;
     char error[300];

@@ -438,7 +438,7 @@ void pg_weak_mend(struct pg_lane *lane, struct cc_arena *arena, struct cc_slice 
     }
     bool by_trigger = false, deletes = only_deletes(&set);
     struct pg_tombstones tombstones;
-    pg_tombstones_init(&tombstones);
+    pg_tombstones_init(&tombstones, lane);
     for (uint32_t i = 0; i <= operation->n_statements; i++) {
         by_trigger = by_trigger || (captured[i] != NULL && (i == operation->n_statements || operation->statements[i].captured));
         for (int row = 0; captured[i] != NULL && row < PQntuples(captured[i]); row++) {
@@ -449,7 +449,7 @@ void pg_weak_mend(struct pg_lane *lane, struct cc_arena *arena, struct cc_slice 
             }
         }
     }
-    pg_tombstones_send(&tombstones, lane);
+    pg_tombstones_send(&tombstones);
     char stamp[CLOCK_STAMP_TEXT_BYTES];
     clock_stamp_text(&set.stamp, stamp);
     struct pg_mend mend;
@@ -514,8 +514,9 @@ void pg_requests_finish(struct pg_requests *requests)
     pg_array_finish(&requests->outcomes);
 }
 
-void pg_tombstones_init(struct pg_tombstones *tombstones)
+void pg_tombstones_init(struct pg_tombstones *tombstones, struct pg_lane *lane)
 {
+    tombstones->lane = lane;
     pg_array_init(&tombstones->tables, PG_TEXT);
     pg_array_init(&tombstones->keys, PG_BYTEA);
     pg_array_init(&tombstones->deaths, PG_TEXT);
@@ -530,6 +531,7 @@ void pg_tombstones_put(struct pg_tombstones *tombstones, struct cc_slice table, 
     clock_stamp_text(&row->death, death);
     struct cc_buffer remains = {0};
     crdt_remains_put(&remains, crdt_row_is_visible(row) ? &nothing : row);
+    pg_lane_tombstoned_add(tombstones->lane, table);
     pg_array_put(&tombstones->tables, table);
     pg_array_put(&tombstones->keys, key);
     pg_array_put(&tombstones->deaths, cc_slice_text(death));
@@ -538,8 +540,9 @@ void pg_tombstones_put(struct pg_tombstones *tombstones, struct cc_slice table, 
     cc_buffer_finish(&remains);
 }
 
-void pg_tombstones_send(struct pg_tombstones *tombstones, struct pg_lane *lane)
+void pg_tombstones_send(struct pg_tombstones *tombstones)
 {
+    struct pg_lane *lane = tombstones->lane;
     struct pg_array *arrays[5] = {&tombstones->tables, &tombstones->keys, &tombstones->deaths, &tombstones->remains, &tombstones->turns};
     if (tombstones->keys.n > 0) { // the last of one row counts: within one write a row may be deleted twice
         pg_lane_must_arrays(lane,

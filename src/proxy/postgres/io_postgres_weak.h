@@ -36,11 +36,12 @@ void pg_requests_finish(struct pg_requests *requests);
 
 // Rows that are not to be seen any more; of one that is back, only its death.
 struct pg_tombstones {
+    struct pg_lane *lane;
     struct pg_array tables, keys, deaths, remains, turns;
 };
-void pg_tombstones_init(struct pg_tombstones *tombstones);
+void pg_tombstones_init(struct pg_tombstones *tombstones, struct pg_lane *lane);
 void pg_tombstones_put(struct pg_tombstones *tombstones, struct cc_slice table, struct cc_slice key, const struct crdt_row *row);
-void pg_tombstones_send(struct pg_tombstones *tombstones, struct pg_lane *lane); // and finishes it
+void pg_tombstones_send(struct pg_tombstones *tombstones); // and finishes it
 
 // Numbered change sets, in order per origin: history and frontier.
 struct pg_history_last {
