@@ -20,7 +20,7 @@ from linearizability import CAS, READ, WRITE, Operation, Undecided, stuck_at
 
 FAULTS = int(os.environ.get('CAUCUS_E2E_FAULTS', '8'))
 SEED = int(os.environ.get('CAUCUS_E2E_SEED', str(random.randrange(10**6))))
-KEYS, CLIENTS = 9, 12
+KEYS, CLIENTS = 6, 12
 
 
 class Checker(unittest.TestCase):
@@ -51,6 +51,13 @@ class Checker(unittest.TestCase):
         self.check(False, Operation(CAS, 0, 9, 5, 0, True), Operation(CAS, 0, 9, 6, 0, True))
         self.check(False, Operation(CAS, 0, 1, 5, 0, False))
         self.check(True, Operation(CAS, 0, math.inf, 5, 0), Operation(CAS, 1, 2, 6, 5, True))
+
+    def test_many_unknown_writes_do_not_keep_it_from_a_verdict(self):
+        lost = [Operation(WRITE, 0, math.inf, 100 + i) for i in range(60)]
+        rounds = [operation for t in range(1, 100, 2) for operation in
+                  (Operation(WRITE, t, t + 0.3, t), Operation(CAS, t + 0.4, t + 0.6, 1000 + t, t, False), Operation(CAS, t + 0.5, t + 0.7, 2000 + t, t, False))]
+        self.check(True, *lost, *rounds)
+        self.check(False, *lost, *rounds, Operation(READ, 101, 102, 1))
 
 
 class Client(threading.Thread):
