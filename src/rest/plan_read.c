@@ -136,8 +136,10 @@ const struct rest_filter *plan_equal_filter(const struct planner *planner, const
 static bool is_one_row(const struct planner *planner)
 {
     const struct plan_node *root = planner->root;
+    enum rest_format format = planner->plan->facts.format;
     bool plain = root->table->kind == REST_TABLE && root->table->n_key > 0 && root->n_children == 0;
-    if (!plain || planner->plan->facts.head || planner->plan->facts.format != REST_FORMAT_ARRAY || planner->preferences.count != REST_COUNT_NONE) {
+    bool is_json = format == REST_FORMAT_ARRAY || format == REST_FORMAT_OBJECT;
+    if (!plain || planner->plan->facts.head || !is_json || planner->preferences.count != REST_COUNT_NONE) {
         return false;
     }
     for (uint32_t i = 0; i < root->table->n_key; i++) {
@@ -150,25 +152,75 @@ static bool is_one_row(const struct planner *planner)
 
 static void put_said(struct planner *planner)
 {
-    rest_sql_text(&planner->sql, plan_has_pre_request(planner) ? ", " PLAN_RESPONSE_SETTING("response.headers") ", " PLAN_RESPONSE_SETTING("response.status") " FROM "
-                                                               : ", NULL::text, NULL::text FROM ");
+    rest_sql_text(&planner->sql, plan_has_pre_request(planner) ? ", " PLAN_RESPONSE_SETTING("response.headers") ", " PLAN_RESPONSE_SETTING("response.status")
+                                                               : ", NULL::text, NULL::text");
+}
+
+// Types whose values are the same whether their text is a parameter of its own or an element of an array that is cast.
+static const char *type_of_lookup(const struct planner *planner, const struct rest_condition *condition)
+{
+    static const char *const types[] = {"uuid", "text", "character varying", "bigint", "integer", "smallint", "numeric"};
+    const struct rest_table *table = planner->root->table;
+    int32_t column = rest_table_column(table, condition->filter.field.name);
+    bool has_reader = column < 0 || table->columns[column].text_in != NULL;
+    for (size_t i = 0; !has_reader && i < sizeof(types) / sizeof(types[0]); i++) {
+        if (strcmp(table->columns[column].base_type, types[i]) == 0) {
+            return types[i];
+        }
+    }
+    return NULL;
+}
+
+// NULL: not only the parameters decide what the row is.
+static const struct rest_lookup *make_lookup(const struct planner *planner, struct rest_lookup lookup)
+{
+    uint32_t n = planner->root->n_conditions;
+    bool by_key_only = n == planner->root->table->n_key && n == planner->sql.n_parameters; // each column of the key has a condition
+    if (!by_key_only || planner->runs_code || plan_has_pre_request(planner)) {
+        return NULL;
+    }
+    lookup.types = cc_arena_array(planner->arena, n, sizeof(*lookup.types));
+    for (uint32_t i = 0; i < n; i++) {
+        lookup.types[i] = type_of_lookup(planner, planner->root->conditions[i]);
+        if (lookup.types[i] == NULL) {
+            return NULL;
+        }
+    }
+    lookup.parameter_at = planner->sql.parameter_at;
+    struct rest_lookup *copy = cc_arena_alloc(planner->arena, sizeof(*copy));
+    *copy = lookup;
+    return copy;
+}
+
+static uint32_t here(const struct planner *planner)
+{
+    return (uint32_t)planner->sql.text.n;
 }
 
 // The same row as with an aggregate of one row, which costs PostgreSQL a tenth more.
 static bool put_one_row(struct planner *planner)
 {
+    struct rest_lookup lookup = {0};
     if (planner->plan->touches_weak) {
         plan_put_position(planner, true);
     } else {
         rest_sql_text(&planner->sql, "SELECT p.applied");
     }
-    rest_sql_text(&planner->sql, ", (r.body IS NOT NULL)::integer, NULL::bigint, coalesce('[' || r.body || ']', '[]')");
+    bool is_array = planner->plan->facts.format == REST_FORMAT_ARRAY;
+    rest_sql_text(&planner->sql, ", (r.body IS NOT NULL)::integer, NULL::bigint, ");
+    rest_sql_text(&planner->sql, is_array ? "coalesce('[' || r.body || ']', '[]')" : "r.body");
     put_said(planner);
-    rest_sql_text(&planner->sql, "caucus.applied AS p LEFT JOIN (SELECT row_to_json(r.*)::text AS body FROM (");
+    lookup.number_at = here(planner);
+    rest_sql_text(&planner->sql, " FROM caucus.applied AS p");
+    lookup.keys_at = here(planner);
+    rest_sql_text(&planner->sql, " LEFT JOIN LATERAL (SELECT row_to_json(r.*)::text AS body FROM (");
     if (!plan_put_select(planner, planner->root)) {
         return false;
     }
-    rest_sql_text(&planner->sql, ") AS r) AS r ON true");
+    rest_sql_text(&planner->sql, ") AS r");
+    lookup.fence_at = here(planner);
+    rest_sql_text(&planner->sql, ") AS r ON true");
+    planner->plan->statement.lookup = make_lookup(planner, lookup);
     return true;
 }
 
@@ -186,7 +238,7 @@ static bool put_rows(struct planner *planner)
         return false;
     }
     put_said(planner);
-    rest_sql_text(&planner->sql, "(");
+    rest_sql_text(&planner->sql, " FROM (");
     if (!plan_put_select(planner, planner->root)) {
         return false;
     }

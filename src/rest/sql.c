@@ -70,6 +70,8 @@ void rest_sql_literal(struct rest_sql *sql, const char *text)
 uint32_t rest_sql_parameter(struct rest_sql *sql, struct cc_slice value)
 {
     sql->parameters = rest_vector_room(sql->arena, sql->parameters, sql->n_parameters, sizeof(*sql->parameters));
+    sql->parameter_at = rest_vector_room(sql->arena, sql->parameter_at, sql->n_parameters, sizeof(*sql->parameter_at));
+    sql->parameter_at[sql->n_parameters] = (uint32_t)sql->text.n;
     sql->parameters[sql->n_parameters++] = value;
     rest_sql_text(sql, "$");
     rest_sql_number(sql, sql->n_parameters);

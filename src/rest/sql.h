@@ -10,6 +10,7 @@ struct rest_sql {
     struct cc_buffer text;
     uint32_t n_parameters;
     struct cc_slice *parameters; // in the arena
+    uint32_t *parameter_at;      // where in the text the $ of each stands; in the arena
 };
 
 void rest_sql_init(struct rest_sql *sql, struct cc_arena *arena);

@@ -47,6 +47,15 @@ struct rest_shape {
 
 enum { REST_VALUES_BYTES = 7 }; // of "VALUES "
 
+// Of a read of the one row with a key: how the texts of several such reads, which differ in their parameters only, become one.
+struct rest_lookup {
+    uint32_t number_at;     // where in the text a column more may stand
+    uint32_t keys_at;       // where one more source of rows may stand, which what is behind it may refer to
+    uint32_t fence_at;      // the end of the select that looks the row up
+    uint32_t *parameter_at; // of each parameter, in their order
+    const char **types;     // of each parameter
+};
+
 struct rest_statement {
     enum rest_statement_kind kind;
     bool weak;     // writes a weak table
@@ -72,6 +81,7 @@ struct rest_statement {
     // Parameters of one such row, each of them cast, when SELECT may stand in place of VALUES; else 0. There may be parameters
     // for several rows: then the text is to be run for each row, or once with "SELECT row FROM unnest(...)" in place of the row.
     uint32_t row_parameters;
+    const struct rest_lookup *lookup; // NULL: this is no such read. Not part of the bytes
 };
 
 // The shape alone, as effects carry it.
@@ -88,6 +98,10 @@ static inline uint32_t rest_statement_rows(const struct rest_statement *statemen
 void rest_statement_put_rows(struct cc_buffer *out, const struct rest_statement *statement);
 // Appends the text of a row with its parameters named anew: the prefix, and `before` more than their number.
 void rest_statement_put_row(struct cc_buffer *out, struct cc_slice row, const char *prefix, uint32_t before);
+
+// Appends the text that runs once for parameters that are arrays of texts, of equal length, one element per read. There is a row per
+// read, with a column more behind those of the statement: its place in the arrays, from 1 on. Only where there is a lookup.
+void rest_statement_put_lookups(struct cc_buffer *out, const struct rest_statement *statement);
 
 void rest_statement_put(struct cc_buffer *out, const struct rest_statement *statement);
 // Arrays live in the arena, slices borrow from the bytes. CC_MALFORMED, CC_TOO_LARGE.

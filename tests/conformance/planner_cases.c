@@ -15,7 +15,7 @@ enum { NO_POSTGRES = 77 };
 struct run {
     PGconn *connection;
     struct rest_catalog *catalog;
-    unsigned n_passed, n_failed, n_skipped;
+    unsigned n_passed, n_failed, n_skipped, n_lookups;
 };
 
 // Wanted differences, and what the shell does around the planner.
@@ -94,6 +94,37 @@ static void answer_read(struct run *run, const struct rest_plan *plan, PGresult 
     database_must(run->connection, "COMMIT");
 }
 
+static bool is_same_row(const PGresult *one, const PGresult *many, int row)
+{
+    bool same = PQresultStatus(many) == PQresultStatus(one);
+    if (!same || PQresultStatus(one) != PGRES_TUPLES_OK) {
+        return same;
+    }
+    same = PQntuples(many) == 2 && PQnfields(many) == PQnfields(one) + 1 && atoi(PQgetvalue(many, row, PQnfields(one))) == row + 1;
+    for (int i = 0; same && i < PQnfields(one); i++) {
+        struct cc_slice a = database_value(one, 0, i), b = database_value(many, row, i);
+        same = cc_slice_equal(a, b) && (a.data == NULL) == (b.data == NULL);
+    }
+    return same;
+}
+
+// A read that may be run together with others of the same text gives the same then.
+static void check_lookup(struct run *run, const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena)
+{
+    if (statement->lookup == NULL) {
+        return;
+    }
+    database_must(run->connection, PQresultStatus(result) == PGRES_TUPLES_OK ? "COMMIT" : "ROLLBACK");
+    PGresult *twice = database_execute_lookups(run->connection, statement, 2, arena);
+    bool same = is_same_row(result, twice, 0) && is_same_row(result, twice, 1);
+    if (!same) {
+        fprintf(stderr, "as one of two lookups it gives something else: %s\n", PQerrorMessage(run->connection));
+    }
+    run->n_failed += !same;
+    run->n_lookups++;
+    PQclear(twice);
+}
+
 static void answer(struct run *run, const struct rest_plan *plan, struct cc_arena *arena, struct rest_reply *reply)
 {
     if (plan->kind == REST_PLAN_ANSWER || plan->kind == REST_PLAN_NOT_IN_CATALOG) {
@@ -102,6 +133,7 @@ static void answer(struct run *run, const struct rest_plan *plan, struct cc_aren
     }
     struct cc_slice estimate = ask_estimate(run, plan, arena);
     PGresult *result = database_execute(run->connection, &plan->statement, arena);
+    check_lookup(run, &plan->statement, result, arena);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         rest_reply_failed(plan, field_of(result, PG_DIAG_SQLSTATE), field_of(result, PG_DIAG_MESSAGE_PRIMARY),
                           field_of(result, PG_DIAG_MESSAGE_DETAIL), field_of(result, PG_DIAG_MESSAGE_HINT), arena,
@@ -294,9 +326,9 @@ int main(int argc, char **argv)
     const char *only = argc > 2 ? argv[2] : NULL;
     run_file(&run, argv[1], "cases.json", only);
     run_file(&run, argv[1], "more_cases.json", only);
-    printf("%u passed, %u failed, %u skipped\n", run.n_passed, run.n_failed, run.n_skipped);
+    printf("%u passed, %u failed, %u skipped; %u are lookups by key\n", run.n_passed, run.n_failed, run.n_skipped, run.n_lookups);
 
-    bool ok = run.n_passed > 0 && run.n_failed == 0;
+    bool ok = run.n_passed > 0 && run.n_failed == 0 && (only != NULL || run.n_lookups > 0);
     rest_catalog_destroy(run.catalog);
     PQfinish(run.connection);
     private_postgres_stop(&postgres);

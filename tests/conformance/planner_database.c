@@ -99,8 +99,8 @@ static PGresult *run_rows(PGconn *connection, const struct rest_statement *state
     return result;
 }
 
-// Runs a statement inside a transaction that is begun here and left open. NULL-terminated parameters as the executor makes them.
-PGresult *database_execute(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena)
+// Begins a transaction with the statement's settings. NULL, or the error of one of these.
+static PGresult *begin(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena)
 {
     database_must(connection, statement->kind == REST_READ ? "BEGIN READ ONLY" : "BEGIN");
     for (uint32_t i = 0; i < statement->n_settings; i++) {
@@ -112,6 +112,40 @@ PGresult *database_execute(PGconn *connection, const struct rest_statement *stat
             return set;
         }
         PQclear(set);
+    }
+    return NULL;
+}
+
+PGresult *database_execute_lookups(PGconn *connection, const struct rest_statement *statement, uint32_t n, struct cc_arena *arena)
+{
+    PGresult *failed = begin(connection, statement, arena);
+    if (failed != NULL) {
+        return failed;
+    }
+    const char **parameters = cc_arena_array(arena, statement->n_parameters, sizeof(*parameters));
+    for (uint32_t i = 0; i < statement->n_parameters; i++) {
+        struct cc_buffer array = {0};
+        for (uint32_t k = 0; k < n; k++) {
+            cc_buffer_append_text(&array, k == 0 ? "{" : ",");
+            put_element(&array, statement->parameters[i]);
+        }
+        cc_buffer_append_text(&array, "}");
+        parameters[i] = cc_arena_text_n(arena, array.data, array.n);
+        cc_buffer_finish(&array);
+    }
+    struct cc_buffer sql = {0};
+    rest_statement_put_lookups(&sql, statement);
+    PGresult *result = PQexecParams(connection, cc_buffer_text(&sql), (int)statement->n_parameters, NULL, parameters, NULL, NULL, 0);
+    cc_buffer_finish(&sql);
+    return result;
+}
+
+// Runs a statement inside a transaction that is begun here and left open. NULL-terminated parameters as the executor makes them.
+PGresult *database_execute(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena)
+{
+    PGresult *failed = begin(connection, statement, arena);
+    if (failed != NULL) {
+        return failed;
     }
     if (rest_statement_rows(statement) > 1) {
         return run_rows(connection, statement, arena);

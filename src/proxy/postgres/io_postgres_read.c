@@ -1,9 +1,11 @@
 // Read connections to PostgreSQL of one HTTP thread: a small pool on that thread's event loop.
 //
 // A connection:  DOWN -> CONNECTING -> PREPARING (session settings) -> IDLE <-> BUSY;  any -> DOWN, and again after a back-off.
-// A job waits in the pool's queue or is on one connection; its own timer ends it wherever it is.
+// A query waits in the pool's queue or is part of a job on one connection; its own timer ends it wherever it is.
 // When no connection is idle, a few jobs are sent behind the one that runs, each with a sync of its own: PostgreSQL goes on with
 // the next one without having to be woken up. Nothing is sent behind a job that takes long, or that may change who the session is.
+// Queries that look up rows by key and differ in the key only become one job when they wait at the same moment, which costs
+// PostgreSQL a fraction. When it fails, for whatever reason, each of them runs again alone.
 #include "proxy/postgres/io_postgres_read.h"
 
 #include <assert.h>
@@ -20,6 +22,7 @@
 #include "base/arena.h"
 #include "base/codec.h"
 #include "base/memory.h"
+#include "proxy/postgres/pg_value.h"
 
 enum {
     CONNECTIONS_DEFAULT = 4,
@@ -31,8 +34,9 @@ enum {
     BACK_OFF_MS = 20,
     BACK_OFF_MS_MAX = 1000,
     STEPS_MAX = 12, // of one job on the wire: identity, settings, what comes before and the statement, each with DEALLOCATE and Parse
-    JOBS_MAX = 4,  // on one connection
-    QUICK_MS = 20, // a job that has run for longer has none sent behind it
+    JOBS_MAX = 4,     // on one connection
+    LOOKUPS_MAX = 64, // in one job
+    QUICK_MS = 20,    // a job that has run for longer has none sent behind it
 };
 
 enum connection_state {
@@ -49,30 +53,41 @@ enum step { STEP_DROP, STEP_PREPARE, STEP_SETTINGS, STEP_QUERY };
 struct steps {
     enum step at[STEPS_MAX];
     uint32_t n, n_done;
-    bool reused; // the statement was prepared by earlier ones
+    uint64_t reused; // number of the statement when it was prepared by earlier ones, else 0
 };
 
 struct prepared {
     char *sql; // key
     size_t n;
+    uint64_t number;
     char name[16];
     const struct steps *fresh; // sent as one of these, its answer is not here yet
     UT_hash_handle hh;
 };
 
-struct job {
-    const struct rest_statement *statement; // NULL: answered already, its result is of no use
+struct query {
+    const struct rest_statement *statement;
     io_postgres_read_done done;
     void *context;
     struct io_postgres_read *pool;
-    struct connection *connection; // NULL: waits in the queue
+    struct job *job; // NULL: waits in the queue
+    uint32_t place;  // among those that the job was sent with, from 1 on
     struct event *timer;
+    unsigned n_lost; // connections that broke under it
+    bool prepared_again;
+    bool alone; // a job of several did not answer it
+    struct query *prev, *next; // in the queue, or in the job
+};
+
+struct job {
+    struct connection *connection;
+    struct query *queries; // those that wait for it still
+    uint32_t n_sent;       // more than 1: they were sent as one statement with a row for each
     struct steps steps;
     uint64_t sent_ms;
     bool keeps_identity; // leaves the session as it is
-    unsigned n_lost;     // connections that broke under it
-    bool prepared_again;
-    struct job *prev, *next; // in the queue, or on the connection
+    bool may_change_identity;
+    struct job *prev, *next; // on the connection
 };
 
 // Who a session's statements run as, and all that is not of a single request. Kept between statements, because most requests
@@ -106,13 +121,12 @@ struct io_postgres_read {
     uint32_t n_connections, queue_max, prepared_max;
     char statement_timeout[16]; // in milliseconds
     struct connection *connections;
-    struct event *flush; // at the end of the turn of the loop: what several jobs send leaves together
-    struct job *queue;
+    struct event *turn; // ends: who has come meanwhile is sent together
+    struct query *queue;
     uint32_t n_queue;
     struct io_postgres_read_stats stats;
 };
 
-static void dispatch(struct io_postgres_read *pool);
 static void connect_start(struct connection *connection);
 
 static void set_timer(struct event *timer, uint32_t ms)
@@ -128,44 +142,57 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-// -- Jobs ----------------------------------------------------------------------------------------------------------------
+// -- Queries and jobs ----------------------------------------------------------------------------------------------------
 
-static void job_free(struct job *job)
+// At the end of this turn of the loop the queue is looked at, and what was sent leaves.
+static void dispatch_later(struct io_postgres_read *pool)
 {
-    event_free(job->timer);
-    free(job);
+    event_active(pool->turn, EV_TIMEOUT, 0);
 }
 
-static void job_answer(struct job *job, const struct io_postgres_read_result *result)
+static void query_answer(struct query *query, const struct io_postgres_read_result *result)
 {
-    io_postgres_read_done done = job->done;
-    void *context = job->context;
-    job_free(job);
+    io_postgres_read_done done = query->done;
+    void *context = query->context;
+    event_free(query->timer);
+    free(query);
     done(context, result);
 }
 
-static void job_fail(struct job *job, enum cc_status status)
+static void query_fail(struct query *query, enum cc_status status)
 {
     struct io_postgres_read_result result = {.status = status};
-    job_answer(job, &result);
+    query_answer(query, &result);
 }
 
-static void enqueue(struct io_postgres_read *pool, struct job *job, bool first)
+static void fail_all(struct query *queries, enum cc_status status)
 {
-    job->connection = NULL;
-    if (first) {
-        DL_PREPEND(pool->queue, job);
-    } else {
-        DL_APPEND(pool->queue, job);
+    while (queries != NULL) {
+        struct query *query = queries;
+        DL_DELETE(queries, query);
+        query_fail(query, status);
     }
-    pool->n_queue++;
 }
 
-static struct job *dequeue(struct io_postgres_read *pool, struct job *job)
+static struct query *dequeue(struct io_postgres_read *pool, struct query *query)
 {
-    DL_DELETE(pool->queue, job);
+    DL_DELETE(pool->queue, query);
     pool->n_queue--;
-    return job;
+    return query;
+}
+
+// Back to the head of the queue, in their order.
+static void put_back(struct io_postgres_read *pool, struct job *job)
+{
+    while (job->queries != NULL) {
+        struct query *query = job->queries->prev; // the last one: before those behind it
+        DL_DELETE(job->queries, query);
+        query->job = NULL;
+        query->alone = query->alone || job->n_sent > 1;
+        DL_PREPEND(pool->queue, query);
+        pool->n_queue++;
+    }
+    dispatch_later(pool);
 }
 
 // -- Prepared statements -------------------------------------------------------------------------------------------------
@@ -219,7 +246,8 @@ static struct prepared *prepare(struct connection *connection, struct steps *ste
     prepared->sql = cc_strndup(sql.data, sql.n);
     prepared->n = sql.n;
     prepared->fresh = steps;
-    (void)snprintf(prepared->name, sizeof(prepared->name), "r%llu", (unsigned long long)++connection->n_names);
+    prepared->number = ++connection->n_names;
+    (void)snprintf(prepared->name, sizeof(prepared->name), "r%llu", (unsigned long long)prepared->number);
     HASH_ADD_KEYPTR(hh, connection->prepared, prepared->sql, prepared->n, prepared);
     add_step(steps, STEP_PREPARE);
     if (PQsendPrepare(connection->libpq, prepared->name, prepared->sql, 0, NULL) != 1) {
@@ -230,11 +258,35 @@ static struct prepared *prepare(struct connection *connection, struct steps *ste
 
 // -- Sending -------------------------------------------------------------------------------------------------------------
 
-static bool send_text(struct connection *connection, struct steps *steps, enum step step, struct cc_slice sql,
-                      const struct cc_slice *values, uint32_t n_values)
+struct values {
+    uint32_t n;
+    const struct cc_slice *at; // NULL slices: SQL NULL
+    bool binary;
+};
+
+static bool send_values(struct connection *connection, const struct prepared *prepared, const struct values *values)
+{
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    const char **texts = cc_arena_array(&arena, values->n, sizeof(*texts));
+    int *lengths = cc_arena_array(&arena, values->n, sizeof(*lengths));
+    int *formats = cc_arena_array(&arena, values->n, sizeof(*formats));
+    for (uint32_t i = 0; i < values->n; i++) {
+        struct cc_slice value = values->at[i];
+        bool copies = !values->binary && value.data != NULL; // libpq wants texts with an end
+        texts[i] = copies ? cc_arena_text_n(&arena, value.data, value.n) : (const char *)value.data;
+        lengths[i] = (int)value.n;
+        formats[i] = values->binary;
+    }
+    bool sent = PQsendQueryPrepared(connection->libpq, prepared->name, (int)values->n, texts, lengths, formats, 0) == 1;
+    cc_arena_finish(&arena);
+    return sent;
+}
+
+static bool send_text(struct connection *connection, struct steps *steps, enum step step, struct cc_slice sql, const struct values *values)
 {
     struct prepared *prepared = lookup(connection, sql);
-    steps->reused = prepared != NULL;
+    steps->reused = prepared == NULL ? 0 : prepared->number;
     if (prepared == NULL) {
         if (HASH_COUNT(connection->prepared) >= connection->pool->prepared_max && !drop_oldest(connection, steps)) {
             return false;
@@ -244,16 +296,8 @@ static bool send_text(struct connection *connection, struct steps *steps, enum s
             return false;
         }
     }
-    struct cc_arena arena;
-    cc_arena_init(&arena);
-    const char **texts = cc_arena_array(&arena, n_values, sizeof(*texts));
-    for (uint32_t i = 0; i < n_values; i++) {
-        texts[i] = values[i].data == NULL ? NULL : cc_arena_text_n(&arena, values[i].data, values[i].n);
-    }
     add_step(steps, step);
-    bool sent = PQsendQueryPrepared(connection->libpq, prepared->name, (int)n_values, texts, NULL, NULL, 0) == 1;
-    cc_arena_finish(&arena);
-    return sent;
+    return send_values(connection, prepared, values);
 }
 
 static bool is_text(struct cc_slice name, const char *text)
@@ -331,7 +375,8 @@ static void put_setting(struct settings_text *text, struct cc_slice name, struct
 
 static bool send_settings_text(struct connection *connection, struct steps *steps, struct settings_text *text)
 {
-    bool sent = text->n == 0 || send_text(connection, steps, STEP_SETTINGS, cc_buffer_slice(&text->sql), text->values, text->n);
+    struct values values = {.n = text->n, .at = text->values};
+    bool sent = text->n == 0 || send_text(connection, steps, STEP_SETTINGS, cc_buffer_slice(&text->sql), &values);
     free(text->values);
     cc_buffer_finish(&text->sql);
     return sent;
@@ -393,22 +438,53 @@ static bool flush(struct connection *connection)
     return left >= 0;
 }
 
-static void flush_later(struct connection *connection)
+// An array per parameter, with an element per query.
+static bool send_lookups(struct connection *connection, struct job *job)
 {
-    connection->unflushed = true;
-    event_active(connection->pool->flush, EV_TIMEOUT, 0);
+    const struct rest_statement *first = job->queries->statement;
+    struct pg_array *arrays = cc_alloc_array(first->n_parameters, sizeof(*arrays));
+    struct cc_slice *parameters = cc_alloc_array(first->n_parameters, sizeof(*parameters));
+    struct cc_buffer sql = {0};
+    rest_statement_put_lookups(&sql, first);
+    for (uint32_t i = 0; i < first->n_parameters; i++) {
+        pg_array_init(&arrays[i], PG_TEXT);
+        const struct query *query;
+        DL_FOREACH(job->queries, query)
+        {
+            pg_array_put(&arrays[i], query->statement->parameters[i]);
+        }
+        parameters[i] = pg_array_slice(&arrays[i]);
+    }
+    struct values values = {.n = first->n_parameters, .at = parameters, .binary = true};
+    bool sent = send_text(connection, &job->steps, STEP_QUERY, cc_buffer_slice(&sql), &values);
+    for (uint32_t i = 0; i < first->n_parameters; i++) {
+        pg_array_finish(&arrays[i]);
+    }
+    cc_buffer_finish(&sql);
+    free(parameters);
+    free(arrays);
+    return sent;
+}
+
+static bool send_query(struct connection *connection, struct job *job)
+{
+    const struct rest_statement *statement = job->queries->statement;
+    struct values values = {.n = statement->n_parameters, .at = statement->parameters};
+    return send_text(connection, &job->steps, STEP_QUERY, statement->sql, &values);
 }
 
 // Puts the job on the connection, behind others that may be there. False: the connection is to be given up.
 static bool send_job(struct connection *connection, struct job *job)
 {
-    const struct rest_statement *statement = job->statement;
+    const struct rest_statement *statement = job->queries->statement;
     bool has_identity = has_identity_of(connection, statement);
+    static const struct values none;
     job->connection = connection;
-    job->steps = (struct steps){0};
     job->sent_ms = now_ms();
-    job->keeps_identity = has_identity && !may_change_identity(statement);
+    job->may_change_identity = may_change_identity(statement);
+    job->keeps_identity = has_identity && !job->may_change_identity;
     connection->state = CONNECTION_BUSY;
+    connection->unflushed = true;
     DL_APPEND(connection->jobs, job);
     connection->n_jobs++;
     if (!has_identity && !send_identity(connection, &job->steps, statement)) {
@@ -417,15 +493,11 @@ static bool send_job(struct connection *connection, struct job *job)
     if (statement->n_settings > 0 && !send_settings(connection, &job->steps, statement)) {
         return false;
     }
-    if (statement->before.n > 0 && !send_text(connection, &job->steps, STEP_SETTINGS, statement->before, NULL, 0)) {
+    if (statement->before.n > 0 && !send_text(connection, &job->steps, STEP_SETTINGS, statement->before, &none)) {
         return false;
     }
-    if (!send_text(connection, &job->steps, STEP_QUERY, statement->sql, statement->parameters, statement->n_parameters) ||
-        PQpipelineSync(connection->libpq) != 1) {
-        return false;
-    }
-    flush_later(connection);
-    return true;
+    bool sent = job->n_sent > 1 ? send_lookups(connection, job) : send_query(connection, job);
+    return sent && PQpipelineSync(connection->libpq) == 1;
 }
 
 static struct job *take_first(struct connection *connection)
@@ -463,40 +535,41 @@ static void close_connection(struct connection *connection)
     connection->state = CONNECTION_DOWN;
 }
 
-// All jobs of a connection that is gone go back to the head of the queue; returns the one that is taken for the cause, if any:
-// reads may be run again, but not one that was running when two connections broke.
-static struct job *put_back(struct connection *connection, bool was_running)
+// A connection broke under these. They may be run again, but not one that ran, alone, when two connections broke: it is taken for the cause.
+static void count_loss(struct job *job, struct query **causes)
 {
-    struct job *first = connection->jobs, *cause = NULL;
-    while (connection->jobs != NULL) {
-        struct job *job = connection->jobs->prev; // the last one: before those behind it
-        DL_DELETE(connection->jobs, job);
-        job->n_lost += job == first && was_running;
-        if (job->statement == NULL) {
-            job_free(job);
-        } else if (job->n_lost < 2) {
-            enqueue(connection->pool, job, true);
-        } else {
-            cause = job;
+    struct query *query, *next;
+    DL_FOREACH_SAFE(job->queries, query, next)
+    {
+        query->n_lost += job->n_sent == 1;
+        if (query->n_lost >= 2) {
+            DL_DELETE(job->queries, query);
+            DL_APPEND(*causes, query);
         }
     }
-    connection->n_jobs = 0;
-    return cause;
 }
 
 static void lose(struct connection *connection, bool was_running)
 {
     struct io_postgres_read *pool = connection->pool;
     bool was_up = connection->state == CONNECTION_IDLE || connection->state == CONNECTION_BUSY;
+    struct query *causes = NULL;
     close_connection(connection);
     pool->stats.reconnects += was_up;
     set_timer(connection->timer, connection->back_off_ms);
     connection->back_off_ms =
         connection->back_off_ms * 2 < BACK_OFF_MS_MAX ? connection->back_off_ms * 2 : BACK_OFF_MS_MAX;
-    struct job *cause = put_back(connection, was_running);
-    if (cause != NULL) {
-        job_fail(cause, CC_UNAVAILABLE);
+    if (connection->jobs != NULL && was_running) {
+        count_loss(connection->jobs, &causes);
     }
+    while (connection->jobs != NULL) {
+        struct job *job = connection->jobs->prev; // the last one: before those behind it
+        DL_DELETE(connection->jobs, job);
+        put_back(pool, job);
+        free(job);
+    }
+    connection->n_jobs = 0;
+    fail_all(causes, CC_UNAVAILABLE);
 }
 
 static struct cc_slice field(const PGresult *result, int code)
@@ -513,7 +586,18 @@ static bool code_starts(const PGresult *error, const char *prefix)
 // A migration has changed what the prepared statement returns, or something dropped it.
 static bool is_outdated(const struct job *job, const PGresult *error)
 {
-    return job->steps.reused && (code_starts(error, "0A000") || code_starts(error, "26000"));
+    return error != NULL && job->steps.reused > 0 && (code_starts(error, "0A000") || code_starts(error, "26000"));
+}
+
+static void forget_number(struct connection *connection, uint64_t number)
+{
+    struct prepared *prepared, *next;
+    HASH_ITER(hh, connection->prepared, prepared, next)
+    {
+        if (prepared->number == number) {
+            forget(connection, prepared); // its name is never used again
+        }
+    }
 }
 
 static void settle_prepared(struct connection *connection, const struct steps *steps)
@@ -527,7 +611,7 @@ static void settle_prepared(struct connection *connection, const struct steps *s
     }
 }
 
-static void answer_rows(struct job *job, PGresult *rows)
+static void answer_rows(struct query *query, PGresult *rows)
 {
     struct io_postgres_read_result result = {
         .status = CC_OK,
@@ -535,10 +619,10 @@ static void answer_rows(struct job *job, PGresult *rows)
         .n_columns = (uint32_t)PQnfields(rows),
         .rows = rows,
     };
-    job_answer(job, &result);
+    query_answer(query, &result);
 }
 
-static void answer_error(struct job *job, PGresult *error)
+static void answer_error(struct query *query, PGresult *error)
 {
     struct io_postgres_read_result result = {
         .status = CC_REFUSED,
@@ -547,28 +631,56 @@ static void answer_error(struct job *job, PGresult *error)
         .details = field(error, PG_DIAG_MESSAGE_DETAIL),
         .hint = field(error, PG_DIAG_MESSAGE_HINT),
     };
-    job_answer(job, &result);
+    query_answer(query, &result);
 }
 
-static void end_job(struct connection *connection, struct job *job, PGresult *rows, PGresult *error)
+// There is a row for each, in their order.
+static bool are_rows_of(const struct job *job, const PGresult *rows)
 {
-    struct io_postgres_read *pool = connection->pool;
-    if (job->statement == NULL) {
-        job_free(job);
-    } else if (error != NULL && is_outdated(job, error) && !job->prepared_again) {
-        struct prepared *prepared = lookup(connection, job->statement->sql);
-        if (prepared != NULL && prepared->fresh == NULL) {
-            forget(connection, prepared); // its name is never used again
-        }
-        job->prepared_again = true;
-        enqueue(pool, job, true);
-    } else if (error != NULL) {
+    int last = PQnfields(rows) - 1;
+    bool good = last > 0 && PQntuples(rows) == (int)job->n_sent;
+    for (int i = 0; good && i < PQntuples(rows); i++) {
+        good = strtoul(PQgetvalue(rows, i, last), NULL, 10) == (unsigned long)i + 1;
+    }
+    return good;
+}
+
+static void end_lookups(struct io_postgres_read *pool, struct job *job, PGresult *rows)
+{
+    if (rows == NULL || !are_rows_of(job, rows)) {
+        put_back(pool, job);
+        return;
+    }
+    while (job->queries != NULL) {
+        struct query *query = job->queries;
+        DL_DELETE(job->queries, query);
+        struct io_postgres_read_result result = {
+            .status = CC_OK,
+            .n_rows = 1,
+            .n_columns = (uint32_t)PQnfields(rows) - 1,
+            .rows = rows,
+            .first_row = query->place - 1,
+        };
+        query_answer(query, &result);
+    }
+}
+
+static void end_query(struct io_postgres_read *pool, struct job *job, PGresult *rows, PGresult *error)
+{
+    struct query *query = job->queries;
+    if (is_outdated(job, error) && !query->prepared_again) {
+        query->prepared_again = true;
+        put_back(pool, job);
+        return;
+    }
+    DL_DELETE(job->queries, query);
+    if (error != NULL) {
         pool->stats.errors++;
-        answer_error(job, error);
+        answer_error(query, error);
     } else if (rows != NULL) {
-        answer_rows(job, rows);
+        answer_rows(query, rows);
     } else {
-        job_fail(job, CC_UNAVAILABLE); // an answer without rows: no statement that reads gives one
+        query_fail(query, CC_UNAVAILABLE); // an answer without rows: no statement that reads gives one
     }
 }
 
@@ -583,13 +695,21 @@ static void finish_job(struct connection *connection)
         connection->jobs->sent_ms = now_ms();
     }
     if (!job->keeps_identity || error != NULL) {
-        connection->identity.is_known = error == NULL && job->statement != NULL && !may_change_identity(job->statement);
+        connection->identity.is_known = error == NULL && !job->may_change_identity;
     }
     settle_prepared(connection, &job->steps);
-    end_job(connection, job, rows, error);
+    if (is_outdated(job, error)) {
+        forget_number(connection, job->steps.reused);
+    }
+    if (job->n_sent > 1) {
+        end_lookups(connection->pool, job, rows);
+    } else if (job->queries != NULL) {
+        end_query(connection->pool, job, rows, error);
+    }
+    free(job);
     PQclear(rows);
     PQclear(error);
-    dispatch(connection->pool);
+    dispatch_later(connection->pool);
 }
 
 // -- Receiving -----------------------------------------------------------------------------------------------------------
@@ -656,11 +776,10 @@ static bool take_results(struct connection *connection)
             connection->state = CONNECTION_IDLE;
             connection->back_off_ms = BACK_OFF_MS;
             (void)event_del(connection->timer);
-            dispatch(connection->pool);
+            dispatch_later(connection->pool);
         } else if (connection->state == CONNECTION_BUSY) {
             finish_job(connection);
         }
-        // finish_job may have sent the next job on this connection, and lost the connection.
     }
     return true;
 }
@@ -673,7 +792,6 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
     bool good = PQconsumeInput(connection->libpq) == 1 && flush(connection) && take_results(connection);
     if (connection->state != CONNECTION_DOWN && !good) {
         lose(connection, true);
-        dispatch(connection->pool);
     }
 }
 
@@ -684,24 +802,6 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
     (void)what;
     if (!flush(connection)) {
         lose(connection, true);
-        dispatch(connection->pool);
-    }
-}
-
-static void on_flush(evutil_socket_t fd, short what, void *context)
-{
-    struct io_postgres_read *pool = context;
-    (void)fd;
-    (void)what;
-    for (uint32_t i = 0; i < pool->n_connections; i++) {
-        struct connection *connection = &pool->connections[i];
-        if (connection->unflushed) {
-            connection->unflushed = false;
-            if (!flush(connection)) {
-                lose(connection, true);
-                dispatch(pool);
-            }
-        }
     }
 }
 
@@ -747,19 +847,77 @@ static struct connection *find_busy(struct io_postgres_read *pool, const struct 
     return best;
 }
 
+static bool has_same_settings(const struct rest_statement *a, const struct rest_statement *b)
+{
+    bool same = a->n_settings == b->n_settings;
+    for (uint32_t i = 0; same && i < a->n_settings; i++) {
+        same = !is_of_request(a->settings[i].name) && cc_slice_equal(a->settings[i].name, b->settings[i].name) &&
+               cc_slice_equal(a->settings[i].value, b->settings[i].value);
+    }
+    return same;
+}
+
+static bool may_join(const struct query *first, const struct query *query)
+{
+    const struct rest_statement *a = first->statement, *b = query->statement;
+    return a->lookup != NULL && b->lookup != NULL && !first->alone && !query->alone && cc_slice_equal(a->sql, b->sql) &&
+           a->n_parameters == b->n_parameters && has_same_settings(a, b);
+}
+
+// The query, and those of the queue that are answered by the same statement.
+static struct job *make_job(struct io_postgres_read *pool, struct query *first)
+{
+    struct job *job = cc_alloc(sizeof(*job));
+    struct query *query, *next;
+    DL_FOREACH_SAFE(pool->queue, query, next)
+    {
+        if (job->n_sent < LOOKUPS_MAX && (query == first || may_join(first, query))) {
+            (void)dequeue(pool, query);
+            DL_APPEND(job->queries, query);
+            query->job = job;
+            query->place = ++job->n_sent;
+        }
+    }
+    return job;
+}
+
+// NULL: it waits. Lookups wait for a connection that is idle: meanwhile more of them come together.
+static struct connection *find_connection(struct io_postgres_read *pool, const struct query *query)
+{
+    struct connection *idle = find_idle(pool, query->statement);
+    bool joins = query->statement->lookup != NULL && !query->alone;
+    return idle != NULL || joins ? idle : find_busy(pool, query->statement);
+}
+
 static void dispatch(struct io_postgres_read *pool)
 {
-    while (pool->queue != NULL) {
-        const struct rest_statement *statement = pool->queue->statement;
-        struct connection *connection = find_idle(pool, statement);
+    struct query *query = pool->queue;
+    while (query != NULL) {
+        struct connection *connection = find_connection(pool, query);
         if (connection == NULL) {
-            connection = find_busy(pool, statement);
+            query = query->next;
+            continue;
         }
-        if (connection == NULL) {
-            return;
-        }
-        if (!send_job(connection, dequeue(pool, pool->queue))) {
+        if (!send_job(connection, make_job(pool, query))) {
             lose(connection, false);
+        }
+        query = pool->queue; // any of them may be gone
+    }
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *context)
+{
+    struct io_postgres_read *pool = context;
+    (void)fd;
+    (void)what;
+    dispatch(pool);
+    for (uint32_t i = 0; i < pool->n_connections; i++) {
+        struct connection *connection = &pool->connections[i];
+        if (connection->unflushed) {
+            connection->unflushed = false;
+            if (!flush(connection)) {
+                lose(connection, true);
+            }
         }
     }
 }
@@ -917,7 +1075,7 @@ struct io_postgres_read *io_postgres_read_create(const struct io_postgres_read_o
     if (pool->prepared_max < PREPARED_MIN) {
         pool->prepared_max = PREPARED_MIN;
     }
-    pool->flush = evtimer_new(pool->base, on_flush, pool);
+    pool->turn = evtimer_new(pool->base, on_turn, pool);
     pool->connections = cc_alloc_array(pool->n_connections, sizeof(*pool->connections));
     for (uint32_t i = 0; i < pool->n_connections; i++) {
         struct connection *connection = &pool->connections[i];
@@ -936,7 +1094,7 @@ void io_postgres_read_destroy(struct io_postgres_read *pool)
     }
     pool->queue_max = 0; // nothing new from the callbacks
     while (pool->queue != NULL) {
-        job_fail(dequeue(pool, pool->queue), CC_UNAVAILABLE);
+        query_fail(dequeue(pool, pool->queue), CC_UNAVAILABLE);
     }
     for (uint32_t i = 0; i < pool->n_connections; i++) {
         struct connection *connection = &pool->connections[i];
@@ -944,14 +1102,11 @@ void io_postgres_read_destroy(struct io_postgres_read *pool)
         event_free(connection->timer);
         while (connection->jobs != NULL) {
             struct job *job = take_first(connection);
-            if (job->statement == NULL) {
-                job_free(job);
-            } else {
-                job_fail(job, CC_UNAVAILABLE);
-            }
+            fail_all(job->queries, CC_UNAVAILABLE);
+            free(job);
         }
     }
-    event_free(pool->flush);
+    event_free(pool->turn);
     free(pool->connections);
     free(pool->conninfo);
     free(pool->user);
@@ -969,29 +1124,24 @@ static uint32_t count_connections(const struct io_postgres_read *pool, enum conn
 }
 
 // The statement is given up by closing its connection: cancelling would have to wait for a server that may not answer.
-static void on_job_timer(evutil_socket_t fd, short what, void *context)
+static void on_query_timer(evutil_socket_t fd, short what, void *context)
 {
-    struct job *job = context;
-    struct io_postgres_read *pool = job->pool;
-    struct connection *connection = job->connection;
+    struct query *query = context;
+    struct io_postgres_read *pool = query->pool;
+    struct job *job = query->job;
     (void)fd;
     (void)what;
     uint32_t n_up = count_connections(pool, CONNECTION_IDLE) + count_connections(pool, CONNECTION_BUSY);
     pool->stats.timeouts++;
-    if (connection == NULL) {
-        job_fail(dequeue(pool, job), n_up > 0 ? CC_TIMEOUT : CC_UNAVAILABLE);
+    if (job == NULL) {
+        query_fail(dequeue(pool, query), n_up > 0 ? CC_TIMEOUT : CC_UNAVAILABLE);
         return;
     }
-    if (connection->jobs != job) { // it has not begun, and what runs before it has time left
-        io_postgres_read_done done = job->done;
-        job->statement = NULL;
-        done(job->context, &(struct io_postgres_read_result){.status = CC_TIMEOUT});
-        return;
+    DL_DELETE(job->queries, query);
+    if (job->connection->jobs == job) { // else it has not begun, and what runs before it has time left
+        lose(job->connection, false);
     }
-    (void)take_first(connection);
-    lose(connection, false);
-    job_fail(job, CC_TIMEOUT);
-    dispatch(pool);
+    query_fail(query, CC_TIMEOUT);
 }
 
 enum cc_status io_postgres_read_query(struct io_postgres_read *pool, const struct rest_statement *statement,
@@ -1000,16 +1150,17 @@ enum cc_status io_postgres_read_query(struct io_postgres_read *pool, const struc
     if (pool->n_queue >= pool->queue_max) {
         return CC_UNAVAILABLE;
     }
-    struct job *job = cc_alloc(sizeof(*job));
-    job->pool = pool;
-    job->statement = statement;
-    job->done = done;
-    job->context = context;
-    job->timer = evtimer_new(pool->base, on_job_timer, job);
-    set_timer(job->timer, timeout_ms);
+    struct query *query = cc_alloc(sizeof(*query));
+    query->pool = pool;
+    query->statement = statement;
+    query->done = done;
+    query->context = context;
+    query->timer = evtimer_new(pool->base, on_query_timer, query);
+    set_timer(query->timer, timeout_ms);
     pool->stats.queries++;
-    enqueue(pool, job, false);
-    dispatch(pool);
+    DL_APPEND(pool->queue, query);
+    pool->n_queue++;
+    dispatch_later(pool);
     return CC_OK;
 }
 
@@ -1018,10 +1169,11 @@ struct cc_slice io_postgres_read_value(const struct io_postgres_read_result *res
     const PGresult *rows = result->rows;
     assert(row < result->n_rows && column < result->n_columns);
     struct cc_slice null = {0};
-    if (PQgetisnull(rows, (int)row, (int)column)) {
+    int at = (int)(result->first_row + row);
+    if (PQgetisnull(rows, at, (int)column)) {
         return null;
     }
-    return cc_slice_of(PQgetvalue(rows, (int)row, (int)column), (size_t)PQgetlength(rows, (int)row, (int)column));
+    return cc_slice_of(PQgetvalue(rows, at, (int)column), (size_t)PQgetlength(rows, at, (int)column));
 }
 
 void io_postgres_read_describe(const struct io_postgres_read *pool, struct io_postgres_read_stats *stats_out)

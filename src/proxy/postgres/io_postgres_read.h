@@ -1,5 +1,6 @@
 // Read connections to PostgreSQL of one HTTP thread: a small pool on that thread's event loop. Everything here is called on
-// that thread, also the callbacks. One statement at a time per connection, in one round trip, prepared by its text.
+// that thread, also the callbacks. Statements go in one round trip each, prepared by their text; those with a lookup that wait at
+// the same moment and differ in their parameters only go as one.
 #ifndef PROXY_IO_POSTGRES_READ_H
 #define PROXY_IO_POSTGRES_READ_H
 
@@ -26,6 +27,7 @@ struct io_postgres_read_result { // borrowed during the callback
     uint32_t n_rows, n_columns;
     struct cc_slice code, message, details, hint; // SQLSTATE and its texts; NULL slices where absent
     const void *rows;                             // opaque: io_postgres_read_value
+    uint32_t first_row;                           // opaque
 };
 
 // May start further reads, but not destroy the pool.

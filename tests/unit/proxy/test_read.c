@@ -517,6 +517,155 @@ static void nothing_is_sent_behind_one_that_may_change_who_it_runs_as(void **sta
     }
 }
 
+// -- Lookups: reads of one row each that become one statement --
+
+enum { LOOKUPS = 70 }; // more than one statement takes
+
+static struct {
+    struct rest_lookup lookup;
+    uint32_t parameter_at[1];
+    const char *types[1];
+    struct cc_slice keys[LOOKUPS];
+    char digits[LOOKUPS][12];
+    struct rest_statement statements[LOOKUPS];
+    struct answer answers[LOOKUPS];
+} many;
+
+// The column shown of the row of public.looked_up with key i + 1, for each i. There are rows with even keys.
+static void make_lookups(const char *shown)
+{
+    static char sql[500];
+    run_directly("CREATE TABLE IF NOT EXISTS public.looked_up (id int PRIMARY KEY);"
+                 "INSERT INTO public.looked_up SELECT 2 * i FROM generate_series(1, 40) i ON CONFLICT DO NOTHING");
+    (void)snprintf(sql, sizeof(sql), "SELECT r.shown FROM (SELECT 1) AS p LEFT JOIN LATERAL (SELECT %s AS shown FROM public.looked_up AS t"
+                                     " WHERE t.id = $1) AS r ON true", shown);
+    many.lookup = (struct rest_lookup){
+        .number_at = (uint32_t)(strstr(sql, " FROM (SELECT 1)") - sql),
+        .keys_at = (uint32_t)(strstr(sql, " LEFT JOIN") - sql),
+        .fence_at = (uint32_t)(strstr(sql, ") AS r ON") - sql),
+        .parameter_at = many.parameter_at,
+        .types = many.types,
+    };
+    many.parameter_at[0] = (uint32_t)(strchr(sql, '$') - sql);
+    many.types[0] = "integer";
+    for (unsigned i = 0; i < LOOKUPS; i++) {
+        (void)snprintf(many.digits[i], sizeof(many.digits[i]), "%u", i + 1);
+        many.keys[i] = cc_slice_text(many.digits[i]);
+        many.statements[i] = statement_of(sql);
+        many.statements[i].n_parameters = 1;
+        many.statements[i].parameters = &many.keys[i];
+        many.statements[i].lookup = &many.lookup;
+    }
+}
+
+static void assert_looked_up(unsigned i)
+{
+    assert_string_equal(many.answers[i].message, "");
+    assert_int_equal(many.answers[i].status, CC_OK);
+    assert_int_equal(many.answers[i].n_rows, 1);
+    assert_string_equal(many.answers[i].value, (i + 1) % 2 == 0 ? many.digits[i] : "NULL");
+}
+
+static void lookups_that_wait_together_are_one_statement(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    make_lookups("t.id");
+    for (int round = 0; round < 3; round++) {
+        ask_together(many.statements, NULL, many.answers, LOOKUPS);
+        for (unsigned i = 0; i < LOOKUPS; i++) {
+            assert_looked_up(i);
+        }
+    }
+    make_lookups("now()"); // when the transaction began
+    ask_together(many.statements, NULL, many.answers, LOOKUPS);
+    assert_string_equal(many.answers[1].value, many.answers[63].value);
+    assert_string_not_equal(many.answers[1].value, many.answers[65].value);
+    assert_string_equal(many.answers[65].value, many.answers[69].value);
+    assert_string_equal(many.answers[0].value, "NULL");
+}
+
+static void a_lookup_that_fails_harms_no_other(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    make_lookups("CASE WHEN t.id = 8 THEN 1 / (t.id - 8) ELSE t.id END");
+    many.keys[4] = cc_slice_text("five");
+    ask_together(many.statements, NULL, many.answers, LOOKUPS);
+    assert_string_equal(many.answers[4].code, "22P02");
+    assert_string_equal(many.answers[7].code, "22012");
+    for (unsigned i = 0; i < LOOKUPS; i++) {
+        if (i != 4 && i != 7) {
+            assert_looked_up(i);
+        }
+    }
+    // Also when the statement has become invalid, and when nothing at all can answer it.
+    make_lookups("t.id");
+    ask_together(many.statements, NULL, many.answers, 4);
+    run_directly("ALTER TABLE public.looked_up ALTER id TYPE bigint");
+    ask_together(many.statements, NULL, many.answers, 4);
+    assert_looked_up(3);
+    run_directly("DROP TABLE public.looked_up");
+    ask_together(many.statements, NULL, many.answers, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_string_equal(many.answers[i].code, "42P01");
+    }
+}
+
+static void lookups_of_others_are_not_joined(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    make_lookups("concat(current_setting('request.jwt.claims', true), current_setting('request.path', true), t.id)");
+    struct rest_setting settings[6][1] = {{setting_of("request.jwt.claims", "ann")}, {setting_of("request.jwt.claims", "bob")},
+                                          {setting_of("request.jwt.claims", "ann")}, {setting_of("request.jwt.claims", "bob")},
+                                          {setting_of("request.path", "/a")},        {setting_of("request.path", "/b")}};
+    static const char *const wanted[] = {"ann2", "bob2", "ann2", "bob2", "/a2", "/b2", "2", "2"};
+    for (unsigned i = 0; i < 8; i++) {
+        many.keys[i] = cc_slice_text("2");
+        many.statements[i].n_settings = i < 6;
+        many.statements[i].settings = settings[i < 6 ? i : 0];
+    }
+    for (int round = 0; round < 2; round++) {
+        ask_together(many.statements, NULL, many.answers, 8);
+        for (unsigned i = 0; i < 8; i++) {
+            assert_string_equal(many.answers[i].value, wanted[i]);
+        }
+    }
+}
+
+static void a_lookup_over_its_time_is_given_up_alone(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    make_lookups("CASE WHEN t.id = 4 THEN concat(pg_sleep(60), t.id) ELSE t.id::text END");
+    uint32_t timeouts_ms[LOOKUPS];
+    for (unsigned i = 0; i < LOOKUPS; i++) {
+        timeouts_ms[i] = i == 3 ? 100 : 20000;
+    }
+    ask_together(many.statements, timeouts_ms, many.answers, 10);
+    assert_int_equal(many.answers[3].status, CC_TIMEOUT);
+    for (unsigned i = 0; i < 10; i++) {
+        if (i != 3) {
+            assert_looked_up(i);
+        }
+    }
+}
+
+static void a_lookup_that_breaks_the_connection_harms_no_other(void **state)
+{
+    (void)state;
+    make_pool(1, 0, 0);
+    make_lookups("CASE WHEN t.id = 4 THEN concat(pg_terminate_backend(pg_backend_pid()), pg_sleep(0.05)) ELSE t.id::text END");
+    ask_together(many.statements, NULL, many.answers, 10);
+    assert_int_equal(many.answers[3].status, CC_UNAVAILABLE);
+    for (unsigned i = 0; i < 10; i++) {
+        if (i != 3) {
+            assert_looked_up(i);
+        }
+    }
+}
+
 static void without_a_server_reads_are_unavailable(void **state)
 {
     (void)state;
@@ -598,6 +747,11 @@ int main(void)
         cmocka_unit_test(a_session_of_another_user_can_only_become_what_that_one_may),
         cmocka_unit_test(those_behind_one_that_breaks_the_connection_run_again),
         cmocka_unit_test(nothing_is_sent_behind_one_that_may_change_who_it_runs_as),
+        cmocka_unit_test(lookups_that_wait_together_are_one_statement),
+        cmocka_unit_test(a_lookup_that_fails_harms_no_other),
+        cmocka_unit_test(lookups_of_others_are_not_joined),
+        cmocka_unit_test(a_lookup_over_its_time_is_given_up_alone),
+        cmocka_unit_test(a_lookup_that_breaks_the_connection_harms_no_other),
         cmocka_unit_test(without_a_server_reads_are_unavailable),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
