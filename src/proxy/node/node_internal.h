@@ -232,7 +232,8 @@ struct weak {
     uint64_t behind_since_us;      // much waits to be merged since then; 0: it does not
     uint64_t rush_until_us;        // no pauses between merges
     uint64_t merge_began_us;
-    size_t merge_bytes, gentle_bytes; // of the merge under way; of the next one while clients write
+    size_t merge_bytes;              // of the merge under way
+    size_t gentle_sets, gentle_rows; // bytes of the next one while clients write: of change sets, and of states of rows
     bool merging_durable;          // somebody waits for the frontier that follows
     struct gather gather;          // incoming change sets, before they are merged
     struct job *committing_job;
@@ -557,7 +558,7 @@ void repair_tick(struct node *node);
 void repair_compared(struct node *node, const struct peer *peer, const struct repair_job *question); // a peer compares with us
 void repair_states(struct node *node, const struct peer *peer, const struct repair_event *answer);
 bool repair_has_states(const struct node *node);
-struct job *repair_take_job(struct node *node); // some of the states that are to be joined
+struct job *repair_take_job(struct node *node, size_t *n_bytes_out); // some of the states that are to be joined
 void repair_digests(struct node *node, const struct peer *peer, struct cc_slice digests); // a peer's
 void repair_joined(struct node *node, uint32_t n_changed);
 void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence); // that peer's history lacks this set
@@ -687,6 +688,7 @@ void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence)
 void weak_deadlines(struct node *node);
 bool weak_must_rejoin(const struct node *node);
 bool weak_is_replaying(const struct node *node);
+size_t weak_join_bytes_max(const struct node *node); // of states of rows, in one transaction
 uint64_t weak_missing_at(const struct node *node, const struct peer *peer);
 void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_out); // covers all that this replica has acknowledged
 bool weak_is_idle(const struct node *node);

@@ -23,6 +23,7 @@ enum {
     ASK_AGAIN_US = 10 * 1000 * 1000,
     ASKS_MAX = 3,
     TABLES_MAX = 100000,
+    LISTS_MAX = 16, // joined in one transaction
     PAUSE_US_MAX = 200 * 1000,
     KEPT_EVERY = 30,                    // digests are told once for so many times that frontiers are
     IN_VAIN_US = 600ll * 1000 * 1000,   // pause after a comparison that found nothing
@@ -497,13 +498,13 @@ void repair_states(struct node *node, const struct peer *peer, const struct repa
     join(node, answer->bytes);
 }
 
-// The next list; false: there is none, or it is not whole.
-static bool peek_list(const struct repair *repair, struct cc_slice *list_out, size_t *next_out)
+// The list there; false: there is none, or it is not whole.
+static bool peek_list(const struct repair *repair, size_t at, struct cc_slice *list_out, size_t *next_out)
 {
     if (repair->states == NULL) {
         return false;
     }
-    struct cc_reader reader = cc_reader_of(cc_slice_of(repair->states->data + repair->states_at, repair->states->n - repair->states_at));
+    struct cc_reader reader = cc_reader_of(cc_slice_of(repair->states->data + at, repair->states->n - at));
     *list_out = cc_read_string(&reader);
     *next_out = repair->states->n - cc_reader_left(&reader);
     return cc_reader_ok(&reader) && list_out->n > 0;
@@ -513,26 +514,30 @@ bool repair_has_states(const struct node *node)
 {
     struct cc_slice list;
     size_t next;
-    return node->repair.state == REPAIR_ADOPTING || (node->repair.state == REPAIR_JOINING && peek_list(&node->repair, &list, &next));
+    return node->repair.state == REPAIR_ADOPTING || (node->repair.state == REPAIR_JOINING && peek_list(&node->repair, node->repair.states_at, &list, &next));
 }
 
-struct job *repair_take_job(struct node *node)
+// As many lists as one transaction may take; at least one.
+struct job *repair_take_job(struct node *node, size_t *n_bytes_out)
 {
     struct repair *repair = &node->repair;
     if (repair->state == REPAIR_ADOPTING) {
+        *n_bytes_out = 0;
         return adopting_job(node);
     }
-    struct cc_slice list;
-    size_t next;
-    if (!peek_list(repair, &list, &next)) {
-        return NULL;
-    }
-    struct cc_blob *blob = cc_blob_create(list.data, list.n);
-    struct job *job = node_job_create(node, DB_MERGE, 1);
+    struct job *job = node_job_create(node, DB_MERGE, LISTS_MAX);
     job->job.states = true;
-    node_job_item(job, blob);
-    cc_blob_unref(blob);
-    repair->states_at = next;
+    struct cc_slice list;
+    size_t next, n_bytes = 0;
+    while (job->job.n_items < LISTS_MAX && peek_list(repair, repair->states_at, &list, &next) &&
+           (n_bytes == 0 || n_bytes + list.n <= weak_join_bytes_max(node))) {
+        struct cc_blob *blob = cc_blob_create(list.data, list.n);
+        node_job_item(job, blob);
+        cc_blob_unref(blob);
+        n_bytes += list.n;
+        repair->states_at = next;
+    }
+    *n_bytes_out = n_bytes;
     return job;
 }
 

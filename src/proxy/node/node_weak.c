@@ -34,7 +34,7 @@ void weak_init(struct node *node)
 {
     node->weak.self = (struct crdt_origin){node->options.raft.id, node->options.incarnation};
     node->weak.next_sequence = 1;
-    node->weak.gentle_bytes = GENTLE_BYTES_MIN;
+    node->weak.gentle_sets = node->weak.gentle_rows = GENTLE_BYTES_MIN;
 }
 
 static uint64_t own_committed(const struct node *node)
@@ -454,25 +454,51 @@ static void note_behind(struct node *node)
     }
 }
 
+static size_t merge_bytes_max(const struct node *node, size_t gentle)
+{
+    return is_gentle(node) ? gentle : is_among_writes(node) ? GENTLE_BYTES_MAX : MERGE_BYTES_MAX;
+}
+
+size_t weak_join_bytes_max(const struct node *node)
+{
+    return merge_bytes_max(node, node->weak.gentle_rows);
+}
+
 // The next part takes as long as it should, if it is like this one; not before a pause.
-static void note_merged(struct node *node)
+static void note_merged(struct node *node, size_t *gentle)
 {
     struct weak *weak = &node->weak;
     uint64_t took_us = node->time.now_us - weak->merge_began_us;
-    if (!is_gentle(node) || weak->merge_began_us == 0) {
+    if (!is_gentle(node) || weak->merge_bytes == 0) {
         return;
     }
     uint64_t n_bytes = weak->merge_bytes * GENTLE_MERGE_US / (took_us > 0 ? took_us : 1);
-    n_bytes = n_bytes > 2 * weak->gentle_bytes ? 2 * weak->gentle_bytes : n_bytes;
+    n_bytes = n_bytes > 2 * *gentle ? 2 * *gentle : n_bytes;
     n_bytes = n_bytes < GENTLE_BYTES_MIN ? GENTLE_BYTES_MIN : n_bytes;
-    weak->gentle_bytes = n_bytes > GENTLE_BYTES_MAX ? GENTLE_BYTES_MAX : n_bytes;
+    *gentle = n_bytes > GENTLE_BYTES_MAX ? GENTLE_BYTES_MAX : n_bytes;
     weak->gather.until_us = node->time.now_us + (took_us < GENTLE_PAUSE_US_MAX ? took_us : GENTLE_PAUSE_US_MAX);
+}
+
+// Between two parts; node_tick sees the end of it.
+static bool rests(const struct node *node)
+{
+    return is_gentle(node) && node->weak.gather.until_us > node->time.now_us;
+}
+
+static void begin_merge(struct node *node, struct job *job, size_t n_bytes)
+{
+    struct weak *weak = &node->weak;
+    weak->merging = job;
+    weak->merged_last = true;
+    weak->merge_bytes = n_bytes;
+    weak->merge_began_us = node->time.now_us;
+    node_job_submit(node, DB_WEAK, job);
 }
 
 static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blob, size_t *n_bytes)
 {
     struct crdt_change_set set;
-    size_t n_bytes_max = is_gentle(node) ? node->weak.gentle_bytes : is_among_writes(node) ? GENTLE_BYTES_MAX : MERGE_BYTES_MAX;
+    size_t n_bytes_max = merge_bytes_max(node, node->weak.gentle_sets);
     bool full = job->job.n_items >= NODE_APPLY_ENTRIES_MAX || (*n_bytes > 0 && *n_bytes + blob->n > n_bytes_max);
     if (full || crdt_change_set_peek(cc_blob_slice(blob), &set) != CC_OK || !may_merge(node, &set)) {
         return false;
@@ -517,11 +543,7 @@ static void merge(struct node *node)
             at++;
         }
     }
-    weak->merging = job;
-    weak->merged_last = true;
-    weak->merge_bytes = n_bytes;
-    weak->merge_began_us = node->time.now_us;
-    node_job_submit(node, DB_WEAK, job);
+    begin_merge(node, job, n_bytes);
     node->counters.counters.merges++;
 }
 
@@ -776,11 +798,11 @@ void weak_pump(struct node *node)
     } else if (mergeable) { // it waits for the local writes under way, not for more of its kind
         weak->gather.over = true;
     }
-    bool joinable = weak->merging == NULL && (replayed || repair_is_whole(node)) && !turn_of_writes && !mergeable && repair_has_states(node);
+    bool joinable = weak->merging == NULL && (replayed || repair_is_whole(node)) && !turn_of_writes && !mergeable && !rests(node) && repair_has_states(node);
     if (joinable && weak->executing == NULL && weak->n_open == 0) {
-        weak->merging = repair_take_job(node);
-        weak->merged_last = true;
-        node_job_submit(node, DB_WEAK, weak->merging);
+        size_t n_bytes = 0;
+        struct job *job = repair_take_job(node, &n_bytes);
+        begin_merge(node, job, n_bytes);
         joinable = false;
     }
     if (weak->executing == NULL && weak->queue != NULL && replayed && !mergeable && !joinable && weak->n_open < NODE_TRANSACTION_BATCHES_MAX) {
@@ -966,10 +988,9 @@ void weak_event(struct node *node, const struct db_event *event)
                 weak->merging_durable = false;
                 peer_tell_frontier(node);
             }
+            note_merged(node, job->job.states ? &weak->gentle_rows : &weak->gentle_sets);
             if (job->job.states) {
                 repair_joined(node, event->n_changed);
-            } else {
-                note_merged(node);
             }
         }
         break;

@@ -126,7 +126,11 @@ static void attempt_failed(struct merge *merge)
     const struct crdt_change_set *set = &merge->sets[merge->first].set;
     cc_log(CC_LOG_ERROR, "merge_failed", "origin=%u.%u sequence=%" PRIu64 " text=%s", set->origin.replica, set->origin.incarnation,
            set->sequence, cc_log_quote(merge->error));
-    skip_origin(merge, set->origin, merge->first);
+    if (merge->sets[merge->first].states != NULL) { // a list by itself
+        merge->sets[merge->first].skipped = true;
+    } else {
+        skip_origin(merge, set->origin, merge->first);
+    }
     next_attempt(merge);
 }
 

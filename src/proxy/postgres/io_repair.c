@@ -23,7 +23,7 @@
 enum {
     WAITING_MAX = 16,
     ROWS_PER_ANSWER = 20000,
-    ROWS_PER_LIST = 1000, // joined in one transaction
+    ROWS_PER_LIST = 100,  // joined in one transaction, at least
     ROWS_PER_TURN = 500,  // of the loop
     BUCKET_SHIFT = 52, // 64 less 12 bits of REPAIR_BUCKETS
     KEPT_SUMS_S = 60,
