@@ -48,7 +48,8 @@ static const char sql_rights[] =
     "  RETURN session_user OPERATOR(pg_catalog.<>) %L AND (session_user OPERATOR(pg_catalog.<>) %L\n"
     "    OR coalesce(pg_catalog.current_setting('caucus.writer', true), '') OPERATOR(pg_catalog.<>) 'on');\n"
     "END $b$ $f$, executor, session_user);\n"
-    "  EXECUTE format($f$CREATE OR REPLACE FUNCTION caucus.is_captured() RETURNS boolean LANGUAGE plpgsql STABLE AS $b$\n"
+    // Called immutable, it is evaluated once per statement instead of once per row; nothing but conditions of triggers may use it.
+    "  EXECUTE format($f$CREATE OR REPLACE FUNCTION caucus.is_captured() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $b$\n"
     "BEGIN\n"
     "  IF pg_catalog.current_setting('backtrace_functions') OPERATOR(pg_catalog.=) 'caucus_own' THEN\n"
     "    RETURN false;\n"
