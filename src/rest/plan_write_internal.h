@@ -21,6 +21,7 @@ struct write {
     const uint32_t *target;
     enum rest_resolution resolution;
     size_t row_at, row_end; // in the text: the one row of VALUES
+    size_t body_at;         // in the text: what each row gives to the answer's body
     uint32_t n_row_parameters;
     bool cast;                          // each parameter of the row, so that SELECT may stand in place of VALUES
     const struct rest_json_value *rows; // all rows, when their values are parameters: n_rows * n_columns; else NULL

@@ -150,15 +150,21 @@ static bool put_location_body(struct write *write)
     return true;
 }
 
+static bool wants_location(const struct write *write)
+{
+    const struct planner *planner = write->planner;
+    return planner->preferences.representation == REST_RETURN_HEADERS_ONLY && planner->plan->facts.action == REST_ACTION_INSERT &&
+           write->table->n_key > 0;
+}
+
 static bool put_body(struct write *write)
 {
     struct planner *planner = write->planner;
-    enum rest_return representation = planner->preferences.representation;
-    if (representation == REST_RETURN_REPRESENTATION) {
+    write->body_at = planner->sql.text.n;
+    if (planner->preferences.representation == REST_RETURN_REPRESENTATION) {
         return plan_put_row_body(planner, planner->root);
     }
-    if (representation == REST_RETURN_HEADERS_ONLY && planner->plan->facts.action == REST_ACTION_INSERT &&
-        write->table->n_key > 0) {
+    if (wants_location(write)) {
         return put_location_body(write);
     }
     write_put_text(write, "NULL::text");
@@ -323,6 +329,54 @@ static void give_rows(struct write *write)
     }
 }
 
+// The parameter (from 1 on) of the row whose text is the new image of the column, in all rows; 0: none is.
+static uint32_t given_to(const struct write *write, uint32_t column)
+{
+    const struct rest_statement *statement = &write->planner->plan->statement;
+    const struct plan_payload *payload = &write->payload;
+    struct cc_slice type = cc_slice_text(write->table->columns[column].type);
+    for (uint32_t i = 0; i < payload->n_columns; i++) {
+        if (payload->columns[i] != column) {
+            continue;
+        }
+        bool plain = true;
+        for (uint32_t at = i; plain && at < statement->n_parameters; at += statement->row_parameters) {
+            plain = rest_value_is_plain(type, statement->parameters[at]);
+        }
+        return plain ? i + 1 : 0;
+    }
+    return 0;
+}
+
+// What need not come back. Tables whose triggers could change the row are captured.
+static void give_given(struct write *write)
+{
+    struct planner *planner = write->planner;
+    struct rest_statement *statement = &planner->plan->statement;
+    bool wants_body = planner->preferences.representation == REST_RETURN_REPRESENTATION || wants_location(write);
+    uint32_t *given = cc_arena_array(planner->arena, write->n_shape, sizeof(*given));
+    bool any = false;
+    struct rest_sql end;
+    rest_sql_init(&end, planner->arena);
+    for (uint32_t i = 0; i < write->n_shape; i++) {
+        given[i] = given_to(write, write->shape[i]);
+        any = any || given[i] > 0;
+        if (given[i] == 0) {
+            rest_sql_text(&end, end.text.n == 0 ? " RETURNING t0." : ", t0.");
+            rest_sql_name(&end, write->table->columns[write->shape[i]].name);
+        }
+    }
+    if (end.text.n > 0 || wants_body) {
+        rest_sql_text(&end, end.text.n == 0 ? " RETURNING " : ", ");
+        rest_sql_slice(&end, cc_slice_of(statement->sql.data + write->body_at, statement->sql.n - write->body_at));
+    }
+    if (any) {
+        statement->given = given;
+        statement->brief_end = cc_arena_slice(planner->arena, cc_buffer_slice(&end.text));
+    }
+    rest_sql_finish(&end);
+}
+
 bool write_finish(struct write *write, enum rest_statement_kind kind, bool with_set)
 {
     if (!put_returning(write)) {
@@ -358,6 +412,9 @@ bool write_finish(struct write *write, enum rest_statement_kind kind, bool with_
     if (write->rows != NULL) {
         assert(statement->row_parameters == write->payload.n_columns);
         give_rows(write);
+    }
+    if (statement->row_parameters > 0 && statement->row_parameters == write->payload.n_columns && !statement->weak) {
+        give_given(write);
     }
     return true;
 }

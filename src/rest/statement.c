@@ -1,6 +1,7 @@
 // Statement codec.
 //
-// Bytes: u8 kind, u8 flags, string sql, parameters, shape, varint rows_max, settings, sequences, varint row_at, row_n, row_parameters. Lists start with a varint count.
+// Bytes: u8 kind, u8 flags, string sql, parameters, shape, varint rows_max, settings, sequences, varint row_at, row_n, row_parameters; with
+// FLAG_GIVEN a varint per column of the shape, string brief_end. Lists start with a varint count.
 #include "rest/statement.h"
 
 #include "base/limits.h"
@@ -16,7 +17,7 @@ enum {
     FLAG_ROLL_BACK = 16,
     FLAG_PRECONDITION = 32,
     FLAG_RUNS_CODE = 64,
-    FLAGS_KNOWN = 127,
+    FLAG_GIVEN = 128,
 
     SHAPE_ROW_BY_ROW = 1,
     SHAPE_WITH_OLD = 2,
@@ -101,8 +102,54 @@ void rest_statement_put_row(struct cc_buffer *out, struct cc_slice row, const ch
     cc_buffer_append(out, row.data + from, row.n - from);
 }
 
+bool rest_statement_is_uuid(const struct rest_statement *statement, uint32_t parameter)
+{
+    for (uint32_t i = 0; statement->given != NULL && i < statement->shape.n_columns; i++) {
+        if (statement->given[i] == parameter + 1) {
+            return cc_slice_equal_text(statement->shape.columns[i].type, "uuid");
+        }
+    }
+    return false;
+}
+
+static bool is_uuid(struct cc_slice text)
+{
+    enum { UUID_CHARS = 36 };
+    for (size_t i = 0; text.n == UUID_CHARS && i < text.n; i++) {
+        uint8_t c = text.data[i];
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+            return false;
+        }
+    }
+    return text.n == UUID_CHARS;
+}
+
+static bool is_integer(struct cc_slice text)
+{
+    size_t first = text.n > 1 && text.data[0] == '-'; // of the digits
+    for (size_t i = first; i < text.n; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9') {
+            return false;
+        }
+    }
+    return text.n > 0 && (text.data[first] != '0' || text.n == 1);
+}
+
+bool rest_value_is_plain(struct cc_slice type, struct cc_slice text)
+{
+    if (text.data == NULL || cc_slice_equal_text(type, "text")) {
+        return true;
+    }
+    if (cc_slice_equal_text(type, "uuid")) {
+        return is_uuid(text);
+    }
+    return (cc_slice_equal_text(type, "integer") || cc_slice_equal_text(type, "bigint") || cc_slice_equal_text(type, "smallint")) &&
+           is_integer(text);
+}
+
 // "SELECT row FROM (SELECT unnest($1::text[]), ...) AS u(p1, ...)" in place of "VALUES (row)".
-void rest_statement_put_rows(struct cc_buffer *out, const struct rest_statement *statement)
+void rest_statement_put_rows(struct cc_buffer *out, const struct rest_statement *statement, bool brief)
 {
     assert(statement->row_parameters > 0);
     struct cc_slice row = cc_slice_of(statement->sql.data + statement->row_at, statement->row_n);
@@ -111,13 +158,15 @@ void rest_statement_put_rows(struct cc_buffer *out, const struct rest_statement 
     cc_buffer_append_text(out, "SELECT ");
     rest_statement_put_row(out, cc_slice_of(row.data + 1, row.n - 2), "u.p", 0);
     for (uint32_t i = 1; i <= n; i++) {
-        cc_buffer_printf(out, "%sunnest($%u::text[])", i == 1 ? " FROM (SELECT " : ", ", i);
+        bool uuid = brief && rest_statement_is_uuid(statement, i - 1);
+        cc_buffer_printf(out, "%sunnest($%u::%s[])", i == 1 ? " FROM (SELECT " : ", ", i, uuid ? "uuid" : "text");
     }
     for (uint32_t i = 1; i <= n; i++) {
         cc_buffer_printf(out, "%sp%u", i == 1 ? ") AS u(" : ", ", i);
     }
     cc_buffer_append_text(out, ")");
-    cc_buffer_append(out, row.data + row.n, statement->sql.n - statement->row_at - row.n);
+    struct cc_slice end = cc_slice_of(row.data + row.n, statement->sql.n - statement->row_at - row.n);
+    cc_buffer_append_slice(out, brief ? statement->brief_end : end);
 }
 
 static uint32_t append_part(struct cc_buffer *out, struct cc_slice text, uint32_t from, uint32_t to)
@@ -163,7 +212,8 @@ static uint8_t flags_of(const struct rest_statement *statement)
     return (uint8_t)((statement->weak ? FLAG_WEAK : 0) | (statement->captured ? FLAG_CAPTURED : 0) |
                      (statement->single ? FLAG_SINGLE : 0) | (statement->body_is_array ? FLAG_ARRAY : 0) |
                      (statement->roll_back ? FLAG_ROLL_BACK : 0) |
-                     (statement->precondition ? FLAG_PRECONDITION : 0) | (statement->runs_code ? FLAG_RUNS_CODE : 0));
+                     (statement->precondition ? FLAG_PRECONDITION : 0) | (statement->runs_code ? FLAG_RUNS_CODE : 0) |
+                     (statement->given != NULL ? FLAG_GIVEN : 0));
 }
 
 void rest_statement_put(struct cc_buffer *out, const struct rest_statement *statement)
@@ -189,15 +239,21 @@ void rest_statement_put(struct cc_buffer *out, const struct rest_statement *stat
     cc_put_varint(out, statement->row_at);
     cc_put_varint(out, statement->row_n);
     cc_put_varint(out, statement->row_parameters);
+    for (uint32_t i = 0; statement->given != NULL && i < statement->shape.n_columns; i++) {
+        cc_put_varint(out, statement->given[i]);
+    }
+    if (statement->given != NULL) {
+        cc_put_string(out, statement->brief_end);
+    }
 }
 
-static void read_kind_and_flags(struct cc_reader *reader, struct rest_statement *statement)
+static uint8_t read_kind_and_flags(struct cc_reader *reader, struct rest_statement *statement)
 {
     uint8_t kind = cc_read_u8(reader);
     uint8_t flags = cc_read_u8(reader);
-    if (kind < REST_READ || kind > REST_CALL || (flags & ~FLAGS_KNOWN) != 0) {
+    if (kind < REST_READ || kind > REST_CALL) {
         cc_reader_fail(reader);
-        return;
+        return 0;
     }
     statement->kind = (enum rest_statement_kind)kind;
     statement->weak = (flags & FLAG_WEAK) != 0;
@@ -207,6 +263,7 @@ static void read_kind_and_flags(struct cc_reader *reader, struct rest_statement 
     statement->roll_back = (flags & FLAG_ROLL_BACK) != 0;
     statement->precondition = (flags & FLAG_PRECONDITION) != 0;
     statement->runs_code = (flags & FLAG_RUNS_CODE) != 0;
+    return flags;
 }
 
 static void read_parameters(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement)
@@ -263,10 +320,36 @@ static void read_row(struct cc_reader *reader, struct rest_statement *statement)
     statement->row_n = (uint32_t)n;
 }
 
+// What a peer says of its values is looked at again: effects are made of them.
+static bool column_is_given(const struct rest_statement *statement, uint32_t column)
+{
+    uint32_t given = statement->given[column];
+    bool plain = given <= statement->row_parameters;
+    for (uint32_t at = given; plain && given > 0 && at <= statement->n_parameters; at += statement->row_parameters) {
+        plain = rest_value_is_plain(statement->shape.columns[column].type, statement->parameters[at - 1]);
+    }
+    return plain;
+}
+
+static void read_given(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement)
+{
+    bool ok = statement->row_parameters > 0 && statement->kind == REST_INSERT && !statement->weak && !statement->captured &&
+              !statement->shape.with_old;
+    statement->given = cc_arena_array(arena, statement->shape.n_columns + 1, sizeof(*statement->given));
+    for (uint32_t i = 0; ok && i < statement->shape.n_columns; i++) {
+        statement->given[i] = (uint32_t)cc_read_count(reader, statement->row_parameters);
+        ok = column_is_given(statement, i);
+    }
+    statement->brief_end = cc_read_string(reader);
+    if (!ok) {
+        cc_reader_fail(reader);
+    }
+}
+
 enum cc_status rest_statement_read(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement_out)
 {
     struct rest_statement statement = {0};
-    read_kind_and_flags(reader, &statement);
+    uint8_t flags = read_kind_and_flags(reader, &statement);
     statement.sql = cc_read_string(reader);
     read_parameters(reader, arena, &statement);
     enum cc_status status = rest_shape_read(reader, arena, &statement.shape);
@@ -277,6 +360,9 @@ enum cc_status rest_statement_read(struct cc_reader *reader, struct cc_arena *ar
     read_settings(reader, arena, &statement);
     read_sequences(reader, arena, &statement);
     read_row(reader, &statement);
+    if (flags & FLAG_GIVEN) {
+        read_given(reader, arena, &statement);
+    }
     if (!cc_reader_ok(reader)) {
         return CC_MALFORMED;
     }

@@ -81,6 +81,11 @@ struct rest_statement {
     // Parameters of one such row, each of them cast, when SELECT may stand in place of VALUES; else 0. There may be parameters
     // for several rows: then the text is to be run for each row, or once with "SELECT row FROM unnest(...)" in place of the row.
     uint32_t row_parameters;
+    // Of rows with row_parameters, per shape column: the parameter (from 1 on) whose text is the column's new image as it stands; 0:
+    // none. Rows that run as one statement then may have `brief_end` behind them in place of the text's own end: what comes back is
+    // only the columns without such a parameter, and the body; or nothing at all, when brief_end is empty. NULL: not so.
+    uint32_t *given;
+    struct cc_slice brief_end;
     const struct rest_lookup *lookup; // NULL: this is no such read. Not part of the bytes
 };
 
@@ -93,9 +98,13 @@ static inline uint32_t rest_statement_rows(const struct rest_statement *statemen
     return statement->row_parameters == 0 ? 1 : statement->n_parameters / statement->row_parameters;
 }
 
-// Appends the text that runs once for rows that are arrays of texts, of equal length, one per parameter of the row ($1 to
-// $row_parameters, and one of stamps when it is weak). Only where row_parameters > 0.
-void rest_statement_put_rows(struct cc_buffer *out, const struct rest_statement *statement);
+// Appends the text that runs once for rows that are arrays, of equal length, one per parameter of the row ($1 to $row_parameters, and
+// one of stamps when it is weak). They are of texts; if brief, those of rest_statement_is_uuid are of uuids. Only where row_parameters > 0.
+void rest_statement_put_rows(struct cc_buffer *out, const struct rest_statement *statement, bool brief);
+// Whether the row's parameter (from 0 on) is given to a column of type uuid.
+bool rest_statement_is_uuid(const struct rest_statement *statement, uint32_t parameter);
+// Whether a value of the type, read from this text, is written as this text. False also where that is not known.
+bool rest_value_is_plain(struct cc_slice type, struct cc_slice text);
 // Appends the text of a row with its parameters named anew: the prefix, and `before` more than their number.
 void rest_statement_put_row(struct cc_buffer *out, struct cc_slice row, const char *prefix, uint32_t before);
 

@@ -93,7 +93,7 @@ static PGresult *run_rows(PGconn *connection, const struct rest_statement *state
         parameters[i] = column_of(statement, i, arena);
     }
     struct cc_buffer sql = {0};
-    rest_statement_put_rows(&sql, statement);
+    rest_statement_put_rows(&sql, statement, false);
     PGresult *result = PQexecParams(connection, cc_arena_text_n(arena, sql.data, sql.n), (int)n, NULL, parameters, NULL, NULL, 0);
     cc_buffer_finish(&sql);
     return result;

@@ -237,6 +237,21 @@ static void check_statement(struct run *run, const struct rest_statement *statem
     }
 }
 
+// What need not come back is what came back.
+static void check_given(struct run *run, const struct rest_statement *statement, const PGresult *result)
+{
+    for (uint32_t i = 0; statement->given != NULL && i < statement->shape.n_columns; i++) {
+        uint32_t given = statement->given[i];
+        for (int row = 0; given > 0 && row < PQntuples(result); row++) {
+            struct cc_slice parameter = statement->parameters[(uint32_t)row * statement->row_parameters + given - 1];
+            bool null = PQgetisnull(result, row, (int)(1 + i));
+            if (null != (parameter.data == NULL) || (!null && !cc_slice_equal_text(parameter, PQgetvalue(result, row, (int)(1 + i))))) {
+                complain(run, "a value is not stored as it is given");
+            }
+        }
+    }
+}
+
 static void check_reply(struct run *run, const struct rest_plan *plan, const PGresult *result, struct cc_arena *arena)
 {
     struct rest_outcome outcome;
@@ -272,6 +287,7 @@ static void execute(struct run *run, const struct rest_plan *plan, struct cc_are
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
         tables.after = rows_of(run->connection, tables.table);
         check_statement(run, &plan->statement, result);
+        check_given(run, &plan->statement, result);
         check_rows(run, &tables, &plan->statement, result);
         check_reply(run, plan, result, arena);
         check_stamps(run, tables.table);

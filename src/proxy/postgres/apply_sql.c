@@ -157,25 +157,16 @@ static bool run_add_key(struct apply_run *run, uint64_t hash)
     return hash_add(run, hash);
 }
 
-static enum cc_status put_value(struct pg_array *array, struct cc_slice value)
-{
-    if (array->type == PG_UUID) {
-        return pg_array_put_uuid(array, value);
-    }
-    pg_array_put(array, value);
-    return CC_OK;
-}
-
 static enum cc_status run_add_row(struct apply_run *run, const struct effect_row *row)
 {
     uint32_t n_key = 0;
     enum cc_status status = CC_OK;
     for (uint32_t i = 0; status == CC_OK && i < run->shape.n_columns; i++) {
         if (is_parameter(run, i)) {
-            status = put_value(&run->values[i], row->values[i]);
+            status = pg_array_put_value(&run->values[i], row->values[i]);
         }
         if (status == CC_OK && run->rekeyed && is_key(&run->shape, i)) {
-            status = put_value(&run->old_keys[i], row->old_key[n_key++]);
+            status = pg_array_put_value(&run->old_keys[i], row->old_key[n_key++]);
         }
     }
     run->n_rows++;

@@ -26,15 +26,62 @@ static const struct cc_slice *changed_key(const struct rest_shape *shape, const 
     return changed ? old_key : NULL;
 }
 
-enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct rest_statement *statement, const PGresult *result)
+struct pg_rows pg_rows_of(const PGresult *result)
+{
+    return (struct pg_rows){.result = result, .n = PQntuples(result)};
+}
+
+// Of a row that was told in brief.
+static void read_brief(const struct rest_statement *statement, const struct pg_rows *rows, int row, struct cc_slice *values_out)
+{
+    const struct cc_slice *parameters = statement->parameters + (size_t)row * statement->row_parameters;
+    int column = 0;
+    for (uint32_t i = 0; i < statement->shape.n_columns; i++) {
+        uint32_t given = statement->given[i];
+        values_out[i] = given > 0 ? parameters[given - 1] : pg_result_value(rows->result, rows->first + row, column++);
+    }
+}
+
+static enum cc_status put_row(struct effect_builder *effects, const struct rest_shape *shape, uint32_t number, const PGresult *result, int row,
+                              struct cc_slice *values, struct cc_slice *old_key)
+{
+    struct cc_slice tag = pg_result_value(result, row, 0);
+    for (uint32_t i = 0; i < shape->n_columns; i++) {
+        values[i] = pg_result_value(result, row, (int)(1 + i));
+    }
+    if (cc_slice_equal_text(tag, "U")) {
+        const struct cc_slice *old = shape->with_old ? changed_key(shape, values, result, row, old_key) : NULL;
+        effect_put_row(effects, number, EFFECT_UPDATE, values, old);
+    } else if (cc_slice_equal_text(tag, "I")) {
+        effect_put_row(effects, number, EFFECT_INSERT, values, NULL);
+    } else if (cc_slice_equal_text(tag, "D")) {
+        effect_put_row(effects, number, EFFECT_DELETE, values, NULL);
+    } else {
+        return CC_INVALID;
+    }
+    return CC_OK;
+}
+
+static int count_expected(const struct rest_statement *statement, bool brief)
 {
     const struct rest_shape *shape = &statement->shape;
-    int n_rows = PQntuples(result);
-    int n_expected = 2 + (int)shape->n_columns * (shape->with_old ? 2 : 1);
-    if (n_rows == 0 || shape->n_columns == 0) {
+    if (!brief) {
+        return 2 + (int)shape->n_columns * (shape->with_old ? 2 : 1);
+    }
+    int n = statement->brief_end.n > 0; // the body
+    for (uint32_t i = 0; i < shape->n_columns; i++) {
+        n += statement->given[i] == 0;
+    }
+    return n;
+}
+
+enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct rest_statement *statement, const struct pg_rows *rows)
+{
+    const struct rest_shape *shape = &statement->shape;
+    if (rows->n == 0 || shape->n_columns == 0) {
         return CC_OK;
     }
-    if (PQnfields(result) != n_expected) {
+    if (PQnfields(rows->result) != count_expected(statement, rows->brief)) {
         return CC_INVALID;
     }
     struct cc_arena arena;
@@ -43,20 +90,12 @@ enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct r
     struct cc_slice *old_key = cc_arena_array(&arena, count_key(shape) + 1, sizeof(*old_key));
     uint32_t number = effect_put_shape(effects, shape);
     enum cc_status status = CC_OK;
-    for (int row = 0; row < n_rows && status == CC_OK; row++) {
-        struct cc_slice tag = pg_result_value(result, row, 0);
-        for (uint32_t i = 0; i < shape->n_columns; i++) {
-            values[i] = pg_result_value(result, row, (int)(1 + i));
-        }
-        if (cc_slice_equal_text(tag, "U")) {
-            const struct cc_slice *old = shape->with_old ? changed_key(shape, values, result, row, old_key) : NULL;
-            effect_put_row(effects, number, EFFECT_UPDATE, values, old);
-        } else if (cc_slice_equal_text(tag, "I")) {
+    for (int row = 0; row < rows->n && status == CC_OK; row++) {
+        if (rows->brief) {
+            read_brief(statement, rows, row, values);
             effect_put_row(effects, number, EFFECT_INSERT, values, NULL);
-        } else if (cc_slice_equal_text(tag, "D")) {
-            effect_put_row(effects, number, EFFECT_DELETE, values, NULL);
         } else {
-            status = CC_INVALID;
+            status = put_row(effects, shape, number, rows->result, rows->first + row, values, old_key);
         }
     }
     cc_arena_finish(&arena);

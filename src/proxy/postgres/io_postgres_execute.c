@@ -23,7 +23,8 @@ enum { CHUNK_AFTER_FAILURE = 16, RUN_MAX = 64, SETTINGS_MAX = 66, LIMIT_MS_MIN =
 
 struct execute_item {
     struct operation operation;
-    PGresult **results;  // per statement
+    PGresult **results;  // per statement; of a run that is not weak only the first item's, for all
+    struct pg_rows *rows; // per statement, what it wrote
     PGresult **captured; // per statement, and one at the end (deferred triggers)
     bool settled;        // its outcome is known, it does not run (again)
     bool stored;         // the outcome came from caucus.requests
@@ -155,17 +156,49 @@ static PGresult *result_of_row(const PGresult *result, int row)
     return one;
 }
 
-// Rows of an INSERT come back in the order in which they were given. Keeps nothing of the result.
+// Whether its text has brief_end. (Weak writes tell the stamps, too.)
+static bool is_brief(const struct execute *execute, const struct execute_item *item, uint32_t number)
+{
+    const struct rest_statement *statement = &item->operation.statements[number];
+    return !execute->weak && statement->given != NULL && (item->n_run > 0 || rest_statement_rows(statement) > 1);
+}
+
+// As many rows as were written, also where none comes back.
+static int count_rows(const struct rest_statement *statement, bool brief, const PGresult *result)
+{
+    return brief && statement->brief_end.n == 0 ? atoi(PQcmdTuples((PGresult *)result)) : PQntuples(result);
+}
+
+// Rows of an INSERT come back in the order in which they were given.
 static void take_run(struct execute *execute, uint32_t first, PGresult *result)
 {
-    uint32_t n = execute->items[first].n_run;
-    bool ok = pg_result_ok(result) && (uint32_t)PQntuples(result) == n;
+    struct execute_item *items = execute->items + first;
+    uint32_t n = items->n_run;
+    bool brief = is_brief(execute, items, 0);
+    bool ok = pg_result_ok(result) && count_rows(items->operation.statements, brief, result) == (int)n;
     for (uint32_t i = 0; ok && i < n; i++) {
-        execute->items[first + i].results[0] = result_of_row(result, (int)i);
-        ok = execute->items[first + i].results[0] != NULL;
+        if (execute->weak) {
+            items[i].results[0] = result_of_row(result, (int)i);
+            ok = items[i].results[0] != NULL;
+        }
+        items[i].rows[0] = execute->weak ? pg_rows_of(items[i].results[0])
+                                         : (struct pg_rows){.result = result, .first = (int)i, .n = 1, .brief = brief};
     }
     execute->run_failed = execute->run_failed || !ok;
-    PQclear(result);
+    if (ok && !execute->weak) {
+        items->results[0] = result;
+    } else {
+        PQclear(result);
+    }
+}
+
+static void take_statement(struct execute *execute, uint32_t index, uint32_t number, PGresult *result)
+{
+    struct execute_item *item = &execute->items[index];
+    bool brief = is_brief(execute, item, number);
+    item->results[number] = result;
+    item->rows[number] = (struct pg_rows){
+        .result = result, .n = count_rows(&item->operation.statements[number], brief, result), .brief = brief};
 }
 
 // Its code has left the session so that it cannot be used by others: without prepared statements, read-only, ...
@@ -248,7 +281,7 @@ static void on_result(void *context, uint64_t number, PGresult *result)
             break;
         }
         if (what == ANSWER_STATEMENT) {
-            execute->items[item].results[statement] = result;
+            take_statement(execute, item, statement, result);
             return;
         }
         if (what == ANSWER_CAPTURE) {
@@ -295,6 +328,7 @@ static void send_settings(struct execute *execute, uint32_t item, const struct r
 struct rows {
     struct pg_array *columns; // with the stamps of weak rows behind them
     uint32_t n_columns;
+    bool brief;
 };
 
 static bool takes_stamp(const struct execute *execute, const struct rest_statement *statement)
@@ -302,12 +336,14 @@ static bool takes_stamp(const struct execute *execute, const struct rest_stateme
     return execute->weak && statement->weak;
 }
 
-static void rows_init(struct rows *rows, struct execute *execute, const struct rest_statement *statement)
+static void rows_init(struct rows *rows, struct execute *execute, uint32_t item, uint32_t number)
 {
+    const struct rest_statement *statement = &execute->items[item].operation.statements[number];
+    rows->brief = is_brief(execute, &execute->items[item], number);
     rows->n_columns = statement->row_parameters + takes_stamp(execute, statement);
     rows->columns = cc_arena_array(&execute->job->arena, rows->n_columns, sizeof(*rows->columns));
     for (uint32_t i = 0; i < rows->n_columns; i++) {
-        pg_array_init(&rows->columns[i], PG_TEXT);
+        pg_array_init(&rows->columns[i], rows->brief && rest_statement_is_uuid(statement, i) ? PG_UUID : PG_TEXT);
     }
 }
 
@@ -319,7 +355,9 @@ static void rows_add(struct rows *rows, struct execute *execute, uint32_t item, 
     }
     for (uint32_t at = 0; at < statement->n_parameters; at += statement->row_parameters) {
         for (uint32_t i = 0; i < rows->n_columns; i++) {
-            pg_array_put(&rows->columns[i], i < statement->row_parameters ? statement->parameters[at + i] : cc_slice_text(stamp));
+            struct cc_slice value = i < statement->row_parameters ? statement->parameters[at + i] : cc_slice_text(stamp);
+            enum cc_status status = pg_array_put_value(&rows->columns[i], value);
+            assert(status == CC_OK); // rest_statement_read has looked at the uuids
         }
     }
 }
@@ -334,7 +372,7 @@ static void rows_send(struct rows *rows, struct execute *execute, const struct r
         binary[i] = 1;
     }
     struct cc_buffer sql = {0};
-    rest_statement_put_rows(&sql, statement);
+    rest_statement_put_rows(&sql, statement, rows->brief);
     struct io_postgres_query query = {
         .sql = (const char *)sql.data, .n_sql = sql.n, .n_parameters = rows->n_columns, .parameters = parameters, .binary = binary};
     io_postgres_link_send(execute->lane->link, &query, on_result, execute, number);
@@ -348,7 +386,7 @@ static void send_sql(struct execute *execute, uint32_t item, uint32_t number, co
 {
     if (rest_statement_rows(statement) > 1) {
         struct rows rows;
-        rows_init(&rows, execute, statement);
+        rows_init(&rows, execute, item, number);
         rows_add(&rows, execute, item, statement);
         rows_send(&rows, execute, statement, answer_number(item, number, ANSWER_STATEMENT));
         return;
@@ -380,9 +418,15 @@ static bool same_settings(const struct rest_statement *a, const struct rest_stat
     return a->n_settings == b->n_settings;
 }
 
+static bool same_given(const struct rest_statement *a, const struct rest_statement *b)
+{
+    return (a->given == NULL) == (b->given == NULL) && a->shape.n_columns == b->shape.n_columns && cc_slice_equal(a->brief_end, b->brief_end) &&
+           (a->given == NULL || memcmp(a->given, b->given, a->shape.n_columns * sizeof(*a->given)) == 0);
+}
+
 static bool same_text(const struct rest_statement *a, const struct rest_statement *b)
 {
-    return cc_slice_equal(a->sql, b->sql) && a->n_parameters == b->n_parameters && a->row_parameters == b->row_parameters;
+    return cc_slice_equal(a->sql, b->sql) && a->n_parameters == b->n_parameters && a->row_parameters == b->row_parameters && same_given(a, b);
 }
 
 static bool may_run_together(const struct execute *execute, const struct execute_item *item)
@@ -437,6 +481,7 @@ static void results_init(struct execute *execute, struct execute_item *item)
 {
     if (item->results == NULL) {
         item->results = cc_arena_array(&execute->job->arena, item->operation.n_statements + 1, sizeof(PGresult *));
+        item->rows = cc_arena_array(&execute->job->arena, item->operation.n_statements + 1, sizeof(*item->rows));
         item->captured = cc_arena_array(&execute->job->arena, item->operation.n_statements + 1, sizeof(PGresult *));
     }
 }
@@ -465,7 +510,7 @@ static void send_run_of_rows(struct execute *execute, uint32_t first, uint32_t n
 {
     const struct rest_statement *statement = execute->items[first].operation.statements;
     struct rows rows;
-    rows_init(&rows, execute, statement);
+    rows_init(&rows, execute, first, 0);
     for (uint32_t i = 0; i < n; i++) {
         rows_add(&rows, execute, first + i, execute->items[first + i].operation.statements);
     }
@@ -757,19 +802,9 @@ static bool take_lookup(struct execute *execute)
     return any;
 }
 
-static uint64_t affected_rows(const struct rest_statement *statement, const PGresult *result)
+static uint64_t affected_rows(const struct rest_statement *statement, const struct pg_rows *rows)
 {
-    return statement->kind == REST_CALL ? rest_call_rows(pg_result_value(result, 0, PQnfields(result) - 1))
-                                        : (uint64_t)PQntuples(result);
-}
-
-static uint64_t inserted_rows(const PGresult *result)
-{
-    uint64_t n = 0;
-    for (int row = 0; row < PQntuples(result); row++) {
-        n += cc_slice_equal_text(pg_result_value(result, row, 0), "I");
-    }
-    return n;
+    return statement->kind == REST_CALL ? rest_call_rows(pg_result_value(rows->result, 0, PQnfields(rows->result) - 1)) : (uint64_t)rows->n;
 }
 
 // Outcome when the number of affected rows is not what the request allows; the empty slice when all is well.
@@ -778,9 +813,9 @@ static struct cc_slice check_rows(struct execute *execute, const struct execute_
     struct cc_arena *arena = &execute->job->arena;
     for (uint32_t i = 0; i < item->operation.n_statements; i++) {
         const struct rest_statement *statement = &item->operation.statements[i];
-        const PGresult *result = item->results[i];
+        const struct pg_rows *rows = &item->rows[i];
         struct rest_outcome refused;
-        if (!rest_outcome_check(statement, affected_rows(statement, result), inserted_rows(result), arena, &refused)) {
+        if (!rest_outcome_check(statement, affected_rows(statement, rows), pg_inserted_rows(rows), arena, &refused)) {
             return pg_outcome_encode(arena, &refused);
         }
     }
@@ -823,7 +858,7 @@ static enum cc_status put_effects(struct execute *execute, const struct execute_
         if (item->captured[i] != NULL) {
             status = pg_effects_of_capture(&execute->effects, lane->postgres, item->captured[i], &execute->job->arena);
         } else if (i < item->operation.n_statements && !item->operation.statements[i].roll_back) {
-            status = pg_effects_of_rows(&execute->effects, &item->operation.statements[i], item->results[i]);
+            status = pg_effects_of_rows(&execute->effects, &item->operation.statements[i], &item->rows[i]);
         }
     }
     return status;
@@ -882,7 +917,7 @@ static void accept_chunk(struct execute *execute)
         struct cc_slice failure = check_rows(execute, item);
         failure = failure.n == 0 ? check_class(execute, item) : failure;
         if (failure.n == 0) {
-            item->outcome = pg_outcome_done(arena, item->operation.statements, item->results, item->operation.n_statements);
+            item->outcome = pg_outcome_done(arena, item->operation.statements, item->rows, item->operation.n_statements);
         }
         if (failure.n == 0 && execute->weak) {
             item->change = take_change(execute, item, i, &failure);

@@ -209,8 +209,17 @@ void pg_tables_free_retired(struct io_postgres *postgres); // when no job is und
 
 // -- io_postgres_effects.c: what executed statements changed ----------------------------------------------------------------
 
-// Rows of a statement as described in rest/statement.h. CC_INVALID: the columns are not as the shape says.
-enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct rest_statement *statement, const PGresult *result) CC_CHECKED;
+// Rows that a statement wrote: `n` rows of the result from `first` on, in the columns that rest/statement.h describes. brief: the text had
+// its brief_end; the rows' other columns are the statement's parameters, from its first row on.
+struct pg_rows {
+    const PGresult *result;
+    int first, n;
+    bool brief;
+};
+
+struct pg_rows pg_rows_of(const PGresult *result); // all of it, not brief
+// CC_INVALID: the columns are not as the shape says.
+enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct rest_statement *statement, const struct pg_rows *rows) CC_CHECKED;
 // Rows that capture triggers wrote (relation, operation, old, new), all of whose tables are known.
 // CC_UNSUPPORTED: an update or delete of a table without primary key.
 enum cc_status pg_effects_of_capture(struct effect_builder *effects, struct io_postgres *postgres, const PGresult *captured,
@@ -237,7 +246,8 @@ const struct pg_table *pg_capture_table(struct io_postgres *postgres, const PGre
 struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *result);
 struct cc_slice pg_outcome_encode(struct cc_arena *arena, const struct rest_outcome *outcome);
 struct cc_slice pg_outcome_failed(struct cc_arena *arena, const char *code, const char *message, const char *details, const char *hint);
-struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statement *statements, PGresult *const *results, uint32_t n);
+struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statement *statements, const struct pg_rows *rows, uint32_t n);
+uint64_t pg_inserted_rows(const struct pg_rows *rows);
 
 // -- job kinds ----------------------------------------------------------------------------------------------------------------
 

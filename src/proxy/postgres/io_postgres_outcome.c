@@ -55,17 +55,26 @@ struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *resu
     return pg_outcome_encode(arena, &outcome);
 }
 
-static void join_bodies(const struct rest_statement *statement, const PGresult *result, struct cc_buffer *body_out, bool *has_body_out)
+uint64_t pg_inserted_rows(const struct pg_rows *rows)
 {
-    int column = PQnfields(result) - 1;
+    uint64_t n = rows->brief ? (uint64_t)rows->n : 0;
+    for (int i = 0; !rows->brief && i < rows->n; i++) {
+        n += cc_slice_equal_text(pg_result_value(rows->result, rows->first + i, 0), "I");
+    }
+    return n;
+}
+
+static void join_bodies(const struct rest_statement *statement, const struct pg_rows *rows, struct cc_buffer *body_out, bool *has_body_out)
+{
+    int column = PQnfields(rows->result) - 1;
     bool array = statement->body_is_array;
     *has_body_out = array;
     if (array) {
         cc_buffer_append_text(body_out, "[");
     }
     size_t n = 0;
-    for (int row = 0; row < PQntuples(result); row++) {
-        struct cc_slice body = pg_result_value(result, row, column);
+    for (int i = 0; column >= 0 && i < rows->n; i++) { // without columns nothing was asked back
+        struct cc_slice body = pg_result_value(rows->result, rows->first + i, column);
         if (body.data == NULL) {
             continue;
         }
@@ -80,17 +89,14 @@ static void join_bodies(const struct rest_statement *statement, const PGresult *
     }
 }
 
-static void put_one(struct cc_buffer *out, const struct rest_statement *statement, const PGresult *result, uint64_t *n_rows,
+static void put_one(struct cc_buffer *out, const struct rest_statement *statement, const struct pg_rows *rows, uint64_t *n_rows,
                     uint64_t *n_inserted)
 {
-    struct rest_outcome outcome = {.kind = REST_DONE, .n_rows = (uint64_t)PQntuples(result)};
-    for (int row = 0; row < PQntuples(result); row++) {
-        outcome.n_inserted += cc_slice_equal_text(pg_result_value(result, row, 0), "I");
-    }
+    struct rest_outcome outcome = {.kind = REST_DONE, .n_rows = (uint64_t)rows->n, .n_inserted = pg_inserted_rows(rows)};
     struct cc_buffer body = {0};
     bool has_body = false;
     cc_buffer_reserve(&body, 1);
-    join_bodies(statement, result, &body, &has_body);
+    join_bodies(statement, rows, &body, &has_body);
     if (has_body) {
         outcome.body = cc_buffer_slice(&body);
     }
@@ -100,14 +106,14 @@ static void put_one(struct cc_buffer *out, const struct rest_statement *statemen
     *n_inserted += outcome.n_inserted;
 }
 
-struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statement *statements, PGresult *const *results, uint32_t n)
+struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statement *statements, const struct pg_rows *rows, uint32_t n)
 {
     struct rest_outcome all = {.kind = REST_DONE};
     struct cc_buffer one = {0};
     struct cc_buffer body = {0}; // of several: each one's outcome, as a string
     for (uint32_t i = 0; i < n; i++) {
         cc_buffer_clear(&one);
-        put_one(&one, &statements[i], results[i], &all.n_rows, &all.n_inserted);
+        put_one(&one, &statements[i], &rows[i], &all.n_rows, &all.n_inserted);
         cc_put_string(&body, cc_buffer_slice(&one));
     }
     struct cc_slice outcome;

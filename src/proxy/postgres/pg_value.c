@@ -104,6 +104,15 @@ enum cc_status pg_array_put_uuid(struct pg_array *array, struct cc_slice text)
     return CC_OK;
 }
 
+enum cc_status pg_array_put_value(struct pg_array *array, struct cc_slice text)
+{
+    if (array->type == PG_UUID) {
+        return pg_array_put_uuid(array, text);
+    }
+    pg_array_put(array, text);
+    return CC_OK;
+}
+
 void pg_array_put_int8(struct pg_array *array, int64_t value)
 {
     uint8_t *at = put_element(array, 8, 8);

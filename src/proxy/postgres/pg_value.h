@@ -20,6 +20,8 @@ void pg_array_finish(struct pg_array *array);
 void pg_array_put(struct pg_array *array, struct cc_slice value); // TEXT, BYTEA; the NULL slice is SQL NULL
 // Of a uuid its text as uuid_out writes it; the NULL slice is SQL NULL. CC_MALFORMED: it is another text; nothing was put.
 enum cc_status pg_array_put_uuid(struct pg_array *array, struct cc_slice text) CC_CHECKED;
+// A value of the element type by its text; of other types than uuid the text is put as it is. CC_MALFORMED as above.
+enum cc_status pg_array_put_value(struct pg_array *array, struct cc_slice text) CC_CHECKED;
 void pg_array_put_int8(struct pg_array *array, int64_t value);
 struct cc_slice pg_array_slice(struct pg_array *array); // borrowed until the next change
 

@@ -122,6 +122,75 @@ static void an_operation_is_read_as_it_was_put(void **state)
     cc_buffer_finish(&bytes);
 }
 
+static struct rest_statement insert_given(struct cc_slice *parameters, const char *type, uint32_t *given)
+{
+    static struct rest_shape_column columns[2];
+    columns[0] = (struct rest_shape_column){text("at"), text("date"), 0};
+    columns[1] = (struct rest_shape_column){text("id"), text(type), REST_COLUMN_KEY};
+    return (struct rest_statement){.kind = REST_INSERT,
+                                   .sql = text("INSERT INTO t VALUES ($1::x)"),
+                                   .n_parameters = 2,
+                                   .parameters = parameters,
+                                   .shape = {.table = text("t"), .n_columns = 2, .columns = columns},
+                                   .row_at = 21,
+                                   .row_n = 7,
+                                   .row_parameters = 1,
+                                   .given = given,
+                                   .brief_end = text(" RETURNING at, NULL")};
+}
+
+static enum cc_status read_again(const struct rest_statement *statement, struct cc_arena *arena, struct rest_statement *again)
+{
+    struct cc_buffer bytes = {0};
+    rest_statement_put(&bytes, statement);
+    struct cc_reader reader = cc_reader_of(cc_arena_slice(arena, cc_buffer_slice(&bytes)));
+    cc_buffer_finish(&bytes);
+    return rest_statement_read(&reader, arena, again);
+}
+
+static void what_a_statement_says_of_given_values_is_looked_at(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *value;
+        bool plain;
+    } cases[] = {{"text", " any\n", true},
+                 {"integer", "-120", true},
+                 {"bigint", "0", true},
+                 {"integer", "-0", false},
+                 {"integer", "01", false},
+                 {"smallint", "-", false},
+                 {"smallint", "", false},
+                 {"integer", "1e3", false},
+                 {"uuid", "5e5f5c2c-8f5b-4a6e-9e0a-00112233445a", true},
+                 {"uuid", "5E5F5C2C-8f5b-4a6e-9e0a-00112233445a", false},
+                 {"uuid", "5e5f5c2c08f5b-4a6e-9e0a-00112233445a", false},
+                 {"uuid", "5e5f5c2c-8f5b-4a6e-9e0a-00112233445", false},
+                 {"numeric", "1", false},
+                 {"character(3)", "a", false}};
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct cc_slice parameters[2] = {{0}, text(cases[i].value)};
+        uint32_t given[2] = {0, 1};
+        struct rest_statement statement = insert_given(parameters, cases[i].type, given), again;
+        assert_int_equal(read_again(&statement, &arena, &again), cases[i].plain ? CC_OK : CC_MALFORMED);
+        if (cases[i].plain) {
+            assert_memory_equal(again.given, given, sizeof(given));
+            assert_true(same(again.brief_end, statement.brief_end));
+            assert_true(rest_statement_is_uuid(&again, 0) == (strcmp(cases[i].type, "uuid") == 0));
+        }
+    }
+    struct cc_slice parameters[2] = {text("a"), text("b")};
+    uint32_t beyond[2] = {0, 2};
+    struct rest_statement statement = insert_given(parameters, "text", beyond), again;
+    assert_int_equal(read_again(&statement, &arena, &again), CC_MALFORMED);
+    beyond[1] = 1;
+    statement.kind = REST_UPDATE;
+    assert_int_equal(read_again(&statement, &arena, &again), CC_MALFORMED);
+    cc_arena_finish(&arena);
+}
+
 static void peeking_gives_what_routing_needs(void **state)
 {
     (void)state;
@@ -225,6 +294,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_operation_is_read_as_it_was_put),
+        cmocka_unit_test(what_a_statement_says_of_given_values_is_looked_at),
         cmocka_unit_test(peeking_gives_what_routing_needs),
         cmocka_unit_test(a_migration_carries_its_name_and_text),
         cmocka_unit_test(an_operation_cut_anywhere_is_malformed),

@@ -143,9 +143,10 @@ static void what_one_executes_two_applies(void **state)
     assert_string_equal(site_query(&fixture->two, "SELECT applied FROM caucus.applied"), "2");
 }
 
-// An insert whose text may be run for many rows at once.
-static struct cc_slice insert_items(struct fixture *fixture, uint32_t n, const char *const *values)
+// An insert whose text may be run for many rows at once. With given: two of the columns need not come back.
+static struct cc_slice insert_items_given(struct fixture *fixture, uint32_t n, const char *const *values, bool given)
 {
+    static uint32_t given_columns[5] = {1, 2, 0, 0, 0};
     struct cc_slice *parameters = cc_arena_array(&fixture->arena, (size_t)n * 3, sizeof(*parameters));
     for (uint32_t i = 0; i < n * 3; i++) {
         parameters[i] = values[i] == NULL ? (struct cc_slice){0} : cc_slice_text(values[i]);
@@ -163,7 +164,94 @@ static struct cc_slice insert_items(struct fixture *fixture, uint32_t n, const c
     const char *row = "($1::bigint, $2::text, $3::integer)";
     statement.row_at = (uint32_t)(strstr((const char *)statement.sql.data, row) - (const char *)statement.sql.data);
     statement.row_n = (uint32_t)strlen(row);
+    if (given) {
+        statement.given = given_columns;
+        statement.brief_end = cc_slice_text(" RETURNING t0.n, t0.at, t0.twice, t0.name || '!'");
+    }
     return operation_of_statement(fixture, &statement, NULL);
+}
+
+static struct cc_slice insert_items(struct fixture *fixture, uint32_t n, const char *const *values)
+{
+    return insert_items_given(fixture, n, values, false);
+}
+
+static void what_rows_are_given_need_not_come_back(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct cc_slice operations[] = {insert_items_given(fixture, 3, (const char *const[]){"3", "c{\"", "3", "1", NULL, NULL, "2", "", "2"}, true),
+                                    insert_items_given(fixture, 1, (const char *const[]){"5", "e", "05"}, true),
+                                    insert_items_given(fixture, 1, (const char *const[]){"4", "d", "4"}, true),
+                                    insert_items_given(fixture, 1, (const char *const[]){"5", "again", "5"}, true),
+                                    insert_items(fixture, 1, (const char *const[]){"6", "f", "6"})};
+    struct rest_outcome outcomes[5];
+    replicate(fixture, operations, 5, outcomes);
+    assert_done(&outcomes[0]);
+    assert_int_equal(outcomes[0].n_rows, 3);
+    assert_int_equal(outcomes[0].n_inserted, 3);
+    assert_true(cc_slice_equal_text(outcomes[0].body, "[c{\"!, \n !]"));
+    assert_true(cc_slice_equal_text(outcomes[1].body, "[e!]"));
+    assert_int_equal(outcomes[1].n_inserted, 1);
+    assert_code(&outcomes[3], "23505");
+    assert_true(cc_slice_equal_text(outcomes[4].body, "[f!]"));
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(id || coalesce(name, '-') || coalesce(twice::text, ''), ' ' ORDER BY id) FROM items"),
+                        "1- 24 3c{\"6 4d8 5e10 6f12");
+    assert_same(fixture, all_items);
+}
+
+// Nothing comes back at all.
+static struct cc_slice insert_notes(struct fixture *fixture, uint32_t n, const char *const *values)
+{
+    static struct rest_shape_column columns[] = {{TEXT("id"), TEXT("uuid"), REST_COLUMN_KEY}, {TEXT("text"), TEXT("text"), 0}};
+    static uint32_t given[2] = {2, 1};
+    struct cc_slice *parameters = cc_arena_array(&fixture->arena, (size_t)n * 2, sizeof(*parameters));
+    for (uint32_t i = 0; i < n * 2; i++) {
+        parameters[i] = values[i] == NULL ? (struct cc_slice){0} : cc_slice_text(values[i]);
+    }
+    struct rest_statement statement = {.kind = REST_INSERT,
+                                       .sql = TEXT("INSERT INTO public.notes AS t0 (text, id) VALUES ($1::text, $2::uuid) RETURNING 'I', t0.id, t0.text, NULL"),
+                                       .n_parameters = 2 * n,
+                                       .parameters = parameters,
+                                       .rows_max = n == 3 ? 2 : UINT64_MAX,
+                                       .shape = {.table = TEXT("\"public\".\"notes\""), .n_columns = 2, .columns = columns},
+                                       .row_at = (uint32_t)strlen("INSERT INTO public.notes AS t0 (text, id) VALUES "),
+                                       .row_n = (uint32_t)strlen("($1::text, $2::uuid)"),
+                                       .row_parameters = 2,
+                                       .given = given};
+    return operation_of_statement(fixture, &statement, NULL);
+}
+
+static void rows_of_which_nothing_comes_back_are_counted_all_the_same(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", "CREATE TABLE notes (id uuid PRIMARY KEY, text text)");
+    static const char one[] = "5e5f5c2c-8f5b-4a6e-9e0a-00112233445a", two[] = "00000000-0000-0000-0000-00000000000f",
+                      three[] = "ffffffff-ffff-ffff-ffff-ffffffffffff", four[] = "4e5f5c2c-8f5b-4a6e-9e0a-001122334455";
+    struct cc_slice operations[] = {insert_notes(fixture, 1, (const char *const[]){"a", one}),
+                                    insert_notes(fixture, 2, (const char *const[]){NULL, two, "c", three}),
+                                    insert_notes(fixture, 1, (const char *const[]){"d", four}),
+                                    insert_notes(fixture, 1, (const char *const[]){"e", one}),
+                                    insert_notes(fixture, 3, (const char *const[]){"f", one, "g", two, "h", three}),
+                                    insert_notes(fixture, 1, (const char *const[]){"i", NULL})};
+    struct rest_outcome outcomes[6];
+    replicate(fixture, operations, 2, outcomes);
+    assert_int_equal(outcomes[0].n_rows, 1);
+    assert_int_equal(outcomes[1].n_inserted, 2);
+    assert_null(outcomes[1].body.data);
+    replicate(fixture, operations + 2, 4, outcomes + 2);
+    assert_done(&outcomes[2]);
+    assert_code(&outcomes[3], "23505");
+    assert_code(&outcomes[4], "23505");
+    assert_code(&outcomes[5], "23502");
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(left(id::text, 4) || coalesce(text, '-'), ' ' ORDER BY id) FROM notes"), "0000- 4e5fd 5e5fa ffffc");
+    assert_same(fixture, "SELECT json_agg(n ORDER BY id)::text FROM notes n");
+    struct cc_slice many[] = {insert_notes(fixture, 3, (const char *const[]){"f", "11111111-0000-0000-0000-000000000000", "g",
+                                                                             "22222222-0000-0000-0000-000000000000", "h",
+                                                                             "33333333-0000-0000-0000-000000000000"})};
+    replicate(fixture, many, 1, outcomes);
+    assert_code(&outcomes[0], "PGRST124");
+    assert_same(fixture, "SELECT count(*)::text FROM notes");
 }
 
 static void rows_of_many_parameters_are_one_statement_in_their_order(void **state)
@@ -1055,6 +1143,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_one_executes_two_applies),
         TEST(rows_of_many_parameters_are_one_statement_in_their_order),
+        TEST(what_rows_are_given_need_not_come_back),
+        TEST(rows_of_which_nothing_comes_back_are_counted_all_the_same),
         TEST(a_failing_operation_does_not_harm_its_neighbours),
         TEST(limits_on_affected_rows_roll_the_write_back),
         TEST(a_key_takes_effect_once),

@@ -299,6 +299,24 @@ static void the_values_of_many_rows_are_parameters(void **state)
     assert_int_equal(plan->statement.row_parameters, 0);
 }
 
+static void what_a_row_is_given_is_told_where_its_text_stays_the_same(void **state)
+{
+    struct planned *planned = *state;
+    const struct rest_statement *statement = &ask(planned, (struct asked){"POST", "/mechanics", "", NULL, NULL, "[{\"name\":\"a\",\"id\":5},{\"id\":6,\"name\":null}]"})->statement;
+    const struct rest_shape *shape = &statement->shape;
+    assert_non_null(statement->given);
+    for (uint32_t i = 0; i < shape->n_columns; i++) {
+        bool id = cc_slice_equal_text(shape->columns[i].name, "id"), name = cc_slice_equal_text(shape->columns[i].name, "name");
+        assert_int_equal(statement->given[i] > 0, id || name);
+        assert_int_equal(contains(statement->brief_end, cc_arena_printf(&planned->arena, "t0.\"%.*s\"", (int)shape->columns[i].name.n, (const char *)shape->columns[i].name.data)), !id && !name);
+    }
+    // "5.0" would be refused or come back as another text.
+    statement = &ask(planned, (struct asked){"POST", "/mechanics", "", NULL, NULL, "[{\"name\":\"a\",\"id\":5},{\"id\":\"06\",\"name\":null}]"})->statement;
+    assert_true(contains(statement->brief_end, "RETURNING t0.\"id\""));
+    assert_null(ask(planned, (struct asked){"POST", "/mechanics", "", "resolution=merge-duplicates", NULL, "{\"id\":5,\"name\":\"a\"}"})->statement.given);
+    assert_null(ask(planned, (struct asked){"POST", "/presence", "", NULL, NULL, "{\"id\":\"7\",\"status\":\"in\"}"})->statement.given); // weak
+}
+
 static void sequences_are_told_when_the_database_draws(void **state)
 {
     struct planned *planned = *state;
@@ -501,6 +519,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_insert_of_one_row_tells_where_its_row_stands, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_one_row_at_most_is_read_without_an_aggregate, setup, teardown),
         cmocka_unit_test_setup_teardown(the_values_of_many_rows_are_parameters, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_row_is_given_is_told_where_its_text_stays_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(sequences_are_told_when_the_database_draws, setup, teardown),
         cmocka_unit_test_setup_teardown(functions_that_may_write_go_through_the_log_unless_called_by_get, setup,
                                         teardown),
