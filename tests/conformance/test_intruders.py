@@ -19,7 +19,7 @@ FORGED = ["SELECT caucus.mode('x', 'caucus_own', false)", "SELECT caucus.mode(NU
           "SELECT caucus.mend('ALTER ROLE plain SUPERUSER', '{}')", "SELECT caucus.sequence_at('owned_n_seq')"]
 OURS = ['RESET ROLE', 'UPDATE caucus.applied SET applied = 0', 'DELETE FROM caucus.applied', "INSERT INTO caucus.frontier VALUES (9, 9, 9, '')",
         'UPDATE caucus.frontier SET sequence = 0', 'DELETE FROM caucus.requests', "INSERT INTO caucus.requests VALUES ('', 'k', '', '')",
-        'TRUNCATE caucus.requests', "INSERT INTO caucus.history VALUES (9, 9, 9, '', '')", "INSERT INTO caucus.cluster VALUES ('a', 'b')",
+        'TRUNCATE caucus.requests', "INSERT INTO caucus.history VALUES (9, 9, 9, 1, 0, '', '', '{}')", "INSERT INTO caucus.cluster VALUES ('a', 'b')",
         "INSERT INTO caucus.capture (relation, operation) VALUES (1, 'I')", 'UPDATE caucus.meta SET replica = 9', 'DELETE FROM caucus.migrations',
         'DROP TABLE caucus.requests', 'SELECT caucus.protect()', 'SELECT count(*) FROM caucus.cluster', 'SELECT count(*) FROM caucus.requests',
         'SELECT count(*) FROM caucus.history']

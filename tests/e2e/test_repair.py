@@ -65,7 +65,7 @@ class Repair(OneCutCluster):
         self.write(2, 'PATCH', '/presence?id=eq.large', {'status': 'last', 'place': None})
 
         def is_small(replica):
-            return int(sql(self.cluster, replica, 'SELECT coalesce(sum(octet_length(change)), 0) FROM caucus.history')[0]) <= 1100000
+            return int(sql(self.cluster, replica, 'SELECT coalesce(sum(bytes), 0) FROM caucus.history')[0]) <= 1100000
         for replica in self.cluster.ids:
             wait_until(lambda r=replica: is_small(r), 60, 'less than a megabyte')
             history = self.cluster.get(replica, '/_caucus/history?table=presence&key=large')

@@ -338,9 +338,11 @@ void history_get_conflicts(struct exchange *exchange)
     parameters[0] = operator_parameter(exchange, "since", 0);
     parameters[1] = cc_slice_text(cc_arena_printf(&exchange->arena, "%d", SETS_MAX + 1));
     query(exchange,
-          cc_slice_text("SELECT h.change, d.stamp FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN (SELECT change, stamp "
-                        "FROM caucus.history WHERE stamp COLLATE \"C\" >= coalesce(lpad(to_hex((extract(epoch FROM "
-                        "$1::timestamptz) * 1000)::bigint << 16), 16, '0'), '') ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) h ON true "
+          cc_slice_text("SELECT h.change, d.stamp FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN (SELECT s.change, s.stamp FROM "
+                        "(SELECT c.change, caucus.time_of(c.change) AS stamp, b.since FROM (SELECT t.since, b.changes FROM "
+                        "(SELECT coalesce(lpad(to_hex((extract(epoch FROM $1::timestamptz) * 1000)::bigint << 16), 16, '0'), '') AS since) t, "
+                        "LATERAL (SELECT changes FROM caucus.history WHERE stamp COLLATE \"C\" >= t.since ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) b) b, "
+                        "unnest(b.changes) AS c(change)) s WHERE s.stamp COLLATE \"C\" >= s.since ORDER BY s.stamp COLLATE \"C\" DESC LIMIT $2::bigint) h ON true "
                         "ORDER BY h.stamp COLLATE \"C\" DESC"),
           2, parameters, on_conflict_sets);
 }

@@ -1,13 +1,22 @@
-// What Caucus keeps in PostgreSQL: the schema `caucus`, statement by statement. Format 1. docs/OPERATING.md describes it.
+// What Caucus keeps in PostgreSQL: the schema `caucus`, statement by statement. Format 2. docs/OPERATING.md describes it.
 #ifndef PROXY_BOOTSTRAP_SQL_H
 #define PROXY_BOOTSTRAP_SQL_H
 
-enum { BOOTSTRAP_FORMAT = 1 };
+enum { BOOTSTRAP_FORMAT = 2 }; // of format 1 is a history with a row for each change set: it is converted
 
 // Settings of functions that look at values as texts.
 #define TEXT_FORMS \
     "\n  SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1\n" \
     "  SET bytea_output = 'hex' SET xmloption = 'content' SET lc_monetary = 'C' SET row_security = off"
+
+// Change sets of weak tables (src/crdt/change.h), own and received. A row holds `sets` of one origin that follow each other up to number
+// `sequence`, `bytes` in all, with stamps from `since` to `stamp`. rows: crdt_row_hash of each row, see docs/adr/history-index.md; where
+// there is more than one set, each has one row, and its hash stands in the same place.
+// toast_tuple_target: what a transaction brings stays in the page, only large sets go elsewhere.
+#define HISTORY_TABLE \
+    "CREATE TABLE caucus.history (replica bigint, incarnation bigint, sequence bigint, sets integer NOT NULL, bytes bigint NOT NULL, " \
+    "since text NOT NULL, stamp text NOT NULL, changes bytea[] NOT NULL, rows bigint[], PRIMARY KEY (replica, incarnation, sequence)) " \
+    "WITH (toast_tuple_target = 8160)"
 
 // Run in one transaction when there is no schema caucus.
 static const char *const bootstrap_tables[] = {
@@ -40,9 +49,7 @@ static const char *const bootstrap_tables[] = {
     "CREATE TABLE caucus.migrations (position integer PRIMARY KEY, name text NOT NULL UNIQUE, sql text NOT NULL, index bigint, "
     "at timestamptz NOT NULL DEFAULT now())",
 
-    // Change sets of weak tables (src/crdt/change.h), own and received; rows: crdt_row_hash of each, see docs/adr/history-index.md.
-    "CREATE TABLE caucus.history (replica bigint, incarnation bigint, sequence bigint, stamp text NOT NULL, change bytea NOT NULL, "
-    "rows bigint[], PRIMARY KEY (replica, incarnation, sequence))",
+    HISTORY_TABLE,
 
     // Weak rows that are not to be seen: when they were deleted, and what of them may come back (src/crdt/row.h).
     "CREATE TABLE caucus.tombstones (\"table\" text, key bytea, death text NOT NULL, remains bytea NOT NULL, PRIMARY KEY (\"table\", key))",
@@ -59,8 +66,20 @@ static const char *const bootstrap_functions[] = {
     "WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0)",
 
     "ALTER TABLE caucus.history ADD COLUMN IF NOT EXISTS rows bigint[]",
+    // A history of format 1.
+    "DO $$ BEGIN\n"
+    "  IF EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'caucus.history'::regclass AND attname = 'change' AND NOT attisdropped) THEN\n"
+    "    ALTER TABLE caucus.history RENAME TO history_1;\n"
+    "    ALTER INDEX caucus.history_pkey RENAME TO history_1_pkey;\n"
+    "    DROP INDEX IF EXISTS caucus.history_stamp;\n"
+    "    " HISTORY_TABLE ";\n"
+    "    INSERT INTO caucus.history SELECT replica, incarnation, sequence, 1, octet_length(change), stamp, stamp, ARRAY[change], rows FROM caucus.history_1\n"
+    "      ORDER BY stamp COLLATE \"C\";\n"
+    "    DROP TABLE caucus.history_1;\n"
+    "  END IF;\n"
+    "END $$",
     // Sets of many rows: a quarter of what PostgreSQL's own compression costs. Not every PostgreSQL has it.
-    "DO $$ BEGIN ALTER TABLE caucus.history ALTER COLUMN change SET COMPRESSION lz4; EXCEPTION WHEN feature_not_supported THEN NULL; END $$",
+    "DO $$ BEGIN ALTER TABLE caucus.history ALTER COLUMN changes SET COMPRESSION lz4; EXCEPTION WHEN feature_not_supported THEN NULL; END $$",
     // What was collected: tombstones may be gone up to this stamp; the newest change set dropped of each origin's history.
     "CREATE TABLE IF NOT EXISTS caucus.garbage (one boolean PRIMARY KEY DEFAULT true CHECK (one), bound bigint NOT NULL)",
     "CREATE TABLE IF NOT EXISTS caucus.dropped (replica bigint, incarnation bigint, sequence bigint NOT NULL, stamp text NOT NULL, "
@@ -70,9 +89,16 @@ static const char *const bootstrap_functions[] = {
     "DROP INDEX IF EXISTS caucus.history_rows",
     "CREATE TABLE IF NOT EXISTS caucus.history_blocks (replica bigint, incarnation bigint, first bigint, last bigint NOT NULL, "
     "rows integer[] NOT NULL, PRIMARY KEY (replica, incarnation, first)) WITH (toast_tuple_target = 8160)",
-    "CREATE INDEX IF NOT EXISTS history_stamp ON caucus.history USING brin (stamp COLLATE \"C\") WITH (pages_per_range = 16)",
+    "CREATE INDEX IF NOT EXISTS history_stamp ON caucus.history USING brin (since COLLATE \"C\", stamp COLLATE \"C\") WITH (pages_per_range = 16)",
 
-    // The next block of each origin, if there are sets enough for it: 960 fill half a page. How many blocks were made.
+    // Time of a change set, as stamps begin with it: 8 bytes of its head, the last first.
+    "CREATE OR REPLACE FUNCTION caucus.time_of(change bytea) RETURNS text LANGUAGE sql IMMUTABLE AS $$\n"
+    "  SELECT lpad(to_hex((get_byte(change, 24)::bigint << 56) | (get_byte(change, 23)::bigint << 48) | (get_byte(change, 22)::bigint << 40)\n"
+    "    | (get_byte(change, 21)::bigint << 32) | (get_byte(change, 20)::bigint << 24) | (get_byte(change, 19) << 16) | (get_byte(change, 18) << 8)\n"
+    "    | get_byte(change, 17)), 16, '0')\n"
+    "$$",
+
+    // The next block of each origin, if there are sets or rows enough for it: 960 hashes fill half a page. How many blocks were made.
     "CREATE OR REPLACE FUNCTION caucus.index_history() RETURNS bigint LANGUAGE plpgsql SET enable_seqscan = off SET enable_sort = off AS $$\n"
     "DECLARE\n"
     "  f record;\n"
@@ -83,25 +109,19 @@ static const char *const bootstrap_functions[] = {
     "  FOR f IN SELECT replica, incarnation FROM caucus.frontier LOOP\n"
     "    done := coalesce((SELECT b.last FROM caucus.history_blocks b WHERE b.replica = f.replica AND b.incarnation = f.incarnation\n"
     "      ORDER BY b.first DESC LIMIT 1), 0);\n"
-    "    SELECT count(*) AS sets, count(*) FILTER (WHERE cardinality(t.rows) = 1) AS singles,\n"
-    "      coalesce(sum(cardinality(t.rows)), 0) AS rows, min(t.sequence) AS first, max(t.sequence) AS last,\n"
-    "      array_agg((t.rows[1] & 2147483647)::integer) AS hashes INTO s FROM (SELECT h.sequence, h.rows FROM caucus.history h\n"
-    "      WHERE h.replica = f.replica AND h.incarnation = f.incarnation AND h.sequence > done ORDER BY h.sequence LIMIT 960) t;\n"
-    "    CONTINUE WHEN s.sets < 960 AND s.rows < 10000;\n"
-    "    IF s.singles < s.sets THEN\n" // sets of several rows: fewer of them
-    "      s.last := (SELECT max(t.sequence) FROM (SELECT h.sequence, sum(cardinality(h.rows)) OVER (ORDER BY h.sequence) - cardinality(h.rows) AS before\n"
-    "        FROM caucus.history h WHERE h.replica = f.replica AND h.incarnation = f.incarnation AND h.sequence BETWEEN s.first AND s.last) t\n"
-    "        WHERE coalesce(t.before, 0) < 10000);\n"
-    "      s.hashes := (SELECT coalesce(array_agg(DISTINCT (r & 2147483647)::integer), '{}') FROM caucus.history h, unnest(h.rows) r\n"
-    "        WHERE h.replica = f.replica AND h.incarnation = f.incarnation AND h.sequence BETWEEN s.first AND s.last);\n"
-    "    END IF;\n"
-    "    INSERT INTO caucus.history_blocks VALUES (f.replica, f.incarnation, s.first, s.last, s.hashes);\n"
+    "    SELECT sum(t.n) AS n, min(t.sequence - t.sets + 1) AS first, max(t.sequence) FILTER (WHERE t.before < 960) AS last INTO s FROM\n"
+    "      (SELECT h.*, sum(h.n) OVER (ORDER BY h.sequence) - h.n AS before FROM\n"
+    "        (SELECT sequence, sets, greatest(sets, cardinality(rows)) AS n FROM caucus.history WHERE replica = f.replica\n"
+    "          AND incarnation = f.incarnation AND sequence > done ORDER BY sequence LIMIT 960) h) t;\n"
+    "    CONTINUE WHEN s.n IS NULL OR s.n < 960;\n"
+    "    INSERT INTO caucus.history_blocks SELECT f.replica, f.incarnation, s.first, s.last, coalesce(array_agg(DISTINCT (r & 2147483647)::integer), '{}')\n"
+    "      FROM caucus.history h, unnest(h.rows) r WHERE h.replica = f.replica AND h.incarnation = f.incarnation AND h.sequence > done AND h.sequence <= s.last;\n"
     "    n := n + 1;\n"
     "  END LOOP;\n"
     "  RETURN n;\n"
     "END $$",
 
-    // The sets that have a row of this hash: from the blocks that may have it, and behind the blocks.
+    // The sets that have a row of this hash, with the beginnings of their stamps: from the blocks that may have it, and behind the blocks.
     "CREATE OR REPLACE FUNCTION caucus.history_of(hash bigint) RETURNS TABLE (change bytea, stamp text) LANGUAGE plpgsql STABLE\n"
     "  SET enable_seqscan = off AS $$\n"
     "DECLARE\n"
@@ -111,8 +131,9 @@ static const char *const bootstrap_functions[] = {
     "    UNION ALL SELECT f.replica, f.incarnation, coalesce((SELECT k.last FROM caucus.history_blocks k WHERE k.replica = f.replica\n"
     "      AND k.incarnation = f.incarnation ORDER BY k.first DESC LIMIT 1), 0) + 1, 9223372036854775807 FROM caucus.frontier f\n"
     "  LOOP\n"
-    "    RETURN QUERY SELECT h.change, h.stamp FROM caucus.history h WHERE h.replica = b.replica AND h.incarnation = b.incarnation\n"
-    "      AND h.sequence BETWEEN b.first AND b.last AND h.rows @> ARRAY[hash];\n"
+    "    RETURN QUERY SELECT c.change, CASE WHEN h.sets = 1 THEN h.stamp ELSE caucus.time_of(c.change) END FROM caucus.history h,\n"
+    "      unnest(h.changes) WITH ORDINALITY AS c(change, n) WHERE h.replica = b.replica AND h.incarnation = b.incarnation\n"
+    "      AND h.sequence BETWEEN b.first AND b.last AND h.rows @> ARRAY[hash] AND (h.sets = 1 OR h.rows[c.n] = hash);\n"
     "  END LOOP;\n"
     "END $$",
 

@@ -19,7 +19,7 @@ enum {
     REST_MS = 3000,
     STEP_MS = 20,
     TOMBSTONE_BLOCKS = 64, // of 8 KB, per step
-    SETS_PER_STEP = 1000,
+    ROWS_PER_STEP = 1000,
     REQUESTS_PER_STEP = 1000,
     SET_OVERHEAD_BYTES = 120, // of a change set's row, with its indexes
 };
@@ -141,11 +141,11 @@ static void on_history(void *context, uint64_t number, PGresult *result)
     (void)number;
     struct io_garbage *garbage = context;
     if (went_well(garbage, result)) {
-        uint64_t n = number_at(result, 0, 0), n_bytes = number_at(result, 0, 1);
+        uint64_t n_rows = number_at(result, 0, 0), n = number_at(result, 0, 1), n_bytes = number_at(result, 0, 2);
         garbage->stats.sets += n;
         garbage->stats.set_bytes += n_bytes;
         garbage->excess_bytes -= (double)(n_bytes + n * SET_OVERHEAD_BYTES);
-        garbage->origin += n < SETS_PER_STEP ? 1 : 0;
+        garbage->origin += n_rows < ROWS_PER_STEP ? 1 : 0;
         bool done = garbage->origin >= garbage->allowed.history.n;
         plan(garbage, done ? STAGE_INDEX : STAGE_HISTORY, STEP_MS);
     }
@@ -167,7 +167,7 @@ static void send_history(struct io_garbage *garbage)
     snprintf(texts[0], sizeof(texts[0]), "%" PRIu32, history->at[garbage->origin].origin.replica);
     snprintf(texts[1], sizeof(texts[1]), "%" PRIu32, history->at[garbage->origin].origin.incarnation);
     snprintf(texts[2], sizeof(texts[2]), "%" PRIu64, history->at[garbage->origin].sequence);
-    snprintf(texts[3], sizeof(texts[3]), "%d", (int)SETS_PER_STEP);
+    snprintf(texts[3], sizeof(texts[3]), "%d", (int)ROWS_PER_STEP);
     struct cc_slice parameters[5] = {cc_slice_text(texts[0]), cc_slice_text(texts[1]), cc_slice_text(texts[2]), cc_slice_text(texts[3]),
                                      cc_slice_text(after_text(cutoff, stamp))};
     ask(garbage,
@@ -175,13 +175,13 @@ static void send_history(struct io_garbage *garbage)
         "sequence <= $3::bigint ORDER BY sequence LIMIT $4::integer), "
         "gone AS (DELETE FROM caucus.history h WHERE h.replica = $1::bigint AND h.incarnation = $2::bigint AND "
         "h.sequence <= (SELECT max(o.sequence) FROM oldest o WHERE o.stamp COLLATE \"C\" < $5::text) AND h.stamp COLLATE \"C\" < $5::text "
-        "RETURNING h.sequence, h.stamp, octet_length(h.change) AS n), "
+        "RETURNING h.sequence, h.stamp, h.sets, h.bytes), "
         "noted AS (INSERT INTO caucus.dropped AS d (replica, incarnation, sequence, stamp, sets) SELECT $1::bigint, $2::bigint, max(sequence), "
-        "max(stamp COLLATE \"C\"), count(*) FROM gone HAVING count(*) > 0 ON CONFLICT (replica, incarnation) DO UPDATE SET sequence = EXCLUDED.sequence, "
+        "max(stamp COLLATE \"C\"), sum(sets) FROM gone HAVING count(*) > 0 ON CONFLICT (replica, incarnation) DO UPDATE SET sequence = EXCLUDED.sequence, "
         "stamp = EXCLUDED.stamp, sets = d.sets + EXCLUDED.sets RETURNING 1), "
         "unindexed AS (DELETE FROM caucus.history_blocks b WHERE b.replica = $1::bigint AND b.incarnation = $2::bigint AND "
         "b.last <= (SELECT max(sequence) FROM gone)) "
-        "SELECT count(*), coalesce(sum(n), 0) FROM gone",
+        "SELECT count(*), coalesce(sum(sets), 0), coalesce(sum(bytes), 0) FROM gone",
         5, parameters, NULL, on_history);
 }
 
@@ -209,8 +209,8 @@ static void begin_history(struct io_garbage *garbage)
     }
     // How many there are is known; how large they are is estimated from some.
     ask(garbage,
-        "SELECT coalesce(sum(f.sequence - coalesce(d.sequence, 0)), 0)::bigint, (SELECT coalesce(avg(octet_length(s.change)), 0)::bigint FROM "
-        "(SELECT change FROM caucus.history LIMIT 500) s) FROM caucus.frontier f LEFT JOIN caucus.dropped d USING (replica, incarnation)",
+        "SELECT coalesce(sum(f.sequence - coalesce(d.sequence, 0)), 0)::bigint, (SELECT coalesce(sum(s.bytes) / sum(s.sets), 0)::bigint FROM "
+        "(SELECT bytes, sets FROM caucus.history LIMIT 500) s) FROM caucus.frontier f LEFT JOIN caucus.dropped d USING (replica, incarnation)",
         0, NULL, NULL, on_size);
 }
 

@@ -726,8 +726,11 @@ static void put_functions(struct pg_lane *lane)
     }
     struct cc_buffer crc = {0};
     cc_buffer_printf(&crc, "%" PRIu32, functions_crc());
-    struct cc_slice parameter = cc_buffer_slice(&crc);
-    pg_lane_must(lane, "UPDATE caucus.meta SET functions = $1::bigint", 1, &parameter, NULL);
+    struct cc_buffer format = {0};
+    cc_buffer_printf(&format, "%d", (int)BOOTSTRAP_FORMAT);
+    struct cc_slice parameters[2] = {cc_buffer_slice(&crc), cc_buffer_slice(&format)};
+    pg_lane_must(lane, "UPDATE caucus.meta SET functions = $1::bigint, format = $2::integer", 2, parameters, NULL);
+    cc_buffer_finish(&format);
     cc_buffer_finish(&crc);
 }
 
@@ -792,8 +795,8 @@ static void on_state(void *context, uint64_t number, PGresult *result)
     PQclear(result);
     if (!ours) {
         pg_lane_drop(lane, "this database belongs to another cluster or replica (see caucus.meta)", NULL);
-    } else if (format != BOOTSTRAP_FORMAT) {
-        pg_lane_drop(lane, "this database was written by another version of Caucus (see caucus.meta)", NULL);
+    } else if (format == 0 || format > BOOTSTRAP_FORMAT) {
+        pg_lane_drop(lane, "this database was written by a newer version of Caucus (see caucus.meta)", NULL);
     }
 }
 
@@ -897,12 +900,13 @@ void pg_lane_ready(struct pg_lane *lane)
         prepare(lane);
         return;
     }
-    postgres->rights_set = postgres->rights_set || lane->lane == DB_STRONG;
+    postgres->prepared = postgres->prepared || lane->lane == DB_STRONG;
     lane->prepared = true;
+    if (!postgres->prepared) {
+        return; // the strong lane calls here again
+    }
     if (lane->executor != NULL && !lane->executor_up) {
-        if (postgres->rights_set) { // else the strong lane calls here again
-            pg_executor_connect(lane);
-        }
+        pg_executor_connect(lane);
         return;
     }
     lane->state = PG_LANE_UP;

@@ -113,7 +113,7 @@ struct io_postgres {
     struct io_postgres_options options;
     char *search_path, *cluster, *executor; // executor: role; "" when there is none
     char token[KEYS_TEXT_BYTES];            // proves to functions of the schema caucus that we call them
-    bool rights_set;                        // by the strong lane, since this process began
+    bool prepared;                          // schema and rights, by the strong lane, since this process began
     struct pg_lane lanes[DB_LANES];
     char facts[400];
     int version;

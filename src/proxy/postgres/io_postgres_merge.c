@@ -329,7 +329,8 @@ static bool ask_for_truths(struct merge *merge)
     bool any = stamps.n > 0;
     if (any) {
         struct cc_slice parameter = pg_array_slice(&stamps);
-        struct io_postgres_query query = {.sql = "SELECT change FROM caucus.history WHERE stamp COLLATE \"C\" = ANY (ARRAY(SELECT DISTINCT unnest($1::text[])))",
+        struct io_postgres_query query = {.sql = "SELECT c.change FROM (SELECT DISTINCT unnest($1::text[]) COLLATE \"C\" AS stamp) s JOIN caucus.history h ON h.since COLLATE \"C\" <= s.stamp "
+                                                 "AND h.stamp COLLATE \"C\" >= s.stamp, unnest(h.changes) AS c(change) WHERE caucus.time_of(c.change) = left(s.stamp, 16)",
                                           .n_parameters = 1,
                                           .parameters = &parameter,
                                           .binary = (const uint8_t[]){1}};

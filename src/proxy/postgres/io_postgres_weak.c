@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { HISTORY_ROW_BYTES_MAX = 3900 }; // two to a page
+
 // -- Change sets of executed writes --------------------------------------------------------------------------------------
 
 struct builder {
@@ -558,13 +560,8 @@ void pg_tombstones_send(struct pg_tombstones *tombstones)
 void pg_history_init(struct pg_history *history)
 {
     *history = (struct pg_history){0};
-    pg_array_init(&history->replicas, PG_INT8);
-    pg_array_init(&history->incarnations, PG_INT8);
-    pg_array_init(&history->sequences, PG_INT8);
-    pg_array_init(&history->stamps, PG_TEXT);
     pg_array_init(&history->changes, PG_BYTEA);
-    pg_array_init(&history->row, PG_INT8);
-    pg_array_init(&history->rows, PG_TEXT);
+    pg_array_init(&history->hashes, PG_INT8);
 }
 
 static void note_last(struct pg_history *history, const struct crdt_change_set *set)
@@ -580,35 +577,33 @@ static void note_last(struct pg_history *history, const struct crdt_change_set *
     history->lasts[i] = (struct pg_history_last){set->origin, set->sequence, set->stamp};
 }
 
-// By which the sets of one row are found. Mostly a set has one row; otherwise an array, which within an array is a text.
-static void put_row_hashes(struct pg_history *history, const struct crdt_change_set *set)
+// Whether the set goes into the history's last row. There each of several sets has one row, so that hashes and sets are as many.
+static bool joins_row(const struct pg_history *history, const struct crdt_change_set *set, size_t n_bytes)
 {
-    if (set->n_rows == 1) {
-        pg_array_put_int8(&history->row, crdt_row_hash(set->rows[0].table, set->rows[0].key));
-        pg_array_put(&history->rows, (struct cc_slice){0});
-        return;
+    if (history->n_rows == 0) {
+        return false;
     }
-    struct cc_buffer hashes = {0};
-    cc_buffer_append_text(&hashes, "{");
-    for (uint32_t i = 0; i < set->n_rows; i++) {
-        cc_buffer_printf(&hashes, "%s%" PRId64, i == 0 ? "" : ",", crdt_row_hash(set->rows[i].table, set->rows[i].key));
-    }
-    cc_buffer_append_text(&hashes, "}");
-    pg_array_put_int8(&history->row, 0);
-    pg_array_put(&history->rows, cc_buffer_slice(&hashes));
-    cc_buffer_finish(&hashes);
+    const struct pg_history_row *row = &history->rows[history->n_rows - 1];
+    return set->n_rows == 1 && row->n_rows == row->n_sets && row->n_bytes + n_bytes <= HISTORY_ROW_BYTES_MAX &&
+           crdt_origin_compare(row->origin, set->origin) == 0 && row->sequence + 1 == set->sequence;
 }
 
 void pg_history_put(struct pg_history *history, const struct crdt_change_set *set, struct cc_slice bytes)
 {
-    char stamp[CLOCK_STAMP_TEXT_BYTES];
-    clock_stamp_text(&set->stamp, stamp);
-    pg_array_put_int8(&history->replicas, set->origin.replica);
-    pg_array_put_int8(&history->incarnations, set->origin.incarnation);
-    pg_array_put_int8(&history->sequences, (int64_t)set->sequence);
-    pg_array_put(&history->stamps, cc_slice_text(stamp));
+    if (!joins_row(history, set, bytes.n)) {
+        history->rows = cc_grow(history->rows, &history->rows_capacity, history->n_rows + 1, sizeof(*history->rows));
+        history->rows[history->n_rows++] = (struct pg_history_row){.origin = set->origin, .since = set->stamp};
+    }
+    struct pg_history_row *row = &history->rows[history->n_rows - 1];
+    row->sequence = set->sequence;
+    row->stamp = set->stamp;
+    row->n_sets++;
+    row->n_rows += set->n_rows;
+    row->n_bytes += bytes.n;
     pg_array_put(&history->changes, bytes);
-    put_row_hashes(history, set);
+    for (uint32_t i = 0; i < set->n_rows; i++) {
+        pg_array_put_int8(&history->hashes, crdt_row_hash(set->rows[i].table, set->rows[i].key));
+    }
     note_last(history, set);
 }
 
@@ -636,22 +631,68 @@ static void send_frontier(const struct pg_history *history, struct pg_lane *lane
     }
 }
 
+enum history_column { H_REPLICA, H_INCARNATION, H_SEQUENCE, H_SETS, H_BYTES, H_CHANGES_END, H_HASHES, H_HASHES_END, H_SINCE, H_STAMP, H_COLUMNS };
+
+static void put_history_row(struct pg_array *columns, const struct pg_history_row *row, uint64_t sets_before, uint64_t hashes_before)
+{
+    const uint64_t numbers[] = {[H_REPLICA] = row->origin.replica,
+                                [H_INCARNATION] = row->origin.incarnation,
+                                [H_SEQUENCE] = row->sequence,
+                                [H_SETS] = row->n_sets,
+                                [H_BYTES] = row->n_bytes,
+                                [H_CHANGES_END] = sets_before + row->n_sets,
+                                [H_HASHES] = row->n_rows,
+                                [H_HASHES_END] = hashes_before + row->n_rows};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        pg_array_put_int8(&columns[i], (int64_t)numbers[i]);
+    }
+    char stamp[CLOCK_STAMP_TEXT_BYTES];
+    clock_stamp_text(&row->since, stamp);
+    pg_array_put(&columns[H_SINCE], cc_slice_text(stamp));
+    clock_stamp_text(&row->stamp, stamp);
+    pg_array_put(&columns[H_STAMP], cc_slice_text(stamp));
+}
+
+// Arrays of arrays of different lengths there are not: the rows are cut out of two long ones.
+static void send_rows(struct pg_history *history, struct pg_lane *lane)
+{
+    struct pg_array columns[H_COLUMNS];
+    struct pg_array *arrays[H_COLUMNS];
+    for (size_t i = 0; i < H_COLUMNS; i++) {
+        pg_array_init(&columns[i], i < H_SINCE ? PG_INT8 : PG_TEXT);
+        arrays[i] = &columns[i];
+    }
+    uint64_t n_sets = 0, n_hashes = 0;
+    for (size_t i = 0; i < history->n_rows; i++) {
+        put_history_row(columns, &history->rows[i], n_sets, n_hashes);
+        n_sets += history->rows[i].n_sets;
+        n_hashes += history->rows[i].n_rows;
+    }
+    struct cc_slice parameters[H_COLUMNS + 2] = {[H_COLUMNS] = pg_array_slice(&history->changes), [H_COLUMNS + 1] = pg_array_slice(&history->hashes)};
+    uint8_t binary[H_COLUMNS + 2] = {[H_COLUMNS] = 1, [H_COLUMNS + 1] = 1};
+    struct cc_buffer sql = {0};
+    cc_buffer_printf(&sql,
+                     "INSERT INTO caucus.history (replica, incarnation, sequence, sets, bytes, since, stamp, changes, rows) SELECT u.r, u.i, u.q, u.n, u.b, u.s, u.t, "
+                     "($%d::bytea[])[u.c - u.n + 1 : u.c], ($%d::bigint[])[u.h - u.m + 1 : u.h] FROM ",
+                     H_COLUMNS + 1, H_COLUMNS + 2);
+    pg_arrays_source(&sql, arrays, H_COLUMNS, parameters, binary);
+    cc_buffer_append_text(&sql, " AS u(r, i, q, n, b, c, m, h, s, t)");
+    pg_lane_must(lane, cc_buffer_text(&sql), H_COLUMNS + 2, parameters, binary);
+    cc_buffer_finish(&sql);
+    for (size_t i = 0; i < H_COLUMNS; i++) {
+        pg_array_finish(&columns[i]);
+    }
+}
+
 void pg_history_send(struct pg_history *history, struct pg_lane *lane)
 {
-    struct pg_array *arrays[] = {&history->replicas, &history->incarnations, &history->sequences,
-                                 &history->stamps,   &history->changes,      &history->row,
-                                 &history->rows};
-    enum { N_ARRAYS = sizeof(arrays) / sizeof(arrays[0]) };
-    if (history->sequences.n > 0) {
-        pg_lane_must_arrays(lane,
-                    "INSERT INTO caucus.history (replica, incarnation, sequence, stamp, change, rows) "
-                    "SELECT u.r, u.i, u.q, u.s, u.c, CASE WHEN u.hs IS NULL THEN ARRAY[u.h] ELSE u.hs::bigint[] END FROM ",
-                    arrays, N_ARRAYS, " AS u(r, i, q, s, c, h, hs)");
+    if (history->n_rows > 0) {
+        send_rows(history, lane);
         send_frontier(history, lane);
     }
-    for (size_t i = 0; i < N_ARRAYS; i++) {
-        pg_array_finish(arrays[i]);
-    }
+    pg_array_finish(&history->changes);
+    pg_array_finish(&history->hashes);
+    free(history->rows);
     free(history->lasts);
 }
 
@@ -740,9 +781,10 @@ void pg_fetch_start(struct pg_job *job)
         parameters[i] = cc_slice_text(cc_arena_printf(&job->arena, "%" PRIu64, numbers[i]));
     }
     struct io_postgres_query query = {
-        .sql = "SELECT change FROM (SELECT sequence, change, sum(length(change)) OVER (ORDER BY sequence) - length(change) AS before "
-               "FROM (SELECT sequence, change FROM caucus.history WHERE replica = $1::bigint AND incarnation = $2::bigint "
-               "AND sequence >= $3::bigint ORDER BY sequence LIMIT 1000) h) s WHERE before < $4::bigint ORDER BY sequence",
+        .sql = "SELECT c.change FROM (SELECT sequence, sets, changes, sum(bytes) OVER (ORDER BY sequence) - bytes AS before "
+               "FROM (SELECT sequence, sets, bytes, changes FROM caucus.history WHERE replica = $1::bigint AND incarnation = $2::bigint "
+               "AND sequence >= $3::bigint ORDER BY sequence LIMIT 1000) h) s, unnest(s.changes) WITH ORDINALITY AS c(change, n) "
+               "WHERE s.before < $4::bigint AND s.sequence - s.sets + c.n >= $3::bigint ORDER BY s.sequence, c.n",
         .n_parameters = 4,
         .parameters = parameters,
         .binary_result = true};

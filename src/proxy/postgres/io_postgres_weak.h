@@ -43,15 +43,23 @@ void pg_tombstones_init(struct pg_tombstones *tombstones, struct pg_lane *lane);
 void pg_tombstones_put(struct pg_tombstones *tombstones, struct cc_slice table, struct cc_slice key, const struct crdt_row *row);
 void pg_tombstones_send(struct pg_tombstones *tombstones); // and finishes it
 
-// Numbered change sets, in order per origin: history and frontier.
+// Numbered change sets, in order per origin: history and frontier. A row of the history takes sets that follow each other.
 struct pg_history_last {
     struct crdt_origin origin;
     uint64_t sequence;
     struct clock_stamp stamp;
 };
+struct pg_history_row {
+    struct crdt_origin origin;
+    uint64_t sequence; // of its last set
+    uint32_t n_sets, n_rows;
+    size_t n_bytes;
+    struct clock_stamp since, stamp;
+};
 struct pg_history {
-    struct pg_array replicas, incarnations, sequences, stamps, changes;
-    struct pg_array row, rows; // hashes: of the one row of a set, or of its several rows
+    struct pg_array changes, hashes; // of all rows, one behind the other: sets, and what names the rows that they are of
+    struct pg_history_row *rows;
+    size_t n_rows, rows_capacity;
     struct pg_history_last *lasts; // of each origin
     size_t n_lasts, lasts_capacity;
 };
