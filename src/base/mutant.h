@@ -81,7 +81,8 @@
     X(75, GARBAGE_CLAIM_AHEAD, "F6", "a replica claims that it writes nothing older than its wall clock") \
     X(76, GARBAGE_TAKES_PARTS, "F7", "what was counted on a deleted row by who had not heard of the deletion goes with its tombstone") \
     X(77, REPAIR_SKEW_TAKEN, "F4", "states of rows from the far future are joined") \
-    X(78, KEYS_COUNT_TWICE, "D6", "increments under one key count at each replica that took them")                     
+    X(78, KEYS_COUNT_TWICE, "D6", "increments under one key count at each replica that took them") \
+    X(79, REMOVALS_FORGOTTEN, "D6", "a removal is forgotten while somebody may still show what it removed")
 
 enum cc_mutant_id {
 #define CC_MUTANT_ID(number, name, class, text) CC_MUTANT_##name = number,

@@ -1,6 +1,7 @@
 // Merge types: parts of columns, and what they show.
 //
-// Part of a counter: string total, varint n, n times (u64 key, string amount), keys ascending in time.
+// Part of a counter: string total, varint n = 0; or an empty string, string total, varint n, n times (u64 key, u64 hlc, string amount),
+// ascending in time. An older form, without the empty string and the times, is read.
 // Of max and min: string value. Of a set: varint n, n times (string element, u64 hlc): additions of this origin, elements
 // ascending; varint n, n times (string element, u32 replica, u32 incarnation, u64 hlc): additions of others that it removed.
 #include "crdt/parts.h"
@@ -31,7 +32,7 @@ static struct crdt_origin origin_of(const struct clock_stamp *stamp)
 }
 
 struct keyed {
-    uint64_t key;
+    uint64_t key, hlc;
     struct cc_slice amount;
 };
 
@@ -41,15 +42,18 @@ struct counted {
     struct keyed *at;
 };
 
-static enum cc_status read_counted(struct cc_slice bytes, struct cc_arena *arena, struct counted *counted_out)
+static enum cc_status read_counted(const struct crdt_part *part, struct cc_arena *arena, struct counted *counted_out)
 {
-    struct cc_reader reader = cc_reader_of(bytes);
+    struct cc_reader reader = cc_reader_of(part->bytes);
     struct counted counted = {.total = cc_read_string(&reader)};
+    bool dated = cc_reader_ok(&reader) && counted.total.n == 0;
+    counted.total = dated ? cc_read_string(&reader) : counted.total;
     counted.n = cc_read_count(&reader, cc_reader_left(&reader) / KEYED_BYTES_MIN);
     counted.at = cc_arena_array(arena, counted.n + 1, sizeof(*counted.at)); // one more can be added
     bool valid = crdt_decimal_is_valid(counted.total);
     for (uint64_t i = 0; i < counted.n; i++) {
         counted.at[i].key = cc_read_u64(&reader);
+        counted.at[i].hlc = dated ? cc_read_u64(&reader) : part->stamp.hlc; // not later
         counted.at[i].amount = cc_read_string(&reader);
         valid = valid && crdt_decimal_is_valid(counted.at[i].amount);
     }
@@ -68,10 +72,14 @@ static struct cc_slice put_counted(const struct counted *counted, struct cc_aren
     for (uint64_t i = 0; i < first; i++) {
         total = crdt_decimal_add(total, counted->at[i].amount, arena);
     }
+    if (counted->n > first) {
+        cc_put_string(&bytes, (struct cc_slice){0});
+    }
     cc_put_string(&bytes, total);
     cc_put_varint(&bytes, counted->n - first);
     for (uint64_t i = first; i < counted->n; i++) {
         cc_put_u64(&bytes, counted->at[i].key);
+        cc_put_u64(&bytes, counted->at[i].hlc);
         cc_put_string(&bytes, counted->at[i].amount);
     }
     struct cc_slice copy = cc_arena_slice(arena, cc_buffer_slice(&bytes));
@@ -170,7 +178,7 @@ static bool is_valid(const struct crdt_kind *kind, const struct crdt_part *part,
     case CRDT_LWW:
         break;
     case CRDT_COUNTER:
-        return read_counted(part->bytes, arena, &counted) == CC_OK;
+        return read_counted(part, arena, &counted) == CC_OK;
     case CRDT_MAX:
     case CRDT_MIN:
         return read_exceeding(part->bytes, &value) == CC_OK;
@@ -236,16 +244,33 @@ static struct cc_slice nothing_counted(const struct crdt_kind *kind, struct cc_a
     return kind->merge == CRDT_COUNTER ? zero_of(kind, arena) : kind->merge == CRDT_SET ? cc_slice_text("{}") : kind->base;
 }
 
-static bool key_counts(const struct counted *all, uint32_t part, uint64_t key)
+static int compare_keyed(const void *left, const void *right)
 {
-    for (uint32_t p = 0; p < part; p++) {
+    const struct keyed *a = left, *b = right;
+    return (a->key > b->key) - (a->key < b->key);
+}
+
+// Of increments under one key that of the first origin counts.
+static struct cc_slice add_keyed(struct cc_slice sum, const struct counted *all, uint32_t n_parts, struct cc_arena *arena)
+{
+    size_t n = 0, n_max = 0;
+    for (uint32_t p = 0; p < n_parts; p++) {
+        n_max += all[p].n;
+    }
+    struct keyed *earlier = cc_arena_array(arena, n_max, sizeof(*earlier)); // those of the origins before, sorted
+    for (uint32_t p = 0; p < n_parts; p++) {
         for (uint64_t i = 0; i < all[p].n; i++) {
-            if (all[p].at[i].key == key) {
-                return false; // an origin before this one has it
-            }
+            bool twin = n > 0 && bsearch(&all[p].at[i], earlier, n, sizeof(*earlier), compare_keyed) != NULL;
+            sum = twin ? sum : crdt_decimal_add(sum, all[p].at[i].amount, arena);
+        }
+        for (uint64_t i = 0; p + 1 < n_parts && i < all[p].n; i++) {
+            earlier[n++] = all[p].at[i];
+        }
+        if (n > 1) {
+            qsort(earlier, n, sizeof(*earlier), compare_keyed);
         }
     }
-    return true;
+    return sum;
 }
 
 static struct cc_slice sum_of(const struct crdt_kind *kind, const struct crdt_parts *parts, struct cc_arena *arena)
@@ -253,16 +278,11 @@ static struct cc_slice sum_of(const struct crdt_kind *kind, const struct crdt_pa
     struct counted *all = cc_arena_array(arena, parts->n, sizeof(*all));
     struct cc_slice sum = crdt_decimal_is_valid(kind->base) ? kind->base : zero_of(kind, arena);
     for (uint32_t p = 0; p < parts->n; p++) {
-        if (read_counted(parts->at[p].bytes, arena, &all[p]) != CC_OK) {
-            continue;
-        }
-        sum = crdt_decimal_add(sum, all[p].total, arena);
-        for (uint64_t i = 0; i < all[p].n; i++) {
-            if (key_counts(all, p, all[p].at[i].key)) {
-                sum = crdt_decimal_add(sum, all[p].at[i].amount, arena);
-            }
+        if (read_counted(&parts->at[p], arena, &all[p]) == CC_OK) {
+            sum = crdt_decimal_add(sum, all[p].total, arena);
         }
     }
+    sum = add_keyed(sum, all, parts->n, arena);
     if (kind->least.data != NULL && crdt_decimal_compare(sum, kind->least) < 0) {
         return kind->least;
     }
@@ -394,6 +414,39 @@ static const struct crdt_part *own_part(const struct crdt_parts *parts, const st
     return NULL;
 }
 
+static bool is_counted_elsewhere(const struct crdt_parts *parts, const struct crdt_part *own, uint64_t key, struct cc_arena *arena)
+{
+    for (uint32_t p = 0; p < parts->n; p++) {
+        struct counted other;
+        if (&parts->at[p] == own || read_counted(&parts->at[p], arena, &other) != CC_OK) {
+            continue;
+        }
+        for (uint64_t i = 0; i < other.n; i++) {
+            if (other.at[i].key == key) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// Whoever counts under a settled key from now on knows that it was used; and who did before, without knowing, has a twin that is
+// here. Without a twin it can be counted like any other.
+static void fold_settled(struct counted *counted, const struct crdt_parts *parts, const struct crdt_part *own, uint64_t settled,
+                         struct cc_arena *arena)
+{
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < counted->n; i++) {
+        const struct keyed *keyed = &counted->at[i];
+        if (keyed->hlc <= settled && !is_counted_elsewhere(parts, own, keyed->key, arena)) {
+            counted->total = crdt_decimal_add(counted->total, keyed->amount, arena);
+        } else {
+            counted->at[n++] = *keyed;
+        }
+    }
+    counted->n = n;
+}
+
 static enum cc_status count(const struct crdt_kind *kind, const struct crdt_parts *before, const struct crdt_part_write *write,
                             struct cc_arena *arena, struct cc_slice *bytes_out)
 {
@@ -411,11 +464,12 @@ static enum cc_status count(const struct crdt_kind *kind, const struct crdt_part
     }
     struct counted counted = {.total = zero};
     const struct crdt_part *own = own_part(before, &write->stamp);
-    if (own == NULL || read_counted(own->bytes, arena, &counted) != CC_OK) {
+    if (own == NULL || read_counted(own, arena, &counted) != CC_OK) {
         counted = (struct counted){.total = zero, .at = cc_arena_array(arena, 1, sizeof(*counted.at))};
     }
+    fold_settled(&counted, before, own, write->settled, arena);
     if (write->keyed && !cc_mutant(CC_MUTANT_KEYS_COUNT_TWICE)) {
-        counted.at[counted.n++] = (struct keyed){write->key, amount};
+        counted.at[counted.n++] = (struct keyed){write->key, write->stamp.hlc, amount};
     } else {
         counted.total = crdt_decimal_add(counted.total, amount, arena);
     }
@@ -508,20 +562,35 @@ static bool is_live(const struct members *members, struct cc_slice element)
     return members->n_live > 0 && bsearch(&element, members->live, members->n_live, sizeof(*members->live), compare_element_of) != NULL;
 }
 
-// A removal is needed as long as the part that it removes from still lists the addition.
-static bool is_listed(const struct crdt_parts *parts, const struct members *members, const struct addition *removed)
+static bool lists(const struct membership *set, const struct addition *addition)
 {
-    for (uint32_t p = 0; p < parts->n; p++) {
-        if (crdt_origin_compare(origin_of(&parts->at[p].stamp), origin_of(&removed->stamp)) == 0) {
-            const struct membership *set = &members->sets[p];
-            for (uint64_t i = 0; i < set->n_added; i++) {
-                if (compare_additions(&set->added[i], removed) == 0) {
-                    return true;
-                }
-            }
+    for (uint64_t i = 0; i < set->n_added; i++) {
+        if (compare_additions(&set->added[i], addition) == 0) {
+            return true;
         }
     }
     return false;
+}
+
+enum need { NEED_NONE, NEED_LISTED, NEED_UNSETTLED };
+
+// A removal is needed as long as a part that lists the addition may be shown somewhere: until the part that does not list it any more
+// is at all members; or, where that part is gone, the deletion of the row that took it, which is older than our own part.
+static enum need needed(const struct crdt_parts *parts, const struct members *members, const struct addition *removed,
+                        const struct crdt_part *own, uint64_t settled)
+{
+    const struct crdt_part *from = own_part(parts, &removed->stamp);
+    if (from != NULL && lists(&members->sets[from - parts->at], removed)) {
+        return NEED_LISTED;
+    }
+    bool may_be_shown = (from != NULL ? from : own)->stamp.hlc > settled && !cc_mutant(CC_MUTANT_REMOVALS_FORGOTTEN);
+    return may_be_shown ? NEED_UNSETTLED : NEED_NONE;
+}
+
+static int compare_times(const void *left, const void *right)
+{
+    const struct addition *a = left, *b = right;
+    return clock_stamp_compare(&a->stamp, &b->stamp);
 }
 
 // True: something differs from what is shown.
@@ -540,8 +609,35 @@ static bool differs(const struct members *members, const struct wanted *wanted)
     return false;
 }
 
+// Of what the own part has removed, what others may still show. `set` has room for all of it.
+static void keep_removals(const struct crdt_parts *before, const struct members *members, const struct crdt_part *own, uint64_t settled,
+                          struct cc_arena *arena, struct membership *set)
+{
+    const struct membership *held = &members->sets[own - before->at];
+    struct addition *unsettled = cc_arena_array(arena, held->n_removed, sizeof(*unsettled));
+    size_t n = 0;
+    for (uint64_t i = 0; i < held->n_removed; i++) {
+        switch (needed(before, members, &held->removed[i], own, settled)) {
+        case NEED_NONE:
+            break;
+        case NEED_LISTED:
+            set->removed[set->n_removed++] = held->removed[i];
+            break;
+        case NEED_UNSETTLED:
+            unsettled[n++] = held->removed[i];
+            break;
+        }
+    }
+    if (n > 1) {
+        qsort(unsettled, n, sizeof(*unsettled), compare_times);
+    }
+    for (size_t i = n > CRDT_REMOVED_MAX ? n - CRDT_REMOVED_MAX : 0; i < n; i++) {
+        set->removed[set->n_removed++] = unsettled[i];
+    }
+}
+
 static struct cc_slice change_members(const struct crdt_parts *before, const struct members *members, const struct wanted *wanted,
-                                      const struct clock_stamp *stamp, struct cc_arena *arena)
+                                      const struct clock_stamp *stamp, uint64_t settled, struct cc_arena *arena)
 {
     struct crdt_origin self = origin_of(stamp);
     const struct crdt_part *own = own_part(before, stamp);
@@ -563,10 +659,8 @@ static struct cc_slice change_members(const struct crdt_parts *before, const str
             set.added[set.n_added++] = (struct addition){wanted->elements[i], *stamp};
         }
     }
-    for (uint64_t i = 0; held != NULL && i < held->n_removed; i++) {
-        if (is_listed(before, members, &held->removed[i])) {
-            set.removed[set.n_removed++] = held->removed[i];
-        }
+    if (held != NULL) {
+        keep_removals(before, members, own, settled, arena, &set);
     }
     return put_membership(&set, arena);
 }
@@ -584,7 +678,7 @@ static enum cc_status change_set(const struct crdt_parts *before, const struct c
         return CC_INVALID;
     }
     bool changes = differs(&members, &wanted) || (!is_shown && write->value.data != NULL);
-    *bytes_out = changes ? change_members(before, &members, &wanted, &write->stamp, arena) : (struct cc_slice){0};
+    *bytes_out = changes ? change_members(before, &members, &wanted, &write->stamp, write->settled, arena) : (struct cc_slice){0};
     return CC_OK;
 }
 

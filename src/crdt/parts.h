@@ -15,7 +15,11 @@
 #include "crdt/frontier.h"
 #include "crdt/kind.h"
 
-enum { CRDT_KEYED_MAX = 64 }; // increments under a key that a part remembers one by one; older ones count for themselves
+// What a part remembers at most of what is not settled among the members (crdt/stability.h): while one of them is away, that is.
+enum {
+    CRDT_KEYED_MAX = 256,   // increments under a key, one by one; older ones count for themselves
+    CRDT_REMOVED_MAX = 256, // removals of elements that their origin does not list any more; older ones are forgotten
+};
 
 struct crdt_part {
     struct clock_stamp stamp; // of the write; its replica and incarnation are the origin
@@ -39,7 +43,8 @@ struct cc_slice crdt_parts_value(const struct crdt_kind *kind, const struct crdt
 struct crdt_part_write {
     struct clock_stamp stamp;
     struct cc_slice value;
-    bool keyed; // counted once for all writes with this key
+    uint64_t settled; // every member has all writes up to this hybrid logical time, and what it wrote before it had them is here; 0: not known
+    bool keyed;       // counted once for all writes with this key
     uint64_t key;
 };
 // CC_INVALID: the column cannot take the value (a counter NaN). bytes_out: the NULL slice when the parts stay as they are.

@@ -9,6 +9,7 @@
 //   C 12 upsert k1 status=away
 //   A 13 delete k1
 //   meet A B                       each tells the other everything that it holds
+//   tell A B C                     A tells B what it holds of C's writes
 //   show A B                       prints their rows; the lines below are what is expected
 //
 // After the last line everything is delivered everywhere, and to 200 fresh replicas in random orders with repetitions: all must
@@ -230,10 +231,12 @@ static void write_row(struct scenario *scenario, char **words, size_t n_words)
 
 // -- Meeting and showing -----------------------------------------------------------------------------------------------
 
-static void tell(struct scenario *scenario, const struct replica *from, struct replica *to)
+// Of all writers, or of one.
+static void tell(struct scenario *scenario, const struct replica *from, struct replica *to, const struct replica *writer)
 {
     for (size_t i = 0; i < scenario->n_changes; i++) {
-        if (from->holds[i] && !to->holds[i]) {
+        bool told = writer == NULL || scenario->changes[i].stamp.replica == (uint32_t)(writer - scenario->replicas) + 1;
+        if (told && from->holds[i] && !to->holds[i]) {
             deliver(scenario, to, i);
         }
     }
@@ -332,8 +335,10 @@ static void run_line(struct scenario *scenario, char *line)
     } else if (strcmp(words[0], "columns") == 0) {
         set_columns(scenario, words + 1, n - 1);
     } else if (strcmp(words[0], "meet") == 0 && n == 3) {
-        tell(scenario, replica_named(scenario, words[1]), replica_named(scenario, words[2]));
-        tell(scenario, replica_named(scenario, words[2]), replica_named(scenario, words[1]));
+        tell(scenario, replica_named(scenario, words[1]), replica_named(scenario, words[2]), NULL);
+        tell(scenario, replica_named(scenario, words[2]), replica_named(scenario, words[1]), NULL);
+    } else if (strcmp(words[0], "tell") == 0 && n == 4) {
+        tell(scenario, replica_named(scenario, words[1]), replica_named(scenario, words[2]), replica_named(scenario, words[3]));
     } else if (strcmp(words[0], "show") == 0) {
         show(scenario, words + 1, n - 1);
     } else {

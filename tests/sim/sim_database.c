@@ -138,7 +138,7 @@ static struct answer *weak_execute(struct sim *sim, struct sim_database *databas
     for (uint32_t i = 0; i < job->n_items; i++) {
         struct cc_buffer outcome = {0};
         struct cc_buffer change = {0};
-        sim_rows_weak_execute(sim, &database->rows, job->items[i], &job->stamps[i], &outcome, &change);
+        sim_rows_weak_execute(sim, &database->rows, job->items[i], &job->stamps[i], job->settled, &outcome, &change);
         outcomes[i] = cc_arena_slice(&answer->arena, cc_buffer_slice(&outcome));
         changes[i] = cc_arena_slice(&answer->arena, cc_buffer_slice(&change));
         cc_buffer_finish(&outcome);

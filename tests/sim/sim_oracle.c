@@ -1,5 +1,5 @@
 // What weak rows must show, said plainly: from all change sets at once, as docs/CONSISTENCY.md words it, without merging, registers or
-// parts. Counters and extremes only of rows that are never deleted (V...), for which their rules are one sentence each.
+// parts. Columns with merge types only of rows that are never deleted (V...), for which their rules are one sentence each.
 #include "sim/sim_weak.h"
 
 #include "base/memory.h"
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WRITES_MAX = 4096, KEYED_OF_ONE_MAX = 60 };
+enum { WRITES_MAX = 4096, KEYED_OF_ONE_MAX = CRDT_KEYED_MAX - 4, SET_WRITES_MAX = 256, SET_WORDS = SET_WRITES_MAX / 64, DIGITS = 10 };
 
 struct oracle_write { // of one row
     const struct crdt_change_set *set;
@@ -46,6 +46,14 @@ static void take_set(void *context, const struct crdt_change_set *set)
         oracle->writes = cc_grow(oracle->writes, &oracle->capacity, oracle->n + 1, sizeof(*oracle->writes));
         oracle->writes[oracle->n++] = write;
     }
+}
+
+static void check_value(const struct oracle *oracle, const struct sim_weak_row *row, uint32_t column, struct cc_slice expected)
+{
+    struct cc_slice value = row->registers[column].value, name = sim_weak_columns[column].name;
+    bool good = (value.data == NULL) == (expected.data == NULL) && cc_slice_equal(value, expected);
+    SIM_CHECK(oracle->sim, "W3", good, "row %.*s shows %.*s=%.*s, but by the rules it is %.*s", (int)oracle->key.n, (const char *)oracle->key.data,
+              (int)name.n, (const char *)name.data, (int)value.n, (const char *)value.data, (int)expected.n, (const char *)expected.data);
 }
 
 // -- The last writer wins -----------------------------------------------------------------------------------------------
@@ -108,15 +116,111 @@ static void extremes(const struct oracle *oracle, unsigned *greatest_out, unsign
     }
 }
 
-// -- Comparing --------------------------------------------------------------------------------------------------------------
+// -- Sets -----------------------------------------------------------------------------------------------------------------
 
-static void check_value(const struct oracle *oracle, const struct sim_weak_row *row, uint32_t column, struct cc_slice expected)
+struct additions { // by the number of their write
+    uint64_t bits[SET_WORDS];
+};
+
+struct set_writes {
+    bool writes[SET_WRITES_MAX];                  // the set at all
+    struct additions added[DIGITS];               // of each element
+    struct additions removed[SET_WRITES_MAX];     // whose addition each write took out: of others', or confirming it of its own
+};
+
+static bool has_tags(const struct oracle_write *write)
 {
-    struct cc_slice value = row->registers[column].value, name = sim_weak_columns[column].name;
-    bool good = (value.data == NULL) == (expected.data == NULL) && cc_slice_equal(value, expected);
-    SIM_CHECK(oracle->sim, "W3", good, "row %.*s shows %.*s=%.*s, but by the rules it is %.*s", (int)oracle->key.n, (const char *)oracle->key.data,
-              (int)name.n, (const char *)name.data, (int)value.n, (const char *)value.data, (int)expected.n, (const char *)expected.data);
+    for (uint32_t f = 0; f < write->change->n_fields; f++) {
+        if (cc_slice_equal(write->change->fields[f].column, sim_weak_columns[SIM_WEAK_TAGS].name)) {
+            return true;
+        }
+    }
+    return false;
 }
+
+static void take_out(struct additions *from, const struct additions *what)
+{
+    for (size_t w = 0; w < SET_WORDS; w++) {
+        from->bits[w] &= ~what->bits[w];
+    }
+}
+
+static void put_in(struct additions *to, const struct additions *what)
+{
+    for (size_t w = 0; w < SET_WORDS; w++) {
+        to->bits[w] |= what->bits[w];
+    }
+}
+
+static bool is_empty(const struct additions *additions)
+{
+    uint64_t any = 0;
+    for (size_t w = 0; w < SET_WORDS; w++) {
+        any |= additions->bits[w];
+    }
+    return any == 0;
+}
+
+static void add(struct additions *to, size_t write)
+{
+    to->bits[write / 64] |= UINT64_C(1) << write % 64;
+}
+
+// The write adds its digit unless the set has it, and takes the digit after it out.
+static void write_set(const struct oracle *oracle, size_t number, struct set_writes *sets)
+{
+    const struct oracle_write *write = oracle->writes[number];
+    struct additions seen = {0}, own = {0}, removed = {0};
+    for (size_t i = 0; i < number; i++) {
+        const struct crdt_change_set *earlier = oracle->writes[i]->set;
+        if (sets->writes[i] && crdt_change_set_saw(write->set, earlier->origin, earlier->sequence)) {
+            add(&seen, i);
+            put_in(&removed, &sets->removed[i]);
+            if (crdt_origin_compare(write->set->origin, earlier->origin) == 0) {
+                add(&own, i);
+            }
+        }
+    }
+    unsigned digit = sim_weak_digit(write->id);
+    struct additions *added = &sets->added[digit], there = *added, gone = sets->added[(digit + 1) % DIGITS];
+    for (size_t w = 0; w < SET_WORDS; w++) {
+        there.bits[w] &= seen.bits[w] & ~removed.bits[w];
+        gone.bits[w] &= seen.bits[w];
+        sets->removed[number].bits[w] = gone.bits[w] | (removed.bits[w] & own.bits[w]);
+    }
+    if (is_empty(&there)) {
+        add(added, number);
+    }
+    sets->writes[number] = true;
+}
+
+static void check_set(const struct oracle *oracle, const struct sim_weak_row *row)
+{
+    if (oracle->n > SET_WRITES_MAX) {
+        return;
+    }
+    struct set_writes *sets = cc_alloc(sizeof(*sets));
+    struct cc_buffer text = {0};
+    for (size_t i = 0; i < oracle->n; i++) {
+        if (has_tags(oracle->writes[i])) {
+            write_set(oracle, i, sets);
+        }
+    }
+    for (unsigned digit = 0; digit < DIGITS; digit++) {
+        for (size_t i = 0; i < oracle->n; i++) {
+            take_out(&sets->added[digit], &sets->removed[i]);
+        }
+        if (!is_empty(&sets->added[digit])) {
+            cc_buffer_printf(&text, "%s%u", text.n == 0 ? "{" : ",", digit);
+        }
+    }
+    cc_buffer_append_text(&text, text.n == 0 ? "{}" : "}");
+    check_value(oracle, row, SIM_WEAK_TAGS, cc_buffer_slice(&text));
+    cc_buffer_finish(&text);
+    free(sets);
+}
+
+// -- Comparing --------------------------------------------------------------------------------------------------------------
 
 static void check_typed(const struct oracle *oracle, const struct sim_weak_row *row)
 {
@@ -132,6 +236,9 @@ static void check_typed(const struct oracle *oracle, const struct sim_weak_row *
     check_value(oracle, row, SIM_WEAK_BEST, cc_slice_text(text));
     snprintf(text, sizeof(text), "%u", least);
     check_value(oracle, row, SIM_WEAK_LEAST, cc_slice_text(text));
+    if (oracle->sim->counters.rows_repaired == 0 && oracle->sim->counters.adoptions == 0) { // else writers saw more than they tell
+        check_set(oracle, row);
+    }
 }
 
 static void check_row(struct sim *sim, const struct crdt_frontier *frontier, const struct sim_store *store, const char *key, bool whole)

@@ -53,7 +53,7 @@ void sim_rows_set_applied(struct sim_rows *rows, uint64_t index);
 // -- Weak rows (sim_weak.c)
 
 // Runs one weak operation under a stamp; change_out gets its change set, or nothing when nothing changed.
-void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice operation, const struct clock_stamp *stamp,
+void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice operation, const struct clock_stamp *stamp, uint64_t settled,
                            struct cc_buffer *outcome_out, struct cc_buffer *change_out);
 // Of a weak row, without its columns with merge types: "a=1 b=2 ...", appended. False: there is no such row.
 bool sim_rows_show_weak(struct sim *sim, const struct sim_rows *rows, const char *key, struct cc_buffer *out);

@@ -135,6 +135,7 @@ struct write { // one operation under execution
     struct sim *sim;
     struct sim_rows *rows;
     struct clock_stamp stamp;
+    uint64_t settled;
     struct cc_slice id, request_key; // what it writes
     struct cc_arena *arena;
     struct crdt_row_change changes[ROWS_MAX];
@@ -197,7 +198,7 @@ static void put_typed(struct write *write, struct sim_weak_row *row, struct crdt
     struct cc_slice key = write->request_key;
     for (uint32_t i = SIM_WEAK_PLAIN; i < SIM_WEAK_COLUMNS; i++) {
         const struct crdt_register *held = &row->registers[i];
-        struct crdt_part_write part = {.stamp = write->stamp, .keyed = key.data != NULL, .key = cc_siphash(hash_key, key.data, key.n)};
+        struct crdt_part_write part = {.stamp = write->stamp, .settled = write->settled, .keyed = key.data != NULL, .key = cc_siphash(hash_key, key.data, key.n)};
         part.value = typed_value(write, i, held->value);
         struct crdt_field field = {.column = columns[i].name, .value = part.value};
         enum cc_status status = crdt_part_make(&columns[i].kind, &held->parts, &part, write->arena, &field.part);
@@ -478,7 +479,7 @@ static void execute(struct write *write, const struct operation *operation, stru
     }
 }
 
-void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice bytes, const struct clock_stamp *stamp,
+void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_slice bytes, const struct clock_stamp *stamp, uint64_t settled,
                            struct cc_buffer *outcome_out, struct cc_buffer *change_out)
 {
     struct cc_arena arena;
@@ -493,7 +494,7 @@ void sim_rows_weak_execute(struct sim *sim, struct sim_rows *rows, struct cc_sli
         sim->counters.weak_key_hits++;
         cc_buffer_append_slice(outcome_out, cc_blob_slice(known));
     } else {
-        struct write write = {.sim = sim, .rows = rows, .stamp = *stamp, .arena = &arena};
+        struct write write = {.sim = sim, .rows = rows, .stamp = *stamp, .settled = settled, .arena = &arena};
         execute(&write, &operation, outcome_out, change_out);
     }
     cc_arena_finish(&arena);

@@ -49,6 +49,7 @@ struct db_job { // slices and arrays live until the job's answer, or the lane's 
     uint32_t n_items;
     struct cc_slice *items;
     struct clock_stamp *stamps; // WEAK_EXECUTE: one per item
+    uint64_t settled;           // WEAK_EXECUTE: up to this hybrid logical time all is settled among the members (crdt/stability.h)
     uint64_t first, last;       // APPLY: indexes of the items. COMMIT: last
     uint64_t *indexes;          // APPLY: index of each item (entries without payload are not items)
     struct crdt_origin origin;  // FETCH

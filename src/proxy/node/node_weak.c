@@ -675,6 +675,7 @@ static void execute(struct node *node)
     uint32_t n_max = weak->n_queued < node->options.batch_operations_max ? weak->n_queued : node->options.batch_operations_max;
     struct job *job = node_job_create(node, DB_WEAK_EXECUTE, n_max);
     job->job.stamps = cc_arena_array(&job->arena, n_max, sizeof(*job->job.stamps));
+    job->job.settled = node->stable.stability.bound;
     size_t n_bytes = 0;
     while (weak->queue != NULL && job->job.n_items < n_max) {
         struct weak_write *write = weak->queue;

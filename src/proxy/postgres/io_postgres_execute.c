@@ -127,7 +127,7 @@ static void clear_chunk(struct execute *execute)
     execute->sequences = NULL;
     PQclear(execute->lookup);
     execute->lookup = NULL;
-    pg_parts_clear(&execute->parts, &execute->job->arena, true);
+    pg_parts_clear(&execute->parts, &execute->job->job, &execute->job->arena, true);
 }
 
 static void dispose(struct pg_job *job)
@@ -908,7 +908,7 @@ static void on_tombstones_sync(void *context, uint64_t number)
 static void accept_chunk(struct execute *execute)
 {
     struct cc_arena *arena = &execute->job->arena;
-    pg_parts_clear(&execute->parts, arena, false);
+    pg_parts_clear(&execute->parts, &execute->job->job, arena, false);
     for (uint32_t i = execute->first; i < execute->end; i++) {
         struct execute_item *item = &execute->items[i];
         if (item->settled) {

@@ -19,7 +19,7 @@ struct pg_parts_row {
     struct pg_parts_row *next_in_slot, *next;
 };
 
-void pg_parts_clear(struct pg_parts *parts, struct cc_arena *arena, bool all)
+void pg_parts_clear(struct pg_parts *parts, const struct db_job *job, struct cc_arena *arena, bool all)
 {
     PGresult *tombstones = parts->tombstones;
     bool asked = parts->asked;
@@ -28,7 +28,7 @@ void pg_parts_clear(struct pg_parts *parts, struct cc_arena *arena, bool all)
         tombstones = NULL;
         asked = false;
     }
-    *parts = (struct pg_parts){.arena = arena, .asked = asked, .tombstones = tombstones};
+    *parts = (struct pg_parts){.arena = arena, .settled = job->settled, .asked = asked, .tombstones = tombstones};
 }
 
 static struct pg_parts_row **find_slot(struct pg_parts *parts, const struct pg_table *table, struct cc_slice key)
@@ -133,7 +133,7 @@ static bool change_field(struct pg_parts *parts, struct pg_parts_row *row, uint3
 {
     const struct crdt_kind *kind = &row->table->registers[position].kind;
     struct crdt_register *held = &row->row.registers[position];
-    struct crdt_part_write write = {.stamp = set->stamp, .value = field->value, .keyed = set->request_key.data != NULL};
+    struct crdt_part_write write = {.stamp = set->stamp, .value = field->value, .settled = parts->settled, .keyed = set->request_key.data != NULL};
     write.key = write.keyed ? key_of_request(set) : 0;
     // What follows from an insert's value and stamp by itself need not be stored.
     row->mend = row->mend || !row->inserted || row->exists || held->parts.n > 0 || (write.keyed && kind->merge == CRDT_COUNTER);

@@ -14,6 +14,7 @@ enum { PG_PARTS_SLOTS = 256 };
 
 struct pg_parts { // of the rows that a batch has touched in tables with merge types; zero-initialised is empty
     struct cc_arena *arena;
+    uint64_t settled; // among the members, when the batch began
     struct pg_parts_row *slots[PG_PARTS_SLOTS];
     struct pg_parts_row *first, *last; // in the order in which they were touched
     uint32_t n_missing;                // inserted rows of which tombstones may tell more
@@ -22,7 +23,7 @@ struct pg_parts { // of the rows that a batch has touched in tables with merge t
 };
 
 // Forgets rows, and with `all` what was asked about them, too.
-void pg_parts_clear(struct pg_parts *parts, struct cc_arena *arena, bool all);
+void pg_parts_clear(struct pg_parts *parts, const struct db_job *job, struct cc_arena *arena, bool all);
 // A row is about to be changed. `values`: its image before, by position in the table, with _caucus; NULL: it is inserted.
 // CC_MALFORMED: its stamps are damaged.
 enum cc_status pg_parts_note(struct pg_parts *parts, const struct pg_table *table, struct cc_slice key, const struct cc_slice *values) CC_CHECKED;

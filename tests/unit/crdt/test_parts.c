@@ -138,7 +138,7 @@ static void types_that_cannot_be_merged_so_are_refused(void **state)
 // A replica's view of one column, and a clock that is ahead of all it has seen.
 struct writer {
     struct crdt_origin origin;
-    uint64_t clock;
+    uint64_t clock, settled;
     struct crdt_parts parts;
 };
 
@@ -179,7 +179,7 @@ static void write_value(struct world *world, uint32_t by, const char *value, uin
     struct writer *writer = &world->writers[by];
     writer->clock += 10;
     struct clock_stamp stamp = {.hlc = writer->clock + by, .replica = writer->origin.replica, .incarnation = writer->origin.incarnation};
-    struct crdt_part_write write = {.stamp = stamp, .value = value == NULL ? (struct cc_slice){0} : text(value), .keyed = key != 0, .key = key};
+    struct crdt_part_write write = {.stamp = stamp, .value = value == NULL ? (struct cc_slice){0} : text(value), .settled = writer->settled, .keyed = key != 0, .key = key};
     struct cc_slice bytes = {0};
     assert_int_equal(crdt_part_make(&world->kind, &writer->parts, &write, &world->arena, &bytes), CC_OK);
     if (bytes.data != NULL) {
@@ -310,8 +310,29 @@ static void old_keys_are_folded_and_still_count(void **state)
         n_bytes_full = i == CRDT_KEYED_MAX ? bytes.n : n_bytes_full;
         assert_true(n_bytes_full == 0 || bytes.n <= n_bytes_full + 4); // it stays as long as it is
     }
-    assert_string_equal(show(crdt_parts_value(&kind, &parts, &arena), &arena), "192");
+    assert_string_equal(show(crdt_parts_value(&kind, &parts, &arena), &arena), "768");
     cc_arena_finish(&arena);
+}
+
+static void settled_keys_are_folded_unless_they_have_a_twin(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, CRDT_COUNTER, "integer");
+    write_value(&world, 0, "1", 77);
+    write_value(&world, 1, "1", 77);
+    write_value(&world, 0, "2", 78);
+    meet_all(&world);
+    write_value(&world, 0, "3", 79);
+    size_t n_before = world.sent[world.n_sent - 1].bytes.n;
+    meet_all(&world);
+    world.writers[0].settled = world.writers[0].clock;
+    write_value(&world, 0, "4", 0);
+    size_t n_after = world.sent[world.n_sent - 1].bytes.n;
+    assert_int_equal(n_before - n_after, 2 * (8 + 8 + 2)); // 78 and 79; 77 still counts once
+    meet_all(&world);
+    assert_string_equal(value_of(&world), "4");
+    cc_arena_finish(&world.arena);
 }
 
 static void a_counter_cannot_take_what_is_no_number(void **state)
@@ -433,7 +454,7 @@ static void a_removal_may_arrive_before_what_it_removes(void **state)
     cc_arena_finish(&world.arena);
 }
 
-static void removals_are_forgotten_once_the_additions_are_gone(void **state)
+static void removals_are_forgotten_once_the_additions_are_gone_everywhere(void **state)
 {
     (void)state;
     struct world world;
@@ -448,7 +469,46 @@ static void removals_are_forgotten_once_the_additions_are_gone(void **state)
     write_value(&world, 0, "{9}", 0);
     meet_all(&world);
     write_value(&world, 1, "{8,9}", 0);
-    assert_true(world.sent[world.n_sent - 1].bytes.n < 20); // "8", and no removals
+    assert_true(world.sent[world.n_sent - 1].bytes.n > 15 * (1 + 16)); // somebody may still show what was removed 15 times
+    meet_all(&world);
+    world.writers[1].settled = world.writers[1].clock;
+    write_value(&world, 1, "{7,8,9}", 0);
+    assert_true(world.sent[world.n_sent - 1].bytes.n < 30); // "7", "8", and no removals
+    cc_arena_finish(&world.arena);
+}
+
+static void a_removal_holds_where_it_is_heard_before_the_part_that_follows_it(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, CRDT_SET, "text[]");
+    write_value(&world, 0, "{x}", 0);
+    meet_all(&world);
+    write_value(&world, 1, "{}", 0);
+    meet(&world, 0, 1);
+    write_value(&world, 0, "{a}", 0); // does not list x any more
+    meet(&world, 0, 1);
+    write_value(&world, 1, "{a,b}", 0);
+    hear(&world, 2, &world.sent[3]); // before the third
+    assert_string_equal(shown(&world, &world.writers[2].parts), "{b}");
+    cc_arena_finish(&world.arena);
+}
+
+static void a_set_remembers_so_many_removals_at_most(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, CRDT_SET, "integer[]");
+    size_t n_bytes = 0;
+    for (int i = 0; i < CRDT_REMOVED_MAX + 50; i++) {
+        world.n_sent = 0;
+        write_value(&world, 0, "{1}", 0);
+        meet_all(&world);
+        write_value(&world, 1, "{}", 0);
+        meet_all(&world);
+        n_bytes = world.sent[world.n_sent - 1].bytes.n;
+    }
+    assert_true(n_bytes < (CRDT_REMOVED_MAX + 2) * (2 + 16));
     cc_arena_finish(&world.arena);
 }
 
@@ -627,6 +687,269 @@ static void a_writer_sees_what_it_wrote(void **state)
             assert_string_equal(shown(&world, &world.writers[1].parts), value);
         }
         cc_arena_finish(&world.arena);
+    }
+}
+
+// -- At every moment, at every replica ----------------------------------------------------------------------------------
+//
+// Replicas hear each other's writes late, those of one in order, those of different ones in any. What is settled is known as
+// crdt/stability.h has it: later than it is so.
+
+enum { STEPS = 40, ELEMENTS = 4 };
+
+struct settling { // every member has all writes up to hlc, at a moment when so many had been made
+    uint64_t hlc;
+    uint32_t made[WRITERS];
+};
+
+struct plain_write { // by the words of docs/CONSISTENCY.md, without parts
+    uint32_t by, number;         // the number-th of its replica, from 1
+    uint32_t view[WRITERS];      // what its replica held
+    long amount;                 // of a counter
+    uint64_t key;
+    unsigned added;              // elements of a set
+    uint32_t removed[ELEMENTS];  // whose additions it removed, as bits of writes
+};
+
+struct mail {
+    struct world world;
+    struct plain_write plain[PARTS_MAX];
+    uint32_t made[WRITERS];
+    size_t sent_as[WRITERS][PARTS_MAX + 1];
+    uint32_t held[WRITERS][WRITERS]; // by whom, of whom
+    struct settling settlings[STEPS];
+    size_t n_settlings;
+};
+
+static bool is_in_view(const struct plain_write *write, const uint32_t *view)
+{
+    return write->number <= view[write->by];
+}
+
+static void note_settled(struct mail *mail)
+{
+    struct settling now = {.hlc = UINT64_MAX};
+    for (uint32_t w = 0; w < WRITERS; w++) {
+        now.hlc = mail->world.writers[w].clock < now.hlc ? mail->world.writers[w].clock : now.hlc;
+        now.made[w] = mail->made[w];
+        for (uint32_t by = 0; by < WRITERS; by++) {
+            if (mail->held[w][by] < mail->made[by]) {
+                uint64_t next = mail->world.sent[mail->sent_as[by][mail->held[w][by] + 1]].stamp.hlc;
+                now.hlc = next <= now.hlc ? next - 1 : now.hlc;
+            }
+        }
+    }
+    mail->settlings[mail->n_settlings++] = now;
+    for (uint32_t w = 0; w < WRITERS; w++) {
+        for (size_t i = 0; i < mail->n_settlings; i++) {
+            const struct settling *then = &mail->settlings[i];
+            bool reached = then->hlc > mail->world.writers[w].settled;
+            for (uint32_t by = 0; by < WRITERS; by++) {
+                reached = reached && mail->held[w][by] >= then->made[by];
+            }
+            mail->world.writers[w].settled = reached ? then->hlc : mail->world.writers[w].settled;
+        }
+    }
+}
+
+static void deliver_next(struct mail *mail, uint32_t to, uint32_t by)
+{
+    if (to != by && mail->held[to][by] < mail->made[by]) {
+        hear(&mail->world, to, &mail->world.sent[mail->sent_as[by][++mail->held[to][by]]]);
+    }
+}
+
+static void deliver_all(struct mail *mail)
+{
+    for (uint32_t to = 0; to < WRITERS; to++) {
+        for (uint32_t by = 0; by < WRITERS; by++) {
+            while (to != by && mail->held[to][by] < mail->made[by]) {
+                deliver_next(mail, to, by);
+            }
+        }
+    }
+}
+
+// The write's plain form, unless it changes nothing; to be filled in.
+static struct plain_write *write_by(struct mail *mail, uint32_t by, const char *value, uint64_t key)
+{
+    size_t number = mail->world.n_sent;
+    uint32_t view[WRITERS];
+    memcpy(view, mail->held[by], sizeof(view));
+    write_value(&mail->world, by, value, key);
+    if (mail->world.n_sent == number) {
+        return NULL;
+    }
+    mail->made[by]++;
+    mail->held[by][by]++;
+    mail->sent_as[by][mail->made[by]] = number;
+    struct plain_write *write = &mail->plain[number];
+    *write = (struct plain_write){.by = by, .number = mail->made[by], .key = key};
+    memcpy(write->view, view, sizeof(view));
+    return write;
+}
+
+static void mail_init(struct mail *mail, enum crdt_merge merge, const char *type)
+{
+    memset(mail, 0, sizeof(*mail));
+    world_init(&mail->world, merge, type);
+}
+
+// Of each element, the additions that somebody in the view has removed, as bits of writes; a replica's own write confirms what others
+// have removed of its additions.
+static uint32_t removed_in(const struct mail *mail, size_t n, const uint32_t *view, unsigned element)
+{
+    uint32_t removed = 0;
+    for (size_t i = 0; i < n; i++) {
+        removed |= is_in_view(&mail->plain[i], view) ? mail->plain[i].removed[element] : 0;
+    }
+    return removed;
+}
+
+static uint32_t live_in(const struct mail *mail, size_t n, const uint32_t *view, unsigned element)
+{
+    uint32_t live = 0, removed = removed_in(mail, n, view, element);
+    for (size_t i = 0; i < n; i++) {
+        bool added = is_in_view(&mail->plain[i], view) && (mail->plain[i].added >> element & 1) != 0;
+        live |= added ? (uint32_t)1 << i & ~removed : 0;
+    }
+    return live;
+}
+
+static unsigned elements_in(const struct mail *mail, size_t n, const uint32_t *view)
+{
+    unsigned elements = 0;
+    for (unsigned e = 0; e < ELEMENTS; e++) {
+        elements |= live_in(mail, n, view, e) != 0 ? 1u << e : 0;
+    }
+    return elements;
+}
+
+static const char *set_text(unsigned elements, struct cc_arena *arena)
+{
+    struct cc_buffer out = {0};
+    for (unsigned e = 0; e < ELEMENTS; e++) {
+        if ((elements >> e & 1) != 0) {
+            cc_buffer_printf(&out, "%s%c", out.n == 0 ? "" : ",", (char)('a' + e));
+        }
+    }
+    const char *text_of = cc_arena_printf(arena, "{%s}", cc_buffer_text(&out));
+    cc_buffer_finish(&out);
+    return text_of;
+}
+
+static void write_set(struct mail *mail, uint32_t by, unsigned wanted)
+{
+    size_t n = mail->world.n_sent;
+    struct plain_write *write = write_by(mail, by, set_text(wanted, &mail->world.arena), 0);
+    for (unsigned e = 0; write != NULL && e < ELEMENTS; e++) {
+        uint32_t live = live_in(mail, n, write->view, e);
+        bool wants = (wanted >> e & 1) != 0;
+        write->added |= wants && live == 0 ? 1u << e : 0;
+        write->removed[e] = wants ? 0 : live;
+        for (size_t i = 0; i < n; i++) {
+            bool own = mail->plain[i].by == by;
+            write->removed[e] |= own ? (uint32_t)1 << i & removed_in(mail, n, write->view, e) : 0;
+        }
+    }
+}
+
+static void check_sets(struct mail *mail)
+{
+    for (uint32_t w = 0; w < WRITERS; w++) {
+        const struct crdt_parts *parts = &mail->world.writers[w].parts;
+        const char *expected = set_text(elements_in(mail, mail->world.n_sent, mail->held[w]), &mail->world.arena);
+        assert_string_equal(parts->n == 0 ? "{}" : shown(&mail->world, parts), expected);
+    }
+}
+
+static void a_set_shows_what_was_added_and_not_removed_at_every_moment(void **state)
+{
+    (void)state;
+    struct cc_prng prng;
+    cc_prng_seed(&prng, 51);
+    for (long i = 0; i < (n_cases + 3) / 4; i++) {
+        struct mail mail;
+        mail_init(&mail, CRDT_SET, "text[]");
+        for (int step = 0; step < STEPS && mail.world.n_sent < PARTS_MAX; step++) {
+            uint32_t by = (uint32_t)cc_prng_below(&prng, WRITERS);
+            if (cc_prng_below(&prng, 3) == 0) {
+                write_set(&mail, by, (unsigned)cc_prng_below(&prng, 1u << ELEMENTS));
+            } else {
+                deliver_next(&mail, by, (uint32_t)cc_prng_below(&prng, WRITERS));
+            }
+            note_settled(&mail);
+            check_sets(&mail);
+        }
+        deliver_all(&mail);
+        check_sets(&mail);
+        cc_arena_finish(&mail.world.arena);
+    }
+}
+
+static bool knows_key(const struct mail *mail, const uint32_t *view, uint64_t key, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (mail->plain[i].key == key && is_in_view(&mail->plain[i], view)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static long sum_in(const struct mail *mail, const uint32_t *view)
+{
+    long sum = 0;
+    for (size_t i = 0; i < mail->world.n_sent; i++) {
+        const struct plain_write *write = &mail->plain[i];
+        bool twin = write->key != 0 && knows_key(mail, view, write->key, i);
+        sum += is_in_view(write, view) && !twin ? write->amount : 0;
+    }
+    return sum;
+}
+
+static void check_counters(struct mail *mail)
+{
+    for (uint32_t w = 0; w < WRITERS; w++) {
+        const char *value = shown(&mail->world, &mail->world.writers[w].parts);
+        assert_int_equal(strtol(value, NULL, 10), sum_in(mail, mail->held[w])); // "NULL" is 0
+    }
+}
+
+// A replica that has heard of a key answers with the outcome.
+static void increment(struct mail *mail, uint32_t by, uint64_t key)
+{
+    if (key != 0 && knows_key(mail, mail->held[by], key, mail->world.n_sent)) {
+        return;
+    }
+    long amount = key == 0 ? 1000 : (long)key;
+    long before = strtol(shown(&mail->world, &mail->world.writers[by].parts), NULL, 10);
+    struct plain_write *write = write_by(mail, by, cc_arena_printf(&mail->world.arena, "%ld", before + amount), key);
+    assert_non_null(write);
+    write->amount = amount;
+}
+
+static void a_counter_counts_each_key_once_at_every_moment(void **state)
+{
+    (void)state;
+    struct cc_prng prng;
+    cc_prng_seed(&prng, 61);
+    for (long i = 0; i < (n_cases + 3) / 4; i++) {
+        struct mail mail;
+        mail_init(&mail, CRDT_COUNTER, "bigint");
+        for (int step = 0; step < STEPS && mail.world.n_sent < PARTS_MAX; step++) {
+            uint32_t by = (uint32_t)cc_prng_below(&prng, WRITERS);
+            if (cc_prng_below(&prng, 3) == 0) {
+                increment(&mail, by, cc_prng_below(&prng, 6));
+            } else {
+                deliver_next(&mail, by, (uint32_t)cc_prng_below(&prng, WRITERS));
+            }
+            note_settled(&mail);
+            check_counters(&mail);
+        }
+        deliver_all(&mail);
+        check_counters(&mail);
+        cc_arena_finish(&mail.world.arena);
     }
 }
 
@@ -1032,13 +1355,16 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_counter_stops_at_the_limits_of_its_type),
         cmocka_unit_test(twins_under_one_key_count_once),
         cmocka_unit_test(old_keys_are_folded_and_still_count),
+        cmocka_unit_test(settled_keys_are_folded_unless_they_have_a_twin),
         cmocka_unit_test(a_counter_cannot_take_what_is_no_number),
         cmocka_unit_test(extremes_only_go_one_way),
         cmocka_unit_test(values_are_ordered_as_postgresql_orders_them),
         cmocka_unit_test(sets_unite),
         cmocka_unit_test(an_addition_wins_over_a_concurrent_removal),
         cmocka_unit_test(a_removal_may_arrive_before_what_it_removes),
-        cmocka_unit_test(removals_are_forgotten_once_the_additions_are_gone),
+        cmocka_unit_test(removals_are_forgotten_once_the_additions_are_gone_everywhere),
+        cmocka_unit_test(a_removal_holds_where_it_is_heard_before_the_part_that_follows_it),
+        cmocka_unit_test(a_set_remembers_so_many_removals_at_most),
         cmocka_unit_test(elements_are_written_as_postgresql_writes_them),
         cmocka_unit_test(counters_merge_in_any_order_any_number_of_times),
         cmocka_unit_test(greatest_values_merge_in_any_order_any_number_of_times),
@@ -1046,6 +1372,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(sets_merge_in_any_order_any_number_of_times),
         cmocka_unit_test(a_counter_is_the_sum_of_all_differences),
         cmocka_unit_test(a_writer_sees_what_it_wrote),
+        cmocka_unit_test(a_set_shows_what_was_added_and_not_removed_at_every_moment),
+        cmocka_unit_test(a_counter_counts_each_key_once_at_every_moment),
         cmocka_unit_test(a_deletion_clears_what_was_counted_before),
         cmocka_unit_test(what_is_counted_after_a_concurrent_deletion_stays),
         cmocka_unit_test(a_tombstone_goes_when_all_that_it_holds_is_settled_and_nothing_counts_any_more),
