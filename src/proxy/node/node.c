@@ -650,7 +650,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
             .role = peer->role,
             .refused = peer->refused,
             .clock_known = peer->clock_known,
-            .clock_offset_ms = peer->clock_offset_ms,
+            .clock_offset_ms = peer->clock_known ? peer_clock_offset_ms(node, peer) : 0,
         };
     }
 }

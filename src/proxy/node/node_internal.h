@@ -268,7 +268,10 @@ struct peer {
     uint32_t schema_version;
     enum raft_role role;
     bool clock_known;
-    int64_t clock_offset_ms; // its wall clock minus ours when it was heard
+    struct clock_window { // its wall clock minus our monotonic one, as heard within some seconds: what comes late makes it smaller
+        int64_t least_ms, greatest_ms;
+    } clock, clock_before;
+    uint64_t clock_window_us; // when the window began
     bool clock_is_ahead;     // its stamps are from further in the future than is tolerated
     bool frontier_known;
     struct crdt_frontier frontier;
@@ -717,6 +720,7 @@ void peer_send_changes(struct node *node, struct peer *peer, const struct cc_sli
 void peer_send_forgotten(struct node *node, const struct peer *peer, uint64_t index);
 void peer_send_pull(struct node *node, uint32_t peer, const struct snapshot_pull *pull);
 void peer_send_piece(struct node *node, uint32_t peer, const struct snapshot_piece *piece);
+int64_t peer_clock_offset_ms(const struct node *node, const struct peer *peer); // its wall clock less ours, as little as what was heard lately allows
 bool peer_clock_is_off(const struct node *node, int64_t *median_ms_out); // this replica against the median of all
 
 #endif

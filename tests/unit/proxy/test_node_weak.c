@@ -212,19 +212,51 @@ static void a_replica_whose_clock_is_off_from_the_median_refuses_weak_writes_unt
     submit(&bench, 1); // one of the others is off: it is not we
     turn(&bench);
     assert_string_equal(refusal(&bench), "");
-    deliver(&bench, 3, FRAME_FRONTIER, WALL_MS + 9000, cc_slice_text(""));
+    for (int i = 0; i < 3; i++) {
+        pass(&bench, 2000);
+        deliver(&bench, 2, FRAME_FRONTIER, bench.time.wall_ms + 10000, cc_slice_text(""));
+        deliver(&bench, 3, FRAME_FRONTIER, bench.time.wall_ms + 9000, cc_slice_text(""));
+    }
     submit(&bench, 2);
     turn(&bench);
     assert_string_equal(refusal(&bench), "CC205");
     node_describe(bench.node, bench.time.now_us, &status);
     assert_true(status.clock_is_off);
     assert_int_equal(status.clock_offset_ms, 9000);
-    bench.time.wall_ms += 9500; // set right
-    deliver(&bench, 2, FRAME_FRONTIER, bench.time.wall_ms, cc_slice_text(""));
-    deliver(&bench, 3, FRAME_FRONTIER, bench.time.wall_ms, cc_slice_text(""));
+    bench.time.wall_ms += 9500; // set right: what was heard before tells
     submit(&bench, 3);
     turn(&bench);
     assert_string_equal(refusal(&bench), "");
+    end(&bench);
+}
+
+static void frames_that_come_late_do_not_make_the_clock_look_wrong(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct node_status status;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    deliver(&bench, 2, FRAME_FRONTIER, bench.time.wall_ms, cc_slice_text(""));
+    deliver(&bench, 3, FRAME_FRONTIER, bench.time.wall_ms, cc_slice_text(""));
+    bench.time.wall_ms += 1500; // this process did not run for so long
+    bench.time.now_us += 1500 * 1000;
+    deliver(&bench, 2, FRAME_FRONTIER, bench.time.wall_ms - 1400, cc_slice_text(""));
+    deliver(&bench, 3, FRAME_FRONTIER, bench.time.wall_ms - 1400, cc_slice_text(""));
+    submit(&bench, 1);
+    turn(&bench);
+    assert_string_equal(refusal(&bench), "");
+    for (int i = 0; i < 5; i++) { // all of them are late: rather the clock
+        bench.time.wall_ms += 1000;
+        bench.time.now_us += 1000 * 1000;
+        deliver(&bench, 2, FRAME_FRONTIER, bench.time.wall_ms - 1400, cc_slice_text(""));
+        deliver(&bench, 3, FRAME_FRONTIER, bench.time.wall_ms - 1400, cc_slice_text(""));
+    }
+    submit(&bench, 2);
+    turn(&bench);
+    assert_string_equal(refusal(&bench), "CC205");
+    node_describe(bench.node, bench.time.now_us, &status);
+    assert_int_equal(status.clock_offset_ms, -1400);
     end(&bench);
 }
 
@@ -709,6 +741,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_replica_whose_clock_is_off_from_the_median_refuses_weak_writes_until_it_is_right),
+        cmocka_unit_test(frames_that_come_late_do_not_make_the_clock_look_wrong),
         cmocka_unit_test(a_change_set_from_the_future_is_held_and_its_stamp_is_not_taken_over),
         cmocka_unit_test(a_restart_with_an_earlier_clock_does_not_go_back),
         cmocka_unit_test(own_changes_that_memory_does_not_hold_are_replayed_from_the_log),
