@@ -279,7 +279,7 @@ static void ask_to_read(struct sim *sim, struct sim_replica *replica, const stru
     struct node_time time = sim_replica_time(sim, replica);
     if (request->is_session) {
         const struct session *session = session_of(sim, request);
-        node_read_session(replica->node, time, token, session->index, &session->frontier, timeout_ms(sim, request));
+        node_read_session(replica->node, time, token, session->index, &session->frontier, false, timeout_ms(sim, request));
     } else if (request->is_weak) {
         node_read_weak(replica->node, time, token, timeout_ms(sim, request));
     } else {

@@ -459,6 +459,23 @@ void io_gateway_status(struct io_gateway *gateway, uint64_t token, const struct 
     }
 }
 
+void io_gateway_set_everywhere(struct io_gateway *gateway, const struct crdt_frontier *everywhere)
+{
+    pthread_mutex_lock(&gateway->lock);
+    gateway->everywhere = *everywhere;
+    pthread_mutex_unlock(&gateway->lock);
+}
+
+void gateway_shorten(struct io_gateway *gateway, struct session *session)
+{
+    if (!session_is_long(session)) {
+        return;
+    }
+    pthread_mutex_lock(&gateway->lock);
+    session_shorten(session, &gateway->everywhere);
+    pthread_mutex_unlock(&gateway->lock);
+}
+
 void io_gateway_set_member(struct io_gateway *gateway, bool is_member)
 {
     gateway->is_member = is_member;
@@ -570,6 +587,7 @@ static void give_rest_options(struct io_gateway *gateway)
 
 static void gateway_free(struct io_gateway *gateway)
 {
+    pthread_mutex_destroy(&gateway->lock);
     cc_arena_finish(&gateway->arena);
     free(gateway);
 }
@@ -579,6 +597,7 @@ enum cc_status io_gateway_create(const struct io_gateway_options *options, struc
     struct io_gateway *gateway = cc_alloc(sizeof(*gateway));
     gateway->options = *options;
     cc_arena_init(&gateway->arena);
+    pthread_mutex_init(&gateway->lock, NULL);
     give_rest_options(gateway);
     const struct config *config = options->config;
     if (getrandom(&gateway->id_seed, sizeof(gateway->id_seed), 0) != sizeof(gateway->id_seed)) {

@@ -8,6 +8,7 @@
 #include "rest/http_server.h"
 #include "rest/plan.h"
 
+#include <pthread.h>
 #include <uthash.h>
 #include <utlist.h>
 
@@ -83,8 +84,12 @@ struct io_gateway {
     uint64_t id_seed; // first half of operation ids: random, of this process
     uint32_t n_workers;
     _Atomic bool is_member;
+    pthread_mutex_t lock; // guards what follows
+    struct crdt_frontier everywhere;
 };
 
+// If its token would be long.
+void gateway_shorten(struct io_gateway *gateway, struct session *session);
 uint64_t gateway_now_us(void);
 void exchange_move(struct exchange *exchange, enum exchange_state state);
 uint32_t exchange_left_ms(const struct exchange *exchange); // until its deadline, at least 1

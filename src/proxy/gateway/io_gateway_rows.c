@@ -144,15 +144,17 @@ static void ask_session(struct exchange *exchange)
         exchange_move(exchange, EXCHANGE_ASK_INDEX);
     }
     exchange->session_asked = true;
-    exchange_ask_core(exchange, INBOX_READ_SESSION, reads && plan->touches_strong ? exchange->session->index : 0, &frontier);
+    enum inbox_kind kind = exchange->session->shortened ? INBOX_READ_SHORTENED : INBOX_READ_SESSION;
+    exchange_ask_core(exchange, kind, reads && plan->touches_strong ? exchange->session->index : 0, &frontier);
 }
 
-static void add_token(struct exchange *exchange, const struct session *session, struct rest_reply *reply)
+static void add_token(struct exchange *exchange, struct session *session, struct rest_reply *reply)
 {
     uint8_t key[SESSION_KEY_BYTES];
     if (!io_catalog_session_key(exchange->worker->gateway->options.catalog, key)) {
         return; // the cluster is seconds old
     }
+    gateway_shorten(exchange->worker->gateway, session);
     struct cc_buffer token = {0};
     session_put(&token, session, key);
     rest_reply_add_header(reply, &exchange->arena, "Caucus-Session", cc_buffer_text(&token));
@@ -166,6 +168,7 @@ static void session_of(const struct exchange *exchange, struct session *session_
     } else {
         session_out->index = 0;
         session_out->frontier.n = 0;
+        session_out->shortened = false;
     }
 }
 

@@ -10,6 +10,7 @@ enum inbox_kind {
     INBOX_READ_AT, // index
     INBOX_READ_WEAK,
     INBOX_READ_SESSION, // index, bytes: encoded frontier (empty: of no interest)
+    INBOX_READ_SHORTENED, // the same of a token that is shortened
     INBOX_STATUS,
     INBOX_REPAIR, // begins to compare the weak tables with the other members', and answers as INBOX_STATUS
     INBOX_MEMBER, // bytes: struct node_member_change

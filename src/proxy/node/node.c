@@ -416,13 +416,13 @@ void node_submit(struct node *node, struct node_time time, uint64_t token, struc
 void node_read(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms)
 {
     set_time(node, time);
-    read_submit(node, token, 0, NULL, timeout_ms);
+    read_submit(node, token, &(struct read_wish){0}, timeout_ms);
 }
 
 void node_read_at(struct node *node, struct node_time time, uint64_t token, uint64_t index, uint32_t timeout_ms)
 {
     set_time(node, time);
-    read_submit(node, token, index, NULL, timeout_ms);
+    read_submit(node, token, &(struct read_wish){.index = index}, timeout_ms);
     strong_pump(node);
 }
 
@@ -433,10 +433,10 @@ void node_read_weak(struct node *node, struct node_time time, uint64_t token, ui
 }
 
 void node_read_session(struct node *node, struct node_time time, uint64_t token, uint64_t index,
-                       const struct crdt_frontier *frontier, uint32_t timeout_ms)
+                       const struct crdt_frontier *frontier, bool shortened, uint32_t timeout_ms)
 {
     set_time(node, time);
-    read_submit(node, token, index, frontier, timeout_ms);
+    read_submit(node, token, &(struct read_wish){index, frontier, shortened}, timeout_ms);
     read_applied(node);
     strong_pump(node);
 }

@@ -90,9 +90,10 @@ void node_read_at(struct node *node, struct node_time time, uint64_t token, uint
 // of the replicas had acknowledged when it was asked, which is after now.
 void node_read_weak(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms);
 // A read of a session wants this database to hold what the session has seen: the log up to `index` (0: nothing of it) and
-// the frontier of weak changes (copied). Answered as node_read.
+// the frontier of weak changes (copied). `shortened`: also everything that a majority of the replicas holds now (session.h).
+// Answered as node_read.
 void node_read_session(struct node *node, struct node_time time, uint64_t token, uint64_t index,
-                       const struct crdt_frontier *frontier, uint32_t timeout_ms);
+                       const struct crdt_frontier *frontier, bool shortened, uint32_t timeout_ms);
 // PostgreSQL is connected but does not answer, or does again: a leader hands its office over meanwhile.
 void node_set_sick(struct node *node, struct node_time time, bool sick);
 enum node_member_action {

@@ -664,7 +664,12 @@ void reload_answered(struct node *node, uint64_t request, uint8_t verdict, struc
 
 // node_read.c
 // index 0 without a frontier: the read index is to be found out.
-void read_submit(struct node *node, uint64_t token, uint64_t index, const struct crdt_frontier *frontier, uint32_t timeout_ms);
+struct read_wish { // nothing of it: the newest
+    uint64_t index;
+    const struct crdt_frontier *frontier;
+    bool heard; // and what a majority holds
+};
+void read_submit(struct node *node, uint64_t token, const struct read_wish *wish, uint32_t timeout_ms);
 void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms);
 void read_told(struct node *node, uint32_t peer, uint64_t context, const struct crdt_frontier *frontier);
 void read_flush(struct node *node); // asks for the fresh reads' index, once a turn

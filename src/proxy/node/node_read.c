@@ -63,50 +63,7 @@ static void refuse_from_future(struct node *node, struct read_group *group)
     group_free(group);
 }
 
-void read_submit(struct node *node, uint64_t token, uint64_t index, const struct crdt_frontier *frontier, uint32_t timeout_ms)
-{
-    if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
-        refuse(node, token);
-        return;
-    }
-    struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
-    node->n_reads++;
-    node->counters.counters.reads++;
-    if (index > 0 || frontier != NULL) {
-        struct read_group *group = group_create(node);
-        group->index = index;
-        if (frontier != NULL) {
-            group->frontier = cc_alloc(sizeof(*group->frontier));
-            *group->frontier = *frontier;
-        }
-        NODE_PUSH(group->waiters, waiter);
-        DL_APPEND(node->waiting, group);
-        doubt(node, group);
-        return;
-    }
-    if (node->fresh == NULL) {
-        node->fresh = group_create(node);
-    }
-    NODE_PUSH(node->fresh->waiters, waiter);
-}
-
-
-// -- Weak tables -----------------------------------------------------------------------------------------------------
-
-void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms)
-{
-    if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
-        refuse(node, token);
-        return;
-    }
-    struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
-    node->n_reads++;
-    node->counters.counters.reads++;
-    if (node->fresh_weak == NULL) {
-        node->fresh_weak = group_create(node);
-    }
-    NODE_PUSH(node->fresh_weak->waiters, waiter);
-}
+// -- What a majority holds of weak tables --------------------------------------------------------------------------------
 
 static bool has_heard(const struct read_group *group, uint32_t id)
 {
@@ -146,6 +103,63 @@ static void wait_if_heard(struct node *node, struct read_group *group)
         DL_APPEND(node->waiting, group);
         read_applied(node);
     }
+}
+
+// -- Asked for -----------------------------------------------------------------------------------------------------------
+
+static void submit_wish(struct node *node, const struct read_waiter *waiter, const struct read_wish *wish)
+{
+    struct read_group *group = group_create(node);
+    group->index = wish->index;
+    NODE_PUSH(group->waiters, *waiter);
+    if (wish->frontier != NULL) {
+        group->frontier = cc_alloc(sizeof(*group->frontier));
+        *group->frontier = *wish->frontier;
+    }
+    if (wish->frontier != NULL && wish->heard) {
+        DL_APPEND(node->hearing, group);
+        ask_peers(node, group);
+        wait_if_heard(node, group);
+        return;
+    }
+    DL_APPEND(node->waiting, group);
+    doubt(node, group);
+}
+
+void read_submit(struct node *node, uint64_t token, const struct read_wish *wish, uint32_t timeout_ms)
+{
+    if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
+        refuse(node, token);
+        return;
+    }
+    struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
+    node->n_reads++;
+    node->counters.counters.reads++;
+    if (wish->index > 0 || wish->frontier != NULL) {
+        submit_wish(node, &waiter, wish);
+        return;
+    }
+    if (node->fresh == NULL) {
+        node->fresh = group_create(node);
+    }
+    NODE_PUSH(node->fresh->waiters, waiter);
+}
+
+// -- Weak tables -----------------------------------------------------------------------------------------------------
+
+void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms)
+{
+    if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
+        refuse(node, token);
+        return;
+    }
+    struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
+    node->n_reads++;
+    node->counters.counters.reads++;
+    if (node->fresh_weak == NULL) {
+        node->fresh_weak = group_create(node);
+    }
+    NODE_PUSH(node->fresh_weak->waiters, waiter);
 }
 
 void read_told(struct node *node, uint32_t peer, uint64_t context, const struct crdt_frontier *frontier)

@@ -1,4 +1,4 @@
-// Session tokens: {u8 version, u64 index, frontier, 16 bytes of authentication}, base64url.
+// Session tokens: {u8 version: 1, or 2 of one that is shortened, u64 index, frontier, 16 bytes of authentication}, base64url.
 #include "proxy/node/session.h"
 
 #include "base/base64.h"
@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SESSION_VERSION = 1, TAG_BYTES = 16 };
+enum { WHOLE = 1, SHORTENED = 2 }; // versions
+enum { TAG_BYTES = 16 };
+_Static_assert((1 + 8 + 2 + CC_ORIGINS_MAX * (4 + 4 + 9) + TAG_BYTES) * 4 / 3 < SESSION_TOKEN_BYTES_MAX, "a full frontier, numbers of up to 63 bits");
 
 // Two SipHashes under independent keys: 128 bits, and nobody without the key can make them.
 static void put_tag(struct cc_buffer *out, struct cc_slice bytes, const uint8_t key[SESSION_KEY_BYTES])
@@ -18,17 +20,47 @@ static void put_tag(struct cc_buffer *out, struct cc_slice bytes, const uint8_t 
     cc_put_u64(out, high);
 }
 
+static void put_content(struct cc_buffer *out, const struct session *session)
+{
+    cc_put_u8(out, session->shortened ? SHORTENED : WHOLE);
+    cc_put_u64(out, session->index);
+    crdt_frontier_put(out, &session->frontier);
+}
+
 void session_put(struct cc_buffer *out, const struct session *session, const uint8_t key[SESSION_KEY_BYTES])
 {
     struct cc_buffer bytes = {0}, tag = {0};
-    cc_put_u8(&bytes, SESSION_VERSION);
-    cc_put_u64(&bytes, session->index);
-    crdt_frontier_put(&bytes, &session->frontier);
+    put_content(&bytes, session);
     put_tag(&tag, cc_buffer_slice(&bytes), key);
     cc_buffer_append_slice(&bytes, cc_buffer_slice(&tag));
     cc_base64url_put(out, cc_buffer_slice(&bytes));
     cc_buffer_finish(&bytes);
     cc_buffer_finish(&tag);
+}
+
+bool session_is_long(const struct session *session)
+{
+    struct cc_buffer bytes = {0};
+    put_content(&bytes, session);
+    size_t n = bytes.n + TAG_BYTES;
+    cc_buffer_finish(&bytes);
+    return (n * 4 + 2) / 3 > SESSION_TOKEN_BYTES_AIM;
+}
+
+void session_shorten(struct session *session, const struct crdt_frontier *everywhere)
+{
+    if (!session_is_long(session)) {
+        return;
+    }
+    struct crdt_frontier *frontier = &session->frontier;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < frontier->n; i++) {
+        if (frontier->at[i].sequence > crdt_frontier_get(everywhere, frontier->at[i].origin)) {
+            frontier->at[n++] = frontier->at[i];
+        }
+    }
+    session->shortened = session->shortened || n < frontier->n;
+    frontier->n = n;
 }
 
 static bool tag_is_good(struct cc_slice bytes, const uint8_t key[SESSION_KEY_BYTES])
@@ -56,7 +88,8 @@ static enum cc_status decode(struct cc_slice bytes, const uint8_t key[SESSION_KE
     struct cc_reader reader = cc_reader_of(cc_slice_of(bytes.data, bytes.n - TAG_BYTES));
     uint8_t version = cc_read_u8(&reader);
     session.index = cc_read_u64(&reader);
-    if (version != SESSION_VERSION || crdt_frontier_read(&reader, &session.frontier) != CC_OK || cc_reader_end(&reader) != CC_OK) {
+    session.shortened = version == SHORTENED;
+    if ((version != WHOLE && version != SHORTENED) || crdt_frontier_read(&reader, &session.frontier) != CC_OK || cc_reader_end(&reader) != CC_OK) {
         return CC_MALFORMED;
     }
     *session_out = session;

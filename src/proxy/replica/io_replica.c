@@ -292,10 +292,11 @@ static void reload(struct replica *replica, const struct inbox_message *message)
 
 static void read_session(struct replica *replica, const struct inbox_message *message)
 {
+    bool is_shortened = message->kind == INBOX_READ_SHORTENED;
     struct crdt_frontier frontier;
     struct cc_reader reader = cc_reader_of(cc_buffer_slice(&message->bytes));
     bool has_frontier = message->bytes.n > 0 && crdt_frontier_read(&reader, &frontier) == CC_OK;
-    node_read_session(replica->node, replica_now(), message->token, message->index, has_frontier ? &frontier : NULL, message->timeout_ms);
+    node_read_session(replica->node, replica_now(), message->token, message->index, has_frontier ? &frontier : NULL, is_shortened, message->timeout_ms);
 }
 
 static void on_inbox(evutil_socket_t fd, short what, void *context)
@@ -322,6 +323,7 @@ static void on_inbox(evutil_socket_t fd, short what, void *context)
             node_read_weak(replica->node, time, message->token, message->timeout_ms);
             break;
         case INBOX_READ_SESSION:
+        case INBOX_READ_SHORTENED:
             read_session(replica, message);
             break;
         case INBOX_REPAIR:
@@ -547,6 +549,9 @@ void replica_on_garbage_ask(void *context, struct node_garbage *garbage_out)
     struct replica *replica = context;
     report_away(replica);
     node_garbage(replica->node, garbage_out);
+    if (replica->gateway != NULL) {
+        io_gateway_set_everywhere(replica->gateway, &garbage_out->history);
+    }
 }
 
 void replica_on_garbage_collected(void *context, uint64_t bound)

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_COMPARE = 14, FRAME_STATES = 15, FRAME_GAP = 17, FRAME_TOO_OLD = 18, LEARNER = 4 };
+enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_ASK = 8, FRAME_TOLD = 9, FRAME_COMPARE = 14, FRAME_STATES = 15, FRAME_GAP = 17, FRAME_TOO_OLD = 18, LEARNER = 4 };
 
 struct bench {
     struct node *node;
@@ -661,6 +661,59 @@ static void a_database_that_has_lost_something_ends_the_catching_up(void **state
     end(&bench);
 }
 
+// -- Sessions ------------------------------------------------------------------------------------------------------------
+
+// The number of the question to this peer; 0: none was sent.
+static uint64_t asked(const struct bench *bench, uint32_t peer)
+{
+    for (size_t i = 0; i < bench->effects.n_sends; i++) {
+        const struct node_send *send = &bench->effects.sends[i];
+        if (send->peer == peer && send->frame.data[1] == FRAME_ASK) {
+            struct cc_reader reader = cc_reader_of(cc_slice_of(send->frame.data + 18, send->frame.n - 18));
+            return cc_read_u64(&reader);
+        }
+    }
+    return 0;
+}
+
+static void deliver_told(struct bench *bench, uint32_t peer, uint64_t question, const struct crdt_frontier *frontier)
+{
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, question);
+    crdt_frontier_put(&body, frontier);
+    deliver(bench, peer, FRAME_TOLD, bench->time.wall_ms, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+    turn(bench);
+}
+
+// A token that leaves out what every member held: this replica may have become one later.
+static void a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    struct crdt_frontier named = {.n = 0}, theirs = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&theirs, (struct crdt_origin){2, 1}, 1), CC_OK);
+    node_read_session(bench.node, bench.time, 77, 0, &named, false, 1000);
+    turn(&bench);
+    assert_int_equal(bench.effects.n_answers, 1); // a whole one that names nothing has seen nothing
+    node_read_session(bench.node, bench.time, 78, 0, &named, true, 1000);
+    turn(&bench);
+    uint64_t question = asked(&bench, 2);
+    assert_true(question > 0);
+    assert_int_equal(bench.effects.n_answers, 0);
+    deliver_told(&bench, 2, question, &theirs);
+    assert_int_equal(bench.effects.n_answers, 0);
+    deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "left out"));
+    const struct db_job *merge = await_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    merged(&bench, merge->number, &theirs);
+    assert_int_equal(bench.effects.n_answers, 1);
+    assert_int_equal(bench.effects.answers[0].token, 78);
+    end(&bench);
+}
+
 // -- Turns ---------------------------------------------------------------------------------------------------------------
 
 static void a_local_write_does_not_wait_for_all_that_is_to_be_merged(void **state)
@@ -752,6 +805,7 @@ int main(void)
         cmocka_unit_test(who_sends_a_change_that_comes_too_late_is_told),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
+        cmocka_unit_test(a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds),
         cmocka_unit_test(a_local_write_does_not_wait_for_all_that_is_to_be_merged),
         cmocka_unit_test(merges_pause_while_clients_write),
     };

@@ -1,5 +1,6 @@
 // Session tokens: what goes in comes out, and nothing else is accepted.
 #include "base/base64.h"
+#include "base/prng.h"
 #include "proxy/node/session.h"
 
 #include <setjmp.h>
@@ -122,6 +123,67 @@ static void base64url_keeps_bytes_and_refuses_stray_bits(void **state)
     cc_buffer_finish(&back);
 }
 
+static struct session random_session(struct cc_prng *prng, uint32_t n)
+{
+    struct session session = {.index = cc_prng_below(prng, 1000000)};
+    while (session.frontier.n < n) {
+        struct crdt_origin origin = {1 + (uint32_t)cc_prng_below(prng, 7), (uint32_t)cc_prng_next(prng)};
+        assert_int_equal(session_wrote_weak(&session, origin, 1 + cc_prng_below(prng, 1000000)), CC_OK);
+    }
+    return session;
+}
+
+// What every member holds, and one that holds all of that and what the token names: it holds all that the session has seen.
+static void a_shortened_token_asks_for_the_same(void **state)
+{
+    (void)state;
+    struct cc_prng prng;
+    cc_prng_seed(&prng, 5);
+    for (int round = 0; round < 200; round++) {
+        uint32_t n = 1 + (uint32_t)cc_prng_below(&prng, CC_ORIGINS_MAX);
+        struct session session = random_session(&prng, n), shortened = session, back = {0};
+        struct crdt_frontier everywhere = {.n = 0};
+        uint32_t n_ahead = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            uint64_t sequence = session.frontier.at[i].sequence;
+            bool ahead = n_ahead < 20 && cc_prng_below(&prng, 10) == 0; // seen here, and not known to be everywhere
+            n_ahead += ahead;
+            sequence = ahead ? sequence - 1 : sequence + cc_prng_below(&prng, 2);
+            assert_true(sequence == 0 || crdt_frontier_raise(&everywhere, session.frontier.at[i].origin, sequence) == CC_OK);
+        }
+        session_shorten(&shortened, &everywhere);
+        struct cc_buffer token = {0};
+        session_put(&token, &shortened, key);
+        assert_true(token.n < 1024);
+        assert_int_equal(shortened.shortened, session_is_long(&session));
+        assert_int_equal(session_read(cc_buffer_slice(&token), key, &back), CC_OK);
+        assert_int_equal(back.index, session.index);
+        assert_int_equal(back.shortened, shortened.shortened);
+        struct crdt_frontier held = everywhere;
+        for (uint32_t i = 0; i < back.frontier.n; i++) {
+            assert_int_equal(crdt_frontier_raise(&held, back.frontier.at[i].origin, back.frontier.at[i].sequence), CC_OK);
+        }
+        assert_true(crdt_frontier_covers(back.shortened ? &held : &back.frontier, &session.frontier));
+        cc_buffer_finish(&token);
+    }
+}
+
+static void what_not_everybody_holds_stays_in_the_token(void **state)
+{
+    (void)state;
+    struct cc_prng prng;
+    cc_prng_seed(&prng, 6);
+    struct session session = random_session(&prng, CC_ORIGINS_MAX), shortened = session, back = {0};
+    struct crdt_frontier nothing = {.n = 0};
+    session_shorten(&shortened, &nothing);
+    assert_false(shortened.shortened);
+    struct cc_buffer token = {0};
+    session_put(&token, &shortened, key);
+    assert_int_equal(session_read(cc_buffer_slice(&token), key, &back), CC_OK);
+    assert_true(crdt_frontier_equal(&back.frontier, &session.frontier));
+    cc_buffer_finish(&token);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +193,8 @@ int main(void)
         cmocka_unit_test(text_that_is_no_token_is_malformed),
         cmocka_unit_test(what_a_read_saw_only_raises_the_session),
         cmocka_unit_test(a_position_that_no_read_tells_is_malformed),
+        cmocka_unit_test(a_shortened_token_asks_for_the_same),
+        cmocka_unit_test(what_not_everybody_holds_stays_in_the_token),
         cmocka_unit_test(base64url_keeps_bytes_and_refuses_stray_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
