@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/mutant.h"
+#include "sim/sim_states.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -271,6 +272,7 @@ static void create(struct sim *sim)
     sim->network = sim_network_create(sim);
     sim->check = sim_check_create();
     sim->weak_check = sim_weak_check_create();
+    sim->states = sim_states_create();
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *replica = &sim->replicas[i];
         replica->id = i + 1;
@@ -303,6 +305,7 @@ static void destroy(struct sim *sim)
     }
     sim_check_destroy(sim->check);
     sim_weak_check_destroy(sim->weak_check);
+    sim_states_destroy(sim->states);
     while (sim->n_heap > 0) {
         event_free(sim, sim->heap[--sim->n_heap].event);
     }

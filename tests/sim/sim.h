@@ -7,6 +7,7 @@
 //   sim_network.c   connections between replicas, partitions
 //   sim_fault.c     when what breaks; sim_amnesia.c: when what is lost; sim_members.c: who belongs to the cluster
 //   sim_database.c  the model of PostgreSQL for struct db_job; sim_store.c: its transactions; sim_rows.c, sim_weak.c: its tables
+//   sim_states.c    what weak rows merge to, remembered
 //   sim_garbage.c   the collector of tombstones and histories
 //   sim_oracle.c    what weak rows must show, said plainly
 //   sim_repair.c    comparisons of weak tables, and rows changed past Caucus
@@ -158,6 +159,7 @@ struct sim_clients;
 struct sim_check;
 struct sim_weak_check;
 struct sim_rows;
+struct sim_states;
 struct sim_store;
 
 struct sim_replica {
@@ -226,6 +228,7 @@ struct sim {
     struct sim_clients *clients;
     struct sim_check *check;
     struct sim_weak_check *weak_check;
+    struct sim_states *states;
     struct sim_counters counters;
     bool is_told;     // keeps the trace,
     bool print_trace; // and prints it as it grows

@@ -498,7 +498,7 @@ static bool join_row(struct sim *sim, struct sim_rows *rows, const struct row_st
     changed = settle_contradictions(rows, state->key, &row, &other, arena) || changed;
     changed = crdt_row_join(&row.row, &other.row) || changed;
     if (changed) {
-        sim_weak_row_store(rows->store, key, &row);
+        sim_weak_row_store(sim, rows->store, key, &row);
     }
     return changed;
 }

@@ -194,6 +194,13 @@ const struct cc_blob *sim_store_get_committed(const struct sim_store *store, con
 
 void sim_store_put(struct sim_store *store, unsigned lane, const char *key, struct cc_slice value)
 {
+    struct cc_blob *blob = value.data == NULL ? NULL : cc_blob_create(value.data, value.n);
+    sim_store_put_blob(store, lane, key, blob);
+    cc_blob_unref(blob);
+}
+
+void sim_store_put_blob(struct sim_store *store, unsigned lane, const char *key, struct cc_blob *value)
+{
     struct record *record = find(store, key);
     if (record == NULL) {
         record = cc_alloc(sizeof(*record));
@@ -205,7 +212,7 @@ void sim_store_put(struct sim_store *store, unsigned lane, const char *key, stru
     undos->at = cc_grow(undos->at, &undos->capacity, undos->n + 1, sizeof(*undos->at));
     undos->at[undos->n++] = (struct undo){record, record->value};
     record->n_open++;
-    set_value(store, record, value.data == NULL ? NULL : cc_blob_create(value.data, value.n));
+    set_value(store, record, cc_blob_ref(value));
 }
 
 size_t sim_store_savepoint(const struct sim_store *store, unsigned lane)

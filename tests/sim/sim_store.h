@@ -21,6 +21,7 @@ const struct cc_blob *sim_store_get(const struct sim_store *store, const char *k
 const struct cc_blob *sim_store_get_committed(const struct sim_store *store, const char *key);
 // In the lane's open transaction, which begins with the first put. NULL data: deletes.
 void sim_store_put(struct sim_store *store, unsigned lane, const char *key, struct cc_slice value);
+void sim_store_put_blob(struct sim_store *store, unsigned lane, const char *key, struct cc_blob *value); // shares it; NULL: deletes
 size_t sim_store_savepoint(const struct sim_store *store, unsigned lane);
 void sim_store_rollback_to(struct sim_store *store, unsigned lane, size_t savepoint);
 void sim_store_rollback(struct sim_store *store, unsigned lane);

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "crdt/decimal.h"
 #include "proxy/node/row_state.h"
+#include "sim/sim_states.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -35,12 +36,11 @@ static const char *name_of(char class, struct cc_slice key, char out[KEY_BYTES])
     return sim_key(out, KEY_BYTES, prefix, key, cc_slice_of(NULL, 0));
 }
 
-// What is stored under the key, copied into the arena; the NULL slice: nothing.
-static struct cc_slice stored(const struct sim_store *store, char class, struct cc_slice key, struct cc_arena *arena)
+static const struct sim_state *state_of(struct sim *sim, const struct sim_store *store, struct cc_slice key)
 {
     char name[KEY_BYTES];
-    const struct cc_blob *blob = sim_store_get(store, name_of(class, key, name));
-    return blob == NULL ? (struct cc_slice){0} : cc_arena_slice(arena, cc_blob_slice(blob));
+    const struct cc_blob *live = sim_store_get(store, name_of('w', key, name));
+    return sim_states_find(sim, live, sim_store_get(store, name_of('t', key, name)));
 }
 
 void sim_weak_row_read(struct sim *sim, struct cc_slice live, struct cc_slice tombstone, struct cc_arena *arena, struct sim_weak_row *row_out)
@@ -71,39 +71,23 @@ void sim_weak_row_read(struct sim *sim, struct cc_slice live, struct cc_slice to
 
 void sim_weak_row_load(struct sim *sim, const struct sim_store *store, struct cc_slice key, struct cc_arena *arena, struct sim_weak_row *row_out)
 {
-    sim_weak_row_read(sim, stored(store, 'w', key, arena), stored(store, 't', key, arena), arena, row_out);
+    sim_state_copy(state_of(sim, store, key), arena, row_out);
 }
 
-void sim_weak_row_store(struct sim_store *store, struct cc_slice key, const struct sim_weak_row *row)
+static void put_state(struct sim_store *store, struct cc_slice key, const struct sim_weak_row *before, const struct sim_state *state)
 {
     char name[KEY_BYTES];
-    struct cc_buffer bytes = {0}, rest = {0};
-    bool visible = crdt_row_is_visible(&row->row);
-    if (visible) {
-        for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
-            cc_put_nullable(&bytes, row->registers[i].value);
-        }
-        crdt_stamps_put(&rest, &row->row);
-        cc_put_string(&bytes, cc_buffer_slice(&rest));
-        sim_store_put(store, DB_WEAK, name_of('w', key, name), cc_buffer_slice(&bytes));
-    } else if (row->exists) {
-        sim_store_put(store, DB_WEAK, name_of('w', key, name), (struct cc_slice){0});
+    if (state->live != NULL || before->exists) {
+        sim_store_put_blob(store, DB_WEAK, name_of('w', key, name), state->live);
     }
-    // A death is remembered also under a row that was brought back: older writes must not come through.
-    bool buried = !visible || !clock_stamp_is_zero(&row->row.death);
-    cc_buffer_clear(&bytes);
-    cc_buffer_clear(&rest);
-    if (buried) {
-        static const struct crdt_row nothing = {0};
-        clock_stamp_put(&bytes, &row->row.death);
-        crdt_remains_put(&rest, visible ? &nothing : &row->row);
-        cc_put_string(&bytes, cc_buffer_slice(&rest));
+    if (state->tombstone != NULL || before->had_tombstone) {
+        sim_store_put_blob(store, DB_WEAK, name_of('t', key, name), state->tombstone);
     }
-    if (buried || row->had_tombstone) {
-        sim_store_put(store, DB_WEAK, name_of('t', key, name), buried ? cc_buffer_slice(&bytes) : (struct cc_slice){0});
-    }
-    cc_buffer_finish(&bytes);
-    cc_buffer_finish(&rest);
+}
+
+void sim_weak_row_store(struct sim *sim, struct sim_store *store, struct cc_slice key, const struct sim_weak_row *row)
+{
+    put_state(store, key, row, sim_states_of_row(sim, &row->row));
 }
 
 static struct cc_slice first_of_key(struct sim *sim, struct cc_slice key)
@@ -118,14 +102,9 @@ static struct cc_slice first_of_key(struct sim *sim, struct cc_slice key)
 void sim_rows_merge_rows(struct sim *sim, struct sim_store *store, const struct crdt_change_set *set)
 {
     for (uint32_t i = 0; i < set->n_rows; i++) {
-        struct cc_arena arena;
-        cc_arena_init(&arena);
-        struct sim_weak_row row;
         struct cc_slice key = first_of_key(sim, set->rows[i].key);
-        sim_weak_row_load(sim, store, key, &arena, &row);
-        crdt_row_merge(&row.row, &set->rows[i], &set->stamp);
-        sim_weak_row_store(store, key, &row);
-        cc_arena_finish(&arena);
+        const struct sim_state *before = state_of(sim, store, key);
+        put_state(store, key, &before->row, sim_states_merge(sim, before, &set->rows[i], &set->stamp));
     }
 }
 
@@ -250,24 +229,34 @@ static bool same_value(struct cc_slice a, struct cc_slice b)
     return (a.data == NULL) == (b.data == NULL) && cc_slice_equal(a, b);
 }
 
-static void check_against_merge(struct write *write, struct cc_slice key, const struct crdt_row_change *change, const struct sim_weak_row *written)
+static bool same_parts(const struct crdt_parts *a, const struct crdt_parts *b)
 {
-    struct sim *sim = write->sim;
-    struct sim_weak_row row;
-    sim_weak_row_load(sim, write->rows->store, key, write->arena, &row);
+    bool same = a->n == b->n;
+    for (uint32_t i = 0; same && i < a->n; i++) {
+        same = clock_stamp_compare(&a->at[i].stamp, &b->at[i].stamp) == 0 && cc_slice_equal(a->at[i].bytes, b->at[i].bytes);
+    }
+    return same;
+}
+
+// What merging the change makes of the row as it is stored still.
+static const struct sim_state *merge_instead(struct write *write, struct cc_slice key, const struct crdt_row_change *change)
+{
+    const struct sim_state *before = state_of(write->sim, write->rows->store, key);
     for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
-        SIM_CHECK(sim, "F3", clock_stamp_compare(&write->stamp, &row.registers[i].stamp) > 0,
+        SIM_CHECK(write->sim, "F3", clock_stamp_compare(&write->stamp, &before->row.registers[i].stamp) > 0,
                   "a local write's stamp is not greater than the stamp that it overwrites");
     }
-    crdt_row_merge(&row.row, change, &write->stamp);
-    bool equal = clock_stamp_compare(&row.row.life, &written->row.life) == 0 &&
-                 clock_stamp_compare(&row.row.death, &written->row.death) == 0;
+    return sim_states_merge(write->sim, before, change, &write->stamp);
+}
+
+static bool same_rows(const struct sim_weak_row *a, const struct sim_weak_row *b)
+{
+    bool same = clock_stamp_compare(&a->row.life, &b->row.life) == 0 && clock_stamp_compare(&a->row.death, &b->row.death) == 0;
     for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
-        equal = equal && same_value(row.registers[i].value, written->registers[i].value) &&
-                row.registers[i].parts.n == written->registers[i].parts.n &&
-                clock_stamp_compare(&row.registers[i].stamp, &written->registers[i].stamp) == 0;
+        const struct crdt_register *x = &a->registers[i], *y = &b->registers[i];
+        same = same && same_value(x->value, y->value) && same_parts(&x->parts, &y->parts) && clock_stamp_compare(&x->stamp, &y->stamp) == 0;
     }
-    SIM_CHECK(sim, "W3", equal, "a local write and the merge of its change differ");
+    return same;
 }
 
 static struct crdt_row_change *add_change(struct write *write, enum crdt_operation operation, struct cc_slice key)
@@ -295,8 +284,10 @@ static void finish_row(struct write *write, struct cc_slice key, struct sim_weak
         put_typed(write, row, change);
     }
     write_as_sql(row, change, &write->stamp, write->arena);
-    check_against_merge(write, key, change, row);
-    sim_weak_row_store(write->rows->store, key, row);
+    const struct sim_state *merged = merge_instead(write, key, change);
+    bool equal = same_rows(&merged->row, row);
+    SIM_CHECK(write->sim, "W3", equal, "a local write and the merge of its change differ");
+    put_state(write->rows->store, key, row, equal ? merged : sim_states_of_row(write->sim, &row->row));
 }
 
 static void insert_row(struct write *write, struct cc_slice key, struct sim_weak_row *row)

@@ -21,7 +21,7 @@ struct sim_weak_row {
 void sim_weak_row_read(struct sim *sim, struct cc_slice live, struct cc_slice tombstone, struct cc_arena *arena, struct sim_weak_row *row_out);
 // As the weak connection sees it.
 void sim_weak_row_load(struct sim *sim, const struct sim_store *store, struct cc_slice key, struct cc_arena *arena, struct sim_weak_row *row_out);
-void sim_weak_row_store(struct sim_store *store, struct cc_slice key, const struct sim_weak_row *row);
+void sim_weak_row_store(struct sim *sim, struct sim_store *store, struct cc_slice key, const struct sim_weak_row *row);
 
 // What a write with this id adds to `tags` (it takes out the digit after it), and sets `best` and `least` to.
 unsigned sim_weak_digit(struct cc_slice id);
