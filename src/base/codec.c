@@ -45,18 +45,18 @@ static inline const uint8_t *take(struct cc_reader *reader, size_t n)
     return bytes;
 }
 
-// Inlined with a constant n, this is one load.
-static inline uint64_t read_little_endian(struct cc_reader *reader, size_t n)
+// Written out, because compilers make one load or store of this, and not of a loop.
+static inline uint32_t load_u32(const uint8_t *bytes)
 {
-    const uint8_t *bytes = take(reader, n);
-    if (bytes == NULL) {
-        return 0;
-    }
-    uint64_t value = 0;
-    for (size_t i = 0; i < n; i++) {
-        value |= (uint64_t)bytes[i] << (8 * i);
-    }
-    return value;
+    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+}
+
+static inline void store_u32(uint8_t *bytes, uint32_t value)
+{
+    bytes[0] = (uint8_t)value;
+    bytes[1] = (uint8_t)(value >> 8);
+    bytes[2] = (uint8_t)(value >> 16);
+    bytes[3] = (uint8_t)(value >> 24);
 }
 
 uint8_t cc_read_u8(struct cc_reader *reader)
@@ -70,21 +70,27 @@ uint8_t cc_read_u8(struct cc_reader *reader)
 
 uint16_t cc_read_u16(struct cc_reader *reader)
 {
-    return (uint16_t)read_little_endian(reader, 2);
+    const uint8_t *bytes = take(reader, 2);
+    return bytes == NULL ? 0 : (uint16_t)(bytes[0] | bytes[1] << 8);
 }
 
 uint32_t cc_read_u32(struct cc_reader *reader)
 {
-    return (uint32_t)read_little_endian(reader, 4);
+    const uint8_t *bytes = take(reader, 4);
+    return bytes == NULL ? 0 : load_u32(bytes);
 }
 
 uint64_t cc_read_u64(struct cc_reader *reader)
 {
-    return read_little_endian(reader, 8);
+    const uint8_t *bytes = take(reader, 8);
+    return bytes == NULL ? 0 : (uint64_t)load_u32(bytes) | (uint64_t)load_u32(bytes + 4) << 32;
 }
 
 uint64_t cc_read_varint(struct cc_reader *reader)
 {
+    if (reader->at < reader->end && *reader->at < 0x80) { // most of them
+        return *reader->at++;
+    }
     uint64_t value = 0;
     for (unsigned i = 0; i < VARINT_BYTES_MAX && reader->at < reader->end; i++) {
         uint8_t byte = *reader->at++;
@@ -134,33 +140,30 @@ struct cc_slice cc_read_nullable(struct cc_reader *reader)
     return cc_read_bytes(reader, (size_t)(n - 1));
 }
 
-static inline void put_little_endian(struct cc_buffer *out, uint64_t value, size_t n)
-{
-    uint8_t bytes[8];
-    for (size_t i = 0; i < n; i++) {
-        bytes[i] = (uint8_t)(value >> (8 * i));
-    }
-    cc_buffer_append(out, bytes, n);
-}
-
 void cc_put_u8(struct cc_buffer *out, uint8_t value)
 {
-    put_little_endian(out, value, 1);
+    cc_buffer_append(out, &value, 1);
 }
 
 void cc_put_u16(struct cc_buffer *out, uint16_t value)
 {
-    put_little_endian(out, value, 2);
+    uint8_t bytes[2] = {(uint8_t)value, (uint8_t)(value >> 8)};
+    cc_buffer_append(out, bytes, sizeof(bytes));
 }
 
 void cc_put_u32(struct cc_buffer *out, uint32_t value)
 {
-    put_little_endian(out, value, 4);
+    uint8_t bytes[4];
+    store_u32(bytes, value);
+    cc_buffer_append(out, bytes, sizeof(bytes));
 }
 
 void cc_put_u64(struct cc_buffer *out, uint64_t value)
 {
-    put_little_endian(out, value, 8);
+    uint8_t bytes[8];
+    store_u32(bytes, (uint32_t)value);
+    store_u32(bytes + 4, (uint32_t)(value >> 32));
+    cc_buffer_append(out, bytes, sizeof(bytes));
 }
 
 void cc_put_varint(struct cc_buffer *out, uint64_t value)
