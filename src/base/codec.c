@@ -140,34 +140,47 @@ struct cc_slice cc_read_nullable(struct cc_reader *reader)
     return cc_read_bytes(reader, (size_t)(n - 1));
 }
 
+// Where the next n bytes go.
+static inline uint8_t *give(struct cc_buffer *out, size_t n)
+{
+    if (n > out->capacity - out->n) {
+        cc_buffer_reserve(out, n);
+    }
+    uint8_t *bytes = out->data + out->n;
+    out->n += n;
+    return bytes;
+}
+
 void cc_put_u8(struct cc_buffer *out, uint8_t value)
 {
-    cc_buffer_append(out, &value, 1);
+    *give(out, 1) = value;
 }
 
 void cc_put_u16(struct cc_buffer *out, uint16_t value)
 {
-    uint8_t bytes[2] = {(uint8_t)value, (uint8_t)(value >> 8)};
-    cc_buffer_append(out, bytes, sizeof(bytes));
+    uint8_t *bytes = give(out, 2);
+    bytes[0] = (uint8_t)value;
+    bytes[1] = (uint8_t)(value >> 8);
 }
 
 void cc_put_u32(struct cc_buffer *out, uint32_t value)
 {
-    uint8_t bytes[4];
-    store_u32(bytes, value);
-    cc_buffer_append(out, bytes, sizeof(bytes));
+    store_u32(give(out, 4), value);
 }
 
 void cc_put_u64(struct cc_buffer *out, uint64_t value)
 {
-    uint8_t bytes[8];
+    uint8_t *bytes = give(out, 8);
     store_u32(bytes, (uint32_t)value);
     store_u32(bytes + 4, (uint32_t)(value >> 32));
-    cc_buffer_append(out, bytes, sizeof(bytes));
 }
 
 void cc_put_varint(struct cc_buffer *out, uint64_t value)
 {
+    if (value < 0x80) { // most of them
+        *give(out, 1) = (uint8_t)value;
+        return;
+    }
     uint8_t bytes[VARINT_BYTES_MAX];
     size_t n = 0;
     while (value >= 0x80) {

@@ -5,7 +5,10 @@
 
 #include <stdlib.h>
 
-enum { BUCKETS = 2048 }; // a seed has some hundreds of weak writes
+enum {
+    BUCKETS = 2048,     // a seed has some hundreds of weak writes
+    READ_BACK_EACH = 8, // states of so many that were merged
+};
 
 struct step {
     const struct sim_state *from, *to;
@@ -81,38 +84,64 @@ static struct cc_slice blob_or_null(const struct cc_blob *blob)
     return blob == NULL ? (struct cc_slice){0} : cc_blob_slice(blob);
 }
 
-// What was read with much that is of no more use, without that.
-static void keep(struct cc_arena *arena, struct sim_weak_row *row)
+// The row as it is, without anything that it borrows from elsewhere.
+static void keep(struct cc_arena *arena, const struct sim_weak_row *row, struct sim_state *state)
 {
-    for (uint32_t i = SIM_WEAK_PLAIN; i < SIM_WEAK_COLUMNS; i++) {
-        struct crdt_register *held = &row->registers[i];
-        held->value = cc_arena_slice(arena, held->value);
-        const struct crdt_part *parts = held->parts.at;
-        held->parts.at = cc_arena_array(arena, held->parts.n, sizeof(*parts));
-        for (uint32_t p = 0; p < held->parts.n; p++) {
-            held->parts.at[p] = (struct crdt_part){parts[p].stamp, cc_arena_slice(arena, parts[p].bytes)};
+    struct sim_weak_row *kept = &state->row;
+    *kept = *row;
+    kept->row.registers = kept->registers;
+    kept->row.arena = NULL;
+    kept->exists = state->live != NULL;
+    kept->had_tombstone = state->tombstone != NULL;
+    for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
+        const struct crdt_parts *parts = &row->registers[i].parts;
+        kept->registers[i].value = cc_arena_slice(arena, row->registers[i].value);
+        kept->registers[i].parts.at = parts->n == 0 ? NULL : cc_arena_array(arena, parts->n, sizeof(*parts->at));
+        for (uint32_t p = 0; p < parts->n; p++) {
+            kept->registers[i].parts.at[p] = (struct crdt_part){parts->at[p].stamp, cc_arena_slice(arena, parts->at[p].bytes)};
         }
     }
-    row->row.registers = row->registers;
-    row->row.arena = NULL;
+    state->is_read = true;
 }
 
-static const struct sim_state *as_read(struct sim *sim, struct sim_state *state)
+static void read_state(struct sim *sim, struct sim_state *state)
 {
-    if (!state->is_read) {
-        struct cc_arena arena;
-        cc_arena_init(&arena);
-        sim_weak_row_read(sim, blob_or_null(state->live), blob_or_null(state->tombstone), &arena, &state->row);
-        keep(&sim->states->arena, &state->row);
-        cc_arena_finish(&arena);
-        state->is_read = true;
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    struct sim_weak_row row;
+    sim_weak_row_read(sim, blob_or_null(state->live), blob_or_null(state->tombstone), &arena, &row);
+    SIM_CHECK(sim, "codec", !state->is_read || sim_weak_rows_equal(&row, &state->row), "a weak row is read back as another one");
+    keep(&sim->states->arena, &row, state);
+    cc_arena_finish(&arena);
+}
+
+static bool same_parts(const struct crdt_parts *a, const struct crdt_parts *b)
+{
+    bool same = a->n == b->n;
+    for (uint32_t i = 0; same && i < a->n; i++) {
+        same = clock_stamp_compare(&a->at[i].stamp, &b->at[i].stamp) == 0 && cc_slice_equal(a->at[i].bytes, b->at[i].bytes);
     }
-    return state;
+    return same;
+}
+
+bool sim_weak_rows_equal(const struct sim_weak_row *a, const struct sim_weak_row *b)
+{
+    bool same = clock_stamp_compare(&a->row.life, &b->row.life) == 0 && clock_stamp_compare(&a->row.death, &b->row.death) == 0;
+    for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
+        const struct crdt_register *x = &a->registers[i], *y = &b->registers[i];
+        bool same_value = (x->value.data == NULL) == (y->value.data == NULL) && cc_slice_equal(x->value, y->value);
+        same = same && same_value && same_parts(&x->parts, &y->parts) && clock_stamp_compare(&x->stamp, &y->stamp) == 0;
+    }
+    return same;
 }
 
 const struct sim_state *sim_states_find(struct sim *sim, const struct cc_blob *live, const struct cc_blob *tombstone)
 {
-    return as_read(sim, intern(sim->states, cc_blob_ref((struct cc_blob *)live), cc_blob_ref((struct cc_blob *)tombstone)));
+    struct sim_state *state = intern(sim->states, cc_blob_ref((struct cc_blob *)live), cc_blob_ref((struct cc_blob *)tombstone));
+    if (!state->is_read) {
+        read_state(sim, state);
+    }
+    return state;
 }
 
 void sim_state_copy(const struct sim_state *state, struct cc_arena *arena, struct sim_weak_row *row_out)
@@ -166,9 +195,16 @@ static struct sim_state *write_row(struct sim *sim, const struct crdt_row *row)
     return intern(sim->states, live, tombstone);
 }
 
-const struct sim_state *sim_states_of_row(struct sim *sim, const struct crdt_row *row)
+const struct sim_state *sim_states_of_row(struct sim *sim, const struct sim_weak_row *row)
 {
-    return as_read(sim, write_row(sim, row));
+    struct sim_state *state = write_row(sim, &row->row);
+    if (!state->is_read) {
+        keep(&sim->states->arena, row, state);
+        if (state->hash % READ_BACK_EACH == 0) {
+            read_state(sim, state);
+        }
+    }
+    return state;
 }
 
 // -- Steps --------------------------------------------------------------------------------------------------------------
@@ -192,7 +228,7 @@ static const struct sim_state *merged(struct sim *sim, const struct sim_state *f
     struct sim_weak_row row;
     sim_state_copy(from, &arena, &row);
     crdt_row_merge(&row.row, change, stamp);
-    const struct sim_state *to = sim_states_of_row(sim, &row.row);
+    const struct sim_state *to = sim_states_of_row(sim, &row);
     cc_arena_finish(&arena);
     return to;
 }

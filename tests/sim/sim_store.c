@@ -10,13 +10,14 @@
 #define HASH_FUNCTION(key, n, hash_out) ((hash_out) = (unsigned)sim_hash_of((key), (n)))
 #include <uthash.h>
 
-enum { LANES = 2 };
+enum { LANES = 2, CLASSES = 128 };
 
 struct record {
     char *key;
     struct cc_blob *value;
     uint64_t key_hash, hash; // of the key; of key and value, 0: no value
     uint32_t n_open;         // changes in open transactions
+    struct record *next_of_class;
     UT_hash_handle hh;
 };
 
@@ -32,6 +33,7 @@ struct undos {
 
 struct sim_store {
     struct record *records; // never removed, only emptied: the order of a scan is sorted anyway
+    struct record *by_class[CLASSES]; // by the first character of the key
     uint64_t digests[SIM_STORE_DIGESTS];
     struct undos open[LANES];
     struct undos *unflushed; // committed transactions, oldest first
@@ -51,15 +53,33 @@ static void undos_forget(struct undos *undos)
     undos->n = 0;
 }
 
+static uint64_t word_at(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof(word));
+    return word;
+}
+
+static uint64_t hash_word(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * UINT64_C(0xff51afd7ed558ccd);
+    return hash ^ hash >> 32;
+}
+
 uint64_t sim_hash_of(const void *data, size_t n)
 {
     const uint8_t *bytes = data;
     uint64_t hash = n * UINT64_C(0x9e3779b97f4a7c15);
+    if (n >= 32) { // two at a time, which do not wait for each other
+        uint64_t other = UINT64_C(0xc4ceb9fe1a85ec53);
+        for (; n >= 16; n -= 16, bytes += 16) {
+            hash = hash_word(hash, word_at(bytes));
+            other = hash_word(other, word_at(bytes + 8));
+        }
+        hash = hash_word(hash, other);
+    }
     for (; n >= 8; n -= 8, bytes += 8) {
-        uint64_t word;
-        memcpy(&word, bytes, 8);
-        hash = (hash ^ word) * UINT64_C(0xff51afd7ed558ccd);
-        hash ^= hash >> 32;
+        hash = hash_word(hash, word_at(bytes));
     }
     uint64_t rest = 0;
     for (size_t i = 0; i < n; i++) {
@@ -207,6 +227,9 @@ void sim_store_put_blob(struct sim_store *store, unsigned lane, const char *key,
         record->key = cc_strdup(key);
         record->key_hash = sim_hash_of(key, strlen(key));
         HASH_ADD_KEYPTR(hh, store->records, record->key, strlen(record->key), record);
+        struct record **first = &store->by_class[(unsigned char)key[0] % CLASSES];
+        record->next_of_class = *first;
+        *first = record;
     }
     struct undos *undos = &store->open[lane];
     undos->at = cc_grow(undos->at, &undos->capacity, undos->n + 1, sizeof(*undos->at));
@@ -273,14 +296,16 @@ static int compare_keys(const void *a, const void *b)
 
 void sim_store_scan(const struct sim_store *store, const char *prefix, void (*visit)(void *context, const char *key), void *context)
 {
-    const char **found = cc_alloc_array(HASH_COUNT(store->records), sizeof(char *));
-    size_t n = 0;
-    struct record *record, *next;
-    HASH_ITER(hh, store->records, record, next)
-    {
-        if (strncmp(record->key, prefix, strlen(prefix)) == 0 && (record->value != NULL || committed(store, record) != NULL)) {
+    const char **found = NULL;
+    size_t n = 0, capacity = 0, n_prefix = strlen(prefix);
+    for (struct record *record = store->by_class[(unsigned char)prefix[0] % CLASSES]; record != NULL; record = record->next_of_class) {
+        if (strncmp(record->key, prefix, n_prefix) == 0 && (record->value != NULL || committed(store, record) != NULL)) {
+            found = cc_grow(found, &capacity, n + 1, sizeof(char *));
             found[n++] = record->key;
         }
+    }
+    if (n == 0) {
+        return;
     }
     qsort(found, n, sizeof(char *), compare_keys);
     for (size_t i = 0; i < n; i++) {

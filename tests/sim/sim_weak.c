@@ -87,7 +87,7 @@ static void put_state(struct sim_store *store, struct cc_slice key, const struct
 
 void sim_weak_row_store(struct sim *sim, struct sim_store *store, struct cc_slice key, const struct sim_weak_row *row)
 {
-    put_state(store, key, row, sim_states_of_row(sim, &row->row));
+    put_state(store, key, row, sim_states_of_row(sim, row));
 }
 
 static struct cc_slice first_of_key(struct sim *sim, struct cc_slice key)
@@ -224,20 +224,6 @@ static void write_as_sql(struct sim_weak_row *row, const struct crdt_row_change 
     }
 }
 
-static bool same_value(struct cc_slice a, struct cc_slice b)
-{
-    return (a.data == NULL) == (b.data == NULL) && cc_slice_equal(a, b);
-}
-
-static bool same_parts(const struct crdt_parts *a, const struct crdt_parts *b)
-{
-    bool same = a->n == b->n;
-    for (uint32_t i = 0; same && i < a->n; i++) {
-        same = clock_stamp_compare(&a->at[i].stamp, &b->at[i].stamp) == 0 && cc_slice_equal(a->at[i].bytes, b->at[i].bytes);
-    }
-    return same;
-}
-
 // What merging the change makes of the row as it is stored still.
 static const struct sim_state *merge_instead(struct write *write, struct cc_slice key, const struct crdt_row_change *change)
 {
@@ -247,16 +233,6 @@ static const struct sim_state *merge_instead(struct write *write, struct cc_slic
                   "a local write's stamp is not greater than the stamp that it overwrites");
     }
     return sim_states_merge(write->sim, before, change, &write->stamp);
-}
-
-static bool same_rows(const struct sim_weak_row *a, const struct sim_weak_row *b)
-{
-    bool same = clock_stamp_compare(&a->row.life, &b->row.life) == 0 && clock_stamp_compare(&a->row.death, &b->row.death) == 0;
-    for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
-        const struct crdt_register *x = &a->registers[i], *y = &b->registers[i];
-        same = same && same_value(x->value, y->value) && same_parts(&x->parts, &y->parts) && clock_stamp_compare(&x->stamp, &y->stamp) == 0;
-    }
-    return same;
 }
 
 static struct crdt_row_change *add_change(struct write *write, enum crdt_operation operation, struct cc_slice key)
@@ -285,9 +261,9 @@ static void finish_row(struct write *write, struct cc_slice key, struct sim_weak
     }
     write_as_sql(row, change, &write->stamp, write->arena);
     const struct sim_state *merged = merge_instead(write, key, change);
-    bool equal = same_rows(&merged->row, row);
+    bool equal = sim_weak_rows_equal(&merged->row, row);
     SIM_CHECK(write->sim, "W3", equal, "a local write and the merge of its change differ");
-    put_state(write->rows->store, key, row, equal ? merged : sim_states_of_row(write->sim, &row->row));
+    put_state(write->rows->store, key, row, equal ? merged : sim_states_of_row(write->sim, row));
 }
 
 static void insert_row(struct write *write, struct cc_slice key, struct sim_weak_row *row)

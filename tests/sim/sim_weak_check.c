@@ -25,12 +25,15 @@ struct weak_state {
     UT_hash_handle hh;
 };
 
-struct change {
-    char key[40]; // replica.incarnation/sequence
-    struct cc_blob *bytes;
-    struct clock_stamp stamp;
+struct change_key {
     struct crdt_origin origin;
     uint64_t sequence;
+};
+
+struct change {
+    struct change_key key;
+    struct cc_blob *bytes;
+    struct clock_stamp stamp;
     struct cc_slice request_key; // in its bytes
     UT_hash_handle hh;
 };
@@ -96,10 +99,9 @@ void sim_weak_check_destroy(struct sim_weak_check *check)
 
 static struct change *find_change(const struct sim_weak_check *check, struct crdt_origin origin, uint64_t sequence)
 {
-    char key[40];
-    snprintf(key, sizeof(key), "%u.%u/%" PRIu64, origin.replica, origin.incarnation, sequence);
+    struct change_key key = {origin, sequence};
     struct change *change;
-    HASH_FIND_STR(check->changes, key, change);
+    HASH_FIND(hh, check->changes, &key, sizeof(key), change);
     return change;
 }
 
@@ -130,13 +132,12 @@ static void add_change(struct sim *sim, struct cc_slice bytes, const struct crdt
 {
     struct sim_weak_check *check = sim->weak_check;
     struct change *change = cc_alloc(sizeof(*change));
-    snprintf(change->key, sizeof(change->key), "%u.%u/%" PRIu64, head->origin.replica, head->origin.incarnation, head->sequence);
+    change->key = (struct change_key){head->origin, head->sequence};
     change->bytes = cc_blob_create(bytes.data, bytes.n);
     change->stamp = head->stamp;
-    change->origin = head->origin;
-    change->sequence = head->sequence;
-    HASH_ADD_STR(check->changes, key, change);
-    SIM_CHECK(sim, "W4", head->stamp.hlc > check->bound, "change %s has a stamp up to which tombstones are gone", change->key);
+    HASH_ADD(hh, check->changes, key, sizeof(change->key), change);
+    SIM_CHECK(sim, "W4", head->stamp.hlc > check->bound, "change %u.%u/%" PRIu64 " has a stamp up to which tombstones are gone", head->origin.replica,
+              head->origin.incarnation, head->sequence);
     struct stamps *stamps = &check->stamps[head->origin.replica];
     bool greater = stamps->incarnation != head->origin.incarnation || stamps->hlc < head->stamp.hlc;
     if (greater && head->origin.incarnation >= stamps->incarnation) {
@@ -173,7 +174,8 @@ void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice bytes)
         SIM_CHECK(sim, "W6", rises, "r%u: the stamp of change %" PRIu64 " is not above the one before", set.origin.replica, set.sequence);
         return;
     }
-    SIM_CHECK(sim, "W1", cc_slice_equal(cc_blob_slice(known->bytes), bytes), "r%u holds another content of change %s", replica, known->key);
+    SIM_CHECK(sim, "W1", cc_slice_equal(cc_blob_slice(known->bytes), bytes), "r%u holds another content of change %u.%u/%" PRIu64, replica,
+              set.origin.replica, set.origin.incarnation, set.sequence);
 }
 
 void sim_weak_check_key(struct sim *sim, const struct sim_rows *rows, struct cc_slice key)
@@ -184,10 +186,11 @@ void sim_weak_check_key(struct sim *sim, const struct sim_rows *rows, struct cc_
     HASH_ITER(hh, sim->weak_check->changes, change, next)
     {
         struct crdt_origin self = {rows->replica, sim_replica_of(sim, rows->replica)->incarnation};
-        bool is_own = crdt_origin_compare(change->origin, self) == 0;
+        bool is_own = crdt_origin_compare(change->key.origin, self) == 0;
         bool is_held = change->request_key.data != NULL && cc_slice_equal(change->request_key, key) &&
-                       (is_own || crdt_frontier_get(&held, change->origin) >= change->sequence);
-        SIM_CHECK(sim, "D6", !is_held, "r%u executes a request again that it holds as change %s", rows->replica, change->key);
+                       (is_own || crdt_frontier_get(&held, change->key.origin) >= change->key.sequence);
+        SIM_CHECK(sim, "D6", !is_held, "r%u executes a request again that it holds as change %u.%u/%" PRIu64, rows->replica, change->key.origin.replica,
+                  change->key.origin.incarnation, change->key.sequence);
     }
 }
 
@@ -202,7 +205,7 @@ void sim_weak_check_each(struct sim *sim, const struct crdt_frontier *frontier, 
     struct change *change, *next;
     HASH_ITER(hh, sim->weak_check->changes, change, next)
     {
-        if (change->sequence <= crdt_frontier_get(frontier, change->origin)) {
+        if (change->key.sequence <= crdt_frontier_get(frontier, change->key.origin)) {
             struct crdt_change_set *set = cc_arena_alloc(arena, sizeof(*set));
             enum cc_status status = crdt_change_set_read(cc_blob_slice(change->bytes), arena, set);
             SIM_CHECK(sim, "codec", status == CC_OK, "a change set cannot be read");
@@ -389,7 +392,7 @@ void sim_weak_check_bound(struct sim *sim, const struct sim_replica *replica, ui
     HASH_ITER(hh, check->changes, change, next)
     {
         if (disks_stay(sim) && change->stamp.hlc <= bound) {
-            check_on_all_disks(sim, replica, change->origin, change->sequence);
+            check_on_all_disks(sim, replica, change->key.origin, change->key.sequence);
         }
     }
 }
