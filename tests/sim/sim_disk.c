@@ -64,6 +64,7 @@ static void hold(struct sim_file *file, uint64_t n_bytes)
     while (n < n_sectors(n_bytes)) {
         n *= 2;
     }
+    n = n > n_sectors(file->n_bytes) ? n_sectors(file->n_bytes) : n;
     if (n <= file->n_held) {
         return;
     }

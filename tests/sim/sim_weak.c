@@ -487,9 +487,28 @@ bool sim_rows_show_weak(struct sim *sim, const struct sim_rows *rows, const char
 
 // -- History and frontier -------------------------------------------------------------------------------------------
 
+// The text and the number, with at least so many digits. Returns the end.
+static char *put_digits(char *out, const char *text, uint64_t number, unsigned n_min)
+{
+    char digits[20];
+    unsigned n = 0;
+    while (*text != '\0') {
+        *out++ = *text++;
+    }
+    for (; number > 0 || n < n_min; number /= 10) {
+        digits[n++] = (char)('0' + number % 10);
+    }
+    while (n > 0) {
+        *out++ = digits[--n];
+    }
+    return out;
+}
+
 static const char *history_name(struct crdt_origin origin, uint64_t sequence, char out[KEY_BYTES])
 {
-    snprintf(out, KEY_BYTES, "h/%u.%u/%012" PRIu64, origin.replica, origin.incarnation, sequence);
+    char *end = put_digits(out, "h/", origin.replica, 1);
+    end = put_digits(end, ".", origin.incarnation, 1);
+    *put_digits(end, "/", sequence, 12) = '\0'; // so that they sort
     return out;
 }
 
