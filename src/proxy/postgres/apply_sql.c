@@ -403,7 +403,7 @@ static struct apply_run **find_run(struct apply_sql *apply, struct cc_slice tabl
     return at;
 }
 
-static enum cc_status add_row(struct apply_sql *apply, const struct effect_part *part, const struct effect_row *row)
+static enum cc_status add_row(struct apply_sql *apply, const struct effect_part *part, const struct effect_row *row, struct apply_run **run_out)
 {
     const struct rest_shape *shape = &part->shape;
     bool rekeyed = part->tag == EFFECT_UPDATE && row->old_key != NULL;
@@ -422,7 +422,19 @@ static enum cc_status add_row(struct apply_sql *apply, const struct effect_part 
             (void)run_add_key(*at, hash);
         }
     }
+    *run_out = *at;
     return run_add_row(*at, row);
+}
+
+static enum cc_status add_rows(struct apply_sql *apply, const struct effect_part *part)
+{
+    struct apply_run *run = NULL;
+    enum cc_status status = CC_OK;
+    for (uint32_t i = 0; status == CC_OK && i < part->n_rows; i++) {
+        bool together = run != NULL && part->tag != EFFECT_UPDATE; // rows of one part: only updates may end their run
+        status = together ? run_add_row(run, &part->rows[i]) : add_row(apply, part, &part->rows[i], &run);
+    }
+    return status;
 }
 
 static void put_sequences(struct apply_sql *apply, const struct effect_part *part)
@@ -492,9 +504,7 @@ enum cc_status apply_sql_effects(struct apply_sql *apply, uint64_t index, struct
         case EFFECT_SHAPE:
             break;
         case EFFECT_ROWS:
-            for (uint32_t i = 0; status == CC_OK && i < part.n_rows; i++) {
-                status = add_row(apply, &part, &part.rows[i]);
-            }
+            status = add_rows(apply, &part);
             break;
         case EFFECT_SEQUENCES:
             put_sequences(apply, &part);

@@ -65,21 +65,22 @@ void pg_array_put(struct pg_array *array, struct cc_slice value)
     }
 }
 
-static int hex_digit(uint8_t c)
+// By character: the digit's value with this bit; 0: it is none.
+enum { IS_DIGIT = 16 };
+static const uint8_t hex_digits[256] = {
+    ['0'] = 16, ['1'] = 17, ['2'] = 18, ['3'] = 19, ['4'] = 20, ['5'] = 21, ['6'] = 22, ['7'] = 23, ['8'] = 24, ['9'] = 25, ['a'] = 26,
+    ['b'] = 27, ['c'] = 28, ['d'] = 29, ['e'] = 30, ['f'] = 31, ['A'] = 26, ['B'] = 27, ['C'] = 28, ['D'] = 29, ['E'] = 30, ['F'] = 31,
+};
+
+static uint8_t byte_of(uint8_t high, uint8_t low)
 {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return (uint8_t)((high & 15) << 4 | (low & 15));
 }
 
 enum cc_status pg_array_put_uuid(struct pg_array *array, struct cc_slice text)
 {
     enum { UUID_BYTES = 16, UUID_CHARS = 36 };
-    uint8_t bytes[UUID_BYTES];
+    static const uint8_t digits_at[UUID_BYTES] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
     if (text.data == NULL) {
         pg_array_put(array, text);
         return CC_OK;
@@ -87,18 +88,16 @@ enum cc_status pg_array_put_uuid(struct pg_array *array, struct cc_slice text)
     if (text.n != UUID_CHARS) {
         return CC_MALFORMED;
     }
-    size_t at = 0;
-    for (size_t i = 0; i < UUID_BYTES; i++, at += 2) {
-        if (at == 8 || at == 13 || at == 18 || at == 23) {
-            if (text.data[at++] != '-') {
-                return CC_MALFORMED;
-            }
-        }
-        int high = hex_digit(text.data[at]), low = hex_digit(text.data[at + 1]);
-        if (high < 0 || low < 0) {
-            return CC_MALFORMED;
-        }
-        bytes[i] = (uint8_t)(high << 4 | low);
+    const uint8_t *chars = text.data;
+    uint8_t bytes[UUID_BYTES];
+    uint8_t all = IS_DIGIT;
+    for (size_t i = 0; i < UUID_BYTES; i++) {
+        uint8_t high = hex_digits[chars[digits_at[i]]], low = hex_digits[chars[digits_at[i] + 1]];
+        all &= high & low;
+        bytes[i] = byte_of(high, low);
+    }
+    if (all == 0 || chars[8] != '-' || chars[13] != '-' || chars[18] != '-' || chars[23] != '-') {
+        return CC_MALFORMED;
     }
     pg_array_put(array, cc_slice_of(bytes, sizeof(bytes)));
     return CC_OK;
@@ -238,12 +237,11 @@ enum cc_status pg_bytea_read(struct cc_slice text, struct cc_arena *arena, struc
     size_t n = text.n / 2 - 1;
     uint8_t *bytes = cc_arena_alloc(arena, n + 1);
     for (size_t i = 0; i < n; i++) {
-        int high = hex_digit(text.data[2 + 2 * i]);
-        int low = hex_digit(text.data[3 + 2 * i]);
-        if (high < 0 || low < 0) {
+        uint8_t high = hex_digits[text.data[2 + 2 * i]], low = hex_digits[text.data[3 + 2 * i]];
+        if ((high & low & IS_DIGIT) == 0) {
             return CC_MALFORMED;
         }
-        bytes[i] = (uint8_t)(high << 4 | low);
+        bytes[i] = byte_of(high, low);
     }
     *bytes_out = cc_slice_of(bytes, n);
     return CC_OK;
