@@ -48,7 +48,7 @@ THIRD_PARTIES = [
     (re.compile(r'^libpq'), re.compile(r'^src/(proxy/(postgres|supervisor)/\w+\.[ch]|cli/.*)$')),
     (re.compile(r'^sodium'), re.compile(r'^src/(proxy/\w+/(keys|handshake|channel|io_\w+)\.[ch]|cli/.*)$')),
     (re.compile(r'^curl/'), re.compile(r'^src/(client|cli)/.*$')),
-    (re.compile(r'^openssl/'), re.compile(r'^src/rest/jwt_keys\.[ch]$')),
+    (re.compile(r'^openssl/'), re.compile(r'^src/rest/(jwt_keys|sha256)\.[ch]$')),
     (re.compile(r'^pg_query'), re.compile(r'^src/proxy/postgres/migration\w*\.[ch]$')),
 ]
 PURE_MODULES = ('crdt', 'consensus', 'clock')
