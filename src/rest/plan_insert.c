@@ -33,38 +33,24 @@ static void put_insert_stamp(struct write *write, const char *before)
     }
 }
 
-static bool is_extreme(const struct rest_column *column)
-{
-    return column->merge == REST_MERGE_MAX || column->merge == REST_MERGE_MIN;
-}
-
-// Texts are merged by their bytes.
-static void put_extreme(struct write *write, const char *alias, uint32_t at)
-{
-    const struct rest_column *column = &write->table->columns[at];
-    bool text = strcmp(column->base_type, "text") == 0 || strcmp(column->base_type, "character varying") == 0;
-    write_put_text(write, column->merge == REST_MERGE_MAX ? "GREATEST(" : "LEAST(");
-    write_put_column_of(write, alias, at);
-    write_put_text(write, text ? " COLLATE \"C\", " : ", ");
-}
-
-// What a column of the one row is set to. alias: of the row that is there, NULL: none. A greatest or smallest value stays one.
+// What a column of the one row is set to. alias: of the row that is there, NULL: none.
 void write_put_value(struct write *write, uint32_t position, const char *alias)
 {
     const struct plan_payload *payload = &write->payload;
     uint32_t at = payload->columns[position];
     const struct rest_column *column = &write->table->columns[at];
     bool is_default = payload->missing_default && rest_json_find(payload->n_members, payload->members, column->name) == NULL;
-    bool extreme = alias != NULL && is_extreme(column) && !is_default; // DEFAULT cannot stand in an expression
     if (payload->operators[position].kind != PLAN_VALUE) {
         plan_put_operator(write->planner, column, &payload->operators[position], alias, column->merge == REST_MERGE_SET);
         return;
     }
-    if (extreme) {
-        put_extreme(write, alias, at);
+    if (is_default) { // DEFAULT cannot stand in an expression
+        plan_put_payload_value(write->planner, write->table, payload, at);
+        return;
     }
+    plan_open_merged(write->planner, column, alias);
     plan_put_payload_value(write->planner, write->table, payload, at);
-    write_put_text(write, extreme ? ")" : "");
+    plan_close_merged(write->planner, column, alias);
 }
 
 // Types whose text means the same after a cast from text as it does as a parameter of the column. Not so: character and bit, whose
@@ -162,12 +148,14 @@ static void put_bulk_column(struct write *write, uint32_t column)
         rest_sql_literal(&write->planner->sql, info->name);
         write_put_text(write, " THEN ");
     }
+    plan_open_merged(write->planner, info, NULL);
     if (info->json_in != NULL) {
         write_put_text(write, info->json_in);
         write_put_text(write, "(");
     }
     write_put_column_of(write, "b", column);
     write_put_text(write, info->json_in != NULL ? ")" : "");
+    plan_close_merged(write->planner, info, NULL);
     if (by_default) {
         write_put_text(write, " ELSE ");
         write_put_text(write, info->default_sql);
@@ -256,12 +244,9 @@ static void put_excluded(struct write *write, uint32_t column, bool *first)
     *first = false;
     write_put_name(write, column);
     write_put_text(write, " = ");
-    bool extreme = is_extreme(&write->table->columns[column]);
-    if (extreme) {
-        put_extreme(write, "t0", column);
-    }
+    plan_open_merged(write->planner, &write->table->columns[column], "t0");
     write_put_column_of(write, "EXCLUDED", column);
-    write_put_text(write, extreme ? ")" : "");
+    plan_close_merged(write->planner, &write->table->columns[column], "t0");
 }
 
 static void put_operated(struct write *write, uint32_t position, bool *first)

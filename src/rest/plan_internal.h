@@ -148,6 +148,10 @@ bool plan_operator_read(struct planner *planner, const struct rest_column *colum
 // The expression. alias: of the row as it is, NULL: there is none. is_set: the column has the merge type.
 void plan_put_operator(struct planner *planner, const struct rest_column *column, const struct plan_operator *operator, const char *alias,
                        bool is_set);
+// Around the expression of a plain value for a column with a merge type: what the row shows once that is written, so that the
+// answer shows the same. alias: of the row as it is, NULL: there is none.
+void plan_open_merged(struct planner *planner, const struct rest_column *column, const char *alias);
+void plan_close_merged(struct planner *planner, const struct rest_column *column, const char *alias);
 
 // payload.c: the rows of a write.
 struct plan_payload {

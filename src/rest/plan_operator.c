@@ -159,3 +159,95 @@ void plan_put_operator(struct planner *planner, const struct rest_column *column
         return;
     }
 }
+
+// -- Plain values ---------------------------------------------------------------------------------------------------------
+
+static void put_literal(struct planner *planner, const struct rest_column *column, const char *value)
+{
+    rest_sql_literal(&planner->sql, value);
+    put_cast(planner, column->type);
+}
+
+static void put_column(struct planner *planner, const struct rest_column *column, const char *alias)
+{
+    rest_sql_text(&planner->sql, alias);
+    rest_sql_text(&planner->sql, ".");
+    rest_sql_name(&planner->sql, column->name);
+}
+
+// What NULL amounts to where the row shows something already.
+static void put_when_shown(struct planner *planner, const struct rest_column *column, const char *alias, const char *nothing)
+{
+    rest_sql_text(&planner->sql, " WHEN ");
+    put_column(planner, column, alias);
+    rest_sql_text(&planner->sql, " IS NOT NULL THEN ");
+    put_literal(planner, column, nothing);
+}
+
+// Each element once, in order, without NULLs; elements are the same when their texts are.
+static void open_set(struct planner *planner, const struct rest_column *column, const char *alias)
+{
+    rest_sql_text(&planner->sql, "(SELECT CASE WHEN v IS NOT NULL THEN (SELECT coalesce(array_agg(e ORDER BY e::text COLLATE \"C\"), '{}')");
+    put_cast(planner, column->type);
+    rest_sql_text(&planner->sql, " FROM (SELECT DISTINCT ON (e::text COLLATE \"C\") e FROM unnest(v) AS a(e) WHERE e IS NOT NULL) d)");
+    if (alias != NULL && !column->not_null) {
+        put_when_shown(planner, column, alias, "{}");
+    }
+    rest_sql_text(&planner->sql, " END FROM (SELECT ");
+}
+
+// Texts are merged by their bytes.
+static void open_extreme(struct planner *planner, const struct rest_column *column, const char *alias)
+{
+    bool text = strcmp(column->base_type, "text") == 0 || strcmp(column->base_type, "character varying") == 0;
+    rest_sql_text(&planner->sql, column->merge == REST_MERGE_MAX ? "GREATEST(" : "LEAST(");
+    if (alias != NULL) {
+        put_column(planner, column, alias);
+    } else {
+        put_literal(planner, column, column->constant_default);
+    }
+    rest_sql_text(&planner->sql, text ? " COLLATE \"C\", " : ", ");
+}
+
+static bool may_be_null_count(const struct rest_column *column, const char *alias)
+{
+    return column->merge == REST_MERGE_COUNTER && !column->not_null && (column->constant_default != NULL || alias != NULL);
+}
+
+static bool is_extreme(const struct rest_column *column, const char *alias)
+{
+    bool merges = column->merge == REST_MERGE_MAX || column->merge == REST_MERGE_MIN;
+    return merges && (alias != NULL || column->constant_default != NULL);
+}
+
+void plan_open_merged(struct planner *planner, const struct rest_column *column, const char *alias)
+{
+    if (column->merge == REST_MERGE_SET) {
+        open_set(planner, column, alias);
+    } else if (is_extreme(column, alias)) {
+        open_extreme(planner, column, alias);
+    } else if (may_be_null_count(column, alias)) {
+        rest_sql_text(&planner->sql, "coalesce(");
+    }
+}
+
+void plan_close_merged(struct planner *planner, const struct rest_column *column, const char *alias)
+{
+    if (column->merge == REST_MERGE_SET) {
+        put_cast(planner, column->type);
+        rest_sql_text(&planner->sql, ") AS s(v))");
+    } else if (is_extreme(column, alias)) {
+        rest_sql_text(&planner->sql, ")");
+    } else if (may_be_null_count(column, alias)) {
+        put_cast(planner, column->type);
+        rest_sql_text(&planner->sql, ", ");
+        if (column->constant_default != NULL) {
+            put_literal(planner, column, column->constant_default);
+        } else {
+            rest_sql_text(&planner->sql, "CASE");
+            put_when_shown(planner, column, alias, "0");
+            rest_sql_text(&planner->sql, " END");
+        }
+        rest_sql_text(&planner->sql, ")");
+    }
+}

@@ -145,6 +145,28 @@ class MergeTypes(OneCutCluster):
         self.wait_equal()
         self.assertEqual(self.values('ext', 'best', 'first_seen', 'last_word'), (9, '2026-01-01T00:00:00+00:00', 'a'))
 
+    def test_answers_show_what_the_row_shows_then(self):
+        untidy = ['b', 'a', 'b', None]
+        cases = (
+            ('POST', '/pages', {'id': 'shown', 'tags': untidy, 'balance': None}),
+            ('POST', '/pages', {'id': 'shown', 'tags': untidy + ['c'], 'balance': 2}),
+            ('PATCH', '/pages?id=eq.shown', {'tags': untidy, 'balance': None}),
+            ('PATCH', '/pages?id=eq.shown', {'tags': [], 'best': 7}),
+            ('PATCH', '/pages?id=eq.shown', {'best': 3, 'balance': 1.5}),
+            ('POST', '/pages', [{'id': 'shown', 'tags': untidy}, {'id': 'shown too', 'tags': untidy}]),
+            ('PUT', '/pages?id=eq.shown', {'id': 'shown', 'title': 'x', 'views': 1, 'balance': None, 'best': 1, 'first_seen': None,
+                                           'tags': untidy, 'last_word': None, 'small': None, 'touched': 0}),
+        )
+        for method, path, body in cases:
+            answer = self.write(1, method, path, body, Prefer='return=representation,resolution=merge-duplicates').json()
+            for row in answer:
+                self.assertEqual(row, self.cluster.get(1, f"/pages?id=eq.{row['id'].replace(' ', '%20')}")[0], (method, body))
+
+    def test_errors_do_not_show_stamps(self):
+        self.write(1, 'POST', '/pages', {'id': 'refused'})
+        answer = self.write(1, 'PATCH', '/pages?id=eq.refused', {'tags': None}, status=(400,))
+        self.assertEqual((answer.json()['code'], answer.json()['details']), ('23502', None))
+
     def test_what_was_counted_goes_with_the_row(self):
         self.write(1, 'POST', '/pages', {'id': 'life', 'views': 7, 'tags': ['old']})
         self.wait_equal()

@@ -234,7 +234,7 @@ static void note_failure(struct execute *execute, uint32_t item, PGresult *resul
         execute->retry = true;
         return;
     }
-    execute->failure = pg_outcome_of_error(&execute->job->arena, result);
+    execute->failure = pg_outcome_of_error(&execute->job->arena, result, execute->weak);
 }
 
 static void on_result(void *context, uint64_t number, PGresult *result)

@@ -243,7 +243,7 @@ const struct pg_table *pg_capture_table(struct io_postgres *postgres, const PGre
 // -- io_postgres_outcome.c ------------------------------------------------------------------------------------------------------
 
 // Outcomes, in the arena, encoded.
-struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *result);
+struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *result, bool weak);
 struct cc_slice pg_outcome_encode(struct cc_arena *arena, const struct rest_outcome *outcome);
 struct cc_slice pg_outcome_failed(struct cc_arena *arena, const char *code, const char *message, const char *details, const char *hint);
 struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statement *statements, const struct pg_rows *rows, uint32_t n);

@@ -76,7 +76,7 @@ static void fail_with_error(struct migrate *migrate, uint32_t statement, const P
 {
     struct cc_arena *arena = &migrate->job->arena;
     struct rest_outcome outcome;
-    struct cc_slice error = pg_outcome_of_error(arena, result);
+    struct cc_slice error = pg_outcome_of_error(arena, result, false);
     if (rest_outcome_read(error, &outcome) != CC_OK) {
         return;
     }

@@ -36,7 +36,16 @@ static bool is_passing(const char *sqlstate)
     return strcmp(sqlstate, "55P03") == 0; // a lock was not available
 }
 
-struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *result)
+// "Failing row contains (...)" shows all columns: of a weak row its stamps, too, which nobody is to see.
+static const char *details_of(const PGresult *result, bool weak)
+{
+    const char *details = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    bool shows_row = code != NULL && (strcmp(code, "23502") == 0 || strcmp(code, "23514") == 0);
+    return weak && shows_row ? NULL : details;
+}
+
+struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *result, bool weak)
 {
     const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -47,7 +56,7 @@ struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *resu
     struct rest_outcome outcome = {.kind = is_passing(code) ? REST_REFUSED : REST_FAILED,
                                    .code = cc_slice_text(code),
                                    .message = cc_slice_text(message == NULL ? "unknown error" : message),
-                                   .details = cc_slice_text(PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL)),
+                                   .details = cc_slice_text(details_of(result, weak)),
                                    .hint = cc_slice_text(PQresultErrorField(result, PG_DIAG_MESSAGE_HINT))};
     if (outcome.kind == REST_REFUSED) {
         outcome.status = CC_UNAVAILABLE;
