@@ -349,7 +349,7 @@ static uint32_t given_to(const struct write *write, uint32_t column)
 }
 
 // What need not come back. Tables whose triggers could change the row are captured.
-static void give_given(struct write *write)
+static void give_given(struct write *write, size_t n_body)
 {
     struct planner *planner = write->planner;
     struct rest_statement *statement = &planner->plan->statement;
@@ -368,7 +368,7 @@ static void give_given(struct write *write)
     }
     if (end.text.n > 0 || wants_body) {
         rest_sql_text(&end, end.text.n == 0 ? " RETURNING " : ", ");
-        rest_sql_slice(&end, cc_slice_of(statement->sql.data + write->body_at, statement->sql.n - write->body_at));
+        rest_sql_slice(&end, cc_slice_of(statement->sql.data + statement->sql.n - n_body, n_body));
     }
     if (any) {
         statement->given = given;
@@ -401,7 +401,7 @@ bool write_finish(struct write *write, enum rest_statement_kind kind, bool with_
     } else {
         statement->shape.table = cc_slice_text(write->table->qualified);
     }
-    size_t n_behind_row = planner->sql.text.n - write->row_end;
+    size_t n_behind_row = planner->sql.text.n - write->row_end, n_body = planner->sql.text.n - write->body_at;
     bool repeatable = may_repeat_row(write);
     plan_take_sql(planner);
     if (repeatable) { // the row may have become longer: numbers of stamps
@@ -413,8 +413,8 @@ bool write_finish(struct write *write, enum rest_statement_kind kind, bool with_
         assert(statement->row_parameters == write->payload.n_columns);
         give_rows(write);
     }
-    if (statement->row_parameters > 0 && statement->row_parameters == write->payload.n_columns && !statement->weak) {
-        give_given(write);
+    if (statement->row_parameters > 0 && statement->row_parameters == write->payload.n_columns && !write->table->has_merge_types) {
+        give_given(write, n_body);
     }
     return true;
 }

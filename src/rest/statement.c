@@ -333,7 +333,7 @@ static bool column_is_given(const struct rest_statement *statement, uint32_t col
 
 static void read_given(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement)
 {
-    bool ok = statement->row_parameters > 0 && statement->kind == REST_INSERT && !statement->weak && !statement->captured &&
+    bool ok = statement->row_parameters > 0 && statement->kind == REST_INSERT && !statement->captured &&
               !statement->shape.with_old;
     statement->given = cc_arena_array(arena, statement->shape.n_columns + 1, sizeof(*statement->given));
     for (uint32_t i = 0; ok && i < statement->shape.n_columns; i++) {

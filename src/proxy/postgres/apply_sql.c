@@ -58,12 +58,6 @@ static bool is_parameter(const struct apply_run *run, uint32_t column)
     return run->tag == EFFECT_DELETE ? is_key(&run->shape, column) : is_written(&run->shape, column) || is_key(&run->shape, column);
 }
 
-// PostgreSQL reads texts of uuids slowly (PostgreSQL 15: by a call of strtoul for each byte); other values go to it as texts.
-static enum pg_type array_type(struct cc_slice column_type)
-{
-    return cc_slice_equal_text(column_type, "uuid") ? PG_UUID : PG_TEXT;
-}
-
 static struct apply_run *run_create(const struct rest_shape *shape, enum effect_tag tag, bool rekeyed)
 {
     struct apply_run *run = cc_alloc(sizeof(*run));
@@ -78,7 +72,7 @@ static struct apply_run *run_create(const struct rest_shape *shape, enum effect_
     for (uint32_t i = 0; i < shape->n_columns; i++) {
         run->shape.columns[i] = (struct rest_shape_column){cc_arena_slice(&run->arena, shape->columns[i].name),
                                                            cc_arena_slice(&run->arena, shape->columns[i].type), shape->columns[i].flags};
-        enum pg_type type = array_type(shape->columns[i].type);
+        enum pg_type type = pg_array_type_of(shape->columns[i].type);
         pg_array_init(&run->values[i], type);
         pg_array_init(&run->old_keys[i], type);
         run->n_key += is_key(shape, i);

@@ -26,13 +26,7 @@ static const struct cc_slice *changed_key(const struct rest_shape *shape, const 
     return changed ? old_key : NULL;
 }
 
-struct pg_rows pg_rows_of(const PGresult *result)
-{
-    return (struct pg_rows){.result = result, .n = PQntuples(result)};
-}
-
-// Of a row that was told in brief.
-static void read_brief(const struct rest_statement *statement, const struct pg_rows *rows, int row, struct cc_slice *values_out)
+void pg_rows_read_brief(const struct rest_statement *statement, const struct pg_rows *rows, int row, struct cc_slice *values_out)
 {
     const struct cc_slice *parameters = statement->parameters + (size_t)row * statement->row_parameters;
     int column = 0;
@@ -75,13 +69,18 @@ static int count_expected(const struct rest_statement *statement, bool brief)
     return n;
 }
 
+bool pg_rows_fit(const struct rest_statement *statement, const struct pg_rows *rows)
+{
+    return PQnfields(rows->result) == count_expected(statement, rows->brief);
+}
+
 enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct rest_statement *statement, const struct pg_rows *rows)
 {
     const struct rest_shape *shape = &statement->shape;
     if (rows->n == 0 || shape->n_columns == 0) {
         return CC_OK;
     }
-    if (PQnfields(rows->result) != count_expected(statement, rows->brief)) {
+    if (!pg_rows_fit(statement, rows)) {
         return CC_INVALID;
     }
     struct cc_arena arena;
@@ -92,7 +91,7 @@ enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct r
     enum cc_status status = CC_OK;
     for (int row = 0; row < rows->n && status == CC_OK; row++) {
         if (rows->brief) {
-            read_brief(statement, rows, row, values);
+            pg_rows_read_brief(statement, rows, row, values);
             effect_put_row(effects, number, EFFECT_INSERT, values, NULL);
         } else {
             status = put_row(effects, shape, number, rows->result, rows->first + row, values, old_key);

@@ -142,25 +142,11 @@ static void dispose(struct pg_job *job)
 
 // -- Answers -----------------------------------------------------------------------------------------------------------
 
-// The row that is one item's, as if its statement had been alone. NULL: no memory.
-static PGresult *result_of_row(const PGresult *result, int row)
-{
-    PGresult *one = PQcopyResult(result, PG_COPYRES_ATTRS);
-    for (int i = 0; one != NULL && i < PQnfields(result); i++) {
-        bool null = PQgetisnull(result, row, i);
-        if (PQsetvalue(one, 0, i, null ? NULL : PQgetvalue(result, row, i), null ? -1 : PQgetlength(result, row, i)) == 0) {
-            PQclear(one);
-            return NULL;
-        }
-    }
-    return one;
-}
-
-// Whether its text has brief_end. (Weak writes tell the stamps, too.)
-static bool is_brief(const struct execute *execute, const struct execute_item *item, uint32_t number)
+// Whether its text has brief_end.
+static bool is_brief(const struct execute_item *item, uint32_t number)
 {
     const struct rest_statement *statement = &item->operation.statements[number];
-    return !execute->weak && statement->given != NULL && (item->n_run > 0 || rest_statement_rows(statement) > 1);
+    return statement->given != NULL && (item->n_run > 0 || rest_statement_rows(statement) > 1);
 }
 
 // As many rows as were written, also where none comes back.
@@ -174,18 +160,13 @@ static void take_run(struct execute *execute, uint32_t first, PGresult *result)
 {
     struct execute_item *items = execute->items + first;
     uint32_t n = items->n_run;
-    bool brief = is_brief(execute, items, 0);
+    bool brief = is_brief(items, 0);
     bool ok = pg_result_ok(result) && count_rows(items->operation.statements, brief, result) == (int)n;
     for (uint32_t i = 0; ok && i < n; i++) {
-        if (execute->weak) {
-            items[i].results[0] = result_of_row(result, (int)i);
-            ok = items[i].results[0] != NULL;
-        }
-        items[i].rows[0] = execute->weak ? pg_rows_of(items[i].results[0])
-                                         : (struct pg_rows){.result = result, .first = (int)i, .n = 1, .brief = brief};
+        items[i].rows[0] = (struct pg_rows){.result = result, .first = (int)i, .n = 1, .brief = brief};
     }
     execute->run_failed = execute->run_failed || !ok;
-    if (ok && !execute->weak) {
+    if (ok) {
         items->results[0] = result;
     } else {
         PQclear(result);
@@ -195,7 +176,7 @@ static void take_run(struct execute *execute, uint32_t first, PGresult *result)
 static void take_statement(struct execute *execute, uint32_t index, uint32_t number, PGresult *result)
 {
     struct execute_item *item = &execute->items[index];
-    bool brief = is_brief(execute, item, number);
+    bool brief = is_brief(item, number);
     item->results[number] = result;
     item->rows[number] = (struct pg_rows){
         .result = result, .n = count_rows(&item->operation.statements[number], brief, result), .brief = brief};
@@ -339,7 +320,7 @@ static bool takes_stamp(const struct execute *execute, const struct rest_stateme
 static void rows_init(struct rows *rows, struct execute *execute, uint32_t item, uint32_t number)
 {
     const struct rest_statement *statement = &execute->items[item].operation.statements[number];
-    rows->brief = is_brief(execute, &execute->items[item], number);
+    rows->brief = is_brief(&execute->items[item], number);
     rows->n_columns = statement->row_parameters + takes_stamp(execute, statement);
     rows->columns = cc_arena_array(&execute->job->arena, rows->n_columns, sizeof(*rows->columns));
     for (uint32_t i = 0; i < rows->n_columns; i++) {
@@ -889,7 +870,7 @@ static struct cc_slice take_change(struct execute *execute, struct execute_item 
                                   .operation = &item->operation,
                                   .stamp = execute->job->job.stamps[index],
                                   .outcome = item->outcome,
-                                  .results = item->results,
+                                  .rows = item->rows,
                                   .captured = item->captured};
     return pg_weak_change(&write, failure_out);
 }

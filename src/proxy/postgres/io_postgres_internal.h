@@ -217,7 +217,9 @@ struct pg_rows {
     bool brief;
 };
 
-struct pg_rows pg_rows_of(const PGresult *result); // all of it, not brief
+bool pg_rows_fit(const struct rest_statement *statement, const struct pg_rows *rows); // there are as many columns as there should be
+// The values of the shape's columns in a row that was told in brief.
+void pg_rows_read_brief(const struct rest_statement *statement, const struct pg_rows *rows, int row, struct cc_slice *values_out);
 // CC_INVALID: the columns are not as the shape says.
 enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct rest_statement *statement, const struct pg_rows *rows) CC_CHECKED;
 // Rows that capture triggers wrote (relation, operation, old, new), all of whose tables are known.

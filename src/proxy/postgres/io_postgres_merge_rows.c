@@ -9,40 +9,59 @@ struct row_writer {
     struct cc_buffer sql;
     struct pg_array *arrays; // per field, then stamps
     uint32_t n_arrays;
+    const struct merge_row **rows;
     size_t n_rows;
-    struct cc_buffer stamps; // of one row
 };
 
-static void row_writer_init(struct row_writer *writer, const struct pg_table *table, struct cc_arena *arena)
+static void row_writer_init(struct row_writer *writer, const struct merge_table *merged, struct cc_arena *arena)
 {
-    *writer = (struct row_writer){.n_arrays = table->n_fields + 1};
+    *writer = (struct row_writer){.n_arrays = merged->table->n_fields + 1};
     writer->arrays = cc_arena_array(arena, writer->n_arrays, sizeof(*writer->arrays));
-    for (uint32_t i = 0; i < writer->n_arrays; i++) {
-        pg_array_init(&writer->arrays[i], PG_TEXT);
+    writer->rows = cc_arena_array(arena, merged->n_rows, sizeof(struct merge_row *));
+}
+
+static struct cc_slice field_value(const struct merge_row *row, const struct pg_table *table, uint32_t field)
+{
+    uint32_t position = table->columns[table->fields[field]].key_position;
+    return position > 0 ? row->values[position - 1] : row->row.registers[field].value;
+}
+
+static void put_stamps(struct row_writer *writer, struct pg_array *stamps)
+{
+    struct cc_buffer text = {0};
+    for (size_t i = 0; i < writer->n_rows; i++) {
+        cc_buffer_clear(&text);
+        crdt_stamps_put(&text, &writer->rows[i]->row);
+        pg_array_put(stamps, cc_buffer_slice(&text));
+    }
+    cc_buffer_finish(&text);
+}
+
+static void put_field(struct row_writer *writer, const struct pg_table *table, uint32_t field, struct pg_array *array)
+{
+    pg_array_init(array, pg_array_type_of(table->columns[table->fields[field]].type));
+    for (size_t i = 0; i < writer->n_rows; i++) {
+        if (pg_array_put_value(array, field_value(writer->rows[i], table, field)) != CC_OK) { // PostgreSQL is to say what is wrong with it
+            pg_array_finish(array);
+            pg_array_init(array, PG_TEXT);
+            for (i = 0; i < writer->n_rows; i++) {
+                pg_array_put(array, field_value(writer->rows[i], table, field));
+            }
+        }
     }
 }
 
-static struct cc_slice key_value(const struct merge_row *row, const struct pg_table *table, uint32_t column)
-{
-    return row->values[table->columns[column].key_position - 1];
-}
-
-static void row_writer_put(struct row_writer *writer, const struct pg_table *table, const struct merge_row *row, bool key_only)
+static void put_rows(struct row_writer *writer, const struct pg_table *table, bool key_only)
 {
     for (uint32_t i = 0; i < table->n_fields; i++) {
-        uint32_t column = table->fields[i];
-        if (table->columns[column].key_position > 0) {
-            pg_array_put(&writer->arrays[i], key_value(row, table, column));
-        } else if (!key_only) {
-            pg_array_put(&writer->arrays[i], row->row.registers[i].value);
+        if (!key_only || table->columns[table->fields[i]].key_position > 0) {
+            put_field(writer, table, i, &writer->arrays[i]);
         }
     }
     if (!key_only) {
-        cc_buffer_clear(&writer->stamps);
-        crdt_stamps_put(&writer->stamps, &row->row);
-        pg_array_put(&writer->arrays[table->n_fields], cc_buffer_slice(&writer->stamps));
+        pg_array_init(&writer->arrays[table->n_fields], PG_TEXT);
+        put_stamps(writer, &writer->arrays[table->n_fields]);
     }
-    writer->n_rows++;
 }
 
 // (SELECT unnest($1::text[]), ...) AS u(c0, ...), and the parameters in their order.
@@ -143,6 +162,7 @@ static void row_writer_send(struct row_writer *writer, struct merge *merge, cons
     uint8_t *binary = cc_arena_array(&merge->arena, writer->n_arrays, sizeof(*binary));
     uint32_t n = 0;
     if (writer->n_rows > 0) {
+        put_rows(writer, table, action == ROW_DELETE);
         switch (action) {
         case ROW_INSERT:
             write_insert(writer, table, parameters, binary, &n);
@@ -159,7 +179,6 @@ static void row_writer_send(struct row_writer *writer, struct merge *merge, cons
     for (uint32_t i = 0; i < writer->n_arrays; i++) {
         pg_array_finish(&writer->arrays[i]);
     }
-    cc_buffer_finish(&writer->stamps);
     cc_buffer_finish(&writer->sql);
 }
 
@@ -187,7 +206,7 @@ void pg_merge_write_table(struct merge *merge, const struct merge_table *merged,
     const struct pg_table *table = merged->table;
     struct row_writer writers[ROW_ACTIONS];
     for (size_t i = 0; i < ROW_ACTIONS; i++) {
-        row_writer_init(&writers[i], table, &merge->arena);
+        row_writer_init(&writers[i], merged, &merge->arena);
     }
     for (size_t i = 0; i < merged->n_rows; i++) {
         const struct merge_row *row = merged->rows[i];
@@ -196,10 +215,9 @@ void pg_merge_write_table(struct merge *merge, const struct merge_table *merged,
         }
         note_digest(&merge->digests, table, row);
         bool visible = crdt_row_is_visible(&row->row);
-        if (visible) {
-            row_writer_put(&writers[row->exists ? ROW_UPDATE : ROW_INSERT], table, row, false);
-        } else if (row->exists) {
-            row_writer_put(&writers[ROW_DELETE], table, row, true);
+        if (visible || row->exists) {
+            struct row_writer *writer = &writers[!visible ? ROW_DELETE : row->exists ? ROW_UPDATE : ROW_INSERT];
+            writer->rows[writer->n_rows++] = row;
         }
         // A death is remembered also under a row that was brought back: older writes must not come through.
         if (!visible || !clock_stamp_is_zero(&row->row.death) || row->had_tombstone) {

@@ -147,10 +147,28 @@ static int32_t column_position(const struct pg_table *table, struct cc_slice nam
     return -1;
 }
 
+// A row that was inserted and told in brief.
+static void put_brief_row(struct builder *builder, const struct rest_statement *statement, const struct pg_table *table,
+                          const int32_t *positions, const struct pg_rows *rows, int row, struct row_buffers *buffers)
+{
+    struct cc_slice *values = cc_arena_array(builder->write->arena, statement->shape.n_columns, sizeof(*values));
+    pg_rows_read_brief(statement, rows, row, values);
+    for (uint32_t i = 0; i < statement->shape.n_columns; i++) {
+        buffers->new_values[positions[i]] = values[i];
+    }
+    put_row(builder, CRDT_INSERT, table, buffers->new_values, buffers->old_values, buffers->known, buffers->set);
+}
+
 static bool put_returned_row(struct builder *builder, const struct rest_statement *statement, const struct pg_table *table,
-                             const int32_t *positions, const PGresult *result, int row, struct row_buffers *buffers)
+                             const int32_t *positions, const struct pg_rows *rows, int at, struct row_buffers *buffers)
 {
     const struct rest_shape *shape = &statement->shape;
+    if (rows->brief) {
+        put_brief_row(builder, statement, table, positions, rows, at, buffers);
+        return true;
+    }
+    const PGresult *result = rows->result;
+    int row = rows->first + at;
     char tag = PQgetisnull(result, row, 0) ? '?' : PQgetvalue(result, row, 0)[0];
     if ((tag == 'U' || tag == 'D') && !shape->with_old) {
         return false;
@@ -178,15 +196,15 @@ static bool put_returned_row(struct builder *builder, const struct rest_statemen
     }
 }
 
-static bool put_returned(struct builder *builder, const struct rest_statement *statement, const PGresult *result)
+static bool put_returned(struct builder *builder, const struct rest_statement *statement, const struct pg_rows *rows)
 {
     struct cc_arena *arena = builder->write->arena;
     const struct rest_shape *shape = &statement->shape;
-    if (PQntuples(result) == 0 || shape->n_columns == 0) {
+    if (rows->n == 0 || shape->n_columns == 0) {
         return true;
     }
     const struct pg_table *table = pg_table_find(builder->write->lane->postgres, shape->table);
-    if (table == NULL || !table->found || !table->weak || PQnfields(result) != 2 + (int)shape->n_columns * (shape->with_old ? 2 : 1)) {
+    if (table == NULL || !table->found || !table->weak || !pg_rows_fit(statement, rows)) {
         return false;
     }
     int32_t *positions = cc_arena_array(arena, shape->n_columns, sizeof(*positions));
@@ -200,8 +218,8 @@ static bool put_returned(struct builder *builder, const struct rest_statement *s
         buffers.known[positions[i]] = true;
         buffers.set[positions[i]] = (shape->columns[i].flags & REST_COLUMN_SET) != 0;
     }
-    for (int row = 0; row < PQntuples(result); row++) {
-        if (!put_returned_row(builder, statement, table, positions, result, row, &buffers)) {
+    for (int row = 0; row < rows->n; row++) {
+        if (!put_returned_row(builder, statement, table, positions, rows, row, &buffers)) {
             return false;
         }
     }
@@ -234,7 +252,7 @@ static bool put_statements(struct builder *builder)
         if (write->captured[i] != NULL) {
             ok = put_captured(builder, write->captured[i]);
         } else if (i < write->operation->n_statements && !write->operation->statements[i].roll_back) {
-            ok = put_returned(builder, &write->operation->statements[i], write->results[i]);
+            ok = put_returned(builder, &write->operation->statements[i], &write->rows[i]);
         }
         if (!ok) {
             return false;

@@ -11,7 +11,7 @@ struct pg_weak_write {
     const struct operation *operation;
     struct clock_stamp stamp;
     struct cc_slice outcome;
-    PGresult *const *results;  // per statement
+    const struct pg_rows *rows; // per statement
     PGresult *const *captured; // per statement and one more; NULL where nothing was captured
     struct pg_parts *parts;     // of the rows of the batch so far
     struct pg_digests *digests; // gets what the write has changed of them

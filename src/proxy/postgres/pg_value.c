@@ -18,6 +18,11 @@ void pg_array_init(struct pg_array *array, enum pg_type type)
     *array = (struct pg_array){.type = type};
 }
 
+enum pg_type pg_array_type_of(struct cc_slice column_type)
+{
+    return cc_slice_equal_text(column_type, "uuid") ? PG_UUID : PG_TEXT;
+}
+
 void pg_array_finish(struct pg_array *array)
 {
     cc_buffer_finish(&array->bytes);

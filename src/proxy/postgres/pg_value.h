@@ -16,6 +16,9 @@ struct pg_array {
 };
 
 void pg_array_init(struct pg_array *array, enum pg_type type);
+// What the values of a column of this type are put as. PostgreSQL reads texts of uuids slowly (PostgreSQL 15: by a call of strtoul for
+// each byte); other values go to it as texts.
+enum pg_type pg_array_type_of(struct cc_slice column_type);
 void pg_array_finish(struct pg_array *array);
 void pg_array_put(struct pg_array *array, struct cc_slice value); // TEXT, BYTEA; the NULL slice is SQL NULL
 // Of a uuid its text as uuid_out writes it; the NULL slice is SQL NULL. CC_MALFORMED: it is another text; nothing was put.
