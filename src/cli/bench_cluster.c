@@ -1,6 +1,8 @@
 // What `caucus bench` does with a cluster around the load.
 #include "cli/bench_cluster.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,6 +17,7 @@ enum {
     PRELOAD_BYTES = 4 << 20, // of one request, roughly
     PRELOAD_ROWS = 1000,
     PRELOAD_TRIES = 20,
+    PRELOAD_THREADS = 4,
 };
 
 static void sleep_ms(long ms)
@@ -214,23 +217,102 @@ static enum cli_exit send_upsert(struct bench_call *call, struct cc_slice reques
                     (int)(answer.body.n < 500 ? answer.body.n : 500), (const char *)answer.body.data);
 }
 
-static enum cli_exit preload(struct bench_cluster *cluster, const struct bench_workload *workload, bool weak)
+// Of the rows that are to be there before the load, those that a request writes.
+static uint64_t rows_per_request(const struct bench_workload *workload)
 {
-    const struct bench_address *address = &cluster->addresses[cluster->leader];
     uint64_t step = PRELOAD_BYTES / (workload->value_bytes + 100);
-    step = step < 1 ? 1 : step > PRELOAD_ROWS ? PRELOAD_ROWS : step;
+    return step < 1 ? 1 : step > PRELOAD_ROWS ? PRELOAD_ROWS : step;
+}
+
+// Threads that write parts of the rows, each what comes next.
+struct preload {
+    const struct bench_address *address;
+    const struct bench_workload *workload;
+    bool weak;
+    _Atomic uint64_t next;
+    _Atomic enum cli_exit code;
+};
+
+static void *preload_some(void *context)
+{
+    struct preload *preload = context;
+    const struct bench_workload *workload = preload->workload;
+    uint64_t step = rows_per_request(workload);
     struct bench_call call;
     struct cc_buffer request = {0};
-    enum cli_exit code = CLI_OK;
-    bench_call_init(&call, address);
-    for (uint64_t at = 0; at < workload->n_rows && code == CLI_OK; at += step) {
+    bench_call_init(&call, preload->address);
+    for (uint64_t at = preload->next; at < workload->n_rows && preload->code == CLI_OK;) {
+        at = atomic_fetch_add(&preload->next, step);
         uint64_t to = at + step < workload->n_rows ? at + step : workload->n_rows;
-        put_upsert(&request, address, workload, weak, at, to);
-        code = send_upsert(&call, cc_buffer_slice(&request));
+        if (at < to) {
+            put_upsert(&request, preload->address, workload, preload->weak, at, to);
+            enum cli_exit code = send_upsert(&call, cc_buffer_slice(&request));
+            if (code != CLI_OK) {
+                preload->code = code;
+            }
+        }
     }
     cc_buffer_finish(&request);
     bench_call_finish(&call);
-    return code;
+    return NULL;
+}
+
+static bool is_there(struct bench_call *call, const struct bench_workload *workload, bool weak, uint64_t position)
+{
+    struct bench_key key = bench_key_at(position);
+    struct cc_buffer request = {0};
+    struct bench_http_answer answer = {0};
+    cc_buffer_printf(&request, "GET /%s?id=eq.", bench_table_name(weak));
+    bench_key_put(&request, key);
+    cc_buffer_printf(&request, " HTTP/1.1\r\nHost: %s\r\n\r\n", call->address.text);
+    bool there = bench_call_run(call, cc_buffer_slice(&request), CALL_MS, &answer) == CC_OK && answer.status == 200 &&
+                 bench_workload_is_row(workload, key, answer.body);
+    cc_buffer_finish(&request);
+    return there;
+}
+
+// The last of the rows before that one that is not there, looking so far back as threads that failed may have left a gap; else that one.
+static uint64_t last_gap(struct bench_call *call, const struct bench_workload *workload, bool weak, uint64_t before)
+{
+    uint64_t step = rows_per_request(workload), half = step / 2 + step % 2, found = before;
+    for (uint64_t back = half; back <= before && back <= (PRELOAD_THREADS + 1) * step; back += half) {
+        found = is_there(call, workload, weak, before - back) ? found : before - back;
+    }
+    return found == before ? before : found < step ? 0 : found - step;
+}
+
+// Rows that an earlier run has written need not be written again. They were written in order, but for what threads do at the same time.
+static uint64_t first_missing(const struct bench_address *address, const struct bench_workload *workload, bool weak)
+{
+    struct bench_call call;
+    uint64_t from = 0, to = workload->n_rows;
+    bench_call_init(&call, address);
+    while (from < to) {
+        uint64_t middle = from + (to - from) / 2;
+        if (is_there(&call, workload, weak, middle)) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    from = last_gap(&call, workload, weak, from);
+    bench_call_finish(&call);
+    return from;
+}
+
+static enum cli_exit preload(struct bench_cluster *cluster, const struct bench_workload *workload, bool weak)
+{
+    struct preload preload = {.address = &cluster->addresses[cluster->leader], .workload = workload, .weak = weak, .code = CLI_OK};
+    pthread_t threads[PRELOAD_THREADS];
+    size_t n = 0;
+    preload.next = first_missing(preload.address, workload, weak);
+    while (n < PRELOAD_THREADS && pthread_create(&threads[n], NULL, preload_some, &preload) == 0) {
+        n++;
+    }
+    for (size_t i = 0; i < n; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    return n == 0 ? cli_fail(CLI_IO, "bench: cannot start a thread") : preload.code;
 }
 
 // Every replica must know both tables: one that has not heard of the migration yet would answer 404.

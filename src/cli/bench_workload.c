@@ -276,9 +276,8 @@ static struct cc_slice value_in(struct cc_slice body)
     return close == NULL ? cc_slice_of(NULL, 0) : cc_slice_of(at + 1, (size_t)(close - at - 1));
 }
 
-static bool is_row(const struct bench_workload *workload, const struct bench_session *session, struct cc_slice body)
+bool bench_workload_is_row(const struct bench_workload *workload, struct bench_key key, struct cc_slice body)
 {
-    struct bench_key key = {session->key[0], session->key[1]};
     struct cc_slice value = value_in(body);
     return value.data != NULL && body.data[0] == '[' && body.data[body.n - 1] == ']' &&
            bench_value_is_of(value, key, workload->value_bytes);
@@ -303,7 +302,7 @@ static enum bench_outcome judge_success(const struct bench_workload *workload, c
         return (answer->status == 204 || answer->status == 200) && names_one_row(answer->content_range) ? BENCH_DONE
                                                                                                         : BENCH_WRONG;
     case BENCH_READ:
-        return answer->status == 200 && is_row(workload, session, answer->body) ? BENCH_DONE : BENCH_WRONG;
+        return answer->status == 200 && bench_workload_is_row(workload, (struct bench_key){session->key[0], session->key[1]}, answer->body) ? BENCH_DONE : BENCH_WRONG;
     case BENCH_VERBS:
         break;
     }

@@ -47,6 +47,8 @@ const char *bench_table_name(bool weak);
 enum cc_status bench_mix_parse(const char *text, struct bench_workload *workload) CC_CHECKED;
 // Does the mix touch rows of this table that must be there before?
 bool bench_workload_needs_rows(const struct bench_workload *workload, bool weak);
+// Whether the body is a list of that one row, as the workload writes it.
+bool bench_workload_is_row(const struct bench_workload *workload, struct bench_key key, struct cc_slice body);
 bool bench_workload_uses(const struct bench_workload *workload, bool weak);
 
 // Sets the session's operation and key for its next request.
