@@ -3,7 +3,8 @@
 // Bytes: head {u8 version (with DURABLE), u32 replica, u32 incarnation, u64 sequence, u64 hlc, u32 schema_version}, nullable frontier
 // seen (from version 2 on), four nullable strings of the request, varint n_rows, rows. Row: u8 operation, with SAME_SHAPE set when table and columns are the row before's;
 // else table, varint n_fields, column names; then key, then (value, old value) of each field, and its nullable part in a row with PARTS
-// (version 3: the same as version 2 but for these rows, and used only if there are any).
+// (version 3: the same as version 2 but for these rows, and used only if there are any). A renewal (version 4) is as version 3, with {u32 replica,
+// u32 incarnation, u64 sequence, u64 hlc} of what it renews before n_rows, and varint n_lost, rows at the end.
 #include "crdt/change.h"
 
 #include "base/hash.h"
@@ -17,6 +18,7 @@ enum {
     VERSION = 2,
     VERSION_WITHOUT_SEEN = 1,
     VERSION_WITH_PARTS = 3,
+    VERSION_OF_RENEWAL = 4,
     DURABLE = 0x80,
     SEQUENCE_OFFSET = 1 + 4 + 4,
     HEAD_BYTES = SEQUENCE_OFFSET + 8 + 8 + 4,
@@ -80,6 +82,9 @@ static bool has_parts(const struct crdt_row_change *row)
 
 static uint8_t version_of(const struct crdt_change_set *set)
 {
+    if (set->renews.sequence > 0) {
+        return VERSION_OF_RENEWAL;
+    }
     for (uint32_t i = 0; i < set->n_rows; i++) {
         if (has_parts(&set->rows[i])) {
             return VERSION_WITH_PARTS;
@@ -111,9 +116,27 @@ static void put_row(struct cc_buffer *out, const struct crdt_row_change *row, co
     }
 }
 
+static void put_rows(struct cc_buffer *out, const struct crdt_row_change *rows, uint32_t n)
+{
+    cc_put_varint(out, n);
+    for (uint32_t i = 0; i < n; i++) {
+        put_row(out, &rows[i], i == 0 ? NULL : &rows[i - 1]);
+    }
+}
+
+static void put_renewed(struct cc_buffer *out, const struct crdt_old_number *renews)
+{
+    cc_put_u32(out, renews->origin.replica);
+    cc_put_u32(out, renews->origin.incarnation);
+    cc_put_u64(out, renews->sequence);
+    cc_put_u64(out, renews->hlc);
+}
+
 void crdt_change_set_put(struct cc_buffer *out, const struct crdt_change_set *set)
 {
+    bool renews = set->renews.sequence > 0;
     assert(set->stamp.hlc > 0);
+    assert(renews || set->n_lost == 0);
     assert(set->stamp.replica == set->origin.replica && set->stamp.incarnation == set->origin.incarnation);
     cc_put_u8(out, (uint8_t)(version_of(set) | (set->durable ? DURABLE : 0)));
     cc_put_u32(out, set->origin.replica);
@@ -126,9 +149,12 @@ void crdt_change_set_put(struct cc_buffer *out, const struct crdt_change_set *se
     cc_put_nullable(out, set->request_key);
     cc_put_nullable(out, set->fingerprint);
     cc_put_nullable(out, set->outcome);
-    cc_put_varint(out, set->n_rows);
-    for (uint32_t i = 0; i < set->n_rows; i++) {
-        put_row(out, &set->rows[i], i == 0 ? NULL : &set->rows[i - 1]);
+    if (renews) {
+        put_renewed(out, &set->renews);
+    }
+    put_rows(out, set->rows, set->n_rows);
+    if (renews) {
+        put_rows(out, set->lost, set->n_lost);
     }
 }
 
@@ -154,7 +180,7 @@ static void read_head(struct cc_reader *reader, struct crdt_change_set *set)
     set->stamp.replica = set->origin.replica;
     set->stamp.incarnation = set->origin.incarnation;
     set->schema_version = cc_read_u32(reader);
-    bool known = version == VERSION || version == VERSION_WITH_PARTS || (version == VERSION_WITHOUT_SEEN && !set->durable);
+    bool known = (version >= VERSION && version <= VERSION_OF_RENEWAL) || (version == VERSION_WITHOUT_SEEN && !set->durable);
     if (!known || set->stamp.hlc == 0) {
         cc_reader_fail(reader);
     }
@@ -242,6 +268,27 @@ static void read_row(struct cc_reader *reader, struct cc_arena *arena, const str
     }
 }
 
+static struct crdt_row_change *read_rows(struct cc_reader *reader, struct cc_arena *arena, uint32_t *n_out)
+{
+    *n_out = (uint32_t)cc_read_count(reader, cc_reader_left(reader) / ROW_BYTES_MIN);
+    struct crdt_row_change *rows = cc_arena_array(arena, *n_out, sizeof(*rows));
+    for (uint32_t i = 0; i < *n_out && cc_reader_ok(reader); i++) {
+        read_row(reader, arena, i == 0 ? NULL : &rows[i - 1], &rows[i]);
+    }
+    return rows;
+}
+
+static void read_renewed(struct cc_reader *reader, struct crdt_change_set *set)
+{
+    set->renews.origin.replica = cc_read_u32(reader);
+    set->renews.origin.incarnation = cc_read_u32(reader);
+    set->renews.sequence = cc_read_u64(reader);
+    set->renews.hlc = cc_read_u64(reader);
+    if (set->renews.sequence == 0 || set->renews.hlc == 0) {
+        cc_reader_fail(reader);
+    }
+}
+
 enum cc_status crdt_change_set_read(struct cc_slice bytes, struct cc_arena *arena, struct crdt_change_set *set_out)
 {
     if (bytes.n > CC_ENTRY_BYTES_MAX) {
@@ -257,10 +304,13 @@ enum cc_status crdt_change_set_read(struct cc_slice bytes, struct cc_arena *aren
     set.request_key = cc_read_nullable(&reader);
     set.fingerprint = cc_read_nullable(&reader);
     set.outcome = cc_read_nullable(&reader);
-    set.n_rows = (uint32_t)cc_read_count(&reader, cc_reader_left(&reader) / ROW_BYTES_MIN);
-    set.rows = cc_arena_array(arena, set.n_rows, sizeof(*set.rows));
-    for (uint32_t i = 0; i < set.n_rows && cc_reader_ok(&reader); i++) {
-        read_row(&reader, arena, i == 0 ? NULL : &set.rows[i - 1], &set.rows[i]);
+    bool renews = bytes.n > 0 && (bytes.data[0] & ~DURABLE) == VERSION_OF_RENEWAL;
+    if (renews) {
+        read_renewed(&reader, &set);
+    }
+    set.rows = read_rows(&reader, arena, &set.n_rows);
+    if (renews) {
+        set.lost = read_rows(&reader, arena, &set.n_lost);
     }
     enum cc_status status = cc_reader_end(&reader);
     if (status == CC_OK) {
@@ -328,6 +378,17 @@ bool crdt_change_set_saw(const struct crdt_change_set *later, struct crdt_origin
     struct crdt_frontier seen;
     struct cc_reader reader = cc_reader_of(later->seen);
     return later->seen.data != NULL && crdt_frontier_read(&reader, &seen) == CC_OK && crdt_frontier_get(&seen, origin) >= sequence;
+}
+
+uint64_t crdt_change_set_request(const struct crdt_change_set *set)
+{
+    static const uint8_t hash_key[16] = "caucus increment"; // fixed for good: the hashes are in rows
+    struct cc_buffer bytes = {0};
+    cc_put_nullable(&bytes, set->principal);
+    cc_put_nullable(&bytes, set->request_key);
+    uint64_t key = cc_siphash(hash_key, bytes.data, bytes.n);
+    cc_buffer_finish(&bytes);
+    return key;
 }
 
 // -- Joining --------------------------------------------------------------------------------------------------------

@@ -39,6 +39,14 @@ struct crdt_change_set {
     struct cc_slice principal, request_key, fingerprint, outcome;
     struct crdt_row_change *rows;
     uint32_t n_rows;
+    // Of a renewal (renew.h): the change set whose place it takes, and what of that lost: told by histories, never merged.
+    struct crdt_old_number {
+        struct crdt_origin origin;
+        uint64_t sequence; // 0: this is no renewal
+        uint64_t hlc;      // of its stamp, which is the origin's
+    } renews;
+    struct crdt_row_change *lost;
+    uint32_t n_lost;
 };
 
 // A row's key: the texts of its key columns in key order.
@@ -53,6 +61,9 @@ bool crdt_table_equal(struct cc_slice a, struct cc_slice b);
 
 // Whether the writer of `later` held the change set (origin, sequence) when it wrote. False also when it did not tell.
 bool crdt_change_set_saw(const struct crdt_change_set *later, struct crdt_origin origin, uint64_t sequence);
+
+// Names the request of a set with an idempotency key, wherever it is executed: increments under one key count once.
+uint64_t crdt_change_set_request(const struct crdt_change_set *set);
 
 // Joins rows of the same table and key, so that each row is in the set once: all rows of a set have one stamp, and between
 // equal stamps there is no "later". To be called by whoever builds a set from several statements. A row that an upsert

@@ -142,6 +142,32 @@ static size_t put_row(const struct reference *row, size_t n, struct crdt_history
     return n_entries;
 }
 
+static bool is_wanted(const struct crdt_row_change *change, struct cc_slice table, struct cc_slice key)
+{
+    return (table.data == NULL || crdt_table_equal(table, change->table)) && (key.data == NULL || cc_slice_equal(key, change->key));
+}
+
+// What renewals tell of the changes whose place they take.
+static size_t put_lost(const struct crdt_change_set *sets, size_t n_sets, struct cc_slice table, struct cc_slice key,
+                       struct crdt_history_entry *entries)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_sets; i++) {
+        for (uint32_t r = 0; r < sets[i].n_lost; r++) {
+            const struct crdt_row_change *change = &sets[i].lost[r];
+            struct crdt_history_entry entry = {.set = &sets[i], .change = change, .fate = CRDT_FATE_NOT_RENEWED};
+            if (is_wanted(change, table, key) && change->operation != CRDT_UPDATE) {
+                entries[n++] = entry;
+            }
+            for (uint32_t f = 0; is_wanted(change, table, key) && f < change->n_fields; f++) {
+                entry.field = &change->fields[f];
+                entries[n++] = entry;
+            }
+        }
+    }
+    return n;
+}
+
 void crdt_history_create(const struct crdt_change_set *sets, size_t n_sets, struct cc_slice table, struct cc_slice key,
                          struct cc_arena *arena, struct crdt_history_entry **entries_out, size_t *n_out)
 {
@@ -153,17 +179,19 @@ void crdt_history_create(const struct crdt_change_set *sets, size_t n_sets, stru
     for (size_t i = 0; i < n_sets; i++) {
         for (uint32_t r = 0; r < sets[i].n_rows; r++) {
             const struct crdt_row_change *change = &sets[i].rows[r];
-            bool wanted = (table.data == NULL || crdt_table_equal(table, change->table)) &&
-                          (key.data == NULL || cc_slice_equal(key, change->key));
-            if (wanted) {
+            if (is_wanted(change, table, key)) {
                 references[n++] = (struct reference){&sets[i], change};
                 n_entries += change->n_fields + 1;
             }
+        }
+        for (uint32_t r = 0; r < sets[i].n_lost; r++) {
+            n_entries += sets[i].lost[r].n_fields + 1;
         }
     }
     qsort(references, n, sizeof(*references), compare_references);
     struct crdt_history_entry *entries = cc_arena_array(arena, n_entries + 1, sizeof(*entries));
     n_entries = 0;
+    n_entries += put_lost(sets, n_sets, table, key, entries);
     for (size_t first = 0, end; first < n; first = end) {
         end = first + 1;
         while (end < n && compare_places(&references[first], &references[end]) == 0) {
@@ -179,7 +207,7 @@ void crdt_history_create(const struct crdt_change_set *sets, size_t n_sets, stru
 
 bool crdt_fate_is_conflict(enum crdt_fate fate)
 {
-    return fate == CRDT_FATE_LOST || fate == CRDT_FATE_LOST_DELETED || fate == CRDT_FATE_HIDDEN;
+    return fate == CRDT_FATE_NOT_RENEWED || fate == CRDT_FATE_LOST || fate == CRDT_FATE_LOST_DELETED || fate == CRDT_FATE_HIDDEN;
 }
 
 const char *crdt_fate_text(enum crdt_fate fate)
@@ -199,6 +227,8 @@ const char *crdt_fate_text(enum crdt_fate fate)
         return "concurrent_delete";
     case CRDT_FATE_HIDDEN:
         return "row_deleted";
+    case CRDT_FATE_NOT_RENEWED:
+        return "not_renewed";
     }
     return "unknown";
 }

@@ -15,6 +15,7 @@ enum crdt_fate {
     CRDT_FATE_DELETED,     // with its row, by a deletion that knew of it (or did not tell)
     CRDT_FATE_LOST_DELETED, // with its row, by a concurrent deletion with a greater stamp
     CRDT_FATE_HIDDEN,      // the greatest stamp of its field, but its row was deleted, and an update does not bring it back
+    CRDT_FATE_NOT_RENEWED, // by the time its replica was a member again, the others had something later (renew.h); `set` is the one that says so
 };
 
 struct crdt_history_entry {

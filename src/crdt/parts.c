@@ -700,6 +700,81 @@ enum cc_status crdt_part_make(const struct crdt_kind *kind, const struct crdt_pa
     return CC_INVALID;
 }
 
+// -- Changes made elsewhere -------------------------------------------------------------------------------------------
+
+static bool move_number(const struct crdt_kind *kind, struct cc_slice shown, struct cc_slice before, struct cc_slice after,
+                        struct cc_arena *arena, struct cc_slice *value_out)
+{
+    struct cc_slice base = crdt_decimal_is_valid(kind->base) ? kind->base : cc_slice_text("0");
+    struct cc_slice from = before.data == NULL ? base : before, to = after.data == NULL ? base : after;
+    if (!crdt_decimal_is_valid(from) || !crdt_decimal_is_valid(to) || (shown.data != NULL && !crdt_decimal_is_valid(shown))) {
+        return false;
+    }
+    struct cc_slice amount = crdt_decimal_subtract(to, from, arena);
+    bool nothing = shown.data == NULL && after.data == NULL;
+    *value_out = nothing ? shown : crdt_decimal_add(shown.data == NULL ? base : shown, amount, arena);
+    return true;
+}
+
+static bool move_members(struct cc_slice shown, struct cc_slice before, struct cc_slice after, struct cc_arena *arena,
+                         struct cc_slice *value_out)
+{
+    const struct cc_slice texts[3] = {shown, before, after};
+    struct wanted sets[3] = {{0}, {0}, {0}};
+    for (size_t i = 0; i < 3; i++) {
+        if (texts[i].data != NULL) {
+            sets[i].elements = read_elements(texts[i], arena, &sets[i].n);
+        }
+        if (sets[i].n == SIZE_MAX) {
+            return false;
+        }
+    }
+    if (shown.data == NULL && after.data == NULL) {
+        *value_out = shown;
+        return true;
+    }
+    struct cc_slice *all = cc_arena_array(arena, sets[0].n + sets[2].n + 1, sizeof(*all));
+    size_t n = 0;
+    for (size_t i = 0; i < sets[0].n; i++) { // but for what the change took out
+        if (!is_wanted(&sets[1], sets[0].elements[i]) || is_wanted(&sets[2], sets[0].elements[i])) {
+            all[n++] = sets[0].elements[i];
+        }
+    }
+    for (size_t i = 0; i < sets[2].n; i++) { // and what it put in
+        if (!is_wanted(&sets[1], sets[2].elements[i])) {
+            all[n++] = sets[2].elements[i];
+        }
+    }
+    n = sort_elements(all, n);
+    struct cc_buffer text = {0};
+    cc_put_u8(&text, '{');
+    for (size_t i = 0; i < n; i++) {
+        cc_buffer_append_text(&text, i == 0 ? "" : ",");
+        put_element(&text, all[i]);
+    }
+    cc_put_u8(&text, '}');
+    *value_out = cc_arena_slice(arena, cc_buffer_slice(&text));
+    cc_buffer_finish(&text);
+    return true;
+}
+
+bool crdt_value_move(const struct crdt_kind *kind, struct cc_slice shown, struct cc_slice before, struct cc_slice after,
+                     struct cc_arena *arena, struct cc_slice *value_out)
+{
+    switch (kind->merge) {
+    case CRDT_COUNTER:
+        return move_number(kind, shown, before, after, arena, value_out);
+    case CRDT_SET:
+        return move_members(shown, before, after, arena, value_out);
+    case CRDT_LWW:
+    case CRDT_MAX:
+    case CRDT_MIN:
+        break;
+    }
+    *value_out = after;
+    return true;
+}
+
 // -- Stored form ------------------------------------------------------------------------------------------------------
 
 void crdt_parts_put(struct cc_buffer *out, const struct crdt_parts *parts)

@@ -51,6 +51,11 @@ struct crdt_part_write {
 enum cc_status crdt_part_make(const struct crdt_kind *kind, const struct crdt_parts *before, const struct crdt_part_write *write,
                               struct cc_arena *arena, struct cc_slice *bytes_out) CC_CHECKED;
 
+// The value that a column shows after a change from `before` to `after` that was made where it showed something else: a counter adds the
+// difference, a set adds and removes the differences, max and min take `after`. NULL slices: SQL NULL. False: these are no such values.
+bool crdt_value_move(const struct crdt_kind *kind, struct cc_slice shown, struct cc_slice before, struct cc_slice after,
+                     struct cc_arena *arena, struct cc_slice *value_out);
+
 // Stored form of all parts of a column, as rows and tombstones hold it. Reading borrows. CC_MALFORMED, CC_TOO_LARGE.
 void crdt_parts_put(struct cc_buffer *out, const struct crdt_parts *parts);
 enum cc_status crdt_parts_read(struct cc_slice bytes, struct cc_arena *arena, struct crdt_parts *parts_out) CC_CHECKED;

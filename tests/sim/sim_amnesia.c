@@ -162,8 +162,9 @@ static void forget_log(struct sim *sim, struct sim_replica *replica)
     replica->is_copy = false;
 }
 
-static void forget_database(const struct sim_replica *replica)
+static void forget_database(struct sim *sim, const struct sim_replica *replica)
 {
+    sim_weak_check_aside_lost(sim, replica->id);
     struct sim_rows *rows = sim_database_rows(replica->database);
     sim_store_destroy(rows->store);
     rows->store = sim_store_create();
@@ -179,9 +180,9 @@ static void restore_log(struct sim_replica *replica)
     replica->is_copy = true;
 }
 
-static void restore_database(const struct sim_replica *replica)
+static void restore_database(struct sim *sim, const struct sim_replica *replica)
 {
-    forget_database(replica);
+    forget_database(sim, replica);
     struct sim_rows *rows = sim_database_rows(replica->database);
     sim_store_import(rows->store, cc_buffer_slice(&replica->copy->store));
     rows->sequence = replica->copy->sequence;
@@ -191,7 +192,7 @@ static void restore_database(const struct sim_replica *replica)
 void sim_amnesia_wipe(struct sim *sim, struct sim_replica *replica)
 {
     forget_log(sim, replica);
-    forget_database(replica);
+    forget_database(sim, replica);
     sim_check_database_ends(sim);
 }
 
@@ -209,17 +210,17 @@ static void lose(struct sim *sim, struct sim_replica *replica, enum loss loss)
         forget_log(sim, replica);
         break;
     case LOSE_DATABASE:
-        forget_database(replica);
+        forget_database(sim, replica);
         break;
     case OLD_LOG:
         restore_log(replica);
         break;
     case OLD_DATABASE:
-        restore_database(replica);
+        restore_database(sim, replica);
         break;
     case OLD_BOTH:
         restore_log(replica);
-        restore_database(replica);
+        restore_database(sim, replica);
         break;
     case LOSSES:
         break;
@@ -274,8 +275,9 @@ static void put_aside(struct sim *sim, struct sim_event *event)
 
 void sim_amnesia_noticed(struct sim *sim, struct sim_replica *replica)
 {
-    SIM_CHECK(sim, "B7", replica->is_copy, "r%u is told that it forgot something", replica->id);
-    sim->counters.noticed++;
+    bool begins_anew = sim_rows_n_aside(sim_database_rows(replica->database), replica->incarnation) > 0;
+    SIM_CHECK(sim, "B7", replica->is_copy || begins_anew, "r%u is told that it forgot something", replica->id);
+    sim->counters.noticed += replica->is_copy ? 1 : 0;
     sim_after(sim, 0, put_aside, replica->id);
 }
 

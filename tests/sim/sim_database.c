@@ -213,6 +213,24 @@ static struct answer *fetch(struct sim_database *database, const struct db_job *
     return answer;
 }
 
+static struct answer *begin_anew(struct sim *sim, struct sim_database *database, const struct db_job *job)
+{
+    struct answer *answer = answer_create(job, DB_WEAK, DB_BEGUN_ANEW);
+    answer->event.n_aside = sim_rows_begin_anew(sim, &database->rows, job->origin, job->sequence);
+    sim_store_commit(database->rows.store, DB_WEAK);
+    sim_rows_flush(&database->rows);
+    fill_state(database, answer);
+    return answer;
+}
+
+static struct answer *renew(struct sim *sim, struct sim_database *database, const struct db_job *job)
+{
+    struct answer *answer = answer_create(job, DB_WEAK, DB_RENEWED);
+    answer->event.changes = sim_rows_renew(sim, &database->rows, job->stamps, job->n_stamps, &answer->arena, &answer->event);
+    sim_store_rollback(database->rows.store, DB_WEAK);
+    return answer;
+}
+
 // NULL: no answer.
 static struct answer *run_job(struct sim *sim, struct sim_database *database, const struct db_job *job)
 {
@@ -237,6 +255,10 @@ static struct answer *run_job(struct sim *sim, struct sim_database *database, co
         return merge(sim, database, job);
     case DB_FETCH:
         return fetch(database, job);
+    case DB_BEGIN_ANEW:
+        return begin_anew(sim, database, job);
+    case DB_RENEW:
+        return renew(sim, database, job);
     }
     return NULL;
 }
@@ -343,6 +365,8 @@ static void open_lane(struct sim *sim, struct sim_event *event)
     lane->open = lane->told_up = true;
     struct answer *answer = answer_create(NULL, lane_of, DB_UP);
     fill_state(database, answer);
+    answer->event.n_aside = lane_of == DB_WEAK ? sim_rows_n_aside(&database->rows, 0) : 0;
+    answer->event.aside_own = answer->event.n_aside > 0 && sim_rows_n_aside(&database->rows, replica->incarnation) > 0;
     sim_trace(sim, "r%u database %s up: applied %" PRIu64, replica->id, lane_names[lane_of], answer->event.applied);
     node_db_event(replica->node, sim_replica_time(sim, replica), &answer->event);
     answer_free(answer);

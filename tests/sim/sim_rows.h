@@ -3,7 +3,7 @@
 //   weak:    insert KEY ID | update KEY COLUMN ID | upsert KEY COLUMN ID | delete KEY | move KEY KEY2 ID | sweep COLUMN ID
 // Keys of the store: s/row/KEY, s/request/PRINCIPAL/KEY, s/schema, s/migration/NAME, a (applied), w/KEY (weak rows), t/KEY (their
 // tombstones), q/PRINCIPAL/KEY (weak requests), f (frontier), h/REPLICA.INCARNATION/SEQUENCE (history), g (greatest stamp), b (bound of
-// the garbage that may be gone), x (what joined rows belong to).
+// the garbage that may be gone), x (what joined rows belong to), n/STAMP/REPLICA.INCARNATION/SEQUENCE (put aside).
 #ifndef SIM_ROWS_H
 #define SIM_ROWS_H
 
@@ -62,6 +62,14 @@ void sim_rows_record(struct sim *sim, struct sim_rows *rows, struct cc_slice cha
 // Merges a change set, unless it is held already.
 void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice change);
 const struct cc_blob *sim_rows_history(const struct sim_rows *rows, struct crdt_origin origin, uint64_t sequence);
+
+// DB_BEGIN_ANEW and DB_RENEW. How many change sets are aside, of all lives or (not 0) of this one.
+uint64_t sim_rows_n_aside(const struct sim_rows *rows, uint32_t incarnation);
+uint64_t sim_rows_begin_anew(struct sim *sim, struct sim_rows *rows, struct crdt_origin origin, uint64_t first);
+// Leaves an open transaction, to be rolled back.
+struct cc_slice *sim_rows_renew(struct sim *sim, struct sim_rows *rows, const struct clock_stamp *stamps, uint32_t n_max, struct cc_arena *arena,
+                                struct db_event *event);
+void sim_rows_renewed(const struct sim_rows *rows, const struct crdt_old_number *old); // it is aside no more
 
 // What is committed is durable from now on.
 void sim_rows_flush(struct sim_rows *rows);

@@ -314,13 +314,19 @@ void sim_store_scan(const struct sim_store *store, const char *prefix, void (*vi
     free(found);
 }
 
+// What is aside belongs to this database, whatever else is replaced.
+static bool is_local(const char *key)
+{
+    return key[0] == 'n';
+}
+
 void sim_store_export(const struct sim_store *store, struct cc_buffer *out)
 {
     struct record *record, *next;
     HASH_ITER(hh, store->records, record, next)
     {
         const struct cc_blob *value = committed(store, record);
-        if (value != NULL) {
+        if (value != NULL && !is_local(record->key)) {
             cc_put_string(out, cc_slice_text(record->key));
             cc_put_string(out, cc_blob_slice(value));
         }
@@ -333,7 +339,9 @@ void sim_store_import(struct sim_store *store, struct cc_slice bytes)
     struct record *record, *next;
     HASH_ITER(hh, store->records, record, next)
     {
-        sim_store_put(store, 0, record->key, (struct cc_slice){0});
+        if (!is_local(record->key)) {
+            sim_store_put(store, 0, record->key, (struct cc_slice){0});
+        }
     }
     struct cc_reader reader = cc_reader_of(bytes);
     while (cc_reader_ok(&reader) && cc_reader_left(&reader) > 0) {

@@ -117,6 +117,10 @@ static const char *fact_name(enum node_fact_kind kind)
         return "gap in the history";
     case NODE_FACT_REJOIN:
         return "must begin anew";
+    case NODE_FACT_BEGIN_ANEW:
+        return "begins anew";
+    case NODE_FACT_RENEWED:
+        return "has renewed";
     case NODE_FACT_CATCH_UP:
         return "catches up";
     case NODE_FACT_CAUGHT_UP:
@@ -148,7 +152,7 @@ const char *sim_job_name(enum db_job_kind kind)
 {
     static const char *const names[] = {
         [DB_EXECUTE] = "execute",   [DB_COMMIT] = "commit",           [DB_ROLLBACK] = "rollback",           [DB_APPLY] = "apply",
-        [DB_WEAK_EXECUTE] = "execute", [DB_WEAK_COMMIT] = "commit", [DB_WEAK_ROLLBACK] = "rollback", [DB_MERGE] = "merge", [DB_FETCH] = "fetch",
+        [DB_WEAK_EXECUTE] = "execute", [DB_WEAK_COMMIT] = "commit", [DB_WEAK_ROLLBACK] = "rollback", [DB_MERGE] = "merge", [DB_FETCH] = "fetch", [DB_BEGIN_ANEW] = "begin anew", [DB_RENEW] = "renew",
     };
     return (size_t)kind < sizeof(names) / sizeof(names[0]) && names[kind] != NULL ? names[kind] : "other";
 }

@@ -587,6 +587,9 @@ void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice chan
         if (set.request_key.data != NULL) {
             put_request(rows, set.principal, set.request_key, set.outcome);
         }
+        if (set.renews.sequence > 0) {
+            sim_rows_renewed(rows, &set.renews);
+        }
     }
     cc_arena_finish(&arena);
 }

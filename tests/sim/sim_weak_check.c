@@ -54,6 +54,13 @@ struct ended { // an origin whose disk is lost
     uint64_t floor; // its changes up to here are on the disks of others
 };
 
+struct aside { // a change set that its replica has put aside
+    uint32_t replica;
+    struct crdt_origin origin;
+    uint64_t sequence;
+    bool lost; // with the database
+};
+
 struct sim_weak_check {
     struct stamps stamps[SIM_REPLICAS_MAX + 1];
     struct ended *ended;
@@ -63,6 +70,8 @@ struct sim_weak_check {
     struct crdt_frontier known; // of all changes
     struct value *values;
     uint64_t bound; // the greatest up to which somebody collects
+    struct aside *aside;
+    size_t n_aside, aside_capacity;
 };
 
 struct sim_weak_check *sim_weak_check_create(void)
@@ -92,6 +101,7 @@ void sim_weak_check_destroy(struct sim_weak_check *check)
         free(value);
     }
     free(check->ended);
+    free(check->aside);
     free(check);
 }
 
@@ -151,7 +161,7 @@ static void add_change(struct sim *sim, struct cc_slice bytes, const struct crdt
     struct crdt_change_set set;
     status = crdt_change_set_read(cc_blob_slice(change->bytes), &arena, &set);
     SIM_CHECK(sim, "codec", status == CC_OK, "a change set cannot be read");
-    for (uint32_t i = 0; i < set.n_rows; i++) {
+    for (uint32_t i = 0; i < set.n_rows && set.renews.sequence == 0; i++) {
         if (set.rows[i].n_fields > 0) { // its writer's id; of many rows, each has it
             count_value(check, set.rows[i].fields[0].value);
             break;
@@ -404,6 +414,54 @@ void sim_weak_check_drop(struct sim *sim, const struct sim_replica *replica, str
     }
 }
 
+// -- What was put aside ---------------------------------------------------------------------------------------------------
+
+void sim_weak_check_aside(struct sim *sim, uint32_t replica, const struct crdt_change_set *set)
+{
+    struct sim_weak_check *check = sim->weak_check;
+    for (size_t i = 0; i < check->n_aside; i++) {
+        if (crdt_origin_compare(check->aside[i].origin, set->origin) == 0 && check->aside[i].sequence == set->sequence) {
+            return; // once more
+        }
+    }
+    check->aside = cc_grow(check->aside, &check->aside_capacity, check->n_aside + 1, sizeof(*check->aside));
+    check->aside[check->n_aside++] = (struct aside){.replica = replica, .origin = set->origin, .sequence = set->sequence};
+}
+
+void sim_weak_check_aside_lost(struct sim *sim, uint32_t replica)
+{
+    for (size_t i = 0; i < sim->weak_check->n_aside; i++) {
+        sim->weak_check->aside[i].lost = sim->weak_check->aside[i].lost || sim->weak_check->aside[i].replica == replica;
+    }
+}
+
+struct counting {
+    const struct aside *aside;
+    unsigned n;
+};
+
+static void count_renewal(void *context, const struct crdt_change_set *set)
+{
+    struct counting *counting = context;
+    counting->n += set->renews.sequence == counting->aside->sequence && crdt_origin_compare(set->renews.origin, counting->aside->origin) == 0;
+}
+
+static void check_renewals(struct sim *sim, const struct crdt_frontier *held)
+{
+    for (size_t i = 0; i < sim->weak_check->n_aside; i++) {
+        struct counting counting = {.aside = &sim->weak_check->aside[i]};
+        const struct aside *aside = counting.aside;
+        struct cc_arena arena;
+        cc_arena_init(&arena);
+        sim_weak_check_each(sim, held, &arena, count_renewal, &counting);
+        cc_arena_finish(&arena);
+        bool known = crdt_frontier_get(held, aside->origin) >= aside->sequence;
+        SIM_CHECK(sim, "W9", counting.n <= 1 && (counting.n == 1 || known || aside->lost),
+                  "change %u.%u/%" PRIu64 ", which r%u has put aside, is renewed %u times", aside->origin.replica, aside->origin.incarnation,
+                  aside->sequence, aside->replica, counting.n);
+    }
+}
+
 // -- What must have arrived -----------------------------------------------------------------------------------------------
 
 // How much of it some database has on disk.
@@ -512,6 +570,7 @@ void sim_check_end(struct sim *sim)
         tell_differences(sim, rows->store, &held);
     }
     SIM_CHECK(sim, "W3", equal, "rows are not the merge of all changes");
+    check_renewals(sim, &held);
     if (crdt_frontier_covers(&held, &ahead)) {
         // What was written upon a change that is lost with all disks that had it says more than is left.
         bool whole = sim->counters.tampered == 0 && crdt_frontier_covers(&held, &sim->weak_check->known);

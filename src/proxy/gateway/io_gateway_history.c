@@ -95,12 +95,24 @@ static json_t *key_json(struct exchange *exchange, const struct rest_table *tabl
 
 static json_t *superseded_json(const struct crdt_history_entry *entry)
 {
+    if (entry->fate == CRDT_FATE_NOT_RENEWED) {
+        return json_pack("{s:s}", "reason", crdt_fate_text(entry->fate));
+    }
     if (entry->fate == CRDT_FATE_CURRENT || entry->by == NULL) {
         return json_null();
     }
     return json_pack("{s:s, s:s, s:o, s:o, s:o, s:I}", "reason", crdt_fate_text(entry->fate), "operation",
                      crdt_operation_text(entry->by_operation), "stamp", stamp_json(&entry->by->stamp), "time", time_json(&entry->by->stamp),
                      "origin", origin_json(entry->by->origin), "sequence", (json_int_t)entry->by->sequence);
+}
+
+// The write of an earlier life whose place this one takes.
+static json_t *renews_json(const struct crdt_change_set *set)
+{
+    const struct crdt_old_number *old = &set->renews;
+    struct clock_stamp stamp = {.hlc = old->hlc, .replica = old->origin.replica, .incarnation = old->origin.incarnation};
+    return json_pack("{s:o, s:o, s:o, s:I}", "stamp", stamp_json(&stamp), "time", time_json(&stamp), "origin", origin_json(old->origin), "sequence",
+                     (json_int_t)old->sequence);
 }
 
 static json_t *entry_json(const struct crdt_history_entry *entry)
@@ -110,13 +122,27 @@ static json_t *entry_json(const struct crdt_history_entry *entry)
     struct cc_slice none = {0};
     bool current = entry->fate == CRDT_FATE_CURRENT;
     bool knows_old = of_field && entry->change->operation != CRDT_INSERT;
-    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:o}", "column",
+    json_t *json = json_pack("{s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:o}", "column",
                      json_text(of_field ? entry->field->column : none), "operation", crdt_operation_text(entry->change->operation), "stamp",
                      stamp_json(&set->stamp), "time", time_json(&set->stamp), "origin", origin_json(set->origin), "replica",
                      (json_int_t)set->origin.replica, "sequence", (json_int_t)set->sequence, "old",
                      json_text(knows_old ? entry->field->old_value : none), "new", json_text(of_field ? entry->field->value : none),
                      "principal", set->principal.n == 0 ? json_null() : json_text(set->principal), "request", json_text(set->request_key),
                      "current", current, "superseded_by", superseded_json(entry));
+    if (set->renews.sequence > 0) {
+        json_object_set_new(json, "renews", renews_json(set));
+    }
+    return json;
+}
+
+// Of the row; entries that only tell what was not written again know nothing of it.
+static bool is_visible(const struct crdt_history_entry *entries, size_t n)
+{
+    size_t i = 0;
+    while (i < n && entries[i].fate == CRDT_FATE_NOT_RENEWED) {
+        i++;
+    }
+    return i < n && entries[i].row_visible;
 }
 
 // Histories are kept for a time only (weak.history_hours): whoever reads one is told where it may begin.
@@ -189,7 +215,7 @@ static void reply_history(struct exchange *exchange, const struct crdt_history_e
     bool more = history->truncated || json_array_size(list) >= history->n_entries_max;
     reply_json(exchange, json_pack("{s:s, s:s, s:o, s:o, s:b, s:o, s:o}", "schema", history->table->schema, "table", history->table->name, "key",
                                    key_json(exchange, history->table, history->key), "visible",
-                                   n == 0 ? json_null() : json_boolean(entries[0].row_visible), "truncated", more, "dropped_until",
+                                   n == 0 ? json_null() : json_boolean(is_visible(entries, n)), "truncated", more, "dropped_until",
                                    dropped_json(history), "entries", list));
 }
 
@@ -372,7 +398,7 @@ static json_t *row_as_of(const struct history *history, const struct crdt_histor
     bool dead = false;
     for (size_t i = 0; i < n; i++) {
         const struct crdt_history_entry *entry = &entries[i];
-        if (clock_stamp_compare(&entry->set->stamp, &history->stamp) > 0) {
+        if (clock_stamp_compare(&entry->set->stamp, &history->stamp) > 0 || entry->fate == CRDT_FATE_NOT_RENEWED) {
             continue;
         }
         if (entry->change->operation == CRDT_DELETE) {
@@ -402,7 +428,7 @@ static bool has_stamp(const struct history *history, const struct crdt_history_e
 {
     for (size_t i = 0; i < n; i++) {
         bool matches = history->column.data == NULL || (entries[i].field != NULL && cc_slice_equal(entries[i].field->column, history->column));
-        if (matches && clock_stamp_compare(&entries[i].set->stamp, &history->stamp) == 0) {
+        if (matches && entries[i].fate != CRDT_FATE_NOT_RENEWED && clock_stamp_compare(&entries[i].set->stamp, &history->stamp) == 0) {
             return true;
         }
     }
@@ -463,7 +489,7 @@ static void restore(struct exchange *exchange, const struct crdt_history_entry *
         return;
     }
     bool whole = history->column.data == NULL;
-    if (!whole && !entries[0].row_visible) {
+    if (!whole && !is_visible(entries, n)) {
         exchange_fail(exchange, 409, "CC245", "The row is deleted: one column of it cannot be restored", "Leave column out, to restore the row");
         return;
     }

@@ -211,6 +211,11 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
     if (status->must_rejoin) {
         json_object_set_new(root, "must_rejoin", json_true());
     }
+    if (status->n_aside + status->n_renewed + status->n_not_renewed > 0) {
+        json_object_set_new(root, "renewal",
+                            json_pack("{s:I, s:I, s:I}", "waiting", (json_int_t)status->n_aside, "renewed", (json_int_t)status->n_renewed, "lost",
+                                      (json_int_t)status->n_not_renewed));
+    }
     if (status->snapshot != NULL) {
         json_object_set_new(root, "snapshot", json_pack("{s:s, s:I, s:I, s:I}", "state", status->snapshot, "index", (json_int_t)status->snapshot_index,
                                                         "bytes", (json_int_t)status->snapshot_bytes, "total", (json_int_t)status->snapshot_total));

@@ -5,7 +5,7 @@
 //
 //   strong, leader:    EXECUTE* COMMIT   (EXECUTE opens a transaction if none is open; COMMIT or ROLLBACK ends it)
 //   strong, follower:  APPLY             (a transaction of its own)
-//   weak:              WEAK_EXECUTE* WEAK_COMMIT, MERGE, FETCH
+//   weak:              WEAK_EXECUTE* WEAK_COMMIT, MERGE, FETCH, BEGIN_ANEW, RENEW
 //
 // Losing a lane (DB_DOWN) forgets all its jobs and the open transaction; DB_UP says what the database really holds.
 #ifndef PROXY_DATABASE_H
@@ -40,6 +40,12 @@ enum db_job_kind {
     DB_MERGE,
     // Reads change sets of one origin from the history, from a sequence on. -> DB_FETCHED
     DB_FETCH,
+    // For a new life of this replica, all in one transaction that is on disk when it is answered: own change sets from `sequence` on, which
+    // nobody else has, are put aside, and weak tables are as in a new database. -> DB_BEGUN_ANEW
+    DB_BEGIN_ANEW,
+    // Decides what remains of the oldest change sets that were put aside (crdt_change_set_renew), up to as many as there are stamps, each under one
+    // of these; nothing is written. Merging the resulting sets, once they are numbered, takes the old ones away. -> DB_RENEWED
+    DB_RENEW,
 };
 
 struct db_job { // slices and arrays live until the job's answer, or the lane's DB_DOWN
@@ -48,12 +54,13 @@ struct db_job { // slices and arrays live until the job's answer, or the lane's 
     // EXECUTE, WEAK_EXECUTE: encoded operations. APPLY: encoded entries (payloads). WEAK_COMMIT, MERGE: encoded change sets.
     uint32_t n_items;
     struct cc_slice *items;
-    struct clock_stamp *stamps; // WEAK_EXECUTE: one per item
+    struct clock_stamp *stamps; // WEAK_EXECUTE: one per item. RENEW: n_stamps
+    uint32_t n_stamps;
     uint64_t settled;           // WEAK_EXECUTE: up to this hybrid logical time all is settled among the members (crdt/stability.h)
     uint64_t first, last;       // APPLY: indexes of the items. COMMIT: last
     uint64_t *indexes;          // APPLY: index of each item (entries without payload are not items)
-    struct crdt_origin origin;  // FETCH
-    uint64_t sequence;          // FETCH: from here
+    struct crdt_origin origin;  // FETCH, BEGIN_ANEW
+    uint64_t sequence;          // FETCH, BEGIN_ANEW: from here
     uint32_t peer;              // FETCH: echoed
     bool states;                // MERGE
     const struct crdt_frontier *adopt; // MERGE of states, without items: all that belongs to this frontier was joined; under the stamp `stamps[0]`. Else NULL
@@ -70,6 +77,8 @@ enum db_event_kind {
     DB_WEAK_COMMITTED,
     DB_MERGED,
     DB_FETCHED,
+    DB_BEGUN_ANEW,
+    DB_RENEWED,
     DB_DIVERGED, // applying found rows that should not be as they are: this replica must stop serving and say so
 };
 
@@ -83,14 +92,18 @@ struct db_event { // borrowed by the node during the call
     // DB_UP (weak), WEAK_COMMITTED, MERGED: what it holds.
     const struct crdt_frontier *frontier;
     uint64_t hlc_floor;         // DB_UP: greatest stamp found
+    uint64_t n_aside;           // DB_UP (weak), BEGUN_ANEW: change sets that are put aside; BEGUN_ANEW: by this job
+    bool aside_own;             // DB_UP (weak): some of them are of the present life, which should have ended
     // EXECUTED, WEAK_EXECUTED: one outcome per operation (rest_outcome_put form).
     uint32_t n_outcomes;
     const struct cc_slice *outcomes;
-    uint32_t n_changed; // MERGED, of states: rows that are not as they were
+    uint32_t n_changed; // MERGED, of states: rows that are not as they were. RENEWED: sets of which something is written again
+    uint32_t n_lost;    // RENEWED: sets of which something has lost
     struct cc_slice effects;    // EXECUTED: of all operations that succeeded, in order
     bool has_migration;         // EXECUTED: effects end with a migration
     const struct cc_slice *changes; // WEAK_EXECUTED: encoded, unnumbered change set per operation; empty: changed nothing.
     // FETCHED: encoded change sets, in order, from the asked sequence on; none: the history does not reach back that far.
+    // RENEWED: encoded, unnumbered; none: nothing is left.
     uint32_t n_changes;
     struct crdt_origin origin;
     uint32_t peer;

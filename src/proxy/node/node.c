@@ -334,6 +334,7 @@ void node_tick(struct node *node, struct node_time time)
     recovery_tick(node);
     snapshot_pump(node);
     repair_tick(node);
+    renewal_tick(node);
     stand_in(node);
     strong_pump(node);
     weak_pump(node);
@@ -632,6 +633,9 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
     repair_describe(node, status);
     status->n_identity_alarms = node->weak.n_alarms;
     status->must_rejoin = weak_must_rejoin(node);
+    status->n_aside = node->renewal.n_aside;
+    status->n_renewed = node->renewal.n_renewed;
+    status->n_not_renewed = node->renewal.n_lost;
     status->clock_is_off = peer_clock_is_off(node, &status->clock_offset_ms);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];

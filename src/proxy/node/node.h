@@ -186,6 +186,8 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_TOO_OLD, // a: replica, b: incarnation, c: sequence of a change set that comes too late to be merged
     NODE_FACT_HISTORY_GAP, // a: peer, b: replica, c: incarnation: it needs changes of this origin that our history has no longer
     NODE_FACT_REJOIN,         // a: peer, b: sequence of our change that it refuses because it comes too late, c: our last one: this replica must begin anew
+    NODE_FACT_BEGIN_ANEW,     // a: own change sets that were put aside; the log follows, and the process ends
+    NODE_FACT_RENEWED,        // a: change sets of an earlier life of which something was written again, b: of which something had lost
     NODE_FACT_CATCH_UP,       // a: peer, b: replica, c: incarnation: the rows are taken over from the peer, whose history lacks changes of this origin
     NODE_FACT_CAUGHT_UP,      // a: peer, b: rows changed, c: rows told
     NODE_FACT_CATCH_UP_ENDED, // a: peer; text: why it begins anew
@@ -307,6 +309,8 @@ struct node_status {
     uint64_t snapshot_index, snapshot_bytes, snapshot_total; // bytes: of total, pulled so far
     struct node_repair_status repair;
     bool must_rejoin;           // others no longer take its weak changes: it was removed for a time
+    uint64_t n_aside;             // change sets of an earlier life that are to be written again
+    uint64_t n_renewed, n_not_renewed; // since the start: of which something was; of which something had lost
     uint64_t n_identity_alarms; // NODE_FACT_TWO_CONTENTS and NODE_FACT_RESTORED
     bool clock_is_off;          // further from the other replicas' median than it may be: weak writes are refused
     int64_t clock_offset_ms;    // of that median to this replica's clock, as far as it is known

@@ -359,6 +359,17 @@ struct repair {
     } gap;
 };
 
+// -- The way back of a member that was removed (node_renew.c) --------------------------------------------------------
+
+enum renewal_state { RENEWAL_IDLE, RENEWAL_TOLD, RENEWAL_LEAVING, RENEWAL_WAITING, RENEWAL_DECIDING };
+
+struct renewal {
+    enum renewal_state state;
+    uint64_t since_us, again_us; // TOLD: since then; when to try again to hand over
+    uint64_t n_aside;            // change sets that are to be renewed
+    uint64_t n_renewed, n_lost;  // since the start: sets of which something was written again; of which something was not
+};
+
 // -- Amnesia (node_recovery.c) ----------------------------------------------------------------------------------------
 
 enum recovery_state { RECOVERY_DONE, RECOVERY_ASKING, RECOVERY_CATCHING_UP };
@@ -519,6 +530,7 @@ struct node {
     struct recovery recovery;
     struct stable stable;
     struct repair repair;
+    struct renewal renewal;
     struct snapshot_source source;
     struct snapshot_target target;
     uint64_t next_snapshot_job;
@@ -569,6 +581,16 @@ void repair_database_lost(struct node *node); // it may have lost what was joine
 bool repair_is_whole(const struct node *node); // what is joined belongs to a frontier that is being taken over
 void repair_describe(const struct node *node, struct node_status *status);
 void repair_finish(struct node *node);
+
+// node_renew.c
+void renewal_tick(struct node *node);
+bool renewal_is_done(const struct node *node); // weak writes may be taken
+void renewal_database_up(struct node *node, const struct db_event *event);
+void renewal_database_down(struct node *node);
+bool renewal_wants_turn(const struct node *node);
+struct job *renewal_take_job(struct node *node); // once it has its turn
+void renewal_decided(struct node *node, const struct db_event *event);
+void renewal_begun_anew(struct node *node, const struct db_event *event);
 
 // node_stable.c
 void stable_tick(struct node *node);

@@ -15,6 +15,10 @@ static uint64_t stamps_above(const struct node *node)
     for (uint32_t i = 0; job != NULL && i < job->job.n_items; i++) { // not numbered yet
         hlc = job->job.stamps[i].hlc <= hlc ? job->job.stamps[i].hlc - 1 : hlc;
     }
+    const struct job *merging = node->weak.merging;
+    if (merging != NULL && merging->job.kind == DB_RENEW && merging->job.stamps[0].hlc <= hlc) {
+        hlc = merging->job.stamps[0].hlc - 1;
+    }
     return hlc;
 }
 

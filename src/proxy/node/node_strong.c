@@ -516,6 +516,8 @@ void strong_event(struct node *node, const struct db_event *event)
     case DB_WEAK_COMMITTED:
     case DB_MERGED:
     case DB_FETCHED:
+    case DB_BEGUN_ANEW:
+    case DB_RENEWED:
         return;
     }
     if (job != NULL) {

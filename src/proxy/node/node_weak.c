@@ -633,7 +633,10 @@ static bool refuse_if_unfit(struct node *node, uint64_t token, const struct oper
                                "Correct its clock, or write at another replica");
     } else if (weak_must_rejoin(node)) {
         refusal = node_refusal(node, CC_UNAVAILABLE, "CC225", "This replica was no member for a time: the others no longer take what it wrote then, nor anything later",
-                               "Write at another replica; this one must begin anew with an empty data directory");
+                               "Write at another replica; this one takes over the others' rows, and then writes again what is still of use");
+    } else if (!renewal_is_done(node)) {
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC225", "This replica comes back after it was no member for a time: what it wrote then is written again first",
+                               "Try again in a while, or write at another replica");
     } else if (operation->schema_version != node->strong.schema_version) {
         refusal = node_refusal(node, CC_STALE, "CC208", "The schema has changed", "Send the request again");
     } else if (queue_is_full(node) || bytes.n > CC_BATCH_BYTES_MAX * 2) {
@@ -723,6 +726,16 @@ static uint64_t log_change(struct node *node, struct cc_slice bytes)
     return sequence;
 }
 
+// They are merged when they are durable, like own ones that the database has lost.
+static void log_renewed(struct node *node, const struct db_event *event)
+{
+    struct weak *weak = &node->weak;
+    for (uint32_t i = 0; i < event->n_changes; i++) {
+        weak->replay_until = log_change(node, event->changes[i]);
+    }
+    renewal_decided(node, event);
+}
+
 static void executed(struct node *node, const struct db_event *event)
 {
     struct weak *weak = &node->weak;
@@ -778,7 +791,7 @@ static void commit(struct node *node)
 void weak_pump(struct node *node)
 {
     struct weak *weak = &node->weak;
-    if (!weak->up) {
+    if (!weak->up || node->renewal.state == RENEWAL_LEAVING) {
         return;
     }
     replay_own(node);
@@ -789,6 +802,10 @@ void weak_pump(struct node *node)
         return;
     }
     bool replayed = own_committed(node) >= weak->replay_until;
+    if (weak->merging == NULL && weak->executing == NULL && weak->n_open == 0 && renewal_wants_turn(node)) {
+        weak->merging = renewal_take_job(node);
+        node_job_submit(node, DB_WEAK, weak->merging);
+    }
     note_behind(node);
     bool hurry = !replayed || node->stopping || (weak->incoming_bytes >= GATHER_BYTES_MAX && !is_gentle(node)) || read_wants_merge(node);
     bool turn_of_writes = weak->merged_last && weak->queue != NULL && replayed; // by turns: neither is to wait for all of the other
@@ -806,7 +823,7 @@ void weak_pump(struct node *node)
         begin_merge(node, job, n_bytes);
         joinable = false;
     }
-    if (weak->executing == NULL && weak->queue != NULL && replayed && !mergeable && !joinable && weak->n_open < NODE_TRANSACTION_BATCHES_MAX) {
+    if (weak->executing == NULL && weak->queue != NULL && replayed && renewal_is_done(node) && !mergeable && !joinable && weak->n_open < NODE_TRANSACTION_BATCHES_MAX) {
         execute(node);
     }
 }
@@ -885,6 +902,7 @@ static void database_down(struct node *node)
     DL_CONCAT(weak->committing, weak->executed);
     weak->executed = NULL;
     weak->replay_until = cc_mutant(CC_MUTANT_REPLAY_MISSING) ? 0 : weak->next_sequence - 1;
+    renewal_database_down(node);
     repair_database_lost(node);
     snapshot_lane(node, DB_WEAK, false);
 }
@@ -894,6 +912,7 @@ static void database_up(struct node *node, const struct db_event *event)
     struct weak *weak = &node->weak;
     clock_hlc_floor(&node->clock, cc_mutant(CC_MUTANT_FLOOR_FORGOTTEN) ? 0 : event->hlc_floor);
     weak->up = true;
+    renewal_database_up(node, event);
     if (!crdt_frontier_covers(event->frontier, &weak->frontier)) { // a snapshot may hold less than what it replaced: that comes again
         node->stable.collected = 0;
     }
@@ -998,6 +1017,20 @@ void weak_event(struct node *node, const struct db_event *event)
     case DB_FETCHED:
         job = node_job_answered(node, DB_WEAK, event->number);
         fetched(node, event);
+        break;
+    case DB_BEGUN_ANEW:
+        job = node_job_answered(node, DB_WEAK, event->number);
+        if (job != NULL) {
+            weak->merging = NULL;
+            renewal_begun_anew(node, event);
+        }
+        break;
+    case DB_RENEWED:
+        job = node_job_answered(node, DB_WEAK, event->number);
+        if (job != NULL) {
+            weak->merging = NULL;
+            log_renewed(node, event);
+        }
         break;
     case DB_EXECUTED:
     case DB_COMMITTED:

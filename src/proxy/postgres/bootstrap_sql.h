@@ -352,6 +352,29 @@ static const char *const bootstrap_functions[] = {
     "    WHERE c.relkind = 'r' AND pg_catalog.format('%I.%I', n.nspname, c.relname) = d.\"table\" AND caucus.is_weak(c.oid));\n"
     "END $$",
 
+    // A new life: own changes that nobody else has are put aside (io_postgres_renew.c), and all that belongs to weak tables goes.
+    "CREATE OR REPLACE FUNCTION caucus.begin_anew(own_replica bigint, own_incarnation bigint, first bigint) RETURNS bigint LANGUAGE plpgsql AS $$\n"
+    "DECLARE\n"
+    "  r record;\n"
+    "  n bigint;\n"
+    "BEGIN\n"
+    "  INSERT INTO caucus.aside SELECT h.replica, h.incarnation, h.sequence - h.sets + c.n, caucus.time_of(c.change), c.change\n"
+    "    FROM caucus.history h, unnest(h.changes) WITH ORDINALITY AS c(change, n) WHERE h.replica = own_replica\n"
+    "    AND h.incarnation = own_incarnation AND h.sequence >= first AND h.sequence - h.sets + c.n >= first ON CONFLICT DO NOTHING;\n"
+    "  GET DIAGNOSTICS n = ROW_COUNT;\n"
+    "  FOR r IN SELECT d.\"table\" AS name FROM caucus.digests d LOOP\n"
+    "    EXECUTE 'DELETE FROM ' || r.name;\n"
+    "  END LOOP;\n"
+    "  UPDATE caucus.digests SET rows = 0, sum = 0;\n"
+    "  DELETE FROM caucus.history;\n"
+    "  DELETE FROM caucus.history_blocks;\n"
+    "  DELETE FROM caucus.tombstones;\n"
+    "  DELETE FROM caucus.frontier;\n"
+    "  DELETE FROM caucus.dropped;\n"
+    "  DELETE FROM caucus.garbage;\n"
+    "  RETURN n;\n"
+    "END $$",
+
     // Guards and capture on every table of users; the stamps of weak tables. Called at the end of each migration. The
     // capture trigger's name makes it the first of a row's AFTER triggers: what others do comes after the row itself.
     "CREATE OR REPLACE FUNCTION caucus.protect() RETURNS void LANGUAGE plpgsql AS $$\n"

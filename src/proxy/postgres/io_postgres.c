@@ -552,6 +552,12 @@ static void start(struct pg_job *job)
     case DB_FETCH:
         pg_fetch_start(job);
         return;
+    case DB_BEGIN_ANEW:
+        pg_begin_anew_start(job);
+        return;
+    case DB_RENEW:
+        pg_renew_start(job);
+        return;
     }
 }
 
@@ -577,7 +583,8 @@ static bool may_take_turn(struct pg_lane *lane, const struct pg_job *job)
     if (job != lane->first) {
         return false;
     }
-    if (lane->in_transaction && job->job.kind == DB_MERGE) { // of executed writes that changed nothing
+    bool is_apart = job->job.kind == DB_MERGE || job->job.kind == DB_BEGIN_ANEW || job->job.kind == DB_RENEW;
+    if (lane->in_transaction && is_apart) { // of executed writes that changed nothing
         pg_lane_must_text(lane, "COMMIT");
         io_postgres_link_sync(lane->link, on_left, lane, 0);
         lane->in_transaction = false;
@@ -870,6 +877,18 @@ static const char sql_tombstoned[] =
     "SELECT (SELECT m.\"table\" FROM caucus.tombstones m WHERE m.\"table\" > t.\"table\" ORDER BY m.\"table\" LIMIT 1) FROM t "
     "WHERE t.\"table\" IS NOT NULL) SELECT \"table\" FROM t WHERE \"table\" IS NOT NULL";
 
+static void on_aside(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    if (setup_failed(lane, "cannot read what was put aside", result)) {
+        return;
+    }
+    lane->n_aside = pg_result_u64(result, 0, 0);
+    lane->aside_own = pg_result_u64(result, 0, 1) > 0;
+    PQclear(result);
+}
+
 static void on_ready(void *context, uint64_t number)
 {
     (void)number;
@@ -913,7 +932,7 @@ void pg_lane_ready(struct pg_lane *lane)
     io_postgres_link_good(lane->main);
     cc_log(CC_LOG_INFO, "database_up", "lane=%s applied=%" PRIu64 " schema=%u", lane_names[lane->lane], lane->applied,
            lane->schema_version);
-    pg_lane_emit(lane, &(struct db_event){.kind = DB_UP, .hlc_floor = lane->hlc_floor});
+    pg_lane_emit(lane, &(struct db_event){.kind = DB_UP, .hlc_floor = lane->hlc_floor, .n_aside = lane->n_aside, .aside_own = lane->aside_own});
     if (lane->lane == DB_STRONG) { // the weak lane may be waiting for the schema or the rights to be there
         struct pg_lane *weak = &postgres->lanes[DB_WEAK];
         io_postgres_link_connect(weak->main);
@@ -937,6 +956,11 @@ static void ask_state(struct pg_lane *lane)
     struct cc_buffer incarnation = {0};
     cc_buffer_printf(&incarnation, "%u", lane->postgres->options.incarnation);
     struct cc_slice parameter = cc_buffer_slice(&incarnation);
+    if (lane->lane == DB_WEAK) {
+        struct io_postgres_query query = {.sql = pg_sql_aside_count, .n_parameters = 1, .parameters = &parameter};
+        pg_lane_must_once(lane, pg_sql_aside);
+        io_postgres_link_send(lane->link, &query, on_aside, lane, 0);
+    }
     if (lane->lane == DB_STRONG) {
         pg_lane_must(lane, "UPDATE caucus.meta SET incarnation = $1::bigint WHERE incarnation <> $1::bigint", 1, &parameter, NULL);
     }

@@ -359,6 +359,8 @@ struct io_postgres_link *pg_executor_link_for(const struct pg_lane *lane, const 
         return lane->executor;
     case DB_APPLY:
     case DB_MERGE:
+    case DB_BEGIN_ANEW:
+    case DB_RENEW:
         return lane->main;
     case DB_COMMIT:
     case DB_ROLLBACK:

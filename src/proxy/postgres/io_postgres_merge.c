@@ -122,6 +122,10 @@ static void attempt_failed(struct merge *merge)
         next_attempt(merge);
         return;
     }
+    if (merge->renewed != NULL) {
+        pg_renew_failed(merge);
+        return;
+    }
     // This one can never be merged as things stand: its origin's stream waits, the others go on.
     const struct crdt_change_set *set = &merge->sets[merge->first].set;
     cc_log(CC_LOG_ERROR, "merge_failed", "origin=%u.%u sequence=%" PRIu64 " text=%s", set->origin.replica, set->origin.incarnation,
@@ -179,7 +183,41 @@ static void on_merge_end(void *context, uint64_t number)
     next_attempt(merge);
 }
 
+static void on_tried(void *context, uint64_t number)
+{
+    (void)number;
+    struct merge *merge = context;
+    if (goes_on(merge)) {
+        pg_renew_answer(merge, merge->end);
+    }
+}
+
 // -- Writing ---------------------------------------------------------------------------------------------------------------
+
+// What was put aside here and is renewed by these sets is in the tables with them.
+static void drop_renewed(struct merge *merge)
+{
+    struct pg_array columns[3];
+    struct pg_array *arrays[3] = {&columns[0], &columns[1], &columns[2]};
+    for (size_t i = 0; i < 3; i++) {
+        pg_array_init(&columns[i], PG_INT8);
+    }
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct crdt_old_number *old = &merge->sets[i].set.renews;
+        if (!merge->sets[i].skipped && old->sequence > 0) {
+            pg_array_put_int8(&columns[0], old->origin.replica);
+            pg_array_put_int8(&columns[1], old->origin.incarnation);
+            pg_array_put_int8(&columns[2], (int64_t)old->sequence);
+        }
+    }
+    if (columns[0].n > 0) {
+        pg_lane_must_arrays(merge->lane, "DELETE FROM caucus.aside a USING ", arrays, 3,
+                            " AS u(r, i, q) WHERE a.replica = u.r AND a.incarnation = u.i AND a.sequence = u.q");
+    }
+    for (size_t i = 0; i < 3; i++) {
+        pg_array_finish(&columns[i]);
+    }
+}
 
 static void write_all(struct merge *merge)
 {
@@ -192,6 +230,11 @@ static void write_all(struct merge *merge)
         }
     }
     pg_tombstones_send(&tombstones);
+    if (merge->renewed != NULL) { // it can be written; that is done when it is in the log
+        pg_lane_must_text(lane, "ROLLBACK");
+        io_postgres_link_sync(lane->link, on_tried, merge, 0);
+        return;
+    }
     pg_digests_send(&merge->digests, lane);
     struct pg_history history;
     struct pg_requests requests;
@@ -211,6 +254,7 @@ static void write_all(struct merge *merge)
     }
     pg_history_send(&history, lane);
     pg_requests_send(&requests, lane);
+    drop_renewed(merge);
     if (durable) { // a client waits for what the frontier will say: it must be true after a crash, too
         pg_lane_commit_durably(lane);
     }
@@ -412,7 +456,11 @@ static bool take_tombstones(struct merge *merge)
 
 static void merge_and_write(struct merge *merge)
 {
-    merge_sets(merge);
+    if (merge->renewed != NULL) {
+        pg_renew_decide(merge);
+    } else {
+        merge_sets(merge);
+    }
     write_all(merge);
 }
 
@@ -678,18 +726,14 @@ static void read_set(struct merge *merge, uint32_t index, struct crdt_frontier *
                    crdt_frontier_raise(frontier, set->set.origin, set->set.sequence) != CC_OK;
 }
 
-void pg_merge_start(struct pg_job *job)
+struct merge *pg_merge_create(struct pg_job *job, uint32_t n)
 {
     struct pg_lane *lane = job->lane;
-    if (job->job.adopt != NULL) {
-        pg_adopt_start(job);
-        return;
-    }
     struct merge *merge = cc_arena_alloc(&job->arena, sizeof(*merge));
     merge->job = job;
     merge->lane = lane;
-    merge->n = job->job.n_items;
-    merge->sets = cc_arena_array(&job->arena, merge->n, sizeof(*merge->sets));
+    merge->n = n;
+    merge->sets = cc_arena_array(&job->arena, n, sizeof(*merge->sets));
     cc_arena_init(&merge->arena);
     job->state = merge;
     job->dispose = dispose;
@@ -698,6 +742,22 @@ void pg_merge_start(struct pg_job *job)
         lane->in_transaction = false;
         pg_lane_settings_forget(lane);
     }
+    return merge;
+}
+
+void pg_merge_begin(struct merge *merge)
+{
+    next_attempt(merge);
+}
+
+void pg_merge_start(struct pg_job *job)
+{
+    struct pg_lane *lane = job->lane;
+    if (job->job.adopt != NULL) {
+        pg_adopt_start(job);
+        return;
+    }
+    struct merge *merge = pg_merge_create(job, job->job.n_items);
     struct crdt_frontier frontier = lane->frontier;
     merge->presumes = lane->merges_in_doubt == 0;
     lane->merges_in_doubt -= lane->merges_in_doubt > 0;

@@ -68,6 +68,7 @@ struct merge {
     PGresult *tombstones;
     struct merge_truths truths;
     uint32_t n_changed; // rows, by states
+    struct crdt_change_set *renewed; // RENEW: what takes the place of each set; nothing is committed. NULL: a merge
 };
 
 // io_postgres_merge.c
@@ -76,6 +77,16 @@ void pg_merge_send(struct merge *merge, const char *sql, uint32_t n, const struc
 struct merge_table *pg_merge_table(struct merge *merge, struct cc_slice name);
 // The row of a change; created at its first mention. NULL: a key that the table cannot have (an older shape of it).
 struct merge_row *pg_merge_row(struct merge *merge, struct merge_table *table, struct cc_slice key);
+
+// The job's, with room for n sets.
+struct merge *pg_merge_create(struct pg_job *job, uint32_t n);
+// The sets are in place.
+void pg_merge_begin(struct merge *merge);
+
+// io_postgres_renew.c
+void pg_renew_decide(struct merge *merge);          // the rows of this attempt are there: decides what remains, and merges that into them
+void pg_renew_answer(struct merge *merge, uint32_t n); // of the first n sets: nothing of it fails when it is written
+void pg_renew_failed(struct merge *merge);          // the first set alone cannot be written
 
 // io_postgres_merge_rows.c
 // Of what the row shows: registers hold it, also for key columns in their own place.

@@ -101,18 +101,6 @@ enum cc_status pg_parts_note(struct pg_parts *parts, const struct pg_table *tabl
 
 // -- A write's parts ----------------------------------------------------------------------------------------------------
 
-// Names the request, wherever it is executed.
-static uint64_t key_of_request(const struct crdt_change_set *set)
-{
-    static const uint8_t hash_key[16] = "caucus increment"; // fixed for good: the hashes are in rows
-    struct cc_buffer bytes = {0};
-    cc_put_nullable(&bytes, set->principal);
-    cc_put_nullable(&bytes, set->request_key);
-    uint64_t key = cc_siphash(hash_key, bytes.data, bytes.n);
-    cc_buffer_finish(&bytes);
-    return key;
-}
-
 static uint32_t field_position(const struct pg_table *table, struct cc_slice column)
 {
     uint32_t i = 0;
@@ -134,7 +122,7 @@ static bool change_field(struct pg_parts *parts, struct pg_parts_row *row, uint3
     const struct crdt_kind *kind = &row->table->registers[position].kind;
     struct crdt_register *held = &row->row.registers[position];
     struct crdt_part_write write = {.stamp = set->stamp, .value = field->value, .settled = parts->settled, .keyed = set->request_key.data != NULL};
-    write.key = write.keyed ? key_of_request(set) : 0;
+    write.key = write.keyed ? crdt_change_set_request(set) : 0;
     // What follows from an insert's value and stamp by itself need not be stored.
     row->mend = row->mend || !row->inserted || row->exists || held->parts.n > 0 || (write.keyed && kind->merge == CRDT_COUNTER);
     row->raw[position] = field->value;

@@ -261,20 +261,19 @@ static bool put_statements(struct builder *builder)
     return true;
 }
 
-// What this database holds of other origins. Merges and writes take turns, so it is what the write's transaction saw.
-static struct cc_slice seen_by(const struct pg_weak_write *write)
+struct cc_slice pg_weak_seen(const struct pg_lane *lane, const struct clock_stamp *stamp, struct cc_arena *arena)
 {
-    const struct crdt_frontier *held = &write->lane->frontier;
+    const struct crdt_frontier *held = &lane->frontier;
     struct crdt_frontier others;
     others.n = 0;
     for (uint32_t i = 0; i < held->n; i++) {
-        if (held->at[i].origin.replica != write->stamp.replica || held->at[i].origin.incarnation != write->stamp.incarnation) {
+        if (held->at[i].origin.replica != stamp->replica || held->at[i].origin.incarnation != stamp->incarnation) {
             others.at[others.n++] = held->at[i];
         }
     }
     struct cc_buffer bytes = {0};
     crdt_frontier_put(&bytes, &others);
-    struct cc_slice seen = cc_arena_slice(write->arena, cc_buffer_slice(&bytes));
+    struct cc_slice seen = cc_arena_slice(arena, cc_buffer_slice(&bytes));
     cc_buffer_finish(&bytes);
     return seen;
 }
@@ -319,7 +318,7 @@ struct cc_slice pg_weak_change(const struct pg_weak_write *write, struct cc_slic
     builder.set.schema_version = write->operation->schema_version;
     struct cc_slice principal = write->operation->principal;
     builder.set.principal = principal;
-    builder.set.seen = seen_by(write);
+    builder.set.seen = pg_weak_seen(write->lane, &write->stamp, write->arena);
     builder.set.durable = write->operation->durability != OPERATION_LOCAL;
     if (write->operation->key.data != NULL) {
         builder.set.principal = principal.data == NULL ? cc_slice_text("") : principal;
@@ -602,7 +601,7 @@ static bool joins_row(const struct pg_history *history, const struct crdt_change
         return false;
     }
     const struct pg_history_row *row = &history->rows[history->n_rows - 1];
-    return set->n_rows == 1 && row->n_rows == row->n_sets && row->n_bytes + n_bytes <= HISTORY_ROW_BYTES_MAX &&
+    return set->n_rows == 1 && set->n_lost == 0 && row->n_rows == row->n_sets && row->n_bytes + n_bytes <= HISTORY_ROW_BYTES_MAX &&
            crdt_origin_compare(row->origin, set->origin) == 0 && row->sequence + 1 == set->sequence;
 }
 
@@ -616,11 +615,14 @@ void pg_history_put(struct pg_history *history, const struct crdt_change_set *se
     row->sequence = set->sequence;
     row->stamp = set->stamp;
     row->n_sets++;
-    row->n_rows += set->n_rows;
+    row->n_rows += set->n_rows + set->n_lost;
     row->n_bytes += bytes.n;
     pg_array_put(&history->changes, bytes);
     for (uint32_t i = 0; i < set->n_rows; i++) {
         pg_array_put_int8(&history->hashes, crdt_row_hash(set->rows[i].table, set->rows[i].key));
+    }
+    for (uint32_t i = 0; i < set->n_lost; i++) {
+        pg_array_put_int8(&history->hashes, crdt_row_hash(set->lost[i].table, set->lost[i].key));
     }
     note_last(history, set);
 }

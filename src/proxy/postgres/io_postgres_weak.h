@@ -20,6 +20,8 @@ struct pg_weak_write {
 // The encoded, unnumbered change set of an executed write, in the arena; the empty slice when it changed nothing.
 // *failure_out gets an outcome when the write cannot be allowed. All its tables are described.
 struct cc_slice pg_weak_change(const struct pg_weak_write *write, struct cc_slice *failure_out);
+// What this database holds of origins other than the stamp's, in the arena. Merges and writes take turns, so it is what a write's transaction saw.
+struct cc_slice pg_weak_seen(const struct pg_lane *lane, const struct clock_stamp *stamp, struct cc_arena *arena);
 // What an accepted write leaves to be done in the same transaction: tombstones of deleted rows, stamps of rows that triggers changed.
 void pg_weak_mend(struct pg_lane *lane, struct cc_arena *arena, struct cc_slice change, const struct operation *operation,
                   PGresult *const *captured);

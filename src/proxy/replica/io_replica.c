@@ -109,6 +109,12 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_REJOIN:
         cc_log(CC_LOG_ERROR, "must_rejoin", "peer=%" PRIu64 " first=%" PRIu64 " last=%" PRIu64, fact->a, fact->b, fact->c);
         return;
+    case NODE_FACT_BEGIN_ANEW:
+        cc_log(CC_LOG_WARN, "begin_anew", "changes=%" PRIu64, fact->a);
+        return;
+    case NODE_FACT_RENEWED:
+        cc_log(CC_LOG_WARN, "renewed", "changes=%" PRIu64 " lost=%" PRIu64, fact->a, fact->b);
+        return;
     case NODE_FACT_CATCH_UP:
         cc_log(CC_LOG_WARN, "catch_up", "peer=%" PRIu64 " origin=%" PRIu64 ".%" PRIx64, fact->a, fact->b, fact->c);
         return;
@@ -166,7 +172,7 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
     }
     if (effects->forgot && replica->config->n_replicas > 1) {
         replica->put_log_aside = true;
-        replica_fail(replica, EX_TEMPFAIL, "the log is an older copy", "it is put aside: the next start fetches everything from the other replicas");
+        replica_fail(replica, EX_TEMPFAIL, "the log is of a life that is over", "it is put aside: the next start fetches everything from the other replicas");
     }
     if (effects->snapshot_cancel) {
         io_snapshot_cancel(replica->snapshot);

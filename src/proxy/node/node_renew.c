@@ -1,0 +1,179 @@
+// The way back of a replica whose weak changes the others no longer take (docs/adr/renewal.md).
+//
+//   in the life that ends:   IDLE --told--> TOLD --a majority is well without it, nothing is under way--> LEAVING --put aside, on disk--> the log
+//                            is put aside, too, and the process ends
+//   in the new life:         IDLE <--nothing is aside-- WAITING --all is here that others hold--> DECIDING --sets to log--> WAITING --merged,
+//                            as own ones that the database lacks--> DECIDING ...
+//
+// What is aside leaves the database in the transaction that merges the set which renews it, wherever that set comes from. So a crash at any
+// point leaves each old change either aside, or renewed in the log. Until all is renewed, no other weak writes are taken: what is
+// stamped in the new life is a renewal, hence older than what is still aside.
+#include "proxy/node/node_internal.h"
+
+enum {
+    SETS_MAX = 256,
+    PATIENCE_US = 1000 * 1000, // and as much more for each member before us: two that begin anew do so after each other
+    YIELD_AGAIN_US = 1000 * 1000,
+};
+
+bool renewal_is_done(const struct node *node)
+{
+    return node->renewal.state == RENEWAL_IDLE || node->renewal.state == RENEWAL_TOLD;
+}
+
+// -- The life that ends ---------------------------------------------------------------------------------------------------
+
+// All but this replica could go on, and confirm a leader to it afterwards.
+static bool others_are_well(const struct node *node)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        const struct peer *peer = &node->peers[i];
+        n += peer->up && peer->refused == NULL && !peer->recovering && membership_votes(node, peer->id);
+    }
+    return n > membership_n_voters(node) / 2;
+}
+
+static uint64_t patience_us(const struct node *node)
+{
+    uint64_t n_before = 0;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        n_before += node->peers[i].member && node->peers[i].id < node->options.raft.id;
+    }
+    return (1 + n_before) * PATIENCE_US;
+}
+
+static bool is_quiet(const struct node *node)
+{
+    bool whole = crdt_frontier_get(&node->weak.frontier, node->weak.self) + 1 == node->weak.next_sequence;
+    return node->weak.up && whole && weak_is_idle(node) && node->repair.state == REPAIR_IDLE && !snapshot_blocks(node) && recovery_is_over(node);
+}
+
+// Of our changes, what some member has on disk.
+static uint64_t own_flushed(const struct node *node)
+{
+    const struct crdt_stability *stability = &node->stable.stability;
+    uint64_t sequence = 0;
+    for (uint32_t i = 0; i < stability->n; i++) {
+        const struct crdt_stability_member *member = &stability->members[i];
+        uint64_t theirs = member->replica == node->weak.self.replica ? 0 : crdt_frontier_get(&member->flushed, node->weak.self);
+        sequence = theirs > sequence ? theirs : sequence;
+    }
+    return sequence;
+}
+
+static void leave(struct node *node)
+{
+    struct job *job = node_job_create(node, DB_BEGIN_ANEW, 0);
+    job->job.origin = node->weak.self;
+    job->job.sequence = own_flushed(node) + 1;
+    node->renewal.state = RENEWAL_LEAVING;
+    node->weak.merging = job;
+    node_job_submit(node, DB_WEAK, job);
+}
+
+static void end_life(struct node *node, uint64_t n_aside)
+{
+    if (!node->recovery.forgot) {
+        node->recovery.forgot = true;
+        node->out->forgot = true;
+        node_fact(node, NODE_FACT_BEGIN_ANEW, n_aside, 0, 0, NULL);
+    }
+}
+
+static void look_for_way_out(struct node *node)
+{
+    struct renewal *renewal = &node->renewal;
+    const char *why;
+    if (!weak_must_rejoin(node) || !others_are_well(node)) {
+        renewal->state = RENEWAL_IDLE;
+        return;
+    }
+    if (node->time.now_us < renewal->since_us + patience_us(node) || node->time.now_us < renewal->again_us || node->stopping) {
+        return;
+    }
+    if (raft_role(node->raft) == RAFT_LEADER) {
+        renewal->again_us = node->time.now_us + YIELD_AGAIN_US;
+        (void)!office_transfer(node, 0, &why);
+    } else if (is_quiet(node)) {
+        leave(node);
+    }
+}
+
+void renewal_tick(struct node *node)
+{
+    struct renewal *renewal = &node->renewal;
+    switch (renewal->state) {
+    case RENEWAL_IDLE:
+        if (weak_must_rejoin(node) && others_are_well(node) && membership_has_self(node)) {
+            renewal->state = RENEWAL_TOLD;
+            renewal->since_us = node->time.now_us;
+        }
+        return;
+    case RENEWAL_TOLD:
+        look_for_way_out(node);
+        return;
+    case RENEWAL_LEAVING:
+    case RENEWAL_WAITING:
+    case RENEWAL_DECIDING:
+        return;
+    }
+}
+
+// -- The new life ---------------------------------------------------------------------------------------------------------
+
+void renewal_database_up(struct node *node, const struct db_event *event)
+{
+    struct renewal *renewal = &node->renewal;
+    if (event->aside_own) { // put aside, but the process ended before the log was
+        renewal->state = RENEWAL_LEAVING;
+        end_life(node, event->n_aside);
+        return;
+    }
+    renewal->n_aside = event->n_aside;
+    renewal->state = event->n_aside > 0 ? RENEWAL_WAITING : RENEWAL_IDLE;
+}
+
+void renewal_database_down(struct node *node)
+{
+    node->renewal.state = node->renewal.state == RENEWAL_DECIDING ? RENEWAL_WAITING : node->renewal.state;
+}
+
+bool renewal_wants_turn(const struct node *node)
+{
+    int64_t off_ms;
+    bool here = recovery_is_over(node) && membership_has_self(node) && !weak_is_replaying(node) && !repair_is_whole(node);
+    return node->renewal.state == RENEWAL_WAITING && here && !node->stopping && !peer_clock_is_off(node, &off_ms);
+}
+
+struct job *renewal_take_job(struct node *node)
+{
+    struct job *job = node_job_create(node, DB_RENEW, 0);
+    job->job.stamps = cc_arena_array(&job->arena, SETS_MAX, sizeof(*job->job.stamps));
+    job->job.n_stamps = SETS_MAX;
+    for (uint32_t i = 0; i < SETS_MAX; i++) {
+        job->job.stamps[i] = clock_hlc_tick(&node->clock, node->time.wall_ms);
+    }
+    node->renewal.state = RENEWAL_DECIDING;
+    return job;
+}
+
+void renewal_decided(struct node *node, const struct db_event *event)
+{
+    struct renewal *renewal = &node->renewal;
+    renewal->n_renewed += event->n_changed;
+    renewal->n_lost += event->n_lost;
+    renewal->n_aside -= event->n_changes < renewal->n_aside ? event->n_changes : renewal->n_aside;
+    if (event->n_changes > 0) {
+        renewal->state = RENEWAL_WAITING;
+        return;
+    }
+    renewal->state = RENEWAL_IDLE;
+    renewal->n_aside = 0;
+    node_fact(node, NODE_FACT_RENEWED, renewal->n_renewed, renewal->n_lost, 0, NULL);
+}
+
+void renewal_begun_anew(struct node *node, const struct db_event *event)
+{
+    end_life(node, event->n_aside);
+}
