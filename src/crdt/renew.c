@@ -175,7 +175,7 @@ static struct renewing begin(const struct crdt_change_set *old, const struct clo
 }
 
 void crdt_change_set_renew(const struct crdt_change_set *old, const struct clock_stamp *stamp, struct cc_slice seen, uint32_t schema_version,
-                           crdt_renew_row *row_of, void *context, struct cc_arena *arena, struct crdt_change_set *set_out)
+                           struct crdt_row *(*row_of)(void *context, const struct crdt_row_change *change), void *context, struct cc_arena *arena, struct crdt_change_set *set_out)
 {
     struct renewing renewing = begin(old, stamp, seen, schema_version, arena, set_out);
     for (uint32_t i = 0; i < old->n_rows; i++) {

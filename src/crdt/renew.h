@@ -16,14 +16,12 @@
 #include "crdt/change.h"
 #include "crdt/row.h"
 
-// The row of a change as the others have it, with what was renewed so far; NULL: its table is gone, or can take no weak changes.
-typedef struct crdt_row *crdt_renew_row(void *context, const struct crdt_row_change *change);
-
 // The set that takes the place of `old`, under a new stamp of the new life, unnumbered: the winning rows are its `rows`, which are merged into
 // what row_of gave; the rest of `old` is in its `lost`. A change that makes no difference any more is in neither. seen and schema_version are
-// those of the new set. Lives in the arena, borrows from `old`.
+// those of the new set. Lives in the arena, borrows from `old`. row_of: the row of a change as the others have it, with what was renewed so far; NULL: its
+// table is gone, or takes no weak changes.
 void crdt_change_set_renew(const struct crdt_change_set *old, const struct clock_stamp *stamp, struct cc_slice seen, uint32_t schema_version,
-                           crdt_renew_row *row_of, void *context, struct cc_arena *arena, struct crdt_change_set *set_out);
+                           struct crdt_row *(*row_of)(void *context, const struct crdt_row_change *change), void *context, struct cc_arena *arena, struct crdt_change_set *set_out);
 // The same where nothing of `old` can be written any more: all of it has lost.
 void crdt_change_set_renounce(const struct crdt_change_set *old, const struct clock_stamp *stamp, struct cc_slice seen,
                               uint32_t schema_version, struct cc_arena *arena, struct crdt_change_set *set_out);

@@ -464,13 +464,13 @@ static void check_renewals(struct sim *sim, const struct crdt_frontier *held)
 
 // -- What must have arrived -----------------------------------------------------------------------------------------------
 
-// How much of it some database has on disk.
+// How much of it some database has on disk, of those that are there.
 static uint64_t held_somewhere(struct sim *sim, struct crdt_origin origin)
 {
     uint64_t most = 0;
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         uint64_t held = crdt_frontier_get(&sim_database_rows(sim->replicas[i].database)->frontier_flushed, origin);
-        most = held > most ? held : most;
+        most = held > most && !sim->replicas[i].absent ? held : most;
     }
     return most;
 }

@@ -297,6 +297,9 @@ void status_put_metrics(struct cc_buffer *out, const struct config *config, cons
            status->repair.n_suspected);
     metric(out, "caucus_repaired_rows_total", "counter", "Rows of weak tables that differed from another member's and were made equal",
            status->repair.n_repaired_ever);
+    metric(out, "caucus_changes_aside", "gauge", "Weak change sets of an earlier life that are to be written again", status->n_aside);
+    metric(out, "caucus_renewed_changes_total", "counter", "Weak change sets of an earlier life of which something was written again", status->n_renewed);
+    metric(out, "caucus_renewals_lost_total", "counter", "Weak change sets of an earlier life of which something had lost", status->n_not_renewed);
     metric(out, "caucus_merges_total", "counter", "Merges of remote weak changes", status->counters.merges);
     metric(out, "caucus_requeues_total", "counter", "Writes executed again after a change of leader or a crash of PostgreSQL",
            status->counters.requeues);

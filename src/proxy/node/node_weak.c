@@ -157,7 +157,7 @@ static void fetch_for(struct node *node, struct peer *peer, struct crdt_origin o
 static void push_to(struct node *node, struct peer *peer)
 {
     struct weak *weak = &node->weak;
-    if (!peer->up || !peer->frontier_known || peer->refused != NULL) {
+    if (!peer->up || !peer->frontier_known || peer->refused != NULL || weak_must_rejoin(node)) {
         return;
     }
     uint64_t acknowledged = crdt_frontier_get(&peer->frontier, weak->self);
@@ -611,7 +611,7 @@ bool weak_must_rejoin(const struct node *node)
 void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence)
 {
     struct weak *weak = &node->weak;
-    if (sequence >= weak->next_sequence || sequence <= own_known(node) || sequence == weak->too_old) {
+    if (sequence >= weak->next_sequence || sequence <= own_known(node) || weak_must_rejoin(node)) {
         return;
     }
     weak->too_old = sequence;
