@@ -1,5 +1,6 @@
 // Whatever bytes a peer sends as a change set: refused, or read, written back and merged without harm. The same for stored
 // stamps, remains and frontiers. The first byte chooses.
+#include "crdt/renew.h"
 #include "crdt/row.h"
 
 #include <stdlib.h>
@@ -34,6 +35,26 @@ static void write_parts(const struct crdt_row *row)
     }
 }
 
+static struct crdt_row *row_of(void *context, const struct crdt_row_change *change)
+{
+    return change->key.n % 8 == 0 ? NULL : context;
+}
+
+// Whatever is renewed upon whatever can be written and read.
+static void check_renewal(const struct crdt_change_set *old, struct crdt_row *row, struct cc_arena *arena)
+{
+    static const struct clock_stamp stamp = {.hlc = UINT64_MAX, .replica = 1, .incarnation = 1};
+    struct crdt_change_set set, reread;
+    if (old->sequence == 0) {
+        return;
+    }
+    crdt_change_set_renew(old, &stamp, (struct cc_slice){0}, 1, row_of, row, arena, &set);
+    struct cc_buffer bytes = {0};
+    crdt_change_set_put(&bytes, &set);
+    must(crdt_change_set_read(cc_buffer_slice(&bytes), arena, &reread) == CC_OK && reread.n_rows == set.n_rows && reread.n_lost == set.n_lost);
+    cc_buffer_finish(&bytes);
+}
+
 static void check_set(struct cc_slice bytes)
 {
     struct cc_arena arena;
@@ -59,6 +80,7 @@ static void check_set(struct cc_slice bytes)
         write_parts(&row);
         crdt_change_set_join(&set, &arena);
         must(set.n_rows <= reread.n_rows);
+        check_renewal(&set, &row, &arena);
     }
     cc_arena_finish(&arena);
 }
@@ -119,9 +141,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     switch (data[0] % 4) {
     case 0:
         check_stamps(rest);
+        check_set(cc_slice_of(data, n));
         break;
     case 1:
-        check_set(cc_slice_of(data, n)); // a set's first byte is its version: 1 here, 2 and 3 below
+        check_set(cc_slice_of(data, n)); // a set's first byte is its version: 1 here, 2 and 3 below, 4 above
         break;
     case 2:
         check_remains(rest);
