@@ -100,8 +100,15 @@ static bool check_names(struct planner *planner, const struct rest_select *item)
     if (item->alias.n > 63) {
         return plan_refuse(planner, REST_PARSE, "An alias is longer than 63 bytes", NULL, NULL);
     }
-    if (item->aggregate != REST_AGGREGATE_NONE && !planner->request->options.aggregates) {
-        return plan_refuse(planner, REST_AGGREGATES_OFF, "Use of aggregate functions is not allowed", NULL, NULL);
+    return true;
+}
+
+static bool may_aggregate(struct planner *planner, const struct plan_node *node)
+{
+    for (uint32_t i = 0; !planner->request->options.aggregates && i < node->n_items; i++) {
+        if (node->items[i].aggregate != REST_AGGREGATE_NONE) {
+            return plan_refuse(planner, REST_AGGREGATES_OFF, "Use of aggregate functions is not allowed", NULL, NULL);
+        }
     }
     return true;
 }
@@ -112,11 +119,11 @@ static bool is_bare_count(const struct rest_table *table, const struct rest_sele
            cc_slice_equal_text(item->field.name, "count") && rest_table_column(table, item->field.name) < 0;
 }
 
-// `count` of old clients, where no column is called so, is count().
+// `count` of old clients, where no column is called so, is count(), also where aggregates are off.
 static void name_counts(struct planner *planner, struct plan_node *node)
 {
     struct rest_select *items = NULL;
-    for (uint32_t i = 0; planner->request->options.aggregates && i < node->n_items; i++) {
+    for (uint32_t i = 0; i < node->n_items; i++) {
         if (!is_bare_count(node->table, &node->items[i])) {
             continue;
         }
@@ -134,6 +141,9 @@ static void name_counts(struct planner *planner, struct plan_node *node)
 
 static bool build_children(struct planner *planner, struct plan_node *node)
 {
+    if (!may_aggregate(planner, node)) {
+        return false;
+    }
     name_counts(planner, node);
     for (uint32_t i = 0; i < node->n_items; i++) {
         const struct rest_select *item = &node->items[i];

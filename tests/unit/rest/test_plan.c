@@ -253,6 +253,15 @@ static const char *row_of(const struct rest_plan *plan)
     return text;
 }
 
+static void rows_are_counted_without_aggregates_in_the_old_way_only(void **state)
+{
+    struct planned *planned = *state;
+    const struct rest_plan *plan = ask(planned, (struct asked){.path = "/shops", .query = "select=count"});
+    assert_int_equal(plan->kind, REST_PLAN_READ);
+    assert_true(contains(plan->statement.sql, "count("));
+    assert_refused(ask(planned, (struct asked){.path = "/shops", .query = "select=count()"}), 400, "PGRST123");
+}
+
 static void an_insert_of_one_row_tells_where_its_row_stands(void **state)
 {
     struct planned *planned = *state;
@@ -520,6 +529,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(levels_follow_the_classes_of_what_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_weak_write_leaves_the_last_parameter_to_its_stamp, setup, teardown),
         cmocka_unit_test_setup_teardown(operators_become_expressions_or_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(rows_are_counted_without_aggregates_in_the_old_way_only, setup, teardown),
         cmocka_unit_test_setup_teardown(an_insert_of_one_row_tells_where_its_row_stands, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_one_row_at_most_is_read_without_an_aggregate, setup, teardown),
         cmocka_unit_test_setup_teardown(the_values_of_many_rows_are_parameters, setup, teardown),
