@@ -18,7 +18,7 @@ enum {
     OWN_BYTES_FACTOR = 4,          // own change sets in memory while a snapshot is pulled, against the usual limit
     AMONG_WRITES_US = 1000 * 1000, // clients have written within this
     // Meanwhile what others have written is merged in parts that take about so long, with pauses as long as the work: no write waits for
-    // long, and half of the time is theirs.
+    // long, and half of the time is theirs. Where nobody writes and there is much to merge, a third is for those who read.
     GENTLE_MERGE_US = 4 * 1000,
     GENTLE_PAUSE_US_MAX = 20 * 1000,
     GENTLE_BYTES_MIN = 16 << 10, // less costs more for the transaction than for its rows
@@ -437,9 +437,15 @@ static bool is_among_writes(const struct node *node)
     return node->weak.executed_us > 0 && node->time.now_us < node->weak.executed_us + AMONG_WRITES_US;
 }
 
-static bool is_gentle(const struct node *node)
+static bool rushes(const struct node *node)
 {
-    return is_among_writes(node) && node->time.now_us >= node->weak.rush_until_us;
+    return node->time.now_us < node->weak.rush_until_us;
+}
+
+// Whether there are pauses: for those who write here, and, where much is to be caught up with, for those who read.
+static bool is_paced(const struct node *node)
+{
+    return !rushes(node) && (is_among_writes(node) || node->weak.incoming_bytes >= GATHER_BYTES_MAX);
 }
 
 static void note_behind(struct node *node)
@@ -456,7 +462,10 @@ static void note_behind(struct node *node)
 
 static size_t merge_bytes_max(const struct node *node, size_t gentle)
 {
-    return is_gentle(node) ? gentle : is_among_writes(node) ? GENTLE_BYTES_MAX : MERGE_BYTES_MAX;
+    if (is_paced(node)) {
+        return is_among_writes(node) ? gentle : GENTLE_BYTES_MAX;
+    }
+    return is_among_writes(node) ? GENTLE_BYTES_MAX : MERGE_BYTES_MAX;
 }
 
 size_t weak_join_bytes_max(const struct node *node)
@@ -469,20 +478,21 @@ static void note_merged(struct node *node, size_t *gentle)
 {
     struct weak *weak = &node->weak;
     uint64_t took_us = node->time.now_us - weak->merge_began_us;
-    if (!is_gentle(node) || weak->merge_bytes == 0) {
+    if (!is_paced(node) || weak->merge_bytes == 0) {
         return;
     }
     uint64_t n_bytes = weak->merge_bytes * GENTLE_MERGE_US / (took_us > 0 ? took_us : 1);
     n_bytes = n_bytes > 2 * *gentle ? 2 * *gentle : n_bytes;
     n_bytes = n_bytes < GENTLE_BYTES_MIN ? GENTLE_BYTES_MIN : n_bytes;
     *gentle = n_bytes > GENTLE_BYTES_MAX ? GENTLE_BYTES_MAX : n_bytes;
-    weak->gather.until_us = node->time.now_us + (took_us < GENTLE_PAUSE_US_MAX ? took_us : GENTLE_PAUSE_US_MAX);
+    uint64_t pause_us = is_among_writes(node) ? took_us : took_us / 2;
+    weak->gather.until_us = node->time.now_us + (pause_us < GENTLE_PAUSE_US_MAX ? pause_us : GENTLE_PAUSE_US_MAX);
 }
 
 // Between two parts; node_tick sees the end of it.
 static bool rests(const struct node *node)
 {
-    return is_gentle(node) && node->weak.gather.until_us > node->time.now_us;
+    return is_paced(node) && node->weak.gather.until_us > node->time.now_us;
 }
 
 static void begin_merge(struct node *node, struct job *job, size_t n_bytes)
@@ -807,7 +817,7 @@ void weak_pump(struct node *node)
         node_job_submit(node, DB_WEAK, weak->merging);
     }
     note_behind(node);
-    bool hurry = !replayed || node->stopping || (weak->incoming_bytes >= GATHER_BYTES_MAX && !is_gentle(node)) || read_wants_merge(node);
+    bool hurry = !replayed || node->stopping || (weak->incoming_bytes >= GATHER_BYTES_MAX && rushes(node)) || read_wants_merge(node);
     bool turn_of_writes = weak->merged_last && weak->queue != NULL && replayed; // by turns: neither is to wait for all of the other
     bool mergeable = weak->merging == NULL && !turn_of_writes && has_mergeable(node) && !node_gathers(node, &weak->gather, hurry);
     if (mergeable && weak->executing == NULL && weak->n_open == 0) {
