@@ -1,13 +1,11 @@
-// The PostgreSQL that the node owns: connecting, setting up, and the queue of jobs of each lane.
+// The PostgreSQL that the node owns: its life, and the queue of jobs of each lane.
 //
 //   DOWN --connected--> PREPARING: settings, lock, schema `caucus`, state --> UP --connection lost--> DOWN
 //                                                                             UP --diverged--> HALTED
 #include "proxy/postgres/io_postgres_internal.h"
 
-#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "proxy/postgres/bootstrap_sql.h"
 #include "proxy/config/io_keys.h"
 
 #include <assert.h>
@@ -15,11 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-// Advisory locks, one per lane: a backend of an earlier connection may still be committing.
-enum { LOCK_CLASS = PG_LOCK_CLASS, N_FUNCTIONS = sizeof(bootstrap_functions) / sizeof(bootstrap_functions[0]) };
-
-static const char *const lane_names[DB_LANES] = {"strong", "weak"};
 
 // -- Results -----------------------------------------------------------------------------------------------------------
 
@@ -52,6 +45,12 @@ uint64_t pg_result_u64(const PGresult *result, int row, int column)
 }
 
 // -- Events ------------------------------------------------------------------------------------------------------------
+
+const char *pg_lane_name(const struct pg_lane *lane)
+{
+    static const char *const names[DB_LANES] = {"strong", "weak"};
+    return names[lane->lane];
+}
 
 void pg_lane_emit(struct pg_lane *lane, struct db_event *event)
 {
@@ -87,15 +86,6 @@ static void free_jobs(struct pg_lane *lane)
     lane->last = NULL;
 }
 
-void pg_lane_settings_forget(struct pg_lane *lane)
-{
-    for (size_t i = 0; i < lane->n_settings; i++) {
-        free(lane->settings[i].name);
-        free(lane->settings[i].value);
-    }
-    lane->n_settings = 0;
-}
-
 void pg_lane_sequences_forget(struct pg_lane *lane)
 {
     while (lane->sequences != NULL) {
@@ -109,7 +99,7 @@ void pg_lane_sequences_forget(struct pg_lane *lane)
 
 void pg_lane_halt(struct pg_lane *lane, const char *text)
 {
-    cc_log(CC_LOG_ERROR, "database_diverged", "lane=%s text=%s", lane_names[lane->lane], cc_log_quote(text));
+    cc_log(CC_LOG_ERROR, "database_diverged", "lane=%s text=%s", pg_lane_name(lane), cc_log_quote(text));
     lane->state = PG_LANE_HALTED;
     io_postgres_link_close(lane->main, text);
     pg_executor_close(lane, text);
@@ -186,196 +176,6 @@ void pg_lane_begin(struct pg_lane *lane)
     }
 }
 
-// -- Settings ----------------------------------------------------------------------------------------------------------
-
-// What every session of ours has: the text forms of values must be the same on all replicas, nothing may time out on its own.
-const char *const pg_session_settings[][3] = {
-    {"synchronous_commit", "off"},
-    {"statement_timeout", "0"},
-    {"lock_timeout", "0"},
-    {"idle_in_transaction_session_timeout", "0"},
-    {"idle_session_timeout", "0"},
-    {"client_connection_check_interval", "1000"}, // a backend that was left behind ends, and frees our lock
-    {"default_transaction_isolation", "read committed"},
-    {"default_transaction_read_only", "off"},
-    {"default_transaction_deferrable", "off"},
-    {"TimeZone", "UTC"},
-    {"DateStyle", "ISO, YMD"},
-    {"IntervalStyle", "postgres"},
-    {"extra_float_digits", "1"},
-    {"bytea_output", "hex"},
-    {"xmloption", "content"},
-    {"lc_monetary", "C"},
-    {"standard_conforming_strings", "on"},
-    {"quote_all_identifiers", "off"},
-    {"check_function_bodies", "on"},
-    {"row_security", "on"},
-    {"default_tablespace", ""},
-    {"default_table_access_method", "heap"},
-    {"jit", "off"},
-    {"plan_cache_mode", "auto"},
-    {"client_min_messages", "error"},
-    {"session_replication_role", "origin", "main"},
-    {"caucus.writer", "on", "main"},
-    {"caucus.capture", "off", "main"},
-    {NULL},
-};
-
-static const char *session_value(const struct pg_lane *lane, const char *name)
-{
-    if (strcmp(name, "role") == 0) {
-        return "none";
-    }
-    if (strcasecmp(name, "search_path") == 0) {
-        return lane->postgres->search_path;
-    }
-    if (strcmp(name, PG_MODE_SETTING) == 0) {
-        return PG_MODE_OWN;
-    }
-    for (size_t i = 0; pg_session_settings[i][0] != NULL; i++) {
-        if (strcasecmp(pg_session_settings[i][0], name) == 0) {
-            return pg_session_settings[i][1];
-        }
-    }
-    return strchr(name, '.') != NULL ? "" : NULL; // request.* and other names of users; else what the server says
-}
-
-// "SELECT set_config($1, $2, true), set_config($3, $4, true)": in this order.
-struct settings_list {
-    struct pg_lane *lane;
-    bool local; // for the open transaction
-    struct cc_buffer sql;
-    struct cc_slice *parameters;
-    size_t capacity;
-    uint32_t n;
-};
-
-static void settings_list_put(struct settings_list *list, struct cc_slice name, struct cc_slice value)
-{
-    bool mode = cc_slice_equal_text(name, PG_MODE_SETTING);
-    cc_buffer_printf(&list->sql, "%s%s($%u, $%u, %s)", list->n == 0 ? "SELECT " : ", ", mode ? "caucus.mode" : "pg_catalog.set_config",
-                     list->n + 1, list->n + 2, list->local ? "true" : "false");
-    list->parameters = cc_grow(list->parameters, &list->capacity, list->n + 2, sizeof(*list->parameters));
-    list->parameters[list->n++] = mode ? cc_slice_text(list->lane->postgres->token) : name;
-    list->parameters[list->n++] = value;
-}
-
-static void settings_list_send(struct settings_list *list, io_postgres_on_result *on_result, void *context, uint64_t number)
-{
-    if (list->n > 0) {
-        struct io_postgres_query query = {.sql = cc_buffer_text(&list->sql), .n_parameters = list->n, .parameters = list->parameters};
-        io_postgres_link_send(list->lane->link, &query, on_result == NULL ? on_must : on_result, on_result == NULL ? list->lane : context,
-                              number);
-    }
-    cc_buffer_finish(&list->sql);
-    free(list->parameters);
-}
-
-void pg_lane_as_replica(struct pg_lane *lane, bool as_replica)
-{
-    if (lane->as_replica == as_replica) {
-        return;
-    }
-    assert(!lane->in_transaction);
-    lane->as_replica = as_replica;
-    // Plans of what is applied are made once, perhaps while the table is small: they must find rows by key all the same.
-    pg_lane_must_text(lane, as_replica ? "SELECT pg_catalog.set_config('session_replication_role', 'replica', false), "
-                                         "pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false), "
-                                         "pg_catalog.set_config('enable_hashjoin', 'off', false), "
-                                         "pg_catalog.set_config('enable_mergejoin', 'off', false), "
-                                         "pg_catalog.set_config('enable_seqscan', 'off', false)"
-                                       : "SELECT pg_catalog.set_config('session_replication_role', 'origin', false), "
-                                         "pg_catalog.set_config('plan_cache_mode', 'auto', false), "
-                                         "pg_catalog.set_config('enable_hashjoin', 'on', false), "
-                                         "pg_catalog.set_config('enable_mergejoin', 'on', false), "
-                                         "pg_catalog.set_config('enable_seqscan', 'on', false)");
-    io_postgres_link_sync(lane->link, NULL, NULL, 0); // or it would be part of the transaction that comes, and of its rollback
-}
-
-void pg_lane_pin_settings(struct pg_lane *lane)
-{
-    lane->as_replica = false;
-    struct settings_list list = {.lane = lane};
-    for (size_t i = 0; pg_session_settings[i][0] != NULL; i++) {
-        settings_list_put(&list, cc_slice_text(pg_session_settings[i][0]), cc_slice_text(pg_session_settings[i][1]));
-    }
-    settings_list_put(&list, cc_slice_text("search_path"), cc_slice_text(lane->postgres->search_path));
-    settings_list_send(&list, NULL, NULL, 0);
-}
-
-static bool settings_equal(const struct pg_lane *lane, const struct rest_setting *settings, size_t n)
-{
-    if (lane->n_settings != n) {
-        return false;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (!cc_slice_equal_text(settings[i].name, lane->settings[i].name) ||
-            !cc_slice_equal_text(settings[i].value, lane->settings[i].value)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool settings_contain(const struct rest_setting *settings, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (cc_slice_equal_text(settings[i].name, name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void pg_lane_settings(struct pg_lane *lane, const struct rest_setting *settings, size_t n, io_postgres_on_result *on_result,
-                      void *context, uint64_t number)
-{
-    if (settings_equal(lane, settings, n)) {
-        return;
-    }
-    struct settings_list list = {.lane = lane, .local = true};
-    for (size_t i = 0; i < lane->n_settings; i++) {
-        if (!settings_contain(settings, n, lane->settings[i].name)) {
-            settings_list_put(&list, cc_slice_text(lane->settings[i].name), cc_slice_text(session_value(lane, lane->settings[i].name)));
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        settings_list_put(&list, settings[i].name, settings[i].value);
-    }
-    settings_list_send(&list, on_result, context, number);
-    pg_lane_settings_forget(lane);
-    lane->settings = cc_grow(lane->settings, &lane->settings_capacity, n, sizeof(*lane->settings));
-    for (size_t i = 0; i < n; i++) {
-        lane->settings[i].name = cc_strndup(settings[i].name.data, settings[i].name.n);
-        lane->settings[i].value = cc_strndup(settings[i].value.data, settings[i].value.n);
-    }
-    lane->n_settings = n;
-}
-
-// -- Deferrable constraints --------------------------------------------------------------------------------------------
-
-static const char sql_deferrable[] =
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable), "
-    "EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferred)";
-
-static void on_deferrable(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct pg_lane *lane = context;
-    if (!pg_result_ok(result)) {
-        pg_lane_drop(lane, "cannot read the constraints", result);
-    } else {
-        lane->has_deferrable = cc_slice_equal_text(pg_result_value(result, 0, 0), "t");
-        lane->has_deferred = cc_slice_equal_text(pg_result_value(result, 0, 1), "t");
-    }
-    PQclear(result);
-}
-
-void pg_lane_ask_deferrable(struct pg_lane *lane)
-{
-    io_postgres_link_send_text(lane->link, sql_deferrable, on_deferrable, lane, 0);
-}
-
 void pg_schema_changed(struct io_postgres *postgres)
 {
     pg_tables_forget(postgres);
@@ -418,7 +218,7 @@ static void on_watch(evutil_socket_t socket, short what, void *context)
     uint64_t ms = (now_us() - job->progress_us) / 1000;
     if (ms >= COMPLAIN_MS && !job->complained) {
         job->complained = true;
-        cc_log(CC_LOG_WARN, "database_slow", "lane=%s job=%d ms=%" PRIu64, lane_names[lane->lane], (int)job->job.kind, ms);
+        cc_log(CC_LOG_WARN, "database_slow", "lane=%s job=%d ms=%" PRIu64, pg_lane_name(lane), (int)job->job.kind, ms);
     }
     if (job->limit_ms == 0 || ms < job->limit_ms) {
         return;
@@ -561,14 +361,12 @@ static void start(struct pg_job *job)
     }
 }
 
-static void pump(struct pg_lane *lane);
-
 static void on_left(void *context, uint64_t number)
 {
     (void)number;
     struct pg_lane *lane = context;
     lane->leaving = false;
-    pump(lane);
+    pg_lane_pump(lane);
 }
 
 // Its session's turn comes when nothing is under way in the other one, whose transaction has ended.
@@ -610,7 +408,7 @@ static struct pg_job *next_startable(struct pg_lane *lane)
     return NULL;
 }
 
-static void pump(struct pg_lane *lane)
+void pg_lane_pump(struct pg_lane *lane)
 {
     if (lane->pumping) {
         return;
@@ -652,7 +450,7 @@ void pg_job_finish(struct pg_job *job)
     if (is_idle(lane->postgres)) {
         pg_tables_free_retired(lane->postgres);
     }
-    pump(lane);
+    pg_lane_pump(lane);
 }
 
 void io_postgres_submit(struct io_postgres *postgres, enum db_lane which, struct db_job *const *jobs, size_t n_jobs)
@@ -669,328 +467,10 @@ void io_postgres_submit(struct io_postgres *postgres, enum db_lane which, struct
         *(lane->last == NULL ? &lane->first : &lane->last->next) = job;
         lane->last = job;
     }
-    pump(lane);
+    pg_lane_pump(lane);
 }
 
-// -- Setting up a connection -------------------------------------------------------------------------------------------------
-
-static void ask_state(struct pg_lane *lane);
-
-static bool setup_failed(struct pg_lane *lane, const char *what, PGresult *result)
-{
-    if (pg_result_ok(result)) {
-        return false;
-    }
-    pg_lane_drop(lane, what, result);
-    PQclear(result);
-    return true;
-}
-
-static void on_facts(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct pg_lane *lane = context;
-    if (setup_failed(lane, "cannot read the server's version", result)) {
-        return;
-    }
-    struct io_postgres *postgres = lane->postgres;
-    postgres->version = PQserverVersion(io_postgres_link_connection(lane->link));
-    snprintf(postgres->facts, sizeof(postgres->facts), "version=%d %s", postgres->version / 10000, PQgetvalue(result, 0, 0));
-    PQclear(result);
-    if (postgres->version < 150000) {
-        pg_lane_drop(lane, "PostgreSQL 15 or later is required", NULL);
-    }
-}
-
-static const char sql_facts[] =
-    "SELECT pg_catalog.format('encoding=%s provider=%s collate=%s ctype=%s locale=%s collation_version=%s', "
-    "pg_catalog.pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype, daticulocale, "
-    "pg_catalog.pg_database_collation_actual_version(oid)) FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
-
-static void on_has_schema(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct pg_lane *lane = context;
-    if (!setup_failed(lane, "cannot look for the schema caucus", result)) {
-        lane->has_schema = cc_slice_equal_text(pg_result_value(result, 0, 0), "t");
-        PQclear(result);
-    }
-}
-
-static uint32_t functions_crc(void)
-{
-    uint32_t crc = 0;
-    for (size_t i = 0; i < N_FUNCTIONS; i++) {
-        crc = cc_crc32c(crc, bootstrap_functions[i], strlen(bootstrap_functions[i]));
-    }
-    return crc;
-}
-
-static void put_functions(struct pg_lane *lane)
-{
-    for (size_t i = 0; i < N_FUNCTIONS; i++) {
-        pg_lane_must_text(lane, bootstrap_functions[i]);
-    }
-    struct cc_buffer crc = {0};
-    cc_buffer_printf(&crc, "%" PRIu32, functions_crc());
-    struct cc_buffer format = {0};
-    cc_buffer_printf(&format, "%d", (int)BOOTSTRAP_FORMAT);
-    struct cc_slice parameters[2] = {cc_buffer_slice(&crc), cc_buffer_slice(&format)};
-    pg_lane_must(lane, "UPDATE caucus.meta SET functions = $1::bigint, format = $2::integer", 2, parameters, NULL);
-    cc_buffer_finish(&format);
-    cc_buffer_finish(&crc);
-}
-
-static void bootstrap(struct pg_lane *lane)
-{
-    struct io_postgres *postgres = lane->postgres;
-    pg_lane_must_text(lane, "BEGIN");
-    pg_lane_commit_durably(lane);
-    for (size_t i = 0; i < sizeof(bootstrap_tables) / sizeof(bootstrap_tables[0]); i++) {
-        pg_lane_must_text(lane, bootstrap_tables[i]);
-    }
-    struct cc_buffer numbers = {0};
-    cc_buffer_printf(&numbers, "%d", (int)BOOTSTRAP_FORMAT);
-    size_t replica_at = numbers.n;
-    cc_buffer_printf(&numbers, "%u", postgres->options.replica);
-    size_t incarnation_at = numbers.n;
-    cc_buffer_printf(&numbers, "%u", postgres->options.incarnation);
-    struct cc_slice parameters[4] = {
-        cc_slice_of(numbers.data, replica_at), cc_slice_text(postgres->cluster),
-        cc_slice_of(numbers.data + replica_at, incarnation_at - replica_at),
-        cc_slice_of(numbers.data + incarnation_at, numbers.n - incarnation_at)};
-    pg_lane_must(lane,
-                 "INSERT INTO caucus.meta (format, cluster, replica, incarnation) VALUES ($1::integer, $2::text, $3::bigint, $4::bigint)",
-                 4, parameters, NULL);
-    cc_buffer_finish(&numbers);
-    put_functions(lane);
-    pg_lane_must_text(lane, "COMMIT");
-    cc_log(CC_LOG_INFO, "database_set_up", "format=%d", (int)BOOTSTRAP_FORMAT);
-}
-
-static void on_looked(void *context, uint64_t number)
-{
-    (void)number;
-    struct pg_lane *lane = context;
-    if (lane->state != PG_LANE_PREPARING) {
-        return;
-    }
-    if (!lane->has_schema && lane->lane == DB_WEAK) {
-        pg_lane_drop(lane, "the strong lane has not yet set the database up", NULL);
-        return;
-    }
-    if (!lane->has_schema) {
-        bootstrap(lane);
-    }
-    ask_state(lane);
-}
-
-static void on_state(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct pg_lane *lane = context;
-    struct io_postgres *postgres = lane->postgres;
-    if (setup_failed(lane, "cannot read the state of the database", result)) {
-        return;
-    }
-    lane->applied = pg_result_u64(result, 0, 0);
-    lane->schema_version = (uint32_t)pg_result_u64(result, 0, 1);
-    uint64_t format = pg_result_u64(result, 0, 2);
-    bool ours = cc_slice_equal_text(pg_result_value(result, 0, 3), postgres->cluster) &&
-                pg_result_u64(result, 0, 4) == postgres->options.replica;
-    lane->functions = (uint32_t)pg_result_u64(result, 0, 5);
-    PQclear(result);
-    if (!ours) {
-        pg_lane_drop(lane, "this database belongs to another cluster or replica (see caucus.meta)", NULL);
-    } else if (format == 0 || format > BOOTSTRAP_FORMAT) {
-        pg_lane_drop(lane, "this database was written by a newer version of Caucus (see caucus.meta)", NULL);
-    }
-}
-
-static void on_frontier(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct pg_lane *lane = context;
-    if (setup_failed(lane, "cannot read the frontier", result)) {
-        return;
-    }
-    lane->frontier.n = 0;
-    lane->hlc_floor = 0;
-    for (int i = 0; i < PQntuples(result); i++) {
-        struct crdt_origin origin = {(uint32_t)pg_result_u64(result, i, 0), (uint32_t)pg_result_u64(result, i, 1)};
-        struct clock_stamp stamp;
-        if (crdt_frontier_raise(&lane->frontier, origin, pg_result_u64(result, i, 2)) != CC_OK ||
-            clock_stamp_parse(pg_result_value(result, i, 3), &stamp) != CC_OK) {
-            pg_lane_drop(lane, "the table caucus.frontier is damaged", NULL);
-            break;
-        }
-        if (stamp.hlc > lane->hlc_floor) {
-            lane->hlc_floor = stamp.hlc;
-        }
-    }
-    PQclear(result);
-}
-
-void pg_lane_tombstoned_add(struct pg_lane *lane, struct cc_slice table)
-{
-    if (!pg_lane_tombstoned_has(lane, table)) {
-        lane->tombstoned = cc_grow(lane->tombstoned, &lane->tombstoned_capacity, lane->n_tombstoned + 1, sizeof(char *));
-        lane->tombstoned[lane->n_tombstoned++] = cc_strndup(table.data, table.n);
-    }
-}
-
-bool pg_lane_tombstoned_has(const struct pg_lane *lane, struct cc_slice table)
-{
-    for (size_t i = 0; i < lane->n_tombstoned; i++) {
-        if (cc_slice_equal_text(table, lane->tombstoned[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void tombstoned_forget(struct pg_lane *lane)
-{
-    for (size_t i = 0; i < lane->n_tombstoned; i++) {
-        free(lane->tombstoned[i]);
-    }
-    lane->n_tombstoned = 0;
-}
-
-static void on_tombstoned(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct pg_lane *lane = context;
-    if (setup_failed(lane, "cannot read the tombstones", result)) {
-        return;
-    }
-    tombstoned_forget(lane);
-    for (int i = 0; i < PQntuples(result); i++) {
-        pg_lane_tombstoned_add(lane, pg_result_value(result, i, 0));
-    }
-    PQclear(result);
-}
-
-// From name to name: there may be millions of tombstones.
-static const char sql_tombstoned[] =
-    "WITH RECURSIVE t AS ((SELECT \"table\" FROM caucus.tombstones ORDER BY \"table\" LIMIT 1) UNION ALL "
-    "SELECT (SELECT m.\"table\" FROM caucus.tombstones m WHERE m.\"table\" > t.\"table\" ORDER BY m.\"table\" LIMIT 1) FROM t "
-    "WHERE t.\"table\" IS NOT NULL) SELECT \"table\" FROM t WHERE \"table\" IS NOT NULL";
-
-static void on_aside(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct pg_lane *lane = context;
-    if (setup_failed(lane, "cannot read what was put aside", result)) {
-        return;
-    }
-    lane->n_aside = pg_result_u64(result, 0, 0);
-    lane->aside_own = pg_result_u64(result, 0, 1) > 0;
-    PQclear(result);
-}
-
-static void on_ready(void *context, uint64_t number)
-{
-    (void)number;
-    pg_lane_ready(context);
-}
-
-static void prepare(struct pg_lane *lane)
-{
-    lane->prepared = true;
-    if (lane->functions != functions_crc()) { // of an older program
-        lane->functions = functions_crc();
-        pg_lane_must_text(lane, "BEGIN");
-        put_functions(lane);
-        pg_lane_must_text(lane, "COMMIT");
-        io_postgres_link_sync(lane->main, NULL, NULL, 0);
-    }
-    pg_executor_set_up(lane);
-    io_postgres_link_sync(lane->main, on_ready, lane, 0);
-}
-
-void pg_lane_ready(struct pg_lane *lane)
-{
-    struct io_postgres *postgres = lane->postgres;
-    if (lane->state != PG_LANE_PREPARING || io_postgres_link_connection(lane->main) == NULL) {
-        return;
-    }
-    if (lane->lane == DB_STRONG && !lane->prepared) {
-        prepare(lane);
-        return;
-    }
-    postgres->prepared = postgres->prepared || lane->lane == DB_STRONG;
-    lane->prepared = true;
-    if (!postgres->prepared) {
-        return; // the strong lane calls here again
-    }
-    if (lane->executor != NULL && !lane->executor_up) {
-        pg_executor_connect(lane);
-        return;
-    }
-    lane->state = PG_LANE_UP;
-    io_postgres_link_good(lane->main);
-    cc_log(CC_LOG_INFO, "database_up", "lane=%s applied=%" PRIu64 " schema=%u", lane_names[lane->lane], lane->applied,
-           lane->schema_version);
-    pg_lane_emit(lane, &(struct db_event){.kind = DB_UP, .hlc_floor = lane->hlc_floor, .n_aside = lane->n_aside, .aside_own = lane->aside_own});
-    if (lane->lane == DB_STRONG) { // the weak lane may be waiting for the schema or the rights to be there
-        struct pg_lane *weak = &postgres->lanes[DB_WEAK];
-        io_postgres_link_connect(weak->main);
-        if (weak->prepared) {
-            pg_lane_ready(weak);
-        }
-    }
-    pump(lane);
-}
-
-static void ask_state(struct pg_lane *lane)
-{
-    io_postgres_link_send_text(lane->link,
-                               "SELECT (SELECT applied FROM caucus.applied), (SELECT count(*) FROM caucus.migrations), format, cluster, "
-                               "replica, functions FROM caucus.meta",
-                               on_state, lane, 0);
-    io_postgres_link_send_text(lane->link, "SELECT replica, incarnation, sequence, stamp FROM caucus.frontier", on_frontier, lane, 0);
-    if (lane->lane == DB_WEAK) {
-        io_postgres_link_send_text(lane->link, sql_tombstoned, on_tombstoned, lane, 0);
-    }
-    struct cc_buffer incarnation = {0};
-    cc_buffer_printf(&incarnation, "%u", lane->postgres->options.incarnation);
-    struct cc_slice parameter = cc_buffer_slice(&incarnation);
-    if (lane->lane == DB_WEAK) {
-        struct io_postgres_query query = {.sql = pg_sql_aside_count, .n_parameters = 1, .parameters = &parameter};
-        pg_lane_must_once(lane, pg_sql_aside);
-        io_postgres_link_send(lane->link, &query, on_aside, lane, 0);
-    }
-    if (lane->lane == DB_STRONG) {
-        pg_lane_must(lane, "UPDATE caucus.meta SET incarnation = $1::bigint WHERE incarnation <> $1::bigint", 1, &parameter, NULL);
-    }
-    cc_buffer_finish(&incarnation);
-    pg_lane_ask_deferrable(lane);
-    io_postgres_link_sync(lane->link, on_ready, lane, 0);
-}
-
-static void on_connected(void *context)
-{
-    struct pg_lane *lane = context;
-    lane->state = PG_LANE_PREPARING;
-    lane->link = lane->main;
-    lane->prepared = lane->leaving = false;
-    lane->in_transaction = false;
-    lane->migrated = false;
-    pg_lane_sequences_forget(lane);
-    pg_lane_settings_forget(lane);
-    pg_lane_pin_settings(lane);
-    char lock[80];
-    snprintf(lock, sizeof(lock), "SELECT pg_catalog.pg_advisory_lock(%d, %d)", (int)LOCK_CLASS, (int)lane->lane);
-    pg_lane_must_text(lane, lock);
-    // A snapshot that an earlier process was installing comes to its end first.
-    snprintf(lock, sizeof(lock), "SELECT pg_catalog.pg_advisory_xact_lock_shared(%d, %d)", (int)LOCK_CLASS, (int)PG_LOCK_SNAPSHOT);
-    pg_lane_must_text(lane, lock);
-    pg_executor_end_earlier(lane);
-    io_postgres_link_send_text(lane->link, sql_facts, on_facts, lane, 0);
-    io_postgres_link_send_text(lane->link, "SELECT pg_catalog.to_regclass('caucus.meta') IS NOT NULL", on_has_schema, lane, 0);
-    io_postgres_link_sync(lane->link, on_looked, lane, 0);
-}
+// -- Life ----------------------------------------------------------------------------------------------------------------------
 
 static void on_down(void *context, const char *why)
 {
@@ -1008,13 +488,11 @@ static void on_down(void *context, const char *why)
     if (lane->lane == DB_STRONG) {
         pg_tables_forget(lane->postgres); // they may be of a transaction that never was
     }
-    cc_log(was_up ? CC_LOG_WARN : CC_LOG_INFO, "database_down", "lane=%s why=%s", lane_names[lane->lane], cc_log_quote(why));
+    cc_log(was_up ? CC_LOG_WARN : CC_LOG_INFO, "database_down", "lane=%s why=%s", pg_lane_name(lane), cc_log_quote(why));
     if (was_up) {
         pg_lane_emit(lane, &(struct db_event){.kind = DB_DOWN});
     }
 }
-
-// -- Life ----------------------------------------------------------------------------------------------------------------------
 
 static void lane_init(struct io_postgres *postgres, enum db_lane which)
 {
@@ -1025,7 +503,7 @@ static void lane_init(struct io_postgres *postgres, enum db_lane which)
         .base = postgres->options.base,
         .conninfo = postgres->options.conninfo,
         .application_name = which == DB_STRONG ? "caucus strong" : "caucus weak",
-        .on_connected = on_connected,
+        .on_connected = pg_lane_set_up,
         .on_down = on_down,
         .context = lane,
     };
@@ -1067,7 +545,7 @@ void io_postgres_destroy(struct io_postgres *postgres)
         pg_lane_sequences_forget(lane);
         pg_digests_finish(&lane->digests);
         free(lane->settings);
-        tombstoned_forget(lane);
+        pg_lane_tombstoned_forget(lane);
         free(lane->tombstoned);
     }
     pg_tables_forget(postgres);

@@ -145,13 +145,29 @@ void pg_lane_must(struct pg_lane *lane, const char *sql, uint32_t n, const struc
 enum { PG_ARRAYS_MAX = 8 };
 void pg_lane_must_arrays(struct pg_lane *lane, const char *before, struct pg_array *const *arrays, uint32_t n, const char *after);
 void pg_lane_begin(struct pg_lane *lane); // BEGIN, if no transaction is open
+void pg_lane_sequences_forget(struct pg_lane *lane);
+// The schema has changed: descriptions and prepared statements are of the past.
+void pg_schema_changed(struct io_postgres *postgres);
+// After the commit of a migration: forgets what is known of the old schema. on_taken gets the job, perhaps from within the call.
+void pg_lane_take_schema(struct pg_job *job, io_postgres_on_sync *on_taken);
+// Starts what waits and may be started.
+void pg_lane_pump(struct pg_lane *lane);
+const char *pg_lane_name(const struct pg_lane *lane);
+
+// -- io_postgres_setup.c -------------------------------------------------------------------------------------------------------
+
+void pg_lane_set_up(void *lane);          // it is connected; its state becomes PREPARING, and UP some answers later
+void pg_lane_ready(struct pg_lane *lane); // goes on with setting up
+void pg_lane_tombstoned_add(struct pg_lane *lane, struct cc_slice table); // from now on it may have tombstones
+bool pg_lane_tombstoned_has(const struct pg_lane *lane, struct cc_slice table);
+void pg_lane_tombstoned_forget(struct pg_lane *lane);
+
+// -- io_postgres_settings.c ------------------------------------------------------------------------------------------------------
+
 // Makes the settings of the open transaction those given; `role` and others go back to the session's. on_result NULL: must not fail.
 void pg_lane_settings(struct pg_lane *lane, const struct rest_setting *settings, size_t n, io_postgres_on_result *on_result,
                       void *context, uint64_t number);
 void pg_lane_settings_forget(struct pg_lane *lane);
-void pg_lane_sequences_forget(struct pg_lane *lane);
-void pg_lane_tombstoned_add(struct pg_lane *lane, struct cc_slice table); // from now on it may have tombstones
-bool pg_lane_tombstoned_has(const struct pg_lane *lane, struct cc_slice table);
 // Between transactions: from now on without triggers and with plans that hold for all parameters (for what is applied), or
 // as usual. PostgreSQL forgets all plans at each change, so it is not done per transaction.
 void pg_lane_as_replica(struct pg_lane *lane, bool as_replica);
@@ -164,10 +180,6 @@ void pg_lane_as_replica(struct pg_lane *lane, bool as_replica);
 extern const char *const pg_session_settings[][3]; // name, value, and whether it is main's only; ends with NULL
 // Session settings once more, after a migration that may have changed them; within its transaction.
 void pg_lane_pin_settings(struct pg_lane *lane);
-// The schema has changed: descriptions and prepared statements are of the past.
-void pg_schema_changed(struct io_postgres *postgres);
-// After the commit of a migration: forgets what is known of the old schema. on_taken gets the job, perhaps from within the call.
-void pg_lane_take_schema(struct pg_job *job, io_postgres_on_sync *on_taken);
 // Asks anew which constraints are deferrable. Without sync.
 void pg_lane_ask_deferrable(struct pg_lane *lane);
 
@@ -187,7 +199,6 @@ void pg_executor_beware(struct pg_lane *lane, bool told);
 // After a statement that may have run code of users: whatever that changed in the session is undone. told: its rows are its result.
 void pg_executor_clean(struct pg_lane *lane, bool told, io_postgres_on_result *on_result, void *context, uint64_t number);
 void pg_executor_failed(struct pg_lane *lane); // after the ROLLBACK of one that failed
-void pg_lane_ready(struct pg_lane *lane);      // io_postgres.c: goes on with setting up
 
 bool pg_result_ok(const PGresult *result); // neither error nor aborted
 bool pg_result_aborted(const PGresult *result);
