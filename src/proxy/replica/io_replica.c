@@ -147,6 +147,11 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
         io_peer_send(replica->peers, effects->sends[i].peer, effects->sends[i].frame);
     }
     io_peer_flush(replica->peers);
+    for (int lane = 0; lane < DB_LANES; lane++) {
+        if (effects->n_jobs[lane] > 0) {
+            io_postgres_submit(replica->postgres, (enum db_lane)lane, effects->jobs[lane], effects->n_jobs[lane]);
+        }
+    }
     for (size_t i = 0; i < effects->n_repairs; i++) {
         io_repair_submit(replica->repair, &effects->repairs[i]);
     }
@@ -161,11 +166,6 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
     }
     if (effects->load_changes != NULL) {
         io_log_load_changes(replica->log, *effects->load_changes);
-    }
-    for (int lane = 0; lane < DB_LANES; lane++) {
-        if (effects->n_jobs[lane] > 0) {
-            io_postgres_submit(replica->postgres, (enum db_lane)lane, effects->jobs[lane], effects->n_jobs[lane]);
-        }
     }
     if (effects->recovered) {
         replica_set_new(replica, false);
