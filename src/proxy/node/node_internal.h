@@ -15,7 +15,9 @@
 // Timers that are nobody's configuration.
 enum {
     NODE_HOUSEKEEPING_US = 20 * 1000, // retries of what had no leader, deadlines
-    NODE_TRANSACTION_BATCHES_MAX = 8, // batches executed into one open transaction before it must be committed
+    NODE_TRANSACTION_BATCHES_MAX = 32,     // batches executed into one open transaction before it must be committed: each time nothing executes
+                                           // until a majority has the last one, and PostgreSQL keeps no more than 64 subtransactions at hand
+    NODE_WEAK_TRANSACTION_BATCHES_MAX = 8, // the same of weak writes, which nobody waits for
     NODE_APPLY_BYTES_MAX = 4 << 20,   // effects in one APPLY or MERGE job
     NODE_APPLY_ENTRIES_MAX = 512,
     NODE_QUEUE_US_MAX = 1000 * 1000,  // writes that come while others have waited for so long are refused: the queue only grows

@@ -833,7 +833,7 @@ void weak_pump(struct node *node)
         begin_merge(node, job, n_bytes);
         joinable = false;
     }
-    if (weak->executing == NULL && weak->queue != NULL && replayed && renewal_is_done(node) && !mergeable && !joinable && weak->n_open < NODE_TRANSACTION_BATCHES_MAX) {
+    if (weak->executing == NULL && weak->queue != NULL && replayed && renewal_is_done(node) && !mergeable && !joinable && weak->n_open < NODE_WEAK_TRANSACTION_BATCHES_MAX) {
         execute(node);
     }
 }
