@@ -5,7 +5,7 @@
 //   peers --------frames--------> | node | --frames-------> peers
 //   PostgreSQL ----db_event-----> +------+ --jobs---------> PostgreSQL;  --answers--> HTTP threads
 //
-// Effects are carried out in this order: make durable, send, answer, start jobs. Sends that depend on durability are held
+// Effects are carried out in this order: make durable, start jobs, send, answer. Sends that depend on durability are held
 // back by the node itself until node_log_synced.
 #ifndef PROXY_NODE_H
 #define PROXY_NODE_H

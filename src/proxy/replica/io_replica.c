@@ -136,22 +136,22 @@ static void log_fact(const struct node_fact *fact)
     }
 }
 
-// In this order: make durable, send, answer, start database jobs: whoever waits longest comes first. What depends on durability
-// the node holds back itself.
+// In this order: make durable, start database jobs, send, answer: the log and PostgreSQL work while the rest is done, and PostgreSQL, which
+// executes one batch at a time, waits for the next one meanwhile. What depends on durability the node holds back itself.
 static void carry_out(struct replica *replica, const struct node_effects *effects)
 {
     if (effects->log_number > 0) {
         io_log_append(replica->log, effects->log, effects->log_number);
     }
-    for (size_t i = 0; i < effects->n_sends; i++) {
-        io_peer_send(replica->peers, effects->sends[i].peer, effects->sends[i].frame);
-    }
-    io_peer_flush(replica->peers);
     for (int lane = 0; lane < DB_LANES; lane++) {
         if (effects->n_jobs[lane] > 0) {
             io_postgres_submit(replica->postgres, (enum db_lane)lane, effects->jobs[lane], effects->n_jobs[lane]);
         }
     }
+    for (size_t i = 0; i < effects->n_sends; i++) {
+        io_peer_send(replica->peers, effects->sends[i].peer, effects->sends[i].frame);
+    }
+    io_peer_flush(replica->peers);
     for (size_t i = 0; i < effects->n_repairs; i++) {
         io_repair_submit(replica->repair, &effects->repairs[i]);
     }
