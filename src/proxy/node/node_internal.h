@@ -347,7 +347,8 @@ struct repair {
     uint64_t n_rounds, n_compared, n_repaired, n_repaired_ever, n_skipped;
     struct cc_buffer kept;     // own digests, as REPAIR_KEPT tells them, of a while ago
     uint64_t kept_us;          // when they were asked for
-    uint64_t not_before_us;    // no comparison by itself before this
+    uint64_t difference;       // of the digests for which this comparison was begun
+    uint64_t vain_us, vain_difference; // when one found nothing, and for which difference
     bool suspected;            // somebody's digests differ from ours at the same frontier
     uint64_t n_suspected;
     bool whole;                  // this comparison is to take over the peer's frontier, because its history does not reach back

@@ -26,7 +26,8 @@ enum {
     LISTS_MAX = 16, // joined in one transaction
     PAUSE_US_MAX = 200 * 1000,
     KEPT_EVERY = 30,                    // digests are told once for so many times that frontiers are
-    IN_VAIN_US = 600ll * 1000 * 1000,   // pause after a comparison that found nothing
+    IN_VAIN_US = 600ll * 1000 * 1000,   // pause after a comparison that found nothing, if digests differ in the same way,
+    IN_VAIN_OTHER_US = 30 * 1000 * 1000, // and in another
     GAP_PATIENCE_US = 2 * 1000 * 1000,  // another peer may still have it
     GAP_FORGOTTEN_US = 15 * 1000 * 1000,
     PEER_AWAY_US = 60 * 1000 * 1000,    // a whole comparison waits so long for its peer's return
@@ -63,7 +64,10 @@ static void end(struct node *node)
         return;
     }
     repair->state = REPAIR_IDLE;
-    repair->not_before_us = node->time.now_us + (repair->suspected && repair->n_repaired == 0 ? IN_VAIN_US : 0);
+    if (repair->suspected && repair->n_repaired == 0) {
+        repair->vain_us = node->time.now_us;
+        repair->vain_difference = repair->difference;
+    }
     repair->suspected = false;
     cc_buffer_clear(&repair->kept);
     cc_blob_unref(repair->states);
@@ -311,8 +315,16 @@ static void kept(struct node *node, struct cc_slice digests)
     }
 }
 
+// What was found in vain is not looked for again at once. A difference stays the same while both sides take the same writes.
+static bool is_in_vain(const struct node *node, uint64_t difference)
+{
+    const struct repair *repair = &node->repair;
+    uint64_t pause_us = difference == repair->vain_difference ? IN_VAIN_US : IN_VAIN_OTHER_US;
+    return repair->vain_us != 0 && node->time.now_us < repair->vain_us + pause_us;
+}
+
 // The first table that differs; the NULL slice: none. Tables that only one of both knows are of another schema.
-static struct cc_slice differing_table(struct cc_reader *ours, struct cc_reader *theirs)
+static struct cc_slice differing_table(struct cc_reader *ours, struct cc_reader *theirs, uint64_t *difference_out)
 {
     uint64_t n = cc_read_count(ours, TABLES_MAX), m = cc_read_count(theirs, TABLES_MAX);
     for (uint64_t i = 0; n == m && i < n; i++) {
@@ -323,6 +335,7 @@ static struct cc_slice differing_table(struct cc_reader *ours, struct cc_reader 
             break;
         }
         if (rows_a != rows_b || sum_a != sum_b) {
+            *difference_out = sum_a ^ sum_b;
             return a;
         }
     }
@@ -334,17 +347,18 @@ void repair_digests(struct node *node, const struct peer *peer, struct cc_slice 
     struct repair *repair = &node->repair;
     struct cc_reader ours = cc_reader_of(cc_buffer_slice(&repair->kept)), theirs = cc_reader_of(digests);
     struct crdt_frontier a, b;
-    if (repair->kept.n == 0 || repair->state != REPAIR_IDLE || node->time.now_us < repair->not_before_us ||
-        peer->schema_version != node->strong.schema_version || crdt_frontier_read(&ours, &a) != CC_OK ||
+    if (repair->kept.n == 0 || repair->state != REPAIR_IDLE || peer->schema_version != node->strong.schema_version || crdt_frontier_read(&ours, &a) != CC_OK ||
         crdt_frontier_read(&theirs, &b) != CC_OK || !crdt_frontier_equal(&a, &b)) {
         return;
     }
-    struct cc_slice table = differing_table(&ours, &theirs);
-    if (table.data != NULL) {
+    uint64_t difference = 0;
+    struct cc_slice table = differing_table(&ours, &theirs, &difference);
+    if (table.data != NULL && !is_in_vain(node, difference)) {
         char name[200];
         snprintf(name, sizeof(name), "%.*s", (int)(table.n < 190 ? table.n : 190), (const char *)table.data);
         node_fact(node, NODE_FACT_DIGESTS_DIFFER, peer->id, 0, 0, name);
         repair->n_suspected++;
+        repair->difference = difference;
         repair->suspected = node_repair(node, node->time);
     }
 }
