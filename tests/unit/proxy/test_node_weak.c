@@ -2,6 +2,7 @@
 #include "proxy/node/node.h"
 
 #include "base/memory.h"
+#include "consensus/message.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_ASK = 8, FRAME_TOLD = 9, FRAME_COMPARE = 14, FRAME_STATES = 15, FRAME_GAP = 17, FRAME_TOO_OLD = 18, LEARNER = 4 };
+enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_RAFT = 2, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_ASK = 8, FRAME_TOLD = 9, FRAME_STABLE = 10, FRAME_COMPARE = 14, FRAME_STATES = 15, FRAME_GAP = 17, FRAME_TOO_OLD = 18, LEARNER = 4 };
 
 struct bench {
     struct node *node;
@@ -516,6 +517,39 @@ static void who_sends_a_change_that_comes_too_late_is_told(void **state)
     end(&bench);
 }
 
+// The leader's log does not reach back to what this replica has.
+static void deliver_snapshot_wish(struct bench *bench, uint32_t leader)
+{
+    struct raft_message message = {.kind = RAFT_SNAPSHOT, .from = leader, .to = 1, .term = 5, .log_index = 100, .log_term = 5};
+    struct cc_buffer body = {0};
+    raft_message_put(&body, &message);
+    deliver(bench, leader, FRAME_RAFT, bench->time.wall_ms, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
+// What is merged meanwhile goes when the snapshot is installed: nobody may drop what it would be sent again from.
+static void a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    static const struct crdt_frontier nothing;
+    node_durable(bench.node, bench.time, &(struct node_durable){.frontier = &nothing});
+    pass(&bench, 1100);
+    assert_true(sends(&bench, 3, FRAME_STABLE));
+    deliver_snapshot_wish(&bench, 2);
+    bool pulls = false;
+    for (int i = 0; i < 50; i++) {
+        pass(&bench, 100);
+        deliver_snapshot_wish(&bench, 2); // it goes on leading
+        pulls = pulls || find_fact(&bench, NODE_FACT_SNAPSHOT_PULL) != NULL;
+        assert_false(pulls && sends(&bench, 3, FRAME_STABLE));
+    }
+    assert_true(pulls);
+    end(&bench);
+}
+
 // -- Catching up without a history -----------------------------------------------------------------------------------------
 
 static const struct crdt_origin far = {2, 1};
@@ -811,6 +845,7 @@ int main(void)
         cmocka_unit_test(a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it),
         cmocka_unit_test(a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them),
         cmocka_unit_test(who_sends_a_change_that_comes_too_late_is_told),
+        cmocka_unit_test(a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
         cmocka_unit_test(a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds),
