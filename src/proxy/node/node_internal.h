@@ -343,7 +343,7 @@ struct repair {
     struct cc_blob *states; // to be joined: lists, each with its length before it
     size_t states_at;       // those before are joined or under way
     uint32_t n_asked;
-    uint64_t asked_us, pause_until_us;
+    uint64_t asked_us, answered_us, pause_until_us;
     uint64_t n_rounds, n_compared, n_repaired, n_repaired_ever, n_skipped;
     struct cc_buffer kept;     // own digests, as REPAIR_KEPT tells them, of a while ago
     uint64_t kept_us;          // when they were asked for

@@ -448,9 +448,11 @@ static void chunk_done(struct node *node)
         go_on_with_next_table(node);
         return;
     }
-    uint64_t took_us = node->time.now_us - repair->asked_us;
+    // The other one has rested while this one joined.
+    uint64_t worked_us = repair->answered_us - repair->asked_us, rested_us = node->time.now_us - repair->answered_us;
+    uint64_t pause_us = worked_us > rested_us ? worked_us - rested_us : 0;
     repair->n_asked = 0;
-    pause_for(node, took_us < PAUSE_US_MAX ? took_us : PAUSE_US_MAX);
+    pause_for(node, pause_us < PAUSE_US_MAX ? pause_us : PAUSE_US_MAX);
 }
 
 static void join(struct node *node, struct cc_slice states)
@@ -497,6 +499,7 @@ void repair_states(struct node *node, const struct peer *peer, const struct repa
     if (repair->whole && !follows(node, answer->moment)) {
         return;
     }
+    repair->answered_us = node->time.now_us;
     repair->next = answer->next;
     repair->n_compared += answer->n_rows;
     if (repair->whole) {
