@@ -88,6 +88,8 @@ static struct sim_knobs knobs_of(const struct harness_options *options)
         .log_bytes = options->log_bytes,
         .job_us = 300,
         .flush_us = 200 * MS,
+        .garbage_us = options->garbage_ms * UINT64_C(1000),
+        .drops_history = options->garbage_ms > 0,
     };
 }
 
@@ -115,6 +117,9 @@ struct harness *harness_create(const struct harness_options *options)
     };
     cc_prng_seed(&harness->sim.prng, options->seed);
     sim_open(&harness->sim);
+    if (options->garbage_ms > 0) {
+        sim_garbage_start(&harness->sim);
+    }
     return harness;
 }
 
@@ -362,6 +367,14 @@ bool harness_settle(struct harness *harness, struct cc_buffer *why_not_out)
     }
     cc_buffer_finish(&why_not);
     return settled;
+}
+
+uint64_t harness_check_renewals(struct harness *harness)
+{
+    struct crdt_frontier held;
+    sim_database_frontier(replica_of(harness, 1)->database, &held);
+    sim_weak_check_renewals(&harness->sim, &held);
+    return harness->sim.counters.put_aside;
 }
 
 bool harness_wait(struct harness *harness, uint64_t request)

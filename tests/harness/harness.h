@@ -47,6 +47,7 @@ struct harness_options {
     void *draw_context;
     uint32_t election_ms, heartbeat_ms; // 0: 1000, 100
     uint32_t timeout_ms;                // of requests; 0: 5000
+    uint32_t garbage_ms;                // between steps of the collectors of weak tables' garbage, histories too; 0: there are none
     uint64_t log_bytes;                 // above it the log is cut also above what other replicas need; 0: never
     struct harness_hooks hooks;
 };
@@ -90,8 +91,8 @@ void harness_start(struct harness *harness, uint32_t replica); // nothing if it 
 // Its PostgreSQL dies and recovers without the commits that it had not flushed. Nothing if it is down.
 void harness_crash_database(struct harness *harness, uint32_t replica);
 
-// Asks the leader for a change of the members, or to hand over to `replica`; new members have no machine behind them, so ADD is of no
-// use here. CC_NOT_LEADER: nobody leads; else as node_member_change.
+// Asks the leader for a change of the members, or to hand over to `replica`; new members have no machine behind them, so ADD is of
+// use only for one that was removed. CC_NOT_LEADER: nobody leads; else as node_member_change.
 enum cc_status harness_change_members(struct harness *harness, enum node_member_action action, uint32_t replica) CC_CHECKED;
 
 // -- Messages: rules as in proxy/faults.h ---------------------------------------------------------------------------
@@ -130,6 +131,8 @@ bool harness_wait(struct harness *harness,
 // What the replica's database holds of a strong row, or of a weak one ("a=1 b=1 n=1 c=1"): appended. False: there is no such row.
 bool harness_look(struct harness *harness, uint32_t replica, const char *key, struct cc_buffer *out);
 bool harness_look_weak(struct harness *harness, uint32_t replica, const char *key, struct cc_buffer *out);
+// Everything that a replica has put aside is renewed once (invariant W9). How many change sets were put aside.
+uint64_t harness_check_renewals(struct harness *harness);
 // Until every replica is up, has applied the same log, holds the same changes, and no request waits; 60 s at most. why_not_out
 // (may be NULL) says what is missing.
 bool harness_settle(struct harness *harness, struct cc_buffer *why_not_out);

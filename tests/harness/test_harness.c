@@ -705,6 +705,121 @@ static void a_learner_is_promoted_although_one_that_does_not_come_is_before_it_i
     harness_destroy(harness);
 }
 
+// -- Members that come back -------------------------------------------------------------------------------------------
+
+enum { AWAY = 3, WRITTEN_ALONE = 12 };
+
+static void write_weak(struct harness *harness, uint32_t replica, const char *statement)
+{
+    uint64_t request = harness_write_weak(harness, replica, statement);
+    if (!harness_wait(harness, request)) {
+        fail_msg("%s at %u was not done: %s", statement, (unsigned)replica, harness_outcome_name(harness_answer(harness, request)->kind));
+    }
+}
+
+static void assert_weak_row(struct harness *harness, const char *key, const char *expected)
+{
+    for (uint32_t id = 1; id <= harness_size(harness); id++) {
+        struct cc_buffer row = {0};
+        bool found = harness_look_weak(harness, id, key, &row);
+        if (found != (expected != NULL) || (found && strcmp(cc_buffer_text(&row), expected) != 0)) {
+            fail_msg("%s at %u: %s", key, (unsigned)id, found ? cc_buffer_text(&row) : "none");
+        }
+        cc_buffer_finish(&row);
+    }
+}
+
+// From when it is told that it must begin anew.
+static enum harness_fate die_on_the_way_back(void *context, struct harness *harness, uint32_t replica, enum sim_stage stage,
+                                             enum sim_moment moment, const struct node_effects *effects)
+{
+    struct death *death = context;
+    if (replica != AWAY || death->replica == 0 || harness_node(harness, AWAY) == NULL) {
+        return HARNESS_GO_ON;
+    }
+    struct node_status status;
+    node_describe(harness_node(harness, AWAY), harness_now_us(harness), &status);
+    bool on_its_way = status.must_rejoin || status.n_aside + status.n_renewed > 0;
+    return on_its_way ? die_there(context, harness, replica, stage, moment, effects) : HARNESS_GO_ON;
+}
+
+// Replica 3 writes alone, is removed meanwhile, and taken back when the others have forgotten what it would have to be told.
+static bool write_alone_and_come_back(struct death death)
+{
+    struct harness *harness = harness_create(&(struct harness_options){.seed = 3, .garbage_ms = 100});
+    (void)harness_wait_for_leader(harness);
+    settle(harness);
+    if (harness_leader(harness) == AWAY) {
+        assert_int_equal(harness_change_members(harness, NODE_MEMBER_TRANSFER, 1), CC_OK);
+        harness_run_ms(harness, 2000);
+    }
+    for (unsigned i = 1; i <= 6; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "insert W%u %u", i, 10 + i);
+        write_weak(harness, 1, text);
+    }
+    settle(harness);
+    add_fault(harness, (struct faults_rule){.kind = FAULTS_ISOLATE, .replica = AWAY});
+    harness_run_ms(harness, 100);
+    static const char *const alone[WRITTEN_ALONE] = {"update W1 a 21", "update W2 a 22", "update W3 a 23", "delete W4", "insert W7 24",   "update W7 b 25",
+                                                     "insert W8 26",   "delete W8",      "update W5 b 27", "insert W9 28", "update W6 n 29", "upsert W6 c 30"};
+    for (size_t i = 0; i < WRITTEN_ALONE; i++) {
+        write_weak(harness, AWAY, alone[i]);
+    }
+    harness_run_ms(harness, 2000);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_REMOVE, AWAY), CC_OK);
+    harness_run_ms(harness, 2000);
+    write_weak(harness, 1, "update W2 b 42");
+    write_weak(harness, 2, "update W3 a 43");
+    write_weak(harness, 1, "delete W5");
+    harness_run_ms(harness, 20000);
+    harness_heal(harness);
+    harness_set_hooks(harness, &(struct harness_hooks){.context = &death, .stage = die_on_the_way_back});
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
+    for (int i = 0; i < 40; i++) {
+        harness_run_ms(harness, 500);
+        harness_start(harness, AWAY); // whenever it has died
+    }
+    harness_set_hooks(harness, &(struct harness_hooks){0});
+    settle(harness);
+    assert_int_equal(harness_check_renewals(harness), WRITTEN_ALONE);
+    assert_weak_row(harness, "W1", "a=21 b=11 n=11 c=11");
+    assert_weak_row(harness, "W2", "a=22 b=42 n=12 c=12");
+    assert_weak_row(harness, "W3", "a=43 b=13 n=13 c=13");
+    assert_weak_row(harness, "W4", NULL);
+    assert_weak_row(harness, "W5", NULL);
+    assert_weak_row(harness, "W6", "a=16 b=16 n=29 c=30");
+    assert_weak_row(harness, "W7", "a=24 b=25 n=24 c=24");
+    assert_weak_row(harness, "W8", NULL);
+    assert_weak_row(harness, "W9", "a=28 b=28 n=28 c=28");
+    struct node_status status;
+    node_describe(harness_node(harness, AWAY), harness_now_us(harness), &status);
+    assert_false(status.must_rejoin);
+    assert_int_equal(status.n_aside, 0);
+    write_weak(harness, AWAY, "update W1 a 51");
+    settle(harness);
+    assert_weak_row(harness, "W1", "a=51 b=11 n=11 c=11");
+    harness_destroy(harness);
+    return death.replica == 0; // it died, if it was to
+}
+
+static void what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_on_its_way_back(void **state)
+{
+    (void)state;
+    unsigned n_died = 0;
+    assert_true(write_alone_and_come_back((struct death){.replica = 0}));
+    static const unsigned nths[] = {1, 2, 3, 5, 10, 40, 150};
+    for (int stage = SIM_STAGE_LOG; stage <= SIM_STAGE_ANSWER; stage++) {
+        for (size_t n = 0; n < sizeof(nths) / sizeof(nths[0]); n++) {
+            enum harness_fate fate = n % 2 == 0 ? HARNESS_KILL : HARNESS_CUT_POWER;
+            n_died += write_alone_and_come_back((struct death){AWAY, (enum sim_stage)stage, n % 3 == 0 ? SIM_BEFORE : SIM_AFTER, fate, nths[n]});
+        }
+    }
+    if (n_died <= 24) {
+        fail_msg("only %u died", n_died);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -718,6 +833,7 @@ int main(void)
         cmocka_unit_test(what_is_written_and_not_synced_survives_a_kill_but_no_power_cut),
         cmocka_unit_test(votes_and_acknowledgements_are_on_disk_before_they_are_sent),
         cmocka_unit_test(whoever_dies_between_any_two_stages_nothing_acknowledged_is_lost),
+        cmocka_unit_test(what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_on_its_way_back),
         cmocka_unit_test(a_leader_that_dies_between_sync_and_answer_loses_nothing),
         cmocka_unit_test(every_replica_applies_every_entry_once_and_in_order),
         cmocka_unit_test(forced_timeouts_elect_at_once_when_the_leader_is_gone),

@@ -207,7 +207,7 @@ struct sim_counters {
     uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, hand_overs, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
     uint64_t weak_key_hits, tombstones_dropped, sets_dropped, tampered, rows_repaired, strays, adoptions; // weak tables
-    uint64_t begun_anew, renewed, not_renewed; // members that were away
+    uint64_t begun_anew, put_aside, renewed, not_renewed; // members that were away
 };
 
 struct sim {
@@ -279,6 +279,7 @@ bool sim_amnesia_is_pending(const struct sim *sim);                     // the m
 
 // sim_members.c
 void sim_members_start(struct sim *sim);
+bool sim_members_change(const struct sim *sim); // they may: by chance, or by the hand of a test
 void sim_members_new_leader(struct sim *sim); // the best moment for a change that comes too early
 void sim_members_reloaded(struct sim *sim, struct sim_replica *replica); // it says that the list is made true
 // Everybody who is there is a voter, and all know it.
@@ -396,6 +397,7 @@ uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice value);
 // W9: what a replica puts aside is renewed once, unless its database is lost, or somebody had it.
 void sim_weak_check_aside(struct sim *sim, uint32_t replica, const struct crdt_change_set *set);
 void sim_weak_check_aside_lost(struct sim *sim, uint32_t replica);
+void sim_weak_check_renewals(struct sim *sim, const struct crdt_frontier *held); // in the end
 void sim_weak_check_bound(struct sim *sim, const struct sim_replica *replica, uint64_t bound);
 void sim_weak_check_drop(struct sim *sim, const struct sim_replica *replica, struct crdt_origin origin, uint64_t sequence);
 bool sim_weak_check_are_equal(struct sim *sim, struct cc_buffer *why_not); // all weak rows, at all who are there

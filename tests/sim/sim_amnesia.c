@@ -268,6 +268,9 @@ void sim_amnesia_start(struct sim *sim)
 static void put_aside(struct sim *sim, struct sim_event *event)
 {
     struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    if (!replica->alive) { // it was quicker to die; its next start finds the same
+        return;
+    }
     sim_replica_crash(sim, replica, SIM_KILLED);
     lose(sim, replica, LOSE_LOG);
     sim_fault_restart_later(sim, replica->id);

@@ -230,6 +230,11 @@ void sim_members_new_leader(struct sim *sim)
     }
 }
 
+bool sim_members_change(const struct sim *sim)
+{
+    return sim->knobs.member_mean_us > 0 || sim->hooks.context != NULL;
+}
+
 void sim_members_start(struct sim *sim)
 {
     if (sim->knobs.member_mean_us > 0) {

@@ -81,6 +81,7 @@ uint64_t sim_rows_begin_anew(struct sim *sim, struct sim_rows *rows, struct crdt
         drop_all(rows, prefixes[i]);
     }
     sim->counters.begun_anew++;
+    sim->counters.put_aside += n;
     return n;
 }
 

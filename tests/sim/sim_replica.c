@@ -202,10 +202,10 @@ static void tell_fact(struct sim *sim, struct sim_replica *replica, const struct
         sim->counters.recovered++;
         break;
     case NODE_FACT_HISTORY_GAP:
-        SIM_CHECK(sim, "W4", sim->knobs.amnesia_mean_us > 0 || sim->knobs.member_mean_us > 0 || sim->knobs.log_bytes > 0, "r%u has dropped from its history what r%" PRIu64 " needs", replica->id, fact->a);
+        SIM_CHECK(sim, "W4", sim->knobs.amnesia_mean_us > 0 || sim_members_change(sim) || sim->knobs.log_bytes > 0, "r%u has dropped from its history what r%" PRIu64 " needs", replica->id, fact->a);
         break;
     case NODE_FACT_TOO_OLD: // a member that was removed may come with what nobody waits for
-        SIM_CHECK(sim, "W4", sim->knobs.member_mean_us > 0, "r%u refuses change %" PRIu64 ".%" PRIu64 "/%" PRIu64 " as too old", replica->id,
+        SIM_CHECK(sim, "W4", sim_members_change(sim), "r%u refuses change %" PRIu64 ".%" PRIu64 "/%" PRIu64 " as too old", replica->id,
                   fact->a, fact->b, fact->c);
         break;
     case NODE_FACT_RELOAD:

@@ -391,7 +391,7 @@ static void check_on_all_disks(struct sim *sim, const struct sim_replica *replic
 // a new member: as a state, if the histories are gone.
 static bool disks_stay(const struct sim *sim)
 {
-    return sim->knobs.amnesia_mean_us == 0 && sim->knobs.member_mean_us == 0;
+    return sim->knobs.amnesia_mean_us == 0 && !sim_members_change(sim);
 }
 
 void sim_weak_check_bound(struct sim *sim, const struct sim_replica *replica, uint64_t bound)
@@ -446,7 +446,7 @@ static void count_renewal(void *context, const struct crdt_change_set *set)
     counting->n += set->renews.sequence == counting->aside->sequence && crdt_origin_compare(set->renews.origin, counting->aside->origin) == 0;
 }
 
-static void check_renewals(struct sim *sim, const struct crdt_frontier *held)
+void sim_weak_check_renewals(struct sim *sim, const struct crdt_frontier *held)
 {
     for (size_t i = 0; i < sim->weak_check->n_aside; i++) {
         struct counting counting = {.aside = &sim->weak_check->aside[i]};
@@ -570,7 +570,7 @@ void sim_check_end(struct sim *sim)
         tell_differences(sim, rows->store, &held);
     }
     SIM_CHECK(sim, "W3", equal, "rows are not the merge of all changes");
-    check_renewals(sim, &held);
+    sim_weak_check_renewals(sim, &held);
     if (crdt_frontier_covers(&held, &ahead)) {
         // What was written upon a change that is lost with all disks that had it says more than is left.
         bool whole = sim->counters.tampered == 0 && crdt_frontier_covers(&held, &sim->weak_check->known);
