@@ -77,6 +77,7 @@ struct node *node_create(const struct node_options *options)
             node->peers[node->n_peers++] = (struct peer){.id = id, .member = true};
         }
     }
+    forward_init(node);
     weak_init(node);
     return node;
 }

@@ -7,6 +7,8 @@
 // replica. That one only passes them and their answers on: it tries once, and what it cannot tell the first one asks for again.
 #include "proxy/node/node_internal.h"
 
+#include "base/hash.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -423,29 +425,52 @@ void forward_deadlines(struct node *node)
 
 // -- Memory of what was executed -------------------------------------------------------------------------------------
 
+static struct executed **executed_bucket(struct node *node, const uint8_t id[OPERATION_ID_BYTES])
+{
+    static const uint8_t hash_key[16] = {3};
+    return &node->executed_by_id[cc_siphash(hash_key, id, OPERATION_ID_BYTES) % CC_REQUEST_WINDOW];
+}
+
+static struct executed *executed_in(struct executed *bucket, const uint8_t id[OPERATION_ID_BYTES])
+{
+    while (bucket != NULL && memcmp(bucket->id, id, OPERATION_ID_BYTES) != 0) {
+        bucket = bucket->next_alike;
+    }
+    return bucket;
+}
+
 static void forget_oldest(struct node *node)
 {
     struct executed *oldest = node->executed;
     node->forgotten = oldest->index > node->forgotten ? oldest->index : node->forgotten;
-    HASH_DEL(node->executed_by_id, oldest);
-    DL_DELETE(node->executed, oldest);
-    cc_blob_unref(oldest->outcome);
-    free(oldest);
+    struct executed **at = executed_bucket(node, oldest->id);
+    while (*at != oldest) {
+        at = &(*at)->next_alike;
+    }
+    *at = oldest->next_alike;
+    node->executed = oldest->next;
     node->n_executed--;
+    free(oldest);
 }
 
 void forward_remember(struct node *node, const uint8_t id[OPERATION_ID_BYTES], struct cc_slice outcome, uint64_t hlc, uint64_t index)
 {
-    if (forward_executed(node, id) != NULL) {
+    struct executed **bucket = executed_bucket(node, id);
+    if (executed_in(*bucket, id) != NULL) {
         return;
     }
-    struct executed *executed = cc_alloc(sizeof(*executed));
+    struct executed *executed = cc_alloc(sizeof(*executed) + outcome.n);
     memcpy(executed->id, id, OPERATION_ID_BYTES);
-    executed->outcome = cc_blob_create(outcome.data, outcome.n);
     executed->hlc = hlc;
     executed->index = index;
-    HASH_ADD(hh, node->executed_by_id, id, OPERATION_ID_BYTES, executed);
-    DL_APPEND(node->executed, executed);
+    executed->n_outcome = outcome.n;
+    if (outcome.n > 0) {
+        memcpy(executed->outcome, outcome.data, outcome.n);
+    }
+    executed->next_alike = *bucket;
+    *bucket = executed;
+    *(node->executed == NULL ? &node->executed : &node->executed_last->next) = executed;
+    node->executed_last = executed;
     node->n_executed++;
     uint64_t window_ms = node->options.request_window_us / 1000;
     while (node->n_executed > CC_REQUEST_WINDOW ||
@@ -456,9 +481,12 @@ void forward_remember(struct node *node, const uint8_t id[OPERATION_ID_BYTES], s
 
 const struct executed *forward_executed(struct node *node, const uint8_t id[OPERATION_ID_BYTES])
 {
-    struct executed *executed;
-    HASH_FIND(hh, node->executed_by_id, id, OPERATION_ID_BYTES, executed);
-    return executed;
+    return executed_in(*executed_bucket(node, id), id);
+}
+
+void forward_init(struct node *node)
+{
+    node->executed_by_id = cc_alloc_array(CC_REQUEST_WINDOW, sizeof(struct executed *));
 }
 
 void forward_finish_all(struct node *node)
@@ -471,4 +499,5 @@ void forward_finish_all(struct node *node)
     while (node->executed != NULL) {
         forget_oldest(node);
     }
+    free(node->executed_by_id);
 }

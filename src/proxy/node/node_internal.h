@@ -104,9 +104,10 @@ struct pending {
 struct executed {
     uint8_t id[OPERATION_ID_BYTES];
     uint64_t hlc, index;
-    struct cc_blob *outcome;
-    struct executed *prev, *next;
-    UT_hash_handle hh;
+    struct executed *next;       // the next younger one
+    struct executed *next_alike; // in the same bucket
+    size_t n_outcome;
+    uint8_t outcome[];
 };
 
 // -- Database jobs (node_job.c) --------------------------------------------------------------------------------------
@@ -514,7 +515,8 @@ struct node {
     struct pending *queue;     // QUEUED
     uint32_t n_queued;
     size_t queued_bytes;
-    struct executed *executed_by_id, *executed;
+    struct executed **executed_by_id; // CC_REQUEST_WINDOW buckets: one look at memory that is rarely in a cache, and never made anew
+    struct executed *executed, *executed_last; // oldest first
     uint32_t n_executed;
     uint64_t forgotten;        // operations executed up to this index may have been forgotten
 
@@ -652,6 +654,7 @@ void forward_finish(struct node *node, struct pending *pending, struct cc_slice 
 void forward_move(struct node *node, struct pending *pending, enum pending_state state);
 void forward_remember(struct node *node, const uint8_t id[OPERATION_ID_BYTES], struct cc_slice outcome, uint64_t hlc, uint64_t index);
 const struct executed *forward_executed(struct node *node, const uint8_t id[OPERATION_ID_BYTES]);
+void forward_init(struct node *node);       // for node_create
 void forward_finish_all(struct node *node); // frees, for node_destroy
 
 // node_strong.c

@@ -201,7 +201,7 @@ static bool settle_without_executing(struct node *node, struct pending *pending)
 {
     const struct executed *executed = forward_executed(node, pending->id);
     if (executed != NULL && !cc_mutant(CC_MUTANT_EXECUTED_FORGOTTEN)) {
-        forward_finish(node, pending, cc_blob_slice(executed->outcome), executed->index);
+        forward_finish(node, pending, cc_slice_of(executed->outcome, executed->n_outcome), executed->index);
         return true;
     }
     if (pending->uncertain) {
