@@ -369,6 +369,21 @@ bool harness_settle(struct harness *harness, struct cc_buffer *why_not_out)
     return settled;
 }
 
+static void count_one(void *context, const char *key)
+{
+    uint64_t *n = context;
+    (void)key;
+    (*n)++;
+}
+
+void harness_count_garbage(struct harness *harness, uint32_t id, uint64_t *n_tombstones_out, uint64_t *n_sets_out)
+{
+    const struct sim_store *store = sim_database_rows(replica_of(harness, id)->database)->store;
+    *n_tombstones_out = *n_sets_out = 0;
+    sim_store_scan(store, "t/", count_one, n_tombstones_out);
+    sim_store_scan(store, "h/", count_one, n_sets_out);
+}
+
 uint64_t harness_check_renewals(struct harness *harness)
 {
     struct crdt_frontier held;

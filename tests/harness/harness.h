@@ -118,12 +118,23 @@ struct harness_answer {
     uint64_t index;        // DONE: of the entry; of a read: what the database had applied
     uint64_t n_rows;       // of a write
     struct cc_slice value; // of a read; NULL data: no such row
+    enum operation_durability asked, reached; // of a weak write
+};
+
+struct harness_session { // what a client has seen
+    uint64_t index;
+    struct crdt_frontier frontier;
 };
 
 // Statements are proposed at a replica, which forwards them to the leader. The number of the request.
 uint64_t harness_write(struct harness *harness, uint32_t replica, const char *statement);
 uint64_t harness_write_weak(struct harness *harness, uint32_t replica, const char *statement);
+uint64_t harness_write_weak_to(struct harness *harness, uint32_t replica, const char *statement, enum operation_durability durability);
 uint64_t harness_read(struct harness *harness, uint32_t replica, const char *key); // linearizable
+uint64_t harness_read_weak(struct harness *harness, uint32_t replica, const char *key); // the same of a weak row
+// The session has seen what this replica's database shows now, as if it had been answered by it. Nothing if it is down.
+void harness_see(struct harness *harness, uint32_t replica, struct harness_session *session);
+uint64_t harness_read_session(struct harness *harness, uint32_t replica, const char *key, bool weak, const struct harness_session *session);
 const struct harness_answer *harness_answer(const struct harness *harness,
                                             uint64_t request); // borrowed until the next request
 bool harness_wait(struct harness *harness,
@@ -131,6 +142,8 @@ bool harness_wait(struct harness *harness,
 // What the replica's database holds of a strong row, or of a weak one ("a=1 b=1 n=1 c=1"): appended. False: there is no such row.
 bool harness_look(struct harness *harness, uint32_t replica, const char *key, struct cc_buffer *out);
 bool harness_look_weak(struct harness *harness, uint32_t replica, const char *key, struct cc_buffer *out);
+// What the replica's database still has of deleted weak rows and of histories.
+void harness_count_garbage(struct harness *harness, uint32_t replica, uint64_t *n_tombstones_out, uint64_t *n_sets_out);
 // Everything that a replica has put aside is renewed once (invariant W9). How many change sets were put aside.
 uint64_t harness_check_renewals(struct harness *harness);
 // Until every replica is up, has applied the same log, holds the same changes, and no request waits; 60 s at most. why_not_out

@@ -70,11 +70,12 @@ static uint64_t add(struct harness *harness, uint32_t replica, const char *text)
     return clients->n_requests;
 }
 
-static uint64_t write_at(struct harness *harness, uint32_t replica_id, const char *text, bool weak)
+static uint64_t write_at(struct harness *harness, uint32_t replica_id, const char *text, bool weak, enum operation_durability durability)
 {
     struct sim *sim = &harness->sim;
     uint64_t token = add(harness, replica_id, text);
     request_of(sim, token)->is_weak = weak;
+    request_of(sim, token)->answer.asked = durability;
     struct sim_replica *replica = sim_replica_of(sim, replica_id);
     if (!replica->alive) { // connection refused
         finish(sim, token, HARNESS_REFUSED);
@@ -88,6 +89,7 @@ static uint64_t write_at(struct harness *harness, uint32_t replica_id, const cha
                                   .kind = OPERATION_STATEMENTS,
                                   .schema_version = status.schema_version,
                                   .weak = weak,
+                                  .durability = durability,
                                   .n_statements = 1,
                                   .statements = &statement};
     memcpy(operation.id, &token, sizeof(token));
@@ -101,27 +103,71 @@ static uint64_t write_at(struct harness *harness, uint32_t replica_id, const cha
 
 uint64_t harness_write(struct harness *harness, uint32_t replica, const char *statement)
 {
-    return write_at(harness, replica, statement, false);
+    return write_at(harness, replica, statement, false, OPERATION_LOCAL);
 }
 
 uint64_t harness_write_weak(struct harness *harness, uint32_t replica, const char *statement)
 {
-    return write_at(harness, replica, statement, true);
+    return write_at(harness, replica, statement, true, OPERATION_LOCAL);
 }
 
-uint64_t harness_read(struct harness *harness, uint32_t replica_id, const char *key)
+uint64_t harness_write_weak_to(struct harness *harness, uint32_t replica, const char *statement, enum operation_durability durability)
+{
+    return write_at(harness, replica, statement, true, durability);
+}
+
+// Without a session: linearizable.
+static uint64_t read_at(struct harness *harness, uint32_t replica_id, const char *key, bool weak, const struct harness_session *session)
 {
     struct sim *sim = &harness->sim;
     uint64_t token = add(harness, replica_id, key);
     request_of(sim, token)->answer.is_read = true;
+    request_of(sim, token)->is_weak = weak;
     struct sim_replica *replica = sim_replica_of(sim, replica_id);
     if (!replica->alive) {
         finish(sim, token, HARNESS_REFUSED);
         return token;
     }
-    node_read(replica->node, sim_replica_time(sim, replica), token, harness->options.timeout_ms);
+    struct node_time time = sim_replica_time(sim, replica);
+    if (session != NULL) {
+        node_read_session(replica->node, time, token, session->index, &session->frontier, false, harness->options.timeout_ms);
+    } else if (weak) {
+        node_read_weak(replica->node, time, token, harness->options.timeout_ms);
+    } else {
+        node_read(replica->node, time, token, harness->options.timeout_ms);
+    }
     sim_replica_settle(sim, replica);
     return token;
+}
+
+uint64_t harness_read(struct harness *harness, uint32_t replica, const char *key)
+{
+    return read_at(harness, replica, key, false, NULL);
+}
+
+uint64_t harness_read_weak(struct harness *harness, uint32_t replica, const char *key)
+{
+    return read_at(harness, replica, key, true, NULL);
+}
+
+void harness_see(struct harness *harness, uint32_t replica_id, struct harness_session *session)
+{
+    const struct sim_replica *replica = sim_replica_of(&harness->sim, replica_id);
+    if (!replica->alive) {
+        return;
+    }
+    struct node_status status;
+    node_describe(replica->node, harness->sim.now_us, &status);
+    session->index = status.applied > session->index ? status.applied : session->index;
+    for (uint32_t i = 0; i < status.frontier.n; i++) {
+        enum cc_status raised = crdt_frontier_raise(&session->frontier, status.frontier.at[i].origin, status.frontier.at[i].sequence);
+        SIM_CHECK(&harness->sim, "W1", raised == CC_OK, "too many origins");
+    }
+}
+
+uint64_t harness_read_session(struct harness *harness, uint32_t replica, const char *key, bool weak, const struct harness_session *session)
+{
+    return read_at(harness, replica, key, weak, session);
 }
 
 const struct harness_answer *harness_answer(const struct harness *harness, uint64_t token)
@@ -144,7 +190,8 @@ static void select_row(struct sim *sim, struct sim_event *event)
         sim_replica_settle(sim, replica);
         return;
     }
-    bool found = harness_look(harness_of(sim), replica->id, request->text, &request->value);
+    bool found = request->is_weak ? harness_look_weak(harness_of(sim), replica->id, request->text, &request->value)
+                                  : harness_look(harness_of(sim), replica->id, request->text, &request->value);
     request->answer.value = found ? cc_buffer_slice(&request->value) : cc_slice_of(NULL, 0);
     request->answer.index = applied;
     finish(sim, event->a, HARNESS_DONE);
@@ -180,6 +227,7 @@ static void take_outcome(struct sim *sim, const struct node_answer *answer)
               "request %" PRIu64 " was refused as not executed, but is committed", answer->token);
     request->answer.index = strong_done ? request->committed_index : answer->index;
     request->answer.n_rows = outcome.n_rows;
+    request->answer.reached = answer->durability;
     finish(sim, answer->token, kind);
 }
 

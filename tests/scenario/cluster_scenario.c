@@ -29,6 +29,7 @@ struct scenario {
     bool watches_applied[REPLICAS_MAX + 1];
     unsigned watched_stages[REPLICAS_MAX + 1]; // bits: not said yet
     bool hushes_elections;
+    struct harness_session session;
 };
 
 static const char *const stage_names[] = {
@@ -76,6 +77,8 @@ static void on_role(void *context, struct harness *harness, uint32_t replica, en
     }
 }
 
+static const char *const durability_names[] = {[OPERATION_LOCAL] = "local", [OPERATION_MAJORITY] = "majority", [OPERATION_ALL] = "all"};
+
 static void on_answered(void *context, struct harness *harness, uint64_t request)
 {
     const struct scenario *scenario = context;
@@ -89,6 +92,9 @@ static void on_answered(void *context, struct harness *harness, uint64_t request
     }
     if (answer->kind == HARNESS_DONE && answer->index > 0 && !answer->is_read) {
         cc_buffer_printf(scenario->out, ", entry %" PRIu64, answer->index);
+    }
+    if (answer->kind == HARNESS_DONE && answer->asked != OPERATION_LOCAL) {
+        cc_buffer_printf(scenario->out, ", durability=%s", durability_names[answer->reached]);
     }
     cc_buffer_append_text(scenario->out, "\n");
 }
@@ -189,7 +195,7 @@ static void run_in(struct scenario *scenario)
     scenario->out->n = n;
 }
 
-// cluster N [led] [seed=S] [election=MS] [timeout=MS] [log=BYTES]: a new one, with "led" one that has a leader and is at rest.
+// cluster N [led] [seed=S] [election=MS] [timeout=MS] [log=BYTES] [garbage=MS]: a new one, with "led" one that has a leader and is at rest.
 // Election 1000 ms, requests 5000 ms.
 static bool do_cluster(struct scenario *scenario, const struct scenario_words *words)
 {
@@ -204,6 +210,7 @@ static bool do_cluster(struct scenario *scenario, const struct scenario_words *w
         .election_ms = (uint32_t)scenario_option(words, "election"),
         .timeout_ms = (uint32_t)scenario_option(words, "timeout"),
         .log_bytes = scenario_option(words, "log"),
+        .garbage_ms = (uint32_t)scenario_option(words, "garbage"),
         .hooks =
             {.context = scenario, .stage = on_stage, .applied = on_applied, .role = on_role, .answered = on_answered},
     };
@@ -272,10 +279,31 @@ static bool is_statement(const struct scenario_words *words, unsigned from, unsi
 }
 
 // put KEY VALUE [at N], append KEY VALUE, delete KEY, move KEY KEY2, fail: strong writes, which N forwards to the leader.
-// weak insert KEY VALUE [at N], weak update KEY COLUMN VALUE, weak upsert KEY COLUMN VALUE, weak delete KEY; columns are a, b, n, c.
-static bool do_write(struct scenario *scenario, const struct scenario_words *words)
+// The words "until majority" or "until all" at the end of a weak write, which they are taken off. False: neither.
+static bool take_durability(struct scenario_words *words, enum operation_durability *durability_out)
 {
+    *durability_out = OPERATION_LOCAL;
+    if (words->n < 3 || !is(words->word[words->n - 2], "until")) {
+        return true;
+    }
+    for (size_t i = OPERATION_MAJORITY; i <= OPERATION_ALL; i++) {
+        if (is(words->word[words->n - 1], durability_names[i])) {
+            *durability_out = (enum operation_durability)i;
+        }
+    }
+    words->n -= 2;
+    return *durability_out != OPERATION_LOCAL;
+}
+
+// weak insert KEY VALUE [at N] [until majority|all], weak update KEY COLUMN VALUE, weak upsert KEY COLUMN VALUE, weak delete KEY; columns are a, b, n, c.
+static bool do_write(struct scenario *scenario, const struct scenario_words *given)
+{
+    struct scenario_words shorter = *given, *words = &shorter;
     bool weak = is(words->word[0], "weak");
+    enum operation_durability durability;
+    if (!take_durability(words, &durability) || (!weak && durability != OPERATION_LOCAL)) {
+        return false;
+    }
     unsigned from = weak ? 1 : 0, to = find_at(words);
     uint32_t replica = asked_in(scenario, words, to);
     if (!is_statement(words, from, to, weak) || replica == 0) {
@@ -286,7 +314,7 @@ static bool do_write(struct scenario *scenario, const struct scenario_words *wor
         cc_buffer_printf(&text, i == from ? "%s" : " %s", words->word[i]);
     }
     if (weak) {
-        harness_write_weak(scenario->harness, replica, cc_buffer_text(&text));
+        harness_write_weak_to(scenario->harness, replica, cc_buffer_text(&text), durability);
     } else {
         harness_write(scenario->harness, replica, cc_buffer_text(&text));
     }
@@ -294,15 +322,59 @@ static bool do_write(struct scenario *scenario, const struct scenario_words *wor
     return true;
 }
 
-// read KEY [at N]: a linearizable read of a strong row.
-static bool do_read(struct scenario *scenario, const struct scenario_words *words)
+// read [weak] KEY [at N] [session]: a linearizable read of a strong or weak row, or one that sees what the session has seen.
+static bool do_read(struct scenario *scenario, const struct scenario_words *given)
 {
-    unsigned to = find_at(words);
+    struct scenario_words shorter = *given, *words = &shorter;
+    bool in_session = words->n > 2 && is(words->word[words->n - 1], "session");
+    words->n -= in_session ? 1 : 0;
+    unsigned to = find_at(words), from = words->n > 1 && is(words->word[1], "weak") ? 2 : 1;
     uint32_t replica = asked_in(scenario, words, to);
-    if (to != 2 || replica == 0) {
+    if (to != from + 1 || replica == 0) {
         return false;
     }
-    harness_read(scenario->harness, replica, words->word[1]);
+    if (in_session) {
+        harness_read_session(scenario->harness, replica, words->word[from], from == 2, &scenario->session);
+    } else if (from == 2) {
+        harness_read_weak(scenario->harness, replica, words->word[from]);
+    } else {
+        harness_read(scenario->harness, replica, words->word[from]);
+    }
+    return true;
+}
+
+// see at N: the session has seen what that replica shows now.
+static bool do_see(struct scenario *scenario, const struct scenario_words *words)
+{
+    uint32_t replica = asked_in(scenario, words, find_at(words));
+    if (find_at(words) != 1 || replica == 0) {
+        return false;
+    }
+    harness_see(scenario->harness, replica, &scenario->session);
+    return true;
+}
+
+// garbage: how many tombstones and change sets of weak tables each database still has.
+static bool do_garbage(struct scenario *scenario, const struct scenario_words *words)
+{
+    for (uint32_t id = 1; id <= harness_size(scenario->harness); id++) {
+        uint64_t n_tombstones, n_sets;
+        harness_count_garbage(scenario->harness, id, &n_tombstones, &n_sets);
+        cc_buffer_printf(scenario->out, "%u: %" PRIu64 " tombstones, %" PRIu64 " change sets\n", id, n_tombstones, n_sets);
+    }
+    return words->n == 1;
+}
+
+// remove N, add N: of the members; the leader is asked.
+static bool do_member(struct scenario *scenario, const struct scenario_words *words)
+{
+    uint32_t replica = replica_in(scenario, words, 1);
+    enum node_member_action action = is(words->word[0], "remove") ? NODE_MEMBER_REMOVE : NODE_MEMBER_ADD;
+    if (words->n != 2 || replica == 0) {
+        return false;
+    }
+    enum cc_status status = harness_change_members(scenario->harness, action, replica);
+    cc_buffer_printf(scenario->out, "%s %u: %s\n", words->word[0], replica, status == CC_OK ? "begun" : cc_status_text(status));
     return true;
 }
 
@@ -561,7 +633,8 @@ static const struct command {
     {"fail", do_write},          {"weak", do_write},      {"read", do_read},      {"show", do_show},
     {"status", do_status},       {"kill", do_stop},       {"power-off", do_stop}, {"start", do_life},
     {"crash-database", do_life}, {"pause", do_life},      {"resume", do_life},    {"timeout", do_timeout},
-    {"clock", do_clock},
+    {"clock", do_clock},         {"see", do_see},         {"garbage", do_garbage}, {"remove", do_member},
+    {"add", do_member},
     {"watch", do_watch},         {"isolate", do_isolate}, {"cut", do_cut},        {"cut-one-way", do_cut},
     {"split", do_split},         {"drop", do_fault},      {"delay", do_fault},    {"reorder", do_fault},
     {"faults", do_faults},       {"mend", do_mend},       {"hush", do_hush},      {"heal", do_heal},
