@@ -364,6 +364,14 @@ static void on_truths_sync(void *context, uint64_t number)
     merge_and_write(merge);
 }
 
+// The change sets under these stamps. The index is of ranges of pages, and knows nothing of the newest ones: it is asked once, for all from the
+// first stamp to the last, which are neighbours as a repair sends its rows.
+static const char sql_truths[] =
+    "SELECT c.change FROM caucus.history h, unnest(h.changes) AS c(change) "
+    "WHERE h.since COLLATE \"C\" <= (SELECT max(s COLLATE \"C\") FROM unnest($1::text[]) AS s) AND h.stamp COLLATE \"C\" >= (SELECT min(s COLLATE \"C\") FROM unnest($1::text[]) AS s) "
+    "AND EXISTS (SELECT FROM unnest($1::text[]) AS s WHERE s COLLATE \"C\" >= h.since AND s COLLATE \"C\" <= h.stamp) "
+    "AND caucus.time_of(c.change) = ANY (ARRAY(SELECT left(s, 16) FROM unnest($1::text[]) AS s))";
+
 // False: there is nothing to ask for.
 static bool ask_for_truths(struct merge *merge)
 {
@@ -373,8 +381,7 @@ static bool ask_for_truths(struct merge *merge)
     bool any = stamps.n > 0;
     if (any) {
         struct cc_slice parameter = pg_array_slice(&stamps);
-        struct io_postgres_query query = {.sql = "SELECT c.change FROM (SELECT DISTINCT unnest($1::text[]) COLLATE \"C\" AS stamp) s JOIN caucus.history h ON h.since COLLATE \"C\" <= s.stamp "
-                                                 "AND h.stamp COLLATE \"C\" >= s.stamp, unnest(h.changes) AS c(change) WHERE caucus.time_of(c.change) = left(s.stamp, 16)",
+        struct io_postgres_query query = {.sql = sql_truths,
                                           .n_parameters = 1,
                                           .parameters = &parameter,
                                           .binary = (const uint8_t[]){1}};
