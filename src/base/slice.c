@@ -28,8 +28,7 @@ bool cc_slice_equal(struct cc_slice a, struct cc_slice b)
 
 bool cc_slice_equal_text(struct cc_slice a, const char *text)
 {
-    bool differs = a.n > 0 && a.data[0] != (uint8_t)text[0]; // most do: no need to look for the end
-    return !differs && cc_slice_equal(a, cc_slice_text(text));
+    return cc_slice_equal(a, cc_slice_text(text));
 }
 
 int cc_slice_compare(struct cc_slice a, struct cc_slice b)

@@ -1,6 +1,8 @@
 // Request: headers of a request.
 #include "rest/request.h"
 
+#include <string.h>
+
 static uint8_t lower(uint8_t c)
 {
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
@@ -8,12 +10,15 @@ static uint8_t lower(uint8_t c)
 
 bool rest_text_equal_fold(struct cc_slice a, const char *b)
 {
+    if (a.n != strlen(b)) {
+        return false;
+    }
     for (size_t i = 0; i < a.n; i++) {
-        if (b[i] == '\0' || lower(a.data[i]) != lower((uint8_t)b[i])) {
+        if (lower(a.data[i]) != lower((uint8_t)b[i])) {
             return false;
         }
     }
-    return b[a.n] == '\0';
+    return true;
 }
 
 static bool is_blank(uint8_t c)
