@@ -110,6 +110,7 @@ static void source_made(struct node *node, const struct snapshot_event *event)
         return;
     }
     source->state = SOURCE_READY;
+    source->pulled_us = node->time.now_us; // those who wait for it ask again and again, and were not told yet that it is there
     source->index = event->index;
     source->term = term;
     source->schema_version = event->schema_version;

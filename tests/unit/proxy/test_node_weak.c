@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_RAFT = 2, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_ASK = 8, FRAME_TOLD = 9, FRAME_STABLE = 10, FRAME_COMPARE = 14, FRAME_STATES = 15, FRAME_GAP = 17, FRAME_TOO_OLD = 18, LEARNER = 4 };
+enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_RAFT = 2, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_ASK = 8, FRAME_TOLD = 9, FRAME_STABLE = 10, FRAME_COMPARE = 14, FRAME_STATES = 15, FRAME_GAP = 17, FRAME_TOO_OLD = 18, FRAME_PULL = 20, LEARNER = 4 };
 
 struct bench {
     struct node *node;
@@ -695,6 +695,56 @@ static void a_database_that_has_lost_something_ends_the_catching_up(void **state
     end(&bench);
 }
 
+// -- Snapshots -----------------------------------------------------------------------------------------------------------
+
+static void deliver_pull(struct bench *bench, uint32_t peer)
+{
+    struct crdt_frontier nothing = {.n = 0};
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, 0); // of none yet
+    cc_put_u64(&body, 0);
+    cc_put_u64(&body, 0);
+    crdt_frontier_put(&body, &nothing);
+    deliver(bench, peer, FRAME_PULL, bench->time.wall_ms, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+    turn(bench);
+}
+
+static const struct snapshot_job *find_snapshot(const struct bench *bench, enum snapshot_job_kind kind)
+{
+    for (size_t i = 0; i < bench->effects.n_snapshots; i++) {
+        if (bench->effects.snapshots[i].kind == kind) {
+            return &bench->effects.snapshots[i];
+        }
+    }
+    return NULL;
+}
+
+static void a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_pulls(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    deliver_pull(&bench, 2);
+    const struct snapshot_job *make = find_snapshot(&bench, SNAPSHOT_MAKE);
+    assert_non_null(make);
+    struct crdt_frontier nothing = {.n = 0};
+    struct snapshot_event made = {.kind = SNAPSHOT_MAKE, .number = make->number, .n_bytes = 1000, .frontier = &nothing};
+    for (int i = 0; i < 240; i++) {
+        pass(&bench, 500);
+        deliver_pull(&bench, 2); // not ready
+    }
+    node_snapshot_event(bench.node, bench.time, &made);
+    turn(&bench);
+    assert_null(find_snapshot(&bench, SNAPSHOT_FORGET));
+    deliver_pull(&bench, 2);
+    assert_non_null(find_snapshot(&bench, SNAPSHOT_READ));
+    pass(&bench, 40 * 1000);
+    assert_non_null(find_snapshot(&bench, SNAPSHOT_FORGET));
+    end(&bench);
+}
+
 // -- Sessions ------------------------------------------------------------------------------------------------------------
 
 // The number of the question to this peer; 0: none was sent.
@@ -848,6 +898,7 @@ int main(void)
         cmocka_unit_test(a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
+        cmocka_unit_test(a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_pulls),
         cmocka_unit_test(a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds),
         cmocka_unit_test(a_local_write_does_not_wait_for_all_that_is_to_be_merged),
         cmocka_unit_test(merges_pause_while_clients_write),
