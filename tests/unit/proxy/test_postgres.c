@@ -943,6 +943,98 @@ static void assert_digest_kept(struct site *site)
                         site_query(site, "SELECT rows || ' ' || sum FROM caucus.digest('presence'::regclass)"));
 }
 
+// What replica 2 has written is put aside, and its weak tables are empty.
+static void begin_anew(struct fixture *fixture, uint64_t n_expected)
+{
+    struct db_job job = {.kind = DB_BEGIN_ANEW, .origin = {2, 1}, .sequence = 1};
+    assert_int_equal(site_run(&fixture->two, DB_WEAK, &job, DB_BEGUN_ANEW)->n_aside, n_expected);
+    assert_int_equal(fixture->two.frontier.n, 0);
+}
+
+// In its new life: decides what remains, numbered from `first` on; copies that live as long as the fixture.
+static uint32_t renew(struct fixture *fixture, uint64_t first, struct cc_slice *sets_out)
+{
+    enum { STAMPS = 8 };
+    struct clock_stamp stamps[STAMPS];
+    for (uint32_t i = 0; i < STAMPS; i++) {
+        stamps[i] = (struct clock_stamp){1000 + first + i, 2, 2};
+    }
+    struct db_job job = {.kind = DB_RENEW, .stamps = stamps, .n_stamps = STAMPS};
+    const struct db_event *event = site_run(&fixture->two, DB_WEAK, &job, DB_RENEWED);
+    for (uint32_t i = 0; i < event->n_changes; i++) {
+        sets_out[i] = cc_arena_slice(&fixture->arena, event->changes[i]);
+        crdt_change_set_number((uint8_t *)(uintptr_t)sets_out[i].data, sets_out[i].n, first + i);
+    }
+    return event->n_changes;
+}
+
+static void assert_aside(struct fixture *fixture, const char *n)
+{
+    assert_string_equal(site_query(&fixture->two, "SELECT count(*) FROM caucus.aside"), n);
+}
+
+static void what_is_put_aside_is_written_again_upon_the_others_rows(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one, *two = &fixture->two;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice ones[4], sets[8];
+    ones[0] = weak_write(one, weak_insert(fixture, "a", "new"), 100);
+    ones[1] = weak_write(one, weak_insert(fixture, "z", "new"), 101);
+    merge(two, ones, 2);
+    (void)weak_write(two, weak_update(fixture, "a", true, "here"), 200);
+    (void)weak_write(two, weak_update(fixture, "a", false, "here"), 201);
+    (void)weak_write(two, weak_insert(fixture, "b", "here"), 202);
+    (void)weak_write(two, weak_delete(fixture, "z"), 203);
+    ones[2] = weak_write(one, weak_update(fixture, "a", true, "there"), 300);
+    ones[3] = weak_write(one, weak_delete(fixture, "z"), 301);
+    begin_anew(fixture, 4);
+    assert_string_equal(site_query(two, shown_presence), "none");
+    assert_digest_kept(two);
+    merge(two, ones, 4);
+    assert_same(fixture, all_presence);
+    assert_int_equal(renew(fixture, 1, sets), 4);
+    assert_int_equal(two->last.n_changed, 2);
+    assert_int_equal(two->last.n_lost, 1);
+    assert_same(fixture, all_presence); // it was decided, no more
+    assert_aside(fixture, "4");
+    merge(two, sets, 3);
+    assert_aside(fixture, "1");
+    merge(two, &sets[3], 1); // of which nothing is left to tell
+    merge(one, sets, 4);
+    assert_aside(fixture, "0");
+    assert_string_equal(site_query(two, shown_presence), "a/there/here/wa b/here/home/wb");
+    assert_same(fixture, all_presence);
+    assert_digest_kept(two);
+    assert_int_equal(renew(fixture, 5, sets), 0);
+}
+
+static void what_cannot_be_written_again_has_lost_and_what_others_have_after_all_is_not_written_twice(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one, *two = &fixture->two;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice twos[3], sets[8];
+    twos[0] = weak_write(two, weak_insert(fixture, "a", "known"), 100);
+    twos[1] = weak_write(two, weak_insert(fixture, "b", "poison"), 101);
+    twos[2] = weak_write(two, weak_insert(fixture, "c", "fine"), 102);
+    merge(one, twos, 1);
+    begin_anew(fixture, 3);
+    merge(two, twos, 1);
+    (void)site_query(two, "ALTER TABLE presence ADD CHECK (status <> 'poison')"); // past Caucus, say
+    assert_int_equal(renew(fixture, 1, sets), 1);
+    assert_int_equal(two->last.n_changed, 0);
+    assert_int_equal(two->last.n_lost, 1);
+    merge(two, sets, 1);
+    assert_int_equal(renew(fixture, 2, sets + 1), 1);
+    assert_int_equal(two->last.n_changed, 1);
+    merge(two, &sets[1], 1);
+    merge(one, sets, 2);
+    assert_aside(fixture, "0");
+    assert_string_equal(site_query(two, shown_presence), "a/known/home/wa c/fine/home/wc");
+    assert_same(fixture, all_presence);
+}
+
 // Random writes at both, merged in batches of random length.
 static void random_weak_writes_converge(void **state)
 {
@@ -1198,6 +1290,8 @@ int main(void)
         TEST(what_a_weak_table_cannot_have_is_refused),
         TEST(replicas_that_were_apart_end_with_equal_rows),
         TEST(a_delete_and_a_later_insert_meet_in_any_order),
+        TEST(what_is_put_aside_is_written_again_upon_the_others_rows),
+        TEST(what_cannot_be_written_again_has_lost_and_what_others_have_after_all_is_not_written_twice),
         TEST(random_weak_writes_converge),
         TEST(history_can_be_fetched_from_a_sequence_on),
         TEST(sets_of_one_merge_are_told_apart_in_the_history),
