@@ -68,7 +68,7 @@ static bool is_castable(const struct rest_column *column)
     return false;
 }
 
-static bool may_cast(const struct write *write)
+bool write_may_cast(const struct write *write)
 {
     const struct plan_payload *payload = &write->payload;
     bool alone = !write->table->set_wise || write->captured || write->resolution != REST_RESOLUTION_NONE;
@@ -196,7 +196,7 @@ static void put_insert(struct write *write)
         write_put_text(write, " ");
         put_column_list(write);
     }
-    write->cast = may_cast(write);
+    write->cast = write_may_cast(write);
     write->rows = write->cast && write->payload.bulk ? read_rows(write) : NULL;
     if (write->payload.bulk && write->rows == NULL) {
         put_bulk(write);

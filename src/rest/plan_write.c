@@ -86,6 +86,7 @@ static bool update_rows(struct write *write)
         put_old_join(write, " FROM ");
     }
     bool has_where = needs_old || planner->root->n_conditions > 0;
+    write->where_at = planner->sql.text.n;
     if (!plan_put_conditions(planner, planner->root, needs_old ? " AND " : " WHERE ") ||
         !write_put_precondition(write, has_where ? " AND " : " WHERE ")) {
         return false;

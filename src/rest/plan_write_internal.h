@@ -21,7 +21,7 @@ struct write {
     const uint32_t *target;
     enum rest_resolution resolution;
     size_t row_at, row_end; // in the text: the one row of VALUES
-    size_t body_at;         // in the text: what each row gives to the answer's body
+    size_t where_at, returning_at, body_at; // in the text: conditions of an update; what comes back; what each row gives to the answer's body
     uint32_t n_row_parameters;
     bool cast;                          // each parameter of the row, so that SELECT may stand in place of VALUES
     const struct rest_json_value *rows; // all rows, when their values are parameters: n_rows * n_columns; else NULL
@@ -46,6 +46,7 @@ bool write_put_precondition(struct write *write, const char *before);
 void write_put_value(struct write *write, uint32_t position, const char *alias);
 void write_put_update_stamps(struct write *write, bool revives);
 bool write_refuse_no_key(struct planner *planner, const struct rest_table *table, const char *verb);
+bool write_may_cast(const struct write *write); // whether the row's values may be elements of arrays that are cast
 bool write_needs_key(const struct rest_table *table);
 
 #endif

@@ -377,8 +377,84 @@ static void give_given(struct write *write, size_t n_body)
     rest_sql_finish(&end);
 }
 
+// A key whose equal values have equal texts.
+static bool key_is_plain(const struct planner *planner, const struct rest_column *column)
+{
+    const struct rest_filter *filter = plan_equal_filter(planner, column->name);
+    return filter != NULL && column->text_in == NULL && strcmp(column->type, "text") != 0 &&
+           rest_value_is_plain(cc_slice_text(column->type), filter->value);
+}
+
+// Whether values by key are all that it sets and all that it asks for.
+static bool is_update_by_key(const struct write *write)
+{
+    const struct planner *planner = write->planner;
+    const struct rest_table *table = write->table;
+    bool alone = write_is_weak(write) || table->row_by_row || write->old != OLD_NONE || is_wrapped(write) || planner->plan->facts.plan_type != NULL ||
+                 planner->plan->statement.runs_code || planner->plan->statement.precondition;
+    if (alone || table->n_key == 0 || planner->root->n_conditions != table->n_key || !write_may_cast(write) ||
+        planner->sql.n_parameters != write->payload.n_columns + table->n_key) {
+        return false;
+    }
+    for (uint32_t i = 0; i < table->n_key; i++) {
+        if (!key_is_plain(planner, &table->columns[table->key[i]])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_part(struct rest_sql *sql, const struct write *write, size_t from, size_t to)
+{
+    rest_sql_slice(sql, cc_slice_of(write->planner->sql.text.data + from, to - from));
+}
+
+// "UPDATE t AS t0 SET c = q.p1::type FROM unnest($1, ...) AS q(p1, ..., n), LATERAL (SELECT ctid ...) AS f WHERE t0.ctid = f.at RETURNING ...,
+// q.n". Rows are looked up in a loop (OFFSET 0), each by the index: as a plain join it might be planned to read the whole table, and the
+// plan is kept while the table grows. The inner SELECT hides the length of the arrays from the planner.
+static void give_many(struct write *write)
+{
+    const struct planner *planner = write->planner;
+    const struct plan_payload *payload = &write->payload;
+    uint32_t n = planner->sql.n_parameters;
+    size_t from = 0;
+    struct rest_sql many;
+    rest_sql_init(&many, planner->arena);
+    for (uint32_t i = 0; i < payload->n_columns; i++) {
+        put_part(&many, write, from, planner->sql.parameter_at[i]);
+        cc_buffer_printf(&many.text, "q.p%u::%s", i + 1, write->table->columns[payload->columns[i]].base_type);
+        for (from = planner->sql.parameter_at[i] + 1; planner->sql.text.data[from] >= '0' && planner->sql.text.data[from] <= '9';) {
+            from++; // the number behind the $
+        }
+    }
+    put_part(&many, write, from, write->where_at);
+    for (uint32_t i = 1; i <= n; i++) {
+        cc_buffer_printf(&many.text, "%s(SELECT $%u::text[])", i == 1 ? " FROM unnest(" : ", ", i);
+    }
+    for (uint32_t i = 1; i <= n; i++) {
+        cc_buffer_printf(&many.text, "%sp%u", i == 1 ? ") WITH ORDINALITY AS q(" : ", ", i);
+    }
+    rest_sql_text(&many, ", n), LATERAL (SELECT k.ctid AS at FROM ");
+    rest_sql_text(&many, write->table->qualified);
+    for (uint32_t i = 0; i < planner->root->n_conditions; i++) {
+        struct cc_slice name = planner->root->conditions[i]->filter.field.name;
+        int32_t column = rest_table_column(write->table, name);
+        assert(column >= 0);
+        rest_sql_text(&many, i == 0 ? " AS k WHERE k." : " AND k.");
+        rest_sql_identifier(&many, name);
+        cc_buffer_printf(&many.text, " = q.p%u::%s", payload->n_columns + i + 1, write->table->columns[column].base_type);
+    }
+    rest_sql_text(&many, " OFFSET 0) AS f WHERE t0.ctid = f.at");
+    put_part(&many, write, write->returning_at, planner->sql.text.n);
+    rest_sql_text(&many, ", q.n");
+    planner->plan->statement.many = cc_arena_slice(planner->arena, cc_buffer_slice(&many.text));
+    planner->plan->statement.many_key_at = payload->n_columns;
+    rest_sql_finish(&many);
+}
+
 bool write_finish(struct write *write, enum rest_statement_kind kind, bool with_set)
 {
+    write->returning_at = write->planner->sql.text.n;
     if (!put_returning(write)) {
         return false;
     }
@@ -400,6 +476,9 @@ bool write_finish(struct write *write, enum rest_statement_kind kind, bool with_
         give_shape(write, with_set);
     } else {
         statement->shape.table = cc_slice_text(write->table->qualified);
+    }
+    if (kind == REST_UPDATE && is_update_by_key(write)) {
+        give_many(write);
     }
     size_t n_behind_row = planner->sql.text.n - write->row_end, n_body = planner->sql.text.n - write->body_at;
     bool repeatable = may_repeat_row(write);

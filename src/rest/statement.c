@@ -1,7 +1,7 @@
 // Statement codec.
 //
 // Bytes: u8 kind, u8 flags, string sql, parameters, shape, varint rows_max, settings, sequences, varint row_at, row_n, row_parameters; with
-// FLAG_GIVEN a varint per column of the shape, string brief_end. Lists start with a varint count.
+// FLAG_GIVEN a varint per column of the shape, string brief_end; string many; if not empty varint many_key_at. Lists start with a varint count.
 #include "rest/statement.h"
 
 #include "base/limits.h"
@@ -245,6 +245,10 @@ void rest_statement_put(struct cc_buffer *out, const struct rest_statement *stat
     if (statement->given != NULL) {
         cc_put_string(out, statement->brief_end);
     }
+    cc_put_string(out, statement->many);
+    if (statement->many.n > 0) {
+        cc_put_varint(out, statement->many_key_at);
+    }
 }
 
 static uint8_t read_kind_and_flags(struct cc_reader *reader, struct rest_statement *statement)
@@ -346,6 +350,18 @@ static void read_given(struct cc_reader *reader, struct cc_arena *arena, struct 
     }
 }
 
+static void read_many(struct cc_reader *reader, struct rest_statement *statement)
+{
+    statement->many = cc_read_string(reader);
+    if (statement->many.n > 0) {
+        uint64_t key_at = cc_read_varint(reader);
+        if (statement->kind != REST_UPDATE || statement->weak || statement->captured || key_at >= statement->n_parameters) {
+            cc_reader_fail(reader);
+        }
+        statement->many_key_at = (uint32_t)key_at;
+    }
+}
+
 enum cc_status rest_statement_read(struct cc_reader *reader, struct cc_arena *arena, struct rest_statement *statement_out)
 {
     struct rest_statement statement = {0};
@@ -363,6 +379,7 @@ enum cc_status rest_statement_read(struct cc_reader *reader, struct cc_arena *ar
     if (flags & FLAG_GIVEN) {
         read_given(reader, arena, &statement);
     }
+    read_many(reader, &statement);
     if (!cc_reader_ok(reader)) {
         return CC_MALFORMED;
     }

@@ -116,12 +116,9 @@ static PGresult *begin(PGconn *connection, const struct rest_statement *statemen
     return NULL;
 }
 
-PGresult *database_execute_lookups(PGconn *connection, const struct rest_statement *statement, uint32_t n, struct cc_arena *arena)
+// Each parameter n times.
+static const char **arrays_of(const struct rest_statement *statement, uint32_t n, struct cc_arena *arena)
 {
-    PGresult *failed = begin(connection, statement, arena);
-    if (failed != NULL) {
-        return failed;
-    }
     const char **parameters = cc_arena_array(arena, statement->n_parameters, sizeof(*parameters));
     for (uint32_t i = 0; i < statement->n_parameters; i++) {
         struct cc_buffer array = {0};
@@ -133,11 +130,28 @@ PGresult *database_execute_lookups(PGconn *connection, const struct rest_stateme
         parameters[i] = cc_arena_text_n(arena, array.data, array.n);
         cc_buffer_finish(&array);
     }
+    return parameters;
+}
+
+PGresult *database_execute_lookups(PGconn *connection, const struct rest_statement *statement, uint32_t n, struct cc_arena *arena)
+{
+    PGresult *failed = begin(connection, statement, arena);
+    if (failed != NULL) {
+        return failed;
+    }
+    const char **parameters = arrays_of(statement, n, arena);
     struct cc_buffer sql = {0};
     rest_statement_put_lookups(&sql, statement);
     PGresult *result = PQexecParams(connection, cc_buffer_text(&sql), (int)statement->n_parameters, NULL, parameters, NULL, NULL, 0);
     cc_buffer_finish(&sql);
     return result;
+}
+
+PGresult *database_execute_many(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena)
+{
+    const char **parameters = arrays_of(statement, 1, arena);
+    const char *sql = cc_arena_text_n(arena, statement->many.data, statement->many.n);
+    return PQexecParams(connection, sql, (int)statement->n_parameters, NULL, parameters, NULL, NULL, 0);
 }
 
 // Runs a statement inside a transaction that is begun here and left open. NULL-terminated parameters as the executor makes them.

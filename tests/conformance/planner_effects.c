@@ -101,7 +101,7 @@ static const struct write writes[] = {
 struct run {
     PGconn *connection;
     struct rest_catalog *catalog;
-    unsigned n_failed;
+    unsigned n_failed, n_many;
     const struct write *write;
 };
 
@@ -252,6 +252,28 @@ static void check_given(struct run *run, const struct rest_statement *statement,
     }
 }
 
+// Run again, by the text for many: it sets the same, and says the same.
+static void check_many(struct run *run, const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena)
+{
+    if (statement->many.n == 0) {
+        return;
+    }
+    run->n_many++;
+    PGresult *many = database_execute_many(run->connection, statement, arena);
+    bool same = PQntuples(many) == PQntuples(result) && PQnfields(many) == PQnfields(result) + 1;
+    for (int row = 0; same && row < PQntuples(many); row++) {
+        same = strcmp(PQgetvalue(many, row, PQnfields(result)), "1") == 0;
+        for (int i = 0; same && i < PQnfields(result); i++) {
+            same = PQgetisnull(many, row, i) == PQgetisnull(result, row, i) && strcmp(PQgetvalue(many, row, i), PQgetvalue(result, row, i)) == 0;
+        }
+    }
+    if (PQresultStatus(many) != PGRES_TUPLES_OK || !same) {
+        complain(run, "the text for many does something else");
+        fprintf(stderr, "  %.*s%s\n", (int)statement->many.n, (const char *)statement->many.data, PQerrorMessage(run->connection));
+    }
+    PQclear(many);
+}
+
 static void check_reply(struct run *run, const struct rest_plan *plan, const PGresult *result, struct cc_arena *arena)
 {
     struct rest_outcome outcome;
@@ -291,6 +313,7 @@ static void execute(struct run *run, const struct rest_plan *plan, struct cc_are
         check_rows(run, &tables, &plan->statement, result);
         check_reply(run, plan, result, arena);
         check_stamps(run, tables.table);
+        check_many(run, &plan->statement, result, arena);
         PQclear(tables.after);
         database_must(run->connection, "COMMIT");
     } else {
@@ -341,9 +364,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < n; i++) {
         run_write(&run, &writes[i]);
     }
-    printf("%zu writes, %u failures\n", n, run.n_failed);
+    printf("%zu writes, %u by a text for many, too, %u failures\n", n, run.n_many, run.n_failed);
     rest_catalog_destroy(run.catalog);
     PQfinish(run.connection);
     private_postgres_stop(&postgres);
-    return run.n_failed == 0 ? 0 : 1;
+    return run.n_failed == 0 && run.n_many > 0 ? 0 : 1;
 }

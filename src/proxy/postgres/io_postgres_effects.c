@@ -71,7 +71,7 @@ static int count_expected(const struct rest_statement *statement, bool brief)
 
 bool pg_rows_fit(const struct rest_statement *statement, const struct pg_rows *rows)
 {
-    return PQnfields(rows->result) == count_expected(statement, rows->brief);
+    return PQnfields(rows->result) - rows->n_hidden == count_expected(statement, rows->brief);
 }
 
 enum cc_status pg_effects_of_rows(struct effect_builder *effects, const struct rest_statement *statement, const struct pg_rows *rows)

@@ -6,8 +6,8 @@
 //      +--- roll back; the operations before it again, then those behind it <--  the state that its neighbours left); settle it
 //
 // The first chunk is the whole batch; after a failure chunks are short, so that a bad neighbour costs little.
-// Inserts of one row with the same text that follow each other are one statement (rest_statement.row_at), as long as none fails,
-// and so are the rows of one insert: INSERT ... SELECT from arrays where the text allows it, otherwise with several rows behind VALUES.
+// Inserts of one row with the same text that follow each other are one statement (rest_statement.row_at), as long as none fails; so are
+// updates of one row each by different keys (rest_statement.many), and so are the rows of one insert: INSERT ... SELECT from arrays where the text allows it, otherwise with several rows behind VALUES.
 #include "proxy/postgres/io_postgres_internal.h"
 
 #include "base/hash.h"
@@ -155,8 +155,28 @@ static int count_rows(const struct rest_statement *statement, bool brief, const 
     return brief && statement->brief_end.n == 0 ? atoi(PQcmdTuples((PGresult *)result)) : PQntuples(result);
 }
 
+// Each row says whose it is.
+static void take_updates(struct execute *execute, uint32_t first, PGresult *result)
+{
+    struct execute_item *items = execute->items + first;
+    bool ok = pg_result_ok(result);
+    for (uint32_t i = 0; i < items->n_run; i++) {
+        items[i].rows[0] = (struct pg_rows){.result = result, .n_hidden = 1};
+    }
+    for (int row = 0; ok && row < PQntuples(result); row++) {
+        uint64_t at = pg_result_u64(result, row, PQnfields(result) - 1);
+        ok = at >= 1 && at <= items->n_run && items[at - 1].rows[0].n == 0;
+        if (ok) {
+            items[at - 1].rows[0].first = row;
+            items[at - 1].rows[0].n = 1;
+        }
+    }
+    items->results[0] = result;
+    execute->run_failed = execute->run_failed || !ok;
+}
+
 // Rows of an INSERT come back in the order in which they were given.
-static void take_run(struct execute *execute, uint32_t first, PGresult *result)
+static void take_inserts(struct execute *execute, uint32_t first, PGresult *result)
 {
     struct execute_item *items = execute->items + first;
     uint32_t n = items->n_run;
@@ -170,6 +190,15 @@ static void take_run(struct execute *execute, uint32_t first, PGresult *result)
         items->results[0] = result;
     } else {
         PQclear(result);
+    }
+}
+
+static void take_run(struct execute *execute, uint32_t first, PGresult *result)
+{
+    if (execute->items[first].operation.statements->kind == REST_UPDATE) {
+        take_updates(execute, first, result);
+    } else {
+        take_inserts(execute, first, result);
     }
 }
 
@@ -407,16 +436,41 @@ static bool same_given(const struct rest_statement *a, const struct rest_stateme
 
 static bool same_text(const struct rest_statement *a, const struct rest_statement *b)
 {
-    return cc_slice_equal(a->sql, b->sql) && a->n_parameters == b->n_parameters && a->row_parameters == b->row_parameters && same_given(a, b);
+    return cc_slice_equal(a->sql, b->sql) && a->n_parameters == b->n_parameters && a->row_parameters == b->row_parameters && same_given(a, b) &&
+           cc_slice_equal(a->many, b->many) && a->many_key_at == b->many_key_at;
 }
 
 static bool may_run_together(const struct execute *execute, const struct execute_item *item)
 {
     const struct rest_statement *statement = item->operation.statements;
-    return !item->settled && item->operation.n_statements == 1 && statement->row_n > 0 && statement->kind == REST_INSERT &&
-           !statement->captured && !statement->runs_code && !statement->roll_back && !execute->lane->has_deferrable &&
-           rest_statement_rows(statement) == 1 &&
-           (statement->row_parameters > 0 || (statement->n_parameters + 1) * RUN_MAX <= CC_PARAMETERS_MAX);
+    if (item->settled || item->operation.n_statements != 1 || statement->captured || statement->runs_code || statement->roll_back ||
+        execute->lane->has_deferrable) {
+        return false;
+    }
+    return statement->many.n > 0 ||
+           (statement->row_n > 0 && statement->kind == REST_INSERT && rest_statement_rows(statement) == 1 &&
+            (statement->row_parameters > 0 || (statement->n_parameters + 1) * RUN_MAX <= CC_PARAMETERS_MAX));
+}
+
+static bool same_many_key(const struct rest_statement *a, const struct rest_statement *b)
+{
+    for (uint32_t i = a->many_key_at; i < a->n_parameters; i++) {
+        if (!cc_slice_equal(a->parameters[i], b->parameters[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// The second update of a row begins another run.
+static bool is_updated_in(const struct execute *execute, uint32_t first, uint32_t n, const struct rest_statement *statement)
+{
+    for (uint32_t i = 0; statement->many.n > 0 && i < n; i++) {
+        if (same_many_key(execute->items[first + i].operation.statements, statement)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 // Of texts with VALUES a power of two, so that there are few to prepare.
@@ -427,17 +481,17 @@ static uint32_t run_length(const struct execute *execute, uint32_t first)
         return 1;
     }
     const struct rest_statement *statement = item->operation.statements;
-    bool as_rows = statement->row_parameters > 0;
+    bool as_rows = statement->row_parameters > 0, as_values = !as_rows && statement->many.n == 0;
     uint32_t n = 1;
     while ((as_rows || n < RUN_MAX) && first + n < execute->end) {
         const struct execute_item *other = &execute->items[first + n];
         if (!may_run_together(execute, other) || !same_text(other->operation.statements, statement) ||
-            !same_settings(other->operation.statements, statement)) {
+            !same_settings(other->operation.statements, statement) || is_updated_in(execute, first, n, other->operation.statements)) {
             break;
         }
         n++;
     }
-    while (!as_rows && (n & (n - 1)) != 0) {
+    while (as_values && (n & (n - 1)) != 0) {
         n &= n - 1;
     }
     return n;
@@ -498,6 +552,32 @@ static void send_run_of_rows(struct execute *execute, uint32_t first, uint32_t n
     rows_send(&rows, execute, statement, answer_number(first, 0, ANSWER_STATEMENT));
 }
 
+static void send_run_of_updates(struct execute *execute, uint32_t first, uint32_t n)
+{
+    const struct rest_statement *statement = execute->items[first].operation.statements;
+    struct cc_arena *arena = &execute->job->arena;
+    struct pg_array *arrays = cc_arena_array(arena, statement->n_parameters, sizeof(*arrays));
+    struct cc_slice *parameters = cc_arena_array(arena, statement->n_parameters, sizeof(*parameters));
+    uint8_t *binary = cc_arena_array(arena, statement->n_parameters, sizeof(*binary));
+    for (uint32_t p = 0; p < statement->n_parameters; p++) {
+        pg_array_init(&arrays[p], PG_TEXT);
+        for (uint32_t i = 0; i < n; i++) {
+            pg_array_put(&arrays[p], execute->items[first + i].operation.statements->parameters[p]);
+        }
+        parameters[p] = pg_array_slice(&arrays[p]);
+        binary[p] = 1;
+    }
+    struct io_postgres_query query = {.sql = (const char *)statement->many.data,
+                                      .n_sql = statement->many.n,
+                                      .n_parameters = statement->n_parameters,
+                                      .parameters = parameters,
+                                      .binary = binary};
+    io_postgres_link_send(execute->lane->link, &query, on_result, execute, answer_number(first, 0, ANSWER_STATEMENT));
+    for (uint32_t p = 0; p < statement->n_parameters; p++) {
+        pg_array_finish(&arrays[p]);
+    }
+}
+
 static void send_run(struct execute *execute, uint32_t first, uint32_t n)
 {
     const struct rest_statement *statement = execute->items[first].operation.statements;
@@ -506,7 +586,9 @@ static void send_run(struct execute *execute, uint32_t first, uint32_t n)
         results_init(execute, &execute->items[first + i]);
     }
     send_settings(execute, first, statement, false);
-    if (statement->row_parameters > 0) {
+    if (statement->many.n > 0) {
+        send_run_of_updates(execute, first, n);
+    } else if (statement->row_parameters > 0) {
         send_run_of_rows(execute, first, n);
     } else {
         send_run_of_values(execute, first, n);

@@ -227,6 +227,7 @@ void pg_tables_free_retired(struct io_postgres *postgres); // when no job is und
 struct pg_rows {
     const PGresult *result;
     int first, n;
+    int n_hidden; // columns at the end of the result that are not the statement's
     bool brief;
 };
 

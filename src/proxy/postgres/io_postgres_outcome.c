@@ -75,7 +75,7 @@ uint64_t pg_inserted_rows(const struct pg_rows *rows)
 
 static void join_bodies(const struct rest_statement *statement, const struct pg_rows *rows, struct cc_buffer *body_out, bool *has_body_out)
 {
-    int column = PQnfields(rows->result) - 1;
+    int column = PQnfields(rows->result) - rows->n_hidden - 1;
     bool array = statement->body_is_array;
     *has_body_out = array;
     if (array) {

@@ -200,6 +200,57 @@ static void what_rows_are_given_need_not_come_back(void **state)
     assert_same(fixture, all_items);
 }
 
+// An update by key that may run together with others.
+static struct cc_slice update_by_key(struct fixture *fixture, const char *id, const char *n)
+{
+    static struct rest_shape_column columns[] = {{TEXT("id"), TEXT("bigint"), REST_COLUMN_KEY}, {TEXT("n"), TEXT("integer"), REST_COLUMN_SET}};
+    struct cc_slice *parameters = cc_arena_array(&fixture->arena, 2, sizeof(*parameters));
+    parameters[0] = cc_slice_text(n);
+    parameters[1] = cc_slice_text(id);
+    struct rest_statement statement = {
+        .kind = REST_UPDATE,
+        .sql = TEXT("UPDATE public.items AS t0 SET n = $1 WHERE t0.id = $2 RETURNING 'U', t0.id, t0.n, t0.n || '!'"),
+        .n_parameters = 2,
+        .parameters = parameters,
+        .rows_max = UINT64_MAX,
+        .shape = {.table = TEXT("\"public\".\"items\""), .n_columns = 2, .columns = columns},
+        .many = TEXT("UPDATE public.items AS t0 SET n = q.p1::integer FROM unnest((SELECT $1::text[]), (SELECT $2::text[])) WITH ORDINALITY AS q(p1, p2, n), "
+                     "LATERAL (SELECT k.ctid AS at FROM public.items AS k WHERE k.id = q.p2::bigint OFFSET 0) AS f WHERE t0.ctid = f.at "
+                     "RETURNING 'U', t0.id, t0.n, t0.n || '!', q.n"),
+        .many_key_at = 1};
+    return operation_of_statement(fixture, &statement, NULL);
+}
+
+static void updates_by_different_keys_are_one_statement_and_each_gets_its_own_answer(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct rest_outcome outcomes[9];
+    struct cc_slice rows[] = {insert_items(fixture, 3, (const char *const[]){"1", "a", "1", "2", "b", "2", "3", "c", "3"})};
+    replicate(fixture, rows, 1, outcomes);
+    // The third finds no row; the fifth is of a row again.
+    struct cc_slice operations[] = {update_by_key(fixture, "3", "30"), update_by_key(fixture, "1", "10"),    update_by_key(fixture, "9", "90"),
+                                    update_by_key(fixture, "2", NULL), update_by_key(fixture, "3", "31")};
+    replicate(fixture, operations, 5, outcomes);
+    static const char *const bodies[] = {"30!", "10!", NULL, NULL, "31!"};
+    static const int n_rows[] = {1, 1, 0, 1, 1};
+    for (size_t i = 0; i < 5; i++) {
+        assert_done(&outcomes[i]);
+        assert_int_equal(outcomes[i].n_rows, n_rows[i]);
+        assert_int_equal(outcomes[i].n_inserted, 0);
+        assert_true(bodies[i] == NULL ? outcomes[i].body.data == NULL : cc_slice_equal_text(outcomes[i].body, bodies[i]));
+    }
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(id || '=' || coalesce(n::text, '-'), ' ' ORDER BY id) FROM items"), "1=10 2=- 3=31");
+    struct cc_slice more[] = {update_by_key(fixture, "1", "11"), update_by_key(fixture, "2", "-1"), update_by_key(fixture, "3", "x"), update_by_key(fixture, "9", "1")};
+    replicate(fixture, more, 4, outcomes);
+    assert_done(&outcomes[0]);
+    assert_code(&outcomes[1], "23514");
+    assert_code(&outcomes[2], "22P02");
+    assert_int_equal(outcomes[3].n_rows, 0);
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(id || '=' || coalesce(n::text, '-'), ' ' ORDER BY id) FROM items"), "1=11 2=- 3=31");
+    assert_same(fixture, all_items);
+}
+
 // Nothing comes back at all.
 static struct cc_slice insert_notes(struct fixture *fixture, uint32_t n, const char *const *values)
 {
@@ -1267,6 +1318,7 @@ int main(void)
         TEST(rows_of_many_parameters_are_one_statement_in_their_order),
         TEST(what_rows_are_given_need_not_come_back),
         TEST(rows_of_which_nothing_comes_back_are_counted_all_the_same),
+        TEST(updates_by_different_keys_are_one_statement_and_each_gets_its_own_answer),
         TEST(a_failing_operation_does_not_harm_its_neighbours),
         TEST(limits_on_affected_rows_roll_the_write_back),
         TEST(a_key_takes_effect_once),

@@ -330,6 +330,23 @@ static void what_a_row_is_given_is_told_where_its_text_stays_the_same(void **sta
     assert_false(contains(statement->brief_end, "VALUES"));
 }
 
+static void updates_by_key_tell_the_text_of_many(void **state)
+{
+    struct planned *planned = *state;
+    const char *body = "{\"name\":\"a\"}";
+    const struct rest_statement *statement = &ask(planned, (struct asked){"PATCH", "/mechanics", "id=eq.5", NULL, NULL, body})->statement;
+    assert_true(contains(statement->many, " SET \"name\" = q.p1::text FROM unnest((SELECT $1::text[]), (SELECT $2::text[])) WITH ORDINALITY AS q(p1, p2, n)"));
+    assert_true(contains(statement->many, "k.\"id\" = q.p2::integer OFFSET 0) AS f WHERE t0.ctid = f.at RETURNING 'U', t0.\"id\""));
+    assert_true(contains(statement->many, ", q.n"));
+    assert_int_equal(statement->many_key_at, 1);
+    static const char *const others[] = {"id=eq.05", "id=gt.5", "name=eq.a", "id=eq.5&name=eq.b", "id=not.eq.5", "id=eq.5&id=eq.5"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        assert_int_equal(ask(planned, (struct asked){"PATCH", "/mechanics", others[i], NULL, NULL, body})->statement.many.n, 0);
+    }
+    assert_int_equal(ask(planned, (struct asked){"PATCH", "/mechanics", "id=eq.5", NULL, NULL, "{\"id\":6}"})->statement.many.n, 0);
+    assert_int_equal(ask(planned, (struct asked){"PATCH", "/presence", "id=eq.5e5f5c2c-8f5b-4a6e-9e0a-00112233445a", NULL, NULL, "{\"status\":\"in\"}"})->statement.many.n, 0); // weak
+}
+
 static void sequences_are_told_when_the_database_draws(void **state)
 {
     struct planned *planned = *state;
@@ -534,6 +551,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_one_row_at_most_is_read_without_an_aggregate, setup, teardown),
         cmocka_unit_test_setup_teardown(the_values_of_many_rows_are_parameters, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_row_is_given_is_told_where_its_text_stays_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(updates_by_key_tell_the_text_of_many, setup, teardown),
         cmocka_unit_test_setup_teardown(sequences_are_told_when_the_database_draws, setup, teardown),
         cmocka_unit_test_setup_teardown(functions_that_may_write_go_through_the_log_unless_called_by_get, setup,
                                         teardown),
