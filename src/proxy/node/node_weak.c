@@ -598,7 +598,8 @@ static void write_answer(struct node *node, struct weak_write *write)
 static bool queue_is_full(const struct node *node)
 {
     const struct weak_write *oldest = node->weak.queue;
-    bool slow = node->weak.executing != NULL && oldest != NULL && node->time.now_us - oldest->since_us >= NODE_QUEUE_US_MAX;
+    bool busy = node->weak.executing != NULL || node->weak.merging != NULL;
+    bool slow = busy && oldest != NULL && node->time.now_us - oldest->since_us >= NODE_QUEUE_US_MAX;
     return slow || node->weak.n_queued >= CC_QUEUE_OPERATIONS_MAX;
 }
 
@@ -833,7 +834,9 @@ void weak_pump(struct node *node)
         begin_merge(node, job, n_bytes);
         joinable = false;
     }
-    if (weak->executing == NULL && weak->queue != NULL && replayed && renewal_is_done(node) && !mergeable && !joinable && weak->n_open < NODE_WEAK_TRANSACTION_BATCHES_MAX) {
+    // A batch that were begun behind a merge would have the first write alone, and all others would come in a second one.
+    bool idle = weak->executing == NULL && weak->merging == NULL && !mergeable && !joinable;
+    if (idle && weak->queue != NULL && replayed && renewal_is_done(node) && weak->n_open < NODE_WEAK_TRANSACTION_BATCHES_MAX) {
         execute(node);
     }
 }
