@@ -532,30 +532,36 @@ static bool put_rows(struct call *call, struct cc_slice source)
     return true;
 }
 
-// A write gives one row: the tag, and the parts of a read's row joined by line ends (reply.c takes them apart).
-static bool put_statement(struct call *call, struct cc_slice source)
+// One row: the tag, and the parts of a read's row joined by line ends, the body last (reply.c takes them apart).
+static bool put_write(struct call *call)
 {
-    bool write = is_write(call);
-    if (write) {
-        put_text(call, "SELECT 'C', concat(count(*), E'\\n', ");
-    } else {
-        plan_put_position(call->planner, true); // it may read any table
-        put_text(call, ", count(*), ");
-    }
+    put_text(call, "SELECT 'C', concat(count(*), E'\\n', ");
     if (!put_total(call)) {
         return false;
     }
-    if (write) {
-        put_text(call, ", E'\\n', " PLAN_RESPONSE_SETTING("response.status") ", E'\\n', replace(" PLAN_RESPONSE_SETTING(
-                           "response.headers") ", E'\\n', ' '), E'\\n', ");
-        put_body(call);
-        put_text(call, ", " PLAN_FORGET_RESPONSE ")");
-    } else {
-        put_text(call, ", ");
-        put_body(call);
-        put_text(call, ", " PLAN_RESPONSE_SETTING("response.headers") ", " PLAN_RESPONSE_SETTING("response.status"));
+    put_text(call, ", E'\\n', " PLAN_RESPONSE_SETTING("response.status") ", E'\\n', replace(" PLAN_RESPONSE_SETTING(
+                       "response.headers") ", E'\\n', ' '), E'\\n', ");
+    put_body(call);
+    put_text(call, ", " PLAN_FORGET_RESPONSE ")");
+    return true;
+}
+
+static bool put_read(struct call *call)
+{
+    plan_put_position(call->planner, true); // it may read any table
+    put_text(call, ", ");
+    put_body(call);
+    put_text(call, ", count(*), ");
+    if (!put_total(call)) {
+        return false;
     }
-    return put_rows(call, source);
+    put_text(call, ", " PLAN_RESPONSE_SETTING("response.headers") ", " PLAN_RESPONSE_SETTING("response.status"));
+    return true;
+}
+
+static bool put_statement(struct call *call, struct cc_slice source)
+{
+    return (is_write(call) ? put_write(call) : put_read(call)) && put_rows(call, source);
 }
 
 // The call's own text, with the parameters numbered from 1.

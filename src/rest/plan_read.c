@@ -139,7 +139,8 @@ static bool is_one_row(const struct planner *planner)
     enum rest_format format = planner->plan->facts.format;
     bool plain = root->table->kind == REST_TABLE && root->table->n_key > 0 && root->n_children == 0;
     bool is_json = format == REST_FORMAT_ARRAY || format == REST_FORMAT_OBJECT;
-    if (!plain || planner->plan->facts.head || !is_json || planner->preferences.count != REST_COUNT_NONE) {
+    bool only_row = !planner->plan->facts.head && planner->preferences.count == REST_COUNT_NONE && !plan_has_pre_request(planner);
+    if (!plain || !is_json || !only_row) {
         return false;
     }
     for (uint32_t i = 0; i < root->table->n_key; i++) {
@@ -148,12 +149,6 @@ static bool is_one_row(const struct planner *planner)
         }
     }
     return true;
-}
-
-static void put_said(struct planner *planner)
-{
-    rest_sql_text(&planner->sql, plan_has_pre_request(planner) ? ", " PLAN_RESPONSE_SETTING("response.headers") ", " PLAN_RESPONSE_SETTING("response.status")
-                                                               : ", NULL::text, NULL::text");
 }
 
 // Types whose values are the same whether their text is a parameter of its own or an element of an array that is cast.
@@ -172,73 +167,52 @@ static const char *type_of_lookup(const struct planner *planner, const struct re
 }
 
 // NULL: not only the parameters decide what the row is.
-static const struct rest_lookup *make_lookup(const struct planner *planner, struct rest_lookup lookup)
+static const struct rest_lookup *make_lookup(const struct planner *planner)
 {
     uint32_t n = planner->root->n_conditions;
     bool by_key_only = n == planner->root->table->n_key && n == planner->sql.n_parameters; // each column of the key has a condition
-    if (!by_key_only || planner->runs_code || plan_has_pre_request(planner)) {
+    if (!by_key_only || planner->runs_code) {
         return NULL;
     }
-    lookup.types = cc_arena_array(planner->arena, n, sizeof(*lookup.types));
+    struct rest_lookup *lookup = cc_arena_alloc(planner->arena, sizeof(*lookup));
+    *lookup = (struct rest_lookup){planner->sql.parameter_at, cc_arena_array(planner->arena, n, sizeof(*lookup->types))};
     for (uint32_t i = 0; i < n; i++) {
-        lookup.types[i] = type_of_lookup(planner, planner->root->conditions[i]);
-        if (lookup.types[i] == NULL) {
+        lookup->types[i] = type_of_lookup(planner, planner->root->conditions[i]);
+        if (lookup->types[i] == NULL) {
             return NULL;
         }
     }
-    lookup.parameter_at = planner->sql.parameter_at;
-    struct rest_lookup *copy = cc_arena_alloc(planner->arena, sizeof(*copy));
-    *copy = lookup;
-    return copy;
+    return lookup;
 }
 
-static uint32_t here(const struct planner *planner)
-{
-    return (uint32_t)planner->sql.text.n;
-}
-
-// The same row as with an aggregate of one row, which costs PostgreSQL a tenth more.
+// Costs PostgreSQL a third less than an aggregate of one row: few columns, and no join.
 static bool put_one_row(struct planner *planner)
 {
-    struct rest_lookup lookup = {0};
-    if (planner->plan->touches_weak) {
-        plan_put_position(planner, true);
-    } else {
-        rest_sql_text(&planner->sql, "SELECT p.applied");
-    }
-    bool is_array = planner->plan->facts.format == REST_FORMAT_ARRAY;
-    rest_sql_text(&planner->sql, ", (r.body IS NOT NULL)::integer, NULL::bigint, ");
-    rest_sql_text(&planner->sql, is_array ? "coalesce('[' || r.body || ']', '[]')" : "r.body");
-    put_said(planner);
-    lookup.number_at = here(planner);
-    rest_sql_text(&planner->sql, " FROM caucus.applied AS p");
-    lookup.keys_at = here(planner);
-    rest_sql_text(&planner->sql, " LEFT JOIN LATERAL (SELECT row_to_json(r.*)::text AS body FROM (");
+    plan_put_position(planner, planner->plan->touches_weak);
+    rest_sql_text(&planner->sql, ", (SELECT row_to_json(r.*)::text FROM (");
     if (!plan_put_select(planner, planner->root)) {
         return false;
     }
-    rest_sql_text(&planner->sql, ") AS r");
-    lookup.fence_at = here(planner);
-    rest_sql_text(&planner->sql, ") AS r ON true");
-    planner->plan->statement.lookup = make_lookup(planner, lookup);
+    rest_sql_text(&planner->sql, ") AS r)");
+    planner->plan->statement.lookup = make_lookup(planner);
     return true;
 }
 
 static bool put_rows(struct planner *planner)
 {
     plan_put_position(planner, planner->plan->touches_weak);
-    rest_sql_text(&planner->sql, ", count(*), ");
-    if (!put_total(planner)) {
-        return false;
-    }
     rest_sql_text(&planner->sql, ", ");
     if (!planner->plan->facts.head) {
         plan_put_aggregate(planner);
     } else if (!plan_put_head(planner)) {
         return false;
     }
-    put_said(planner);
-    rest_sql_text(&planner->sql, " FROM (");
+    rest_sql_text(&planner->sql, ", count(*), ");
+    if (!put_total(planner)) {
+        return false;
+    }
+    rest_sql_text(&planner->sql, plan_has_pre_request(planner) ? ", " PLAN_RESPONSE_SETTING("response.headers") ", " PLAN_RESPONSE_SETTING("response.status") " FROM ("
+                                                               : " FROM (");
     if (!plan_put_select(planner, planner->root)) {
         return false;
     }

@@ -500,10 +500,24 @@ static bool read_total(const struct rest_plan *plan, const struct rest_read_resu
     return counted;
 }
 
+// A row that comes as it is becomes the list that holds only it.
+static struct cc_slice list_of(struct cc_slice row, struct cc_arena *arena)
+{
+    uint8_t *list = cc_arena_array(arena, row.n + 3, 1);
+    list[0] = '[';
+    if (row.n > 0) {
+        memcpy(list + 1, row.data, row.n);
+    }
+    list[row.n + 1] = ']';
+    return cc_slice_of(list, row.n + 2);
+}
+
 void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result *result, struct cc_arena *arena,
                      struct rest_reply *reply_out)
 {
-    int64_t page = integer_of(result->page);
+    bool is_row = result->page.data == NULL;
+    int64_t page = is_row ? result->body.data != NULL : integer_of(result->page);
+    struct cc_slice body = is_row && plan->facts.format == REST_FORMAT_ARRAY ? list_of(result->body, arena) : result->body;
     int64_t total = 0;
     bool counted = read_total(plan, result, &total);
     bool is_estimate = plan->estimate.sql.data != NULL;
@@ -527,9 +541,9 @@ void rest_reply_read(const struct rest_plan *plan, const struct rest_read_result
     }
     add_common_headers(plan, &reply, arena);
     if (plan->facts.wants_body) {
-        reply.body = body_of(plan, result->body, arena);
+        reply.body = body_of(plan, body, arena);
     }
-    apply_preconditions(plan, page, result->body, arena, &reply);
+    apply_preconditions(plan, page, body, arena, &reply);
     apply_function_settings(result, arena, &reply);
     *reply_out = reply;
 }

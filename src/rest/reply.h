@@ -6,15 +6,15 @@
 #include "rest/outcome.h"
 #include "rest/plan.h"
 
-enum { REST_READ_COLUMNS = 6 };
+enum { REST_READ_COLUMNS_MIN = 2, REST_READ_COLUMNS_MAX = 6 };
 
-// The one row of a read, columns in this order (text format; NULL slices are SQL NULL).
+// The one row of a read, columns in this order (text format; NULL slices are SQL NULL). There are at least two; what is missing is NULL.
 struct rest_read_result {
     struct cc_slice applied; // index that the database has applied, in the same snapshot; then, if weak tables are read,
                              // what it holds of weak changes: " <replica>.<incarnation>:<sequence>" each
-    struct cc_slice page;    // rows in the body
-    struct cc_slice total;   // NULL unless counted
     struct cc_slice body;    // the JSON text; of HEAD the hash of the only row, see etag.h, or NULL
+    struct cc_slice page;    // rows in the body; NULL: the body is the only row, NULL when there is none
+    struct cc_slice total;   // NULL unless counted
     struct cc_slice headers; // response.headers set by a function, or NULL
     struct cc_slice status;  // response.status set by a function, or NULL
     struct cc_slice estimate; // what plan.estimate gave, or NULL. Not a column

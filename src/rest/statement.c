@@ -169,42 +169,31 @@ void rest_statement_put_rows(struct cc_buffer *out, const struct rest_statement 
     cc_buffer_append_slice(out, brief ? statement->brief_end : end);
 }
 
-static uint32_t append_part(struct cc_buffer *out, struct cc_slice text, uint32_t from, uint32_t to)
-{
-    assert(from <= to && to <= text.n);
-    cc_buffer_append(out, text.data + from, to - from);
-    return to;
-}
-
-// "CROSS JOIN unnest((SELECT $1::text[]), ...) WITH ORDINALITY AS q(p1, ..., n)"; $1 becomes q.p1::type. OFFSET 0 keeps the lookup a
-// loop over the keys, each found by the index as in the single statement: as a plain join it might be planned to read the whole
-// table, and the plan is kept while the table grows. The inner SELECT hides the length of the arrays from PostgreSQL's planner,
-// which would plan each time anew when there are fewer elements than it assumes.
+// ", q.n FROM unnest((SELECT $1::text[]), ...) WITH ORDINALITY AS q(p1, ..., n)" behind it; $1 becomes q.p1::type. The row is looked
+// up by a select of its own for each key, as in the single statement: a join might be planned to read the whole table, and the
+// plan is kept while the table grows. The inner SELECT hides the length of the arrays from PostgreSQL's planner, which would plan
+// each time anew when there are fewer elements than it assumes.
 void rest_statement_put_lookups(struct cc_buffer *out, const struct rest_statement *statement)
 {
     const struct rest_lookup *lookup = statement->lookup;
     struct cc_slice sql = statement->sql;
-    uint32_t at = append_part(out, sql, 0, lookup->number_at);
-    cc_buffer_append_text(out, ", q.n");
-    at = append_part(out, sql, at, lookup->keys_at);
+    size_t at = 0;
     for (uint32_t i = 1; i <= statement->n_parameters; i++) {
-        cc_buffer_printf(out, "%s(SELECT $%u::text[])", i == 1 ? " CROSS JOIN unnest(" : ", ", i);
+        cc_buffer_append(out, sql.data + at, lookup->parameter_at[i - 1] - at);
+        cc_buffer_printf(out, "q.p%u::%s", i, lookup->types[i - 1]);
+        for (at = lookup->parameter_at[i - 1] + 1; at < sql.n && sql.data[at] >= '0' && sql.data[at] <= '9';) {
+            at++; // the number behind the $
+        }
+    }
+    cc_buffer_append(out, sql.data + at, sql.n - at);
+    for (uint32_t i = 1; i <= statement->n_parameters; i++) {
+        cc_buffer_printf(out, "%s(SELECT $%u::text[])", i == 1 ? ", q.n FROM unnest(" : ", ", i);
     }
     cc_buffer_append_text(out, ") WITH ORDINALITY AS q(");
     for (uint32_t i = 1; i <= statement->n_parameters; i++) {
         cc_buffer_printf(out, "p%u, ", i);
     }
     cc_buffer_append_text(out, "n)");
-    for (uint32_t i = 1; i <= statement->n_parameters; i++) {
-        append_part(out, sql, at, lookup->parameter_at[i - 1]);
-        cc_buffer_printf(out, "q.p%u::%s", i, lookup->types[i - 1]);
-        for (at = lookup->parameter_at[i - 1] + 1; at < sql.n && sql.data[at] >= '0' && sql.data[at] <= '9';) {
-            at++; // the number behind the $
-        }
-    }
-    at = append_part(out, sql, at, lookup->fence_at);
-    cc_buffer_append_text(out, " OFFSET 0");
-    (void)append_part(out, sql, at, (uint32_t)sql.n);
 }
 
 static uint8_t flags_of(const struct rest_statement *statement)

@@ -47,13 +47,11 @@ struct rest_shape {
 
 enum { REST_VALUES_BYTES = 7 }; // of "VALUES "
 
-// Of a read of the one row with a key: how the texts of several such reads, which differ in their parameters only, become one.
+// Of a read of the one row with a key, a list of expressions behind SELECT: how several such reads, which differ in their parameters
+// only, become one.
 struct rest_lookup {
-    uint32_t number_at;     // where in the text a column more may stand
-    uint32_t keys_at;       // where one more source of rows may stand, which what is behind it may refer to
-    uint32_t fence_at;      // the end of the select that looks the row up
-    uint32_t *parameter_at; // of each parameter, in their order
-    const char **types;     // of each parameter
+    const uint32_t *parameter_at; // where in the text the $ of each parameter stands, in their order
+    const char **types;           // of each parameter
 };
 
 struct rest_statement {

@@ -78,16 +78,21 @@ static struct cc_slice ask_estimate(struct run *run, const struct rest_plan *pla
     return text;
 }
 
+static struct cc_slice value_if_any(const PGresult *result, int column)
+{
+    return column < PQnfields(result) ? database_value(result, 0, column) : (struct cc_slice){0};
+}
+
 static void answer_read(struct run *run, const struct rest_plan *plan, PGresult *result, struct cc_slice estimate,
                         struct cc_arena *arena, struct rest_reply *reply)
 {
     struct rest_read_result row = {
         .applied = database_value(result, 0, 0),
-        .page = database_value(result, 0, 1),
-        .total = database_value(result, 0, 2),
-        .body = cc_arena_slice(arena, database_value(result, 0, 3)),
-        .headers = database_value(result, 0, 4),
-        .status = database_value(result, 0, 5),
+        .body = cc_arena_slice(arena, database_value(result, 0, 1)),
+        .page = value_if_any(result, 2),
+        .total = value_if_any(result, 3),
+        .headers = value_if_any(result, 4),
+        .status = value_if_any(result, 5),
         .estimate = estimate,
     };
     rest_reply_read(plan, &row, arena, reply);

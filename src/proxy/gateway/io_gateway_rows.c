@@ -226,15 +226,20 @@ static uint64_t number_of(struct cc_slice text)
     return number;
 }
 
+static struct cc_slice value_if_any(const struct io_postgres_read_result *rows, uint32_t column)
+{
+    return column < rows->n_columns ? io_postgres_read_value(rows, 0, column) : (struct cc_slice){0};
+}
+
 static void reply_rows(struct exchange *exchange, const struct io_postgres_read_result *rows)
 {
     struct rest_read_result result = {
         .applied = io_postgres_read_value(rows, 0, 0),
-        .page = io_postgres_read_value(rows, 0, 1),
-        .total = io_postgres_read_value(rows, 0, 2),
-        .body = io_postgres_read_value(rows, 0, 3),
-        .headers = io_postgres_read_value(rows, 0, 4),
-        .status = io_postgres_read_value(rows, 0, 5),
+        .body = io_postgres_read_value(rows, 0, 1),
+        .page = value_if_any(rows, 2),
+        .total = value_if_any(rows, 3),
+        .headers = value_if_any(rows, 4),
+        .status = value_if_any(rows, 5),
         .estimate = exchange->estimate,
     };
     struct rest_reply reply;
@@ -261,7 +266,7 @@ static void on_rows(struct exchange *exchange, const struct io_postgres_read_res
         exchange_reply(exchange, &reply);
         return;
     }
-    if (rows->status != CC_OK || rows->n_rows != 1 || rows->n_columns != REST_READ_COLUMNS) {
+    if (rows->status != CC_OK || rows->n_rows != 1 || rows->n_columns < REST_READ_COLUMNS_MIN || rows->n_columns > REST_READ_COLUMNS_MAX) {
         exchange_fail_rows(exchange, rows);
         return;
     }
