@@ -82,7 +82,10 @@
     X(76, GARBAGE_TAKES_PARTS, "F7", "what was counted on a deleted row by who had not heard of the deletion goes with its tombstone") \
     X(77, REPAIR_SKEW_TAKEN, "F4", "states of rows from the far future are joined") \
     X(78, KEYS_COUNT_TWICE, "D6", "increments under one key count at each replica that took them") \
-    X(79, REMOVALS_FORGOTTEN, "D6", "a removal is forgotten while somebody may still show what it removed")
+    X(79, REMOVALS_FORGOTTEN, "D6", "a removal is forgotten while somebody may still show what it removed") \
+    X(80, VERSION_REACHABLE, "H7", "who is understood by nobody, being of another version, is taken for reachable") \
+    X(81, ENDED_LIFE_RETURNS, "B7", "a copy of an earlier life of a replica is taken for the replica") \
+    X(82, STUCK_FOR_LONG, "F8", "changes that were lost on their way are sent again much too late")
 
 enum cc_mutant_id {
 #define CC_MUTANT_ID(number, name, class, text) CC_MUTANT_##name = number,

@@ -79,7 +79,7 @@ void raft_transfer_tick(struct raft *raft)
 
 void raft_on_timeout_now(struct raft *raft, const struct raft_message *message)
 {
-    if (message->term == raft->term && raft_may_campaign(raft)) {
+    if (message->term == raft->term && raft->eligible && raft_may_campaign(raft)) { // who only stands in hands over, and does not take
         raft_campaign(raft, false, true);
     }
 }

@@ -237,6 +237,7 @@ static void wait_for_convergence(struct sim *sim)
         SIM_CHECK(sim, "L1", sim->now_us < deadline_us, "not converged: %s",
                   sim_clients_are_idle(sim) ? cc_buffer_text(&why_not) : "a client waits");
         run_until(sim, sim->now_us + CONVERGE_LOOK_US);
+        sim_check_spread(sim);
         cc_buffer_clear(&why_not);
     }
     cc_buffer_finish(&why_not);

@@ -24,7 +24,7 @@
 #include "sim/sim_disk.h"
 #include "sim/sim_hooks.h"
 
-enum { SIM_REPLICAS_MAX = 5, SIM_TRACE_LINES = 300, SIM_TRACE_BYTES = 260, SIM_SKEW_MS = 500 };
+enum { SIM_REPLICAS_MAX = 5, SIM_TRACE_LINES = 300, SIM_TRACE_BYTES = 260, SIM_SKEW_MS = 500, SIM_FRONTIER_US = 200 * 1000 };
 
 struct sim;
 struct sim_replica;
@@ -93,7 +93,8 @@ struct sim_replica;
     X(garbage_us) /* between the steps of the collector of tombstones and histories */                                 \
     X(drops_history)                                                                                                   \
     X(tamper_mean_us) /* until a weak row is changed past us, at one replica */                                        \
-    X(repair_mean_us) /* until an operator asks for a comparison of weak tables */
+    X(repair_mean_us) /* until an operator asks for a comparison of weak tables */                                     \
+    X(upgrade_mean_us) /* until a replica starts again as one of another version, or goes back */
 
 struct sim_knobs {
 #define SIM_KNOB_FIELD(name) uint64_t name;
@@ -102,6 +103,8 @@ struct sim_knobs {
 };
 
 void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng);
+// "name=value", which then holds for all seeds, whatever they draw. False: there is no such knob.
+bool sim_knobs_fix(const char *setting);
 
 // -- Events ---------------------------------------------------------------------------------------------------------
 
@@ -181,6 +184,8 @@ struct sim_replica {
     uint32_t incarnation;
     bool is_new;            // the file `recovering`
     bool is_copy;           // its log is an older copy, and nobody has told it yet
+    bool is_over;           // and that copy is of an earlier life
+    bool is_later;          // its program is of a later version: it and the others do not understand each other
     uint64_t first_change, last_change; // own weak changes that its log held when it started
     uint64_t rebuilt_index; // its database was lost, and is whole again when it has flushed this
     struct sim_copy *copy;  // taken at some time, or NULL
@@ -204,7 +209,7 @@ struct sim_replica {
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, hand_overs, amnesias, databases_lost, copies, noticed, recovered, weak_reads, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
+    uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, hand_overs, amnesias, databases_lost, copies, noticed, recovered, weak_reads, skewed, upgrades, ended_lives, stand_ins, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
     uint64_t weak_key_hits, tombstones_dropped, sets_dropped, tampered, rows_repaired, strays, adoptions; // weak tables
     uint64_t begun_anew, put_aside, renewed, not_renewed; // members that were away
@@ -362,6 +367,11 @@ void sim_check_tell(const struct sim *sim);                         // what was 
 uint64_t sim_check_commit(const struct sim *sim);                   // highest index known to be committed by anybody
 bool sim_check_is_member(const struct sim *sim, uint32_t id); // as last committed
 void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, uint64_t digest);
+// W7: when nothing is in the way any more, ten rounds of frontiers do not pass without anybody getting what is missing.
+void sim_check_spread(struct sim *sim);
+// H7: nobody takes another for reachable who understands nothing of what it says.
+bool sim_check_stands_in(const struct sim_replica *replica); // it leads, or would, although its database is not fit
+void sim_check_stranger(struct sim *sim, const struct sim_replica *replica, uint32_t from);
 bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not);
 struct sim_replica *sim_present(struct sim *sim); // one that belongs to the cluster
 // sim_garbage.c

@@ -96,7 +96,17 @@ static uint32_t n_others_impaired(const struct sim *sim, const struct sim_replic
     return n;
 }
 
-// Everybody else runs and would notice that the log has become shorter.
+// The node has heard of a later life.
+static bool is_over_for(const struct peer *peer, uint32_t incarnation)
+{
+    bool over = false;
+    for (size_t i = 0; i < PEER_LIVES_MAX; i++) {
+        over = over || peer->over[i] == incarnation;
+    }
+    return over;
+}
+
+// Everybody else runs and would notice that the log has become shorter, or is one of an earlier life.
 static bool others_remember(const struct sim *sim, const struct sim_replica *replica)
 {
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
@@ -105,7 +115,10 @@ static bool others_remember(const struct sim *sim, const struct sim_replica *rep
             continue;
         }
         const struct peer *peer = other->alive ? peer_find(other->node, replica->id) : NULL;
-        bool remembers = peer != NULL && peer->remembered_incarnation == replica->copy->incarnation && peer->remembered > replica->copy->last_index;
+        uint32_t incarnation = replica->copy->incarnation;
+        bool remembers = peer != NULL && (incarnation == replica->incarnation
+                                              ? peer->remembered_incarnation == incarnation && peer->remembered > replica->copy->last_index
+                                              : is_over_for(peer, incarnation));
         if (!remembers || other->is_new) {
             return false;
         }
@@ -144,7 +157,7 @@ static bool may_lose(const struct sim *sim, const struct sim_replica *replica, e
         return has_copy && others_hold_changes(sim, replica);
     case OLD_LOG:
     case OLD_BOTH:
-        return has_copy && sim->knobs.stream != 0 && n_others_impaired(sim, replica) == 0 && others_remember(sim, replica);
+        return replica->copy != NULL && sim->knobs.stream != 0 && n_others_impaired(sim, replica) == 0 && others_remember(sim, replica);
     case LOSSES:
         break;
     }
@@ -159,7 +172,7 @@ static void forget_log(struct sim *sim, struct sim_replica *replica)
     sim_disk_init(&replica->disk);
     replica->incarnation = ++sim->n_incarnations;
     replica->is_new = true;
-    replica->is_copy = false;
+    replica->is_copy = replica->is_over = false;
 }
 
 static void forget_database(struct sim *sim, const struct sim_replica *replica)
@@ -178,6 +191,8 @@ static void restore_log(struct sim_replica *replica)
     sim_disk_copy(&replica->disk, &replica->copy->disk);
     sim_disk_settle(&replica->disk);
     replica->is_copy = true;
+    replica->is_over = replica->incarnation != replica->copy->incarnation;
+    replica->incarnation = replica->copy->incarnation;
 }
 
 static void restore_database(struct sim *sim, const struct sim_replica *replica)
@@ -251,6 +266,7 @@ static void lose_data(struct sim *sim, struct sim_event *event)
         sim->counters.databases_lost += loss == LOSE_DATABASE || loss == OLD_DATABASE ? 1 : 0;
         sim->counters.copies += loss == OLD_LOG || loss == OLD_BOTH ? 1 : 0;
         lose(sim, replica, loss);
+        sim->counters.ended_lives += replica->is_over ? 1 : 0;
     }
     sim_after(sim, sim_spread(sim, sim->knobs.amnesia_mean_us), lose_data, 0);
 }

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <uthash.h>
 
-enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, FRAME_TOLD = 9, FRAME_PULL = 20, TOLD_MAX = 8 };
+enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, FRAME_TOLD = 9, FRAME_PULL = 20, TOLD_MAX = 8, SPREAD_ROUNDS = 10 };
 
 struct office {
     uint64_t term;
@@ -54,6 +54,7 @@ struct sim_check {
     struct committed *log; // [index]
     size_t n_log, log_capacity;
     uint64_t commit;
+    uint64_t spread_held, spread_us; // W7: what all hold together, and since when it is this
     struct digest *digests; // [index]
     size_t n_digests, digests_capacity;
     struct seen seen[SIM_REPLICAS_MAX + 1];
@@ -177,6 +178,14 @@ static void check_committed(struct sim *sim, const struct sim_replica *replica, 
     SIM_CHECK(sim, "I3", cc_slice_equal(cc_blob_slice(entry->payload), cc_blob_slice(committed->payload)), "r%u committed entry %" PRIu64 " with another content", replica->id, index);
 }
 
+// The leader is connected to this very life of the replica.
+static bool is_met(struct sim *sim, const struct raft *leader, const struct sim_replica *replica)
+{
+    const struct sim_replica *self = sim_replica_of(sim, leader->options.id);
+    const struct peer *peer = self == replica ? NULL : peer_find(self->node, replica->id);
+    return peer != NULL && peer->up && peer->incarnation == replica->incarnation;
+}
+
 // What a leader commits is on the disks of a majority of the voters in force; whoever is dead, or has lost its log and the leader
 // does not know, may have had it.
 static void check_majority(struct sim *sim, const struct raft *raft)
@@ -193,6 +202,7 @@ static void check_majority(struct sim *sim, const struct raft *raft)
             is_out = is_out || (raft->peers[p].id == replica->id && raft->peers[p].recovering);
         }
         bool may_hold = !replica->alive || replica->is_new || replica->is_copy || wal_state_of(replica->wal)->last_index >= raft->commit;
+        may_hold = may_hold && !(replica->is_over && is_met(sim, raft, replica));
         n_voters++;
         n_holding += may_hold && !is_out ? 1 : 0;
     }
@@ -237,6 +247,18 @@ static void check_clock(struct sim *sim, struct sim_replica *replica)
               ms - replica->wall_max_ms);
 }
 
+// Votes of a life that is over may have been given to somebody else by a later one.
+static void check_ballots(struct sim *sim, const struct raft *raft)
+{
+    for (uint32_t p = 0; p < raft->n_peers; p++) {
+        const struct raft_peer *peer = &raft->peers[p];
+        bool counted = peer->voter && peer->ballot == RAFT_BALLOT_GRANTED && !raft_peer_is_out(peer);
+        const struct sim_replica *voter = sim_replica_of(sim, peer->id);
+        SIM_CHECK(sim, "B7", !counted || !(voter->is_over && is_met(sim, raft, voter)), "r%u is elected with a vote of an earlier life of r%u",
+                  raft->options.id, peer->id);
+    }
+}
+
 void sim_check_node(struct sim *sim, struct sim_replica *replica)
 {
     const struct raft *raft = node_raft(replica->node);
@@ -248,6 +270,7 @@ void sim_check_node(struct sim *sim, struct sim_replica *replica)
         check_office(sim, replica, raft);
         if (seen->role != RAFT_LEADER || seen->term != raft_term(raft)) {
             check_completeness(sim, replica, raft);
+            check_ballots(sim, raft);
         }
     }
     bool led = seen->role == RAFT_LEADER && raft_role(raft) == RAFT_LEADER && seen->term == raft_term(raft);
@@ -336,6 +359,21 @@ static void check_pull(struct sim *sim, const struct sim_replica *replica, struc
               replica->id);
 }
 
+bool sim_check_stands_in(const struct sim_replica *replica)
+{
+    return !node_raft(replica->node)->eligible;
+}
+
+void sim_check_stranger(struct sim *sim, const struct sim_replica *replica, uint32_t from)
+{
+    struct node_status status;
+    node_describe(replica->node, sim->now_us, &status);
+    for (uint32_t i = 0; i < status.n_peers; i++) {
+        SIM_CHECK(sim, "H7", status.peers[i].id != from || !status.peers[i].reachable, "r%u takes r%u for reachable, which is of another version",
+                  replica->id, from);
+    }
+}
+
 void sim_check_belief(const struct sim_replica *replica, struct sim_belief *belief_out)
 {
     const struct raft *raft = node_raft(replica->node);
@@ -397,10 +435,10 @@ bool sim_check_is_member(const struct sim *sim, uint32_t id)
 
 // -- Convergence ----------------------------------------------------------------------------------------------------
 
-static bool replica_converged(struct sim *sim, const struct sim_replica *replica, struct cc_buffer *why_not)
+// Everything that is committed has arrived, and both connections to the database are there.
+static bool has_log(struct sim *sim, const struct sim_replica *replica, const struct node_status *described, struct cc_buffer *why_not)
 {
-    struct node_status status;
-    node_describe(replica->node, sim->now_us, &status);
+    struct node_status status = *described;
     struct cc_buffer ignored = {0};
     uint64_t applied = 0;
     bool up = sim_database_read(replica->database, "-", &ignored, &applied);
@@ -410,6 +448,16 @@ static bool replica_converged(struct sim *sim, const struct sim_replica *replica
         cc_buffer_printf(why_not,
                          "r%u: database %d leader r%u commit %" PRIu64 " last %" PRIu64 " applied %" PRIu64 ", the cluster's commit %" PRIu64,
                          replica->id, up, status.leader, status.commit, status.last_index, applied, sim->check->commit);
+        return false;
+    }
+    return true;
+}
+
+static bool replica_converged(struct sim *sim, const struct sim_replica *replica, struct cc_buffer *why_not)
+{
+    struct node_status status;
+    node_describe(replica->node, sim->now_us, &status);
+    if (!has_log(sim, replica, &status, why_not)) {
         return false;
     }
     if (!sim_weak_check_is_complete(sim, &status.frontier)) {
@@ -441,6 +489,35 @@ bool sim_check_converged(struct sim *sim, struct cc_buffer *why_not)
         one = one == NULL ? replica : one;
     }
     return sim_weak_check_are_equal(sim, why_not) && sim_members_are_settled(sim, why_not);
+}
+
+void sim_check_spread(struct sim *sim)
+{
+    struct sim_check *check = sim->check;
+    struct cc_buffer ignored = {0};
+    uint64_t held = 0;
+    bool ready = sim->knobs.clock_wild_ms == 0; // else stamps may have to wait until the clocks have come there
+    bool complete = true;
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        const struct sim_replica *replica = &sim->replicas[i];
+        struct node_status status;
+        ready = ready && (replica->absent || (replica->alive && !replica->is_new && !replica->is_copy));
+        if (!ready || replica->absent) {
+            continue;
+        }
+        node_describe(replica->node, sim->now_us, &status);
+        ready = has_log(sim, replica, &status, &ignored);
+        complete = complete && sim_weak_check_is_complete(sim, &status.frontier);
+        for (uint32_t o = 0; o < status.frontier.n; o++) {
+            held += status.frontier.at[o].sequence;
+        }
+    }
+    cc_buffer_finish(&ignored);
+    if (!ready || complete || held != check->spread_held) {
+        check->spread_held = held;
+        check->spread_us = sim->now_us;
+    }
+    SIM_CHECK(sim, "W7", sim->now_us - check->spread_us < SPREAD_ROUNDS * SIM_FRONTIER_US, "weak changes do not get to who lacks them");
 }
 
 struct sim_replica *sim_present(struct sim *sim)

@@ -102,6 +102,40 @@ static void jump_clock(struct sim *sim, struct sim_event *event)
     again(sim, sim->knobs.clock_jump_mean_us, jump_clock);
 }
 
+// -- Versions -------------------------------------------------------------------------------------------------------
+
+// A replica starts again under another program, or under the one before.
+static void upgrade(struct sim *sim, struct sim_event *event)
+{
+    (void)event;
+    if (is_over(sim)) {
+        return;
+    }
+    struct sim_replica *replica = any_replica(sim);
+    if (replica->alive && !sim_amnesia_is_pending(sim)) {
+        sim_replica_crash(sim, replica, SIM_KILLED);
+        sim_fault_restart_later(sim, replica->id);
+        replica->is_later = !replica->is_later;
+        sim->counters.upgrades++;
+        sim_trace(sim, "r%u is of version %u from now on", replica->id, replica->is_later ? 2 : 1);
+    }
+    again(sim, sim->knobs.upgrade_mean_us, upgrade);
+}
+
+static void end_upgrades(struct sim *sim)
+{
+    bool different = false;
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        different = different || sim->replicas[i].is_later;
+        sim->replicas[i].is_later = false;
+    }
+    for (uint32_t a = 1; a <= sim->n_replicas && different; a++) {
+        for (uint32_t b = a + 1; b <= sim->n_replicas; b++) {
+            sim_network_reset(sim, a, b);
+        }
+    }
+}
+
 // -- Disks ----------------------------------------------------------------------------------------------------------
 
 static void make_space(struct sim *sim, struct sim_event *event)
@@ -240,10 +274,12 @@ void sim_fault_start(struct sim *sim)
     again(sim, sim->knobs.lane_drop_mean_us, drop_lane);
     again(sim, sim->knobs.cut_mean_us, cut_network);
     again(sim, sim->knobs.reset_mean_us, reset);
+    again(sim, sim->knobs.upgrade_mean_us, upgrade);
 }
 
 void sim_fault_heal(struct sim *sim)
 {
+    end_upgrades(sim);
     sim_network_heal(sim);
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *replica = &sim->replicas[i];

@@ -1,6 +1,10 @@
 // What a seed decides before anything happens. Each kind of fault is off in half of the seeds, so that the others are seen alone.
 #include "sim/sim.h"
 
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
 static bool coin(struct cc_prng *prng)
 {
     return cc_prng_below(prng, 2) == 0;
@@ -129,7 +133,38 @@ static void weak_storm(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->migrate_percent = 0;
 }
 
-void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
+enum { FIXED_MAX = 16 };
+
+static struct {
+    size_t n;
+    struct {
+        size_t offset;
+        uint64_t value;
+    } at[FIXED_MAX];
+} fixed;
+
+bool sim_knobs_fix(const char *setting)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } names[] = {
+#define SIM_KNOB_NAME(name) {#name, offsetof(struct sim_knobs, name)},
+        SIM_KNOBS(SIM_KNOB_NAME)
+#undef SIM_KNOB_NAME
+    };
+    const char *equals = strchr(setting, '=');
+    for (size_t i = 0; equals != NULL && fixed.n < FIXED_MAX && i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strncmp(setting, names[i].name, (size_t)(equals - setting)) == 0 && names[i].name[equals - setting] == '\0') {
+            fixed.at[fixed.n].offset = names[i].offset;
+            fixed.at[fixed.n++].value = strtoull(equals + 1, NULL, 10);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void draw(struct sim_knobs *knobs, struct cc_prng *prng)
 {
     *knobs = (struct sim_knobs){0};
     knobs->n_replicas = coin(prng) ? 3 : 5;
@@ -165,5 +200,16 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
         knobs->repair_mean_us = coin(prng) ? 2 * S : 0;
         knobs->amnesia_mean_us = knobs->member_mean_us = knobs->log_bytes = knobs->drops_history = 0;
         knobs->n_founders = knobs->n_replicas;
+    }
+}
+
+void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
+{
+    struct cc_prng later = *prng; // what came to the simulator later draws apart from the rest: other seeds stay what they are
+    later.state[0] ^= UINT64_C(0x9e3779b97f4a7c15);
+    draw(knobs, prng);
+    knobs->upgrade_mean_us = cc_prng_below(&later, 10) == 0 ? scaled(&later, 300 * MS, 4 * S) : 0;
+    for (size_t i = 0; i < fixed.n; i++) {
+        memcpy((char *)knobs + fixed.at[i].offset, &fixed.at[i].value, sizeof(uint64_t));
     }
 }

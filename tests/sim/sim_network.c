@@ -123,6 +123,22 @@ static void meet_stranger(struct sim *sim, struct sim_replica *to, uint32_t from
     cc_buffer_finish(&frame);
 }
 
+// Whole replicas of another version: nothing that they say is understood, though they answer at the same address under the same key.
+static void meet_other_version(struct sim *sim, struct sim_replica *to, uint32_t from, const struct cc_blob *blob)
+{
+    struct sim_belief before;
+    struct cc_buffer frame = {0};
+    cc_buffer_append(&frame, blob->data, blob->n);
+    frame.data[0]++;
+    sim->counters.skewed++;
+    sim_check_belief(to, &before);
+    node_peer_frame(to->node, sim_replica_time(sim, to), from, cc_buffer_slice(&frame));
+    sim_check_unmoved(sim, to, &before);
+    sim_check_stranger(sim, to, from);
+    sim_replica_settle(sim, to);
+    cc_buffer_finish(&frame);
+}
+
 static void deliver(struct sim *sim, struct sim_event *event)
 {
     uint32_t from = (uint32_t)event->a;
@@ -135,6 +151,10 @@ static void deliver(struct sim *sim, struct sim_event *event)
         if (is_stream(sim)) {
             stall(link, event->blob);
         }
+        return;
+    }
+    if (to->is_later != sim_replica_of(sim, from)->is_later) {
+        meet_other_version(sim, to, from, event->blob);
         return;
     }
     if (sim->phase == SIM_FAULTS && sim->knobs.stranger_ppm > 0 && sim_chance(sim, sim->knobs.stranger_ppm)) {

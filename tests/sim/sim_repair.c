@@ -23,6 +23,7 @@ struct sim_repair { // of one life of a replica
     bool summed, summed_whole; // of these
     uint64_t sums[REPAIR_BUCKETS];
     uint32_t counts[REPAIR_BUCKETS];
+    struct crdt_frontier told; // of all lives: what the states that it told belong to, though its database may have lost that since
 };
 
 struct task {
@@ -134,6 +135,9 @@ static void sum_up(struct row_visit *visit)
     repair->summed_whole = visit->job->whole;
 }
 
+// Raises to what the other one holds, too.
+static void frontier_join(struct crdt_frontier *frontier, const struct crdt_frontier *other);
+
 // -- States ---------------------------------------------------------------------------------------------------------------
 
 static void end_list(struct row_visit *visit)
@@ -219,6 +223,7 @@ static void answer_states(struct row_visit *visit, struct repair_event *event, s
     }
     struct sim_rows *rows = sim_database_rows(visit->replica->database);
     sim_rows_frontier(rows, &moment->frontier);
+    frontier_join(&visit->replica->repair->told, &moment->frontier);
     moment->bound = sim_rows_get_u64(visit->store, "b");
     moment->schema_version = sim_rows_schema(rows);
     event->next = visit->next;
@@ -386,7 +391,9 @@ void sim_repair_submit(struct sim *sim, struct sim_replica *replica, const struc
     task->job.buckets = keep(&task->bytes, job->buckets);
     struct sim_repair *repair = replica->repair;
     if (repair->life != replica->life) {
-        *repair = (struct sim_repair){.life = replica->life};
+        repair->life = replica->life;
+        repair->busy_us = 0;
+        repair->summed = repair->summed_whole = false;
     }
     uint64_t begin_us = repair->busy_us > sim->now_us ? repair->busy_us : sim->now_us;
     repair->busy_us = begin_us + sim_spread(sim, sim->knobs.job_us) + 1;
@@ -397,7 +404,6 @@ void sim_repair_submit(struct sim *sim, struct sim_replica *replica, const struc
 
 // -- Joining, in the weak connection ---------------------------------------------------------------------------------------
 
-// Raises to what the other one holds, too.
 static void frontier_join(struct crdt_frontier *frontier, const struct crdt_frontier *other)
 {
     for (uint32_t i = 0; i < other->n; i++) {
@@ -514,6 +520,7 @@ static void note_ahead(struct sim *sim, const struct sim_rows *rows)
         sim_rows_ahead(sim_database_rows(sim->replicas[i].database), &further);
         frontier_join(&ahead, &held);
         frontier_join(&ahead, &further);
+        frontier_join(&ahead, &sim->replicas[i].repair->told);
     }
     struct cc_buffer bytes = {0};
     crdt_frontier_put(&bytes, &ahead);

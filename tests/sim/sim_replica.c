@@ -180,6 +180,7 @@ static void tell_fact(struct sim *sim, struct sim_replica *replica, const struct
     switch (fact->kind) {
     case NODE_FACT_ROLE:
         sim->counters.leaders += fact->a == RAFT_LEADER ? 1 : 0;
+        sim->counters.stand_ins += fact->a == RAFT_LEADER && sim_check_stands_in(replica) ? 1 : 0;
         if (fact->a == RAFT_LEADER) {
             sim_members_new_leader(sim);
         }
@@ -419,7 +420,7 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
         .incarnation = replica->incarnation,
         .is_new = replica->is_new,
         .clock_skew_ms_max = SIM_SKEW_MS,
-        .frontier_interval_us = 200 * 1000,
+        .frontier_interval_us = SIM_FRONTIER_US,
         .facts_of_database = cc_slice_text("model"),
         .log_bytes_max = sim->knobs.log_bytes,
         .snapshot_piece_bytes = 4000,

@@ -647,7 +647,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         status->peers[status->n_peers++] = (struct node_peer_status){
             .id = peer->id,
             .voter = member->voter,
-            .reachable = peer->up,
+            .reachable = peer->up && peer->refused == NULL,
             .applied = peer->applied,
             .weak_missing = weak_missing_at(node, peer),
             .schema_version = peer->schema_version,

@@ -266,6 +266,7 @@ struct peer {
     bool may_lead;       // it says so: its database is up, and no operator has moved the office away from it
     uint32_t incarnation;
     const char *refused;
+    bool understood;     // a frame of our version has come over this connection
     uint64_t heard_us;
     uint64_t applied;
     uint32_t schema_version;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 enum { FRAME_VERSION = 1 };
+static const char other_version[] = "it speaks another version of the protocol between replicas";
+
 enum { CLOCK_WINDOW_US = 2000 * 1000 }; // of the frames in it, some come at once
 
 enum frame_kind {
@@ -558,6 +560,22 @@ static void observe_clock(struct node *node, struct peer *peer, uint64_t hlc, ui
     }
 }
 
+// Nothing but frames of another version has come over this connection: whoever sends them does not understand ours either. One
+// such frame among others says nothing.
+static void refuse_version(struct node *node, struct peer *peer)
+{
+    if (!peer->understood && peer->refused == NULL && !cc_mutant(CC_MUTANT_VERSION_REACHABLE)) {
+        peer->refused = other_version;
+        node_fact(node, NODE_FACT_PEER_REFUSED, peer->id, 0, 0, other_version);
+    }
+}
+
+static void accept_version(struct peer *peer)
+{
+    peer->understood = true;
+    peer->refused = peer->refused == other_version ? NULL : peer->refused;
+}
+
 void node_peer_frame(struct node *node, struct node_time time, uint32_t id, struct cc_slice bytes)
 {
     node->time = time;
@@ -567,9 +585,14 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
     uint8_t kind = cc_read_u8(&reader);
     uint64_t hlc = cc_read_u64(&reader);
     uint64_t wall_ms = cc_read_u64(&reader);
-    if (peer == NULL || !peer->up || !cc_reader_ok(&reader) || (version != FRAME_VERSION && !cc_mutant(CC_MUTANT_VERSION_IGNORED))) {
+    if (peer == NULL || !peer->up || !cc_reader_ok(&reader)) {
         return;
     }
+    if (version != FRAME_VERSION && !cc_mutant(CC_MUTANT_VERSION_IGNORED)) {
+        refuse_version(node, peer);
+        return;
+    }
+    accept_version(peer);
     peer->heard_us = time.now_us;
     observe_clock(node, peer, hlc, wall_ms);
     if (kind == FRAME_HELLO) {

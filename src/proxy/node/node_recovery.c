@@ -9,6 +9,8 @@
 // Why that is enough, and what is not covered: docs/adr/amnesia.md.
 #include "proxy/node/node_internal.h"
 
+#include "base/mutant.h"
+
 enum {
     CANDIDACIES = 4,             // election timeouts for which a candidate that this replica voted for may still count that vote
     CONFIRM_AGAIN_US = 500 * 1000,
@@ -113,7 +115,7 @@ void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, uint64_
         }
         return;
     }
-    if (is_over(peer, peer->incarnation)) {
+    if (is_over(peer, peer->incarnation) && !cc_mutant(CC_MUTANT_ENDED_LIFE_RETURNS)) {
         raft_peer_set_recovering(node->raft, peer->id, true);
         peer_send_forgotten(node, peer, UINT64_MAX);
         return;

@@ -207,7 +207,7 @@ static void relay_to(struct node *node, struct peer *peer, bool is_second_look)
         const struct peer *sender = peer_find(node, origin.replica);
         bool origin_sends = sender != NULL && sender->up && sender->incarnation == origin.incarnation && sender != peer;
         bool stuck = is_second_look && theirs == crdt_frontier_get(&peer->frontier_before, origin);
-        if (!origin_sends || stuck) {
+        if ((!origin_sends && !cc_mutant(CC_MUTANT_STUCK_FOR_LONG)) || stuck) {
             fetch_for(node, peer, origin, theirs + 1);
             return;
         }
@@ -227,7 +227,8 @@ void weak_peer_frontier(struct node *node, struct peer *peer)
         weak->next_sequence = theirs + 1;
         weak->replay_until = theirs;
     }
-    bool second_look = peer->frontier_before_us > 0 && node->time.now_us >= peer->frontier_before_us + STUCK_US;
+    uint64_t stuck_us = (uint64_t)STUCK_US * (cc_mutant(CC_MUTANT_STUCK_FOR_LONG) ? 20 : 1);
+    bool second_look = peer->frontier_before_us > 0 && node->time.now_us >= peer->frontier_before_us + stuck_us;
     bool stuck = second_look && theirs == crdt_frontier_get(&peer->frontier_before, weak->self);
     if (!peer->frontier_known || peer->pushed < theirs || (stuck && peer->pushed > theirs)) {
         peer->pushed = theirs;

@@ -108,6 +108,20 @@ static void a_server_that_is_not_eligible_votes_but_does_not_campaign(void **sta
     raft_destroy(fixture.raft);
 }
 
+static void who_stands_in_campaigns_when_nobody_leads_and_is_not_handed_the_office(void **state)
+{
+    (void)state;
+    struct fixture fixture = fixture_make(3, fresh, NULL, 0);
+    raft_set_eligible(fixture.raft, 0, false);
+    raft_set_stand_in(fixture.raft, true);
+    fixture_receive(&fixture, (struct raft_message){.kind = RAFT_HEARTBEAT, .from = 2, .term = 1});
+    fixture_receive(&fixture, (struct raft_message){.kind = RAFT_TIMEOUT_NOW, .from = 2, .term = 1});
+    assert_int_equal(raft_role(fixture.raft), RAFT_FOLLOWER);
+    fixture_tick(&fixture, 2 * FIXTURE_ELECTION_US);
+    assert_int_equal(raft_role(fixture.raft), RAFT_PRE_CANDIDATE);
+    raft_destroy(fixture.raft);
+}
+
 // -- Voting ---------------------------------------------------------------------------------------------------------
 
 struct vote_case {
@@ -458,6 +472,7 @@ int main(void)
         cmocka_unit_test(votes_of_one_server_count_once_and_those_of_strangers_never),
         cmocka_unit_test(a_candidate_follows_a_leader_of_its_own_term),
         cmocka_unit_test(a_server_that_is_not_eligible_votes_but_does_not_campaign),
+        cmocka_unit_test(who_stands_in_campaigns_when_nobody_leads_and_is_not_handed_the_office),
         cmocka_unit_test(votes_go_only_to_candidates_whose_log_is_at_least_as_up_to_date),
         cmocka_unit_test(each_server_votes_for_at_most_one_candidate_in_a_term_first_come_first_served),
         cmocka_unit_test(a_vote_leaves_only_when_it_is_durable),

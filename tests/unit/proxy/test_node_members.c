@@ -39,10 +39,10 @@ static struct bench begin(uint64_t removed_at)
     return bench;
 }
 
-static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, struct cc_slice body)
+static void deliver_as(struct bench *bench, uint8_t version, uint32_t peer, uint8_t kind, struct cc_slice body)
 {
     struct cc_buffer frame = {0};
-    cc_put_u8(&frame, 1);
+    cc_put_u8(&frame, version);
     cc_put_u8(&frame, kind);
     cc_put_u64(&frame, 0);
     cc_put_u64(&frame, bench->time.wall_ms);
@@ -50,6 +50,11 @@ static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, struct cc_
     node_peer_frame(bench->node, bench->time, peer, cc_buffer_slice(&frame));
     cc_buffer_finish(&frame);
     node_take_effects(bench->node, &bench->effects);
+}
+
+static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, struct cc_slice body)
+{
+    deliver_as(bench, 1, peer, kind, body);
 }
 
 static size_t count_sent(const struct bench *bench, uint8_t kind, uint32_t peer, uint64_t *context_out)
@@ -282,6 +287,38 @@ static void a_list_that_needs_no_change_takes_the_place_of_one_that_runs(void **
     node_destroy(bench.node);
 }
 
+static bool is_reachable(const struct bench *bench, uint32_t id)
+{
+    struct node_status status;
+    node_describe(bench->node, bench->time.now_us, &status);
+    for (uint32_t i = 0; i < status.n_peers; i++) {
+        if (status.peers[i].id == id) {
+            return status.peers[i].reachable;
+        }
+    }
+    fail_msg("no such replica");
+    return false;
+}
+
+static void a_replica_of_which_no_frame_is_understood_is_not_reachable_and_one_such_frame_among_others_says_nothing(void **state)
+{
+    (void)state;
+    struct bench bench = begin(0);
+    assert_true(is_reachable(&bench, 2));
+    deliver_as(&bench, 2, 2, FRAME_TOLD, (struct cc_slice){0});
+    assert_false(is_reachable(&bench, 2));
+    deliver(&bench, 3, FRAME_TOLD, (struct cc_slice){0});
+    deliver_as(&bench, 2, 3, FRAME_TOLD, (struct cc_slice){0});
+    assert_true(is_reachable(&bench, 3));
+    deliver(&bench, 2, FRAME_TOLD, (struct cc_slice){0}); // it only came in the wrong order
+    assert_true(is_reachable(&bench, 2));
+    deliver_as(&bench, 2, 4, FRAME_TOLD, (struct cc_slice){0});
+    node_peer_down(bench.node, bench.time, 4);
+    node_peer_up(bench.node, bench.time, 4, 5); // started again as the program that we know
+    assert_true(is_reachable(&bench, 4));
+    node_destroy(bench.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +328,7 @@ int main(void)
         cmocka_unit_test(a_removed_replica_knows_it_from_its_start_on_and_asks_for_no_election),
         cmocka_unit_test(a_plan_says_what_a_reload_would_change_and_is_refused_without_a_leader),
         cmocka_unit_test(a_replica_whose_database_sorts_differently_is_refused_and_told_from_the_others),
+        cmocka_unit_test(a_replica_of_which_no_frame_is_understood_is_not_reachable_and_one_such_frame_among_others_says_nothing),
         cmocka_unit_test(a_list_that_needs_no_change_takes_the_place_of_one_that_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
