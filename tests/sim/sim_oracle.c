@@ -182,15 +182,11 @@ static void write_set(const struct oracle *oracle, size_t number, struct set_wri
         }
     }
     unsigned digit = sim_weak_digit(write->id);
-    struct additions *added = &sets->added[digit], there = *added, shown = sets->added[(digit + 1) % DIGITS], gone = shown;
+    struct additions *added = &sets->added[digit], there = *added, gone = sets->added[(digit + 1) % DIGITS];
     for (size_t w = 0; w < SET_WORDS; w++) {
         there.bits[w] &= seen.bits[w] & ~removed.bits[w];
-        shown.bits[w] &= seen.bits[w] & ~removed.bits[w];
-        gone.bits[w] &= seen.bits[w];
-        sets->removed[number].bits[w] = removed.bits[w] & own.bits[w];
-    }
-    if (!is_empty(&shown)) { // what it does not show it does not take out once more
-        put_in(&sets->removed[number], &gone);
+        gone.bits[w] &= seen.bits[w] & ~removed.bits[w]; // what it does not show it does not take out once more
+        sets->removed[number].bits[w] = gone.bits[w] | (removed.bits[w] & own.bits[w]);
     }
     if (is_empty(&there)) {
         add(added, number);
