@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "proxy/node/member.h"
+#include "proxy/node/node_internal.h"
 #include "sim/sim_weak.h"
 
 #include <inttypes.h>
@@ -464,13 +465,22 @@ void sim_weak_check_renewals(struct sim *sim, const struct crdt_frontier *held)
 
 // -- What must have arrived -----------------------------------------------------------------------------------------------
 
+// What of it stays in this database: a snapshot that is being pulled replaces what was merged since it was asked for, which is not told as flushed.
+static uint64_t held_for_good(const struct sim_replica *replica, struct crdt_origin origin)
+{
+    uint64_t held = flushed_of(replica, origin);
+    bool is_replaced = replica->alive && replica->node->target.state != TARGET_IDLE && replica->node->target.state != TARGET_RECONNECTING;
+    uint64_t stays = is_replaced ? crdt_frontier_get(&replica->node->target.frontier, origin) : held;
+    return stays < held ? stays : held;
+}
+
 // How much of it some database has on disk, of those that are there.
 static uint64_t held_somewhere(struct sim *sim, struct crdt_origin origin)
 {
     uint64_t most = 0;
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
-        uint64_t held = crdt_frontier_get(&sim_database_rows(sim->replicas[i].database)->frontier_flushed, origin);
-        most = held > most && !sim->replicas[i].absent ? held : most;
+        uint64_t held = sim->replicas[i].absent ? 0 : held_for_good(&sim->replicas[i], origin);
+        most = held > most ? held : most;
     }
     return most;
 }
