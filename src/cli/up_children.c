@@ -89,10 +89,9 @@ static void run_child(const struct up_children *children, const struct up_child 
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)signal(SIGPIPE, SIG_DFL);
-    // A session of its own: Ctrl-C is for us, and we stop the replicas in order; Linux shares the processors fairly between
-    // sessions, and PostgreSQL's backends have one each. If we are killed, the replicas are too, and
+    // A process group of its own: Ctrl-C is for us, and we stop the replicas in order. If we are killed, they are too, and
     // their PostgreSQL with them.
-    if (setsid() < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) {
+    if (setpgid(0, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) {
         _exit(CLI_REFUSED);
     }
     int input = open("/dev/null", O_RDONLY);
