@@ -117,9 +117,6 @@ struct harness *harness_create(const struct harness_options *options)
     };
     cc_prng_seed(&harness->sim.prng, options->seed);
     sim_open(&harness->sim);
-    if (options->garbage_ms > 0) {
-        sim_garbage_start(&harness->sim);
-    }
     return harness;
 }
 
