@@ -367,7 +367,8 @@ void sim_check_tell(const struct sim *sim);                         // what was 
 uint64_t sim_check_commit(const struct sim *sim);                   // highest index known to be committed by anybody
 bool sim_check_is_member(const struct sim *sim, uint32_t id); // as last committed
 void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, uint64_t digest);
-// W7: when nothing is in the way any more, ten rounds of frontiers do not pass without anybody getting what is missing.
+// W7: when nothing is in the way any more, ten rounds of frontiers do not pass without anybody getting what is missing and in a
+// history. What no history has is taken over by comparing rows: that waits until another comparison is done, and is L1's.
 void sim_check_spread(struct sim *sim);
 // H7: nobody takes another for reachable who understands nothing of what it says.
 bool sim_check_stands_in(const struct sim_replica *replica); // it leads, or would, although its database is not fit
@@ -415,6 +416,8 @@ bool sim_weak_check_are_equal(struct sim *sim, struct cc_buffer *why_not); // al
 uint64_t sim_weak_check_stamp(const struct sim *sim, struct crdt_origin origin);
 // Everything that can still be had is covered; and what is not, in words.
 bool sim_weak_check_is_complete(const struct sim *sim, const struct crdt_frontier *frontier);
+// The next change that it lacks of some origin can still be had, and is in somebody's history: it need not take over rows for it.
+bool sim_weak_check_is_owed(const struct sim *sim, const struct crdt_frontier *frontier);
 void sim_weak_check_tell_missing(const struct sim *sim, const struct crdt_frontier *frontier, struct cc_buffer *out);
 
 #endif

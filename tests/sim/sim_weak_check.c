@@ -526,6 +526,30 @@ bool sim_weak_check_is_complete(const struct sim *sim, const struct crdt_frontie
     return true;
 }
 
+static bool is_in_a_history(const struct sim *sim, struct crdt_origin origin, uint64_t sequence)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        const struct sim_replica *replica = &sim->replicas[i];
+        if (!replica->absent && sim_rows_history(sim_database_rows(replica->database), origin, sequence) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool sim_weak_check_is_owed(const struct sim *sim, const struct crdt_frontier *frontier)
+{
+    const struct sim_weak_check *check = sim->weak_check;
+    for (uint32_t i = 0; i < check->known.n; i++) {
+        struct crdt_origin origin = check->known.at[i].origin;
+        uint64_t held = crdt_frontier_get(frontier, origin);
+        if (held < floor_of(check, origin, check->known.at[i].sequence) && is_in_a_history(sim, origin, held + 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint64_t sim_weak_check_stamp(const struct sim *sim, struct crdt_origin origin)
 {
     const struct stamps *stamps = &sim->weak_check->stamps[origin.replica];
