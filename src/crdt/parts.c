@@ -228,6 +228,29 @@ bool crdt_parts_clear(struct crdt_parts *parts, const struct clock_stamp *death)
     return any;
 }
 
+static bool has_part(const struct crdt_parts *parts, const struct clock_stamp *stamp)
+{
+    bool has = false;
+    for (uint32_t i = 0; i < parts->n; i++) {
+        bool same = crdt_origin_compare(origin_of(&parts->at[i].stamp), origin_of(stamp)) == 0;
+        has = has || (same && clock_stamp_compare(&parts->at[i].stamp, stamp) >= 0);
+    }
+    return has;
+}
+
+bool crdt_parts_forget(struct crdt_parts *parts, const struct crdt_parts *other, uint64_t bound)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < parts->n; i++) {
+        if (parts->at[i].stamp.hlc > bound || has_part(other, &parts->at[i].stamp)) {
+            parts->at[n++] = parts->at[i];
+        }
+    }
+    bool any = n < parts->n;
+    parts->n = n;
+    return any;
+}
+
 // -- What parts show --------------------------------------------------------------------------------------------------
 
 // With as many digits behind the point as the type has.

@@ -35,6 +35,8 @@ struct crdt_parts { // sorted by origin
 bool crdt_parts_take(const struct crdt_kind *kind, struct crdt_parts *parts, const struct crdt_part *part, struct cc_arena *arena);
 // Drops those written at or before the row's death. False: there were none.
 bool crdt_parts_clear(struct crdt_parts *parts, const struct clock_stamp *death);
+// Drops those written up to `bound` (hybrid logical time) of which `other` has neither this one nor a later one of its origin. False: there were none.
+bool crdt_parts_forget(struct crdt_parts *parts, const struct crdt_parts *other, uint64_t bound);
 // What they show, as PostgreSQL writes it; NULL slice: SQL NULL. Lives in the arena or borrows.
 struct cc_slice crdt_parts_value(const struct crdt_kind *kind, const struct crdt_parts *parts, struct cc_arena *arena);
 

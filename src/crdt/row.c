@@ -219,6 +219,26 @@ bool crdt_row_join(struct crdt_row *row, const struct crdt_row *other)
     return changed;
 }
 
+bool crdt_row_forget(struct crdt_row *row, const struct crdt_row *other, uint64_t bound)
+{
+    assert(row->columns == other->columns && row->n_columns == other->n_columns);
+    bool changed = false;
+    for (uint32_t i = 0; i < row->n_columns; i++) {
+        struct crdt_register *held = &row->registers[i];
+        const struct crdt_register *told = &other->registers[i];
+        if (is_typed(row, i)) {
+            if (crdt_parts_forget(&held->parts, &told->parts, bound)) {
+                show_parts(row, i);
+                changed = true;
+            }
+        } else if (!row->columns[i].key && !row->columns[i].sticky && held->stamp.hlc <= bound && clock_stamp_compare(&held->stamp, &told->stamp) > 0) {
+            *held = (struct crdt_register){.value = row->columns[i].cleared};
+            changed = true;
+        }
+    }
+    return changed;
+}
+
 // -- Stamps of a visible row: jsonb text ----------------------------------------------------------------------------
 
 static void put_json_text(struct cc_buffer *out, struct cc_slice text)

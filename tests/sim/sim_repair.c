@@ -481,7 +481,7 @@ static bool is_wrong(const struct sim_store *store, const char *name, const stru
     return wrong;
 }
 
-static bool join_row(struct sim *sim, struct sim_rows *rows, const struct row_state *state, struct cc_arena *arena)
+static bool join_row(struct sim *sim, struct sim_rows *rows, const struct row_state *state, uint64_t bound, struct cc_arena *arena)
 {
     struct sim_weak_row row, other;
     struct cc_slice key;
@@ -502,6 +502,7 @@ static bool join_row(struct sim *sim, struct sim_rows *rows, const struct row_st
     snprintf(name, sizeof(name), "w/%.*s", (int)key.n, (const char *)key.data);
     bool changed = is_wrong(rows->store, name, &row);
     changed = settle_contradictions(rows, state->key, &row, &other, arena) || changed;
+    changed = (!state->hidden && crdt_row_forget(&row.row, &other.row, bound)) || changed;
     changed = crdt_row_join(&row.row, &other.row) || changed;
     if (changed) {
         sim_weak_row_store(sim, rows->store, key, &row);
@@ -541,7 +542,7 @@ void sim_repair_adopt(struct sim *sim, struct sim_rows *rows, const struct db_jo
     sim->counters.adoptions++;
 }
 
-uint32_t sim_repair_join(struct sim *sim, struct sim_rows *rows, struct cc_slice list)
+uint32_t sim_repair_join(struct sim *sim, struct sim_rows *rows, struct cc_slice list, uint64_t bound)
 {
     struct cc_arena arena;
     cc_arena_init(&arena);
@@ -551,7 +552,7 @@ uint32_t sim_repair_join(struct sim *sim, struct sim_rows *rows, struct cc_slice
     enum cc_status status = row_states_read(list, &arena, &table, &states, &n);
     SIM_CHECK(sim, "codec", status == CC_OK, "states of rows cannot be read");
     for (uint32_t i = 0; i < n; i++) {
-        n_changed += join_row(sim, rows, &states[i], &arena) ? 1 : 0;
+        n_changed += join_row(sim, rows, &states[i], bound, &arena) ? 1 : 0;
     }
     if (n_changed > 0) {
         note_ahead(sim, rows);

@@ -355,6 +355,7 @@ struct repair {
     uint64_t n_suspected;
     bool whole;                  // this comparison is to take over the peer's frontier, because its history does not reach back
     bool has_moment;             // the following
+    uint64_t bound;              // of the last answer: up to there tombstones may be gone at the peer
     struct repair_moment moment; // of the first answer: every later one must hold as much
     uint64_t n_adopted;
     struct { // a change set that this replica lacks, and a peer's history has no longer

@@ -503,6 +503,7 @@ void repair_states(struct node *node, const struct peer *peer, const struct repa
     repair->next = answer->next;
     repair->n_compared += answer->n_rows;
     if (repair->whole) {
+        repair->bound = answer->moment->bound;
         repair->state = REPAIR_SIFTING;
         submit(node, &(struct repair_job){.kind = REPAIR_STRAYS,
                                           .table = table_now(node),
@@ -544,6 +545,7 @@ struct job *repair_take_job(struct node *node, size_t *n_bytes_out)
     }
     struct job *job = node_job_create(node, DB_MERGE, LISTS_MAX);
     job->job.states = true;
+    job->job.bound = repair->whole ? repair->bound : 0;
     struct cc_slice list;
     size_t next, n_bytes = 0;
     while (job->job.n_items < LISTS_MAX && peek_list(repair, repair->states_at, &list, &next) &&

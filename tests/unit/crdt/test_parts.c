@@ -1166,6 +1166,73 @@ static struct typed_row stored_and_loaded(const struct typed_row *typed, struct 
     return again;
 }
 
+struct follower { // of a replica that holds all writes up to a bound, and some later ones
+    struct typed_row told, row, all; // what that one holds, what the follower holds, what both amount to
+};
+
+static void follower_write(struct follower *follower, struct typed_row *writer, struct clock_stamp stamp, uint64_t bound, struct cc_prng *prng)
+{
+    static const enum crdt_operation operations[] = {CRDT_INSERT, CRDT_UPDATE, CRDT_UPSERT};
+    struct crdt_row_change change = {.operation = CRDT_DELETE};
+    uint64_t what = cc_prng_below(prng, 8);
+    if (what < 2) {
+        crdt_row_merge(&writer->row, &change, &stamp);
+    } else {
+        change = typed_write(writer, operations[what % 3], stamp, "n", what % 2 == 0 ? "4" : "9", what % 2 == 0 ? "{a,b}" : "{b,c}");
+    }
+    bool is_told = stamp.hlc <= bound || cc_prng_below(prng, 2) == 0, is_held = cc_prng_below(prng, 2) == 0;
+    if (is_told) {
+        crdt_row_merge(&follower->told.row, &change, &stamp);
+    }
+    if (is_held) {
+        crdt_row_merge(&follower->row.row, &change, &stamp);
+    }
+    if (is_told || is_held) {
+        crdt_row_merge(&follower->all.row, &change, &stamp);
+    }
+}
+
+static void drop_tombstone(struct typed_row *typed, uint64_t bound)
+{
+    typed->row.death = typed->row.death.hlc <= bound ? (struct clock_stamp){0} : typed->row.death;
+}
+
+static void who_joins_rows_whose_tombstones_are_gone_has_what_all_writes_amount_to(void **state)
+{
+    (void)state;
+    struct cc_prng prng;
+    cc_prng_seed(&prng, 52);
+    long n_cleared = 0;
+    for (long round = 0; round < n_cases / 2; round++) {
+        struct cc_arena arena;
+        cc_arena_init(&arena);
+        struct typed_row writers[WRITERS];
+        struct follower follower;
+        typed_row_init(&follower.told, &arena);
+        typed_row_init(&follower.row, &arena);
+        typed_row_init(&follower.all, &arena);
+        for (uint32_t i = 0; i < WRITERS; i++) {
+            typed_row_init(&writers[i], &arena);
+        }
+        uint64_t bound = 10 * cc_prng_below(&prng, 10);
+        for (uint64_t n = 1; n <= 8; n++) {
+            uint32_t by = (uint32_t)cc_prng_below(&prng, WRITERS);
+            follower_write(&follower, &writers[by], stamp_at(10 * n, by + 1), bound, &prng);
+        }
+        if (crdt_row_is_visible(&follower.told.row)) {
+            drop_tombstone(&follower.told, bound);
+            follower.told.row.columns = follower.row.columns;
+            n_cleared += crdt_row_forget(&follower.row.row, &follower.told.row, bound) ? 1 : 0;
+            (void)crdt_row_join(&follower.row.row, &follower.told.row);
+            drop_tombstone(&follower.row, bound);
+            drop_tombstone(&follower.all, bound);
+            assert_true(same_rows(&follower.row, &follower.all));
+        }
+        cc_arena_finish(&arena);
+    }
+    assert_true(n_cleared > 0);
+}
+
 // Replicas write, delete, meet by joining their states, and are stored and loaded; in the end all are what the writes make in any order.
 static void rows_with_parts_converge(void **state)
 {
@@ -1380,6 +1447,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_write_without_parts_is_one),
         cmocka_unit_test(malformed_parts_change_nothing),
         cmocka_unit_test(rows_with_parts_converge),
+        cmocka_unit_test(who_joins_rows_whose_tombstones_are_gone_has_what_all_writes_amount_to),
         cmocka_unit_test(stored_rows_of_released_versions_are_read),
         cmocka_unit_test(few_writes_make_one_row_in_every_order_with_every_repetition),
         cmocka_unit_test(stored_parts_that_are_malformed_are_refused),

@@ -668,6 +668,24 @@ static void a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_
     end(&bench);
 }
 
+static void what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstones_may_be_gone(void **state)
+{
+    (void)state;
+    struct bench bench;
+    uint64_t round = 0;
+    begin_catching_up(&bench, &round);
+    deliver_answer(&bench, round, 0, 100, 5);
+    struct cc_buffer lists = {0};
+    cc_put_string(&lists, cc_slice_text("states of rows"));
+    repaired(&bench, REPAIR_STRAYS, cc_buffer_slice(&lists));
+    cc_buffer_finish(&lists);
+    const struct db_job *job = await_job(&bench, DB_MERGE);
+    assert_non_null(job);
+    assert_true(job->states);
+    assert_int_equal(job->bound, 77);
+    end(&bench);
+}
+
 static void a_database_that_has_lost_something_ends_the_catching_up(void **state)
 {
     (void)state;
@@ -901,6 +919,7 @@ int main(void)
         cmocka_unit_test(who_sends_a_change_that_comes_too_late_is_told),
         cmocka_unit_test(a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
+        cmocka_unit_test(what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstones_may_be_gone),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
         cmocka_unit_test(a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_pulls),
         cmocka_unit_test(a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds),
