@@ -188,10 +188,28 @@ struct crdt_outcome crdt_row_merge(struct crdt_row *row, const struct crdt_row_c
     return outcome;
 }
 
+// Neither register has a stamp, and it is not sticky. Different values: somebody wrote past us, or one side does not know the row as it was
+// before its table became weak. Any value wins over the one of a cleared register, which it is for certain once the row was deleted.
+static bool join_unstamped(struct crdt_row *row, uint32_t column, struct cc_slice value)
+{
+    struct cc_slice cleared = row->columns[column].cleared, *held = &row->registers[column].value;
+    bool is_known = !clock_stamp_is_zero(&row->death), held_is_cleared = compare_nullable(*held, cleared) == 0;
+    bool wins = compare_nullable(value, cleared) != 0 && (held_is_cleared || compare_nullable(value, *held) > 0);
+    if (compare_nullable(value, *held) == 0 || (is_known ? held_is_cleared : !wins)) {
+        return false;
+    }
+    *held = is_known ? cleared : value;
+    return true;
+}
+
 static bool join_register(struct crdt_row *row, uint32_t column, const struct crdt_register *other)
 {
     struct crdt_outcome outcome = {0};
     struct crdt_register *held = &row->registers[column];
+    bool plain = !is_typed(row, column) && !row->columns[column].sticky;
+    if (plain && clock_stamp_is_zero(&held->stamp) && clock_stamp_is_zero(&other->stamp)) {
+        return join_unstamped(row, column, other->value);
+    }
     for (uint32_t i = 0; is_typed(row, column) && i < other->parts.n; i++) {
         merge_part(row, column, &other->parts.at[i], &outcome);
     }
@@ -237,6 +255,11 @@ bool crdt_row_forget(struct crdt_row *row, const struct crdt_row *other, uint64_
         }
     }
     return changed;
+}
+
+bool crdt_row_may_have_died(const struct crdt_row *row)
+{
+    return clock_stamp_compare(&row->life, &stamp_of_old) > 0 && clock_stamp_is_zero(&row->death);
 }
 
 // -- Stamps of a visible row: jsonb text ----------------------------------------------------------------------------

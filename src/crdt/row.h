@@ -57,6 +57,9 @@ bool crdt_row_join(struct crdt_row *row, const struct crdt_row *other);
 // Before a join with a visible state of whoever holds every write up to `bound` (hybrid logical time), whose tombstones up to there may be
 // gone: clears what `row` has from up to there and `other` has neither so nor later; a deletion cleared it there. True when `row` changed.
 bool crdt_row_forget(struct crdt_row *row, const struct crdt_row *other, uint64_t bound);
+// Whether a visible row was written after its table became weak, and may have been deleted before without its death being known still:
+// a deletion in its history then says that registers without a stamp are cleared.
+bool crdt_row_may_have_died(const struct crdt_row *row);
 
 // The stamps of a visible row, as its `_caucus` column holds them (jsonb text):
 //   {"": "<stamp>", "+": "<life, if it differs from \"\">", "status": "<stamp>", ...}

@@ -164,6 +164,24 @@ class Repair(OneCutCluster):
         self.cluster.verify()
         self.assertEqual(self.repair(1)['rows_compared'], 0)
 
+    def test_a_field_that_a_forgotten_deletion_cleared_is_cleared_again(self):
+        row = '/presence?id=eq.cleared'
+        self.write(1, 'POST', '/presence', {'id': 'cleared', 'status': 'old', 'place': 'home'})
+        self.wait_equal()
+        self.cluster.cut(3)
+        self.write(1, 'DELETE', row)
+        self.write(3, 'POST', '/presence', {'id': 'cleared', 'status': 'new'}, Prefer='resolution=merge-duplicates')
+        self.cluster.heal()
+        self.wait_equal()
+        self.assertEqual(self.cluster.get(2, row + '&select=status,place'), [{'status': 'new', 'place': None}])
+        for replica in self.cluster.ids:
+            wait_until(lambda r=replica: self.count(r, 'tombstones') == 0, 60, 'the deletion forgotten')
+        tamper(self.cluster, 2, "UPDATE presence SET place = 'abroad' WHERE id = 'cleared'")
+        self.assertEqual(command('verify', '--repair', '--config', self.cluster.config).returncode, 0)
+        for replica in self.cluster.ids:
+            self.assertEqual(self.cluster.get(replica, row + '&select=status,place'), [{'status': 'new', 'place': None}])
+        self.write(1, 'DELETE', row)
+
     def test_digests_that_differ_are_noticed_and_repaired_without_being_asked(self):
         self.write(1, 'POST', '/presence', [{'id': f'noticed {i}', 'status': 'right'} for i in range(100)])
         self.wait_equal()

@@ -420,7 +420,7 @@ static bool same_value(struct cc_slice a, struct cc_slice b)
 struct truth {
     const struct sim_store *store;
     struct clock_stamp stamp;
-    struct cc_slice key, column;
+    struct cc_slice key, column, cleared;
     struct cc_arena *arena;
     struct cc_slice value;
     bool found;
@@ -431,12 +431,16 @@ static void look_for_truth(void *context, const char *name)
     struct truth *truth = context;
     const struct cc_blob *blob = sim_store_get(truth->store, name);
     struct crdt_change_set set;
-    if (blob == NULL || truth->found || crdt_change_set_read(cc_arena_slice(truth->arena, cc_blob_slice(blob)), truth->arena, &set) != CC_OK ||
-        clock_stamp_compare(&set.stamp, &truth->stamp) != 0) {
+    if (blob == NULL || truth->found || crdt_change_set_read(cc_arena_slice(truth->arena, cc_blob_slice(blob)), truth->arena, &set) != CC_OK) {
         return;
     }
     for (uint32_t i = 0; i < set.n_rows; i++) {
-        for (uint32_t f = 0; cc_slice_equal(set.rows[i].key, truth->key) && f < set.rows[i].n_fields; f++) {
+        bool same_key = cc_slice_equal(set.rows[i].key, truth->key), same_stamp = clock_stamp_compare(&set.stamp, &truth->stamp) == 0;
+        if (same_key && clock_stamp_is_zero(&truth->stamp) && set.rows[i].operation == CRDT_DELETE) {
+            truth->value = truth->cleared;
+            truth->found = true;
+        }
+        for (uint32_t f = 0; same_key && same_stamp && f < set.rows[i].n_fields; f++) {
             if (cc_slice_equal(set.rows[i].fields[f].column, truth->column)) {
                 truth->value = set.rows[i].fields[f].value;
                 truth->found = true;
@@ -445,18 +449,19 @@ static void look_for_truth(void *context, const char *name)
     }
 }
 
-// One stamp, two values: the history may tell which was written.
+// One stamp, two values: the history may tell which was written. No stamp: that the row was deleted.
 static bool settle_contradictions(const struct sim_rows *rows, struct cc_slice key, struct sim_weak_row *row, struct sim_weak_row *other,
                                   struct cc_arena *arena)
 {
     bool changed = false;
     for (uint32_t c = 1; c < SIM_WEAK_PLAIN; c++) {
         struct crdt_register *a = &row->registers[c], *b = &other->registers[c];
-        bool same_stamp = !clock_stamp_is_zero(&a->stamp) && clock_stamp_compare(&a->stamp, &b->stamp) == 0;
-        if (!same_stamp || same_value(a->value, b->value)) {
+        bool told = !clock_stamp_is_zero(&a->stamp) || (!sim_weak_columns[c].sticky && crdt_row_may_have_died(&row->row));
+        if (!told || clock_stamp_compare(&a->stamp, &b->stamp) != 0 || same_value(a->value, b->value)) {
             continue;
         }
-        struct truth truth = {.store = rows->store, .stamp = a->stamp, .key = key, .column = sim_weak_columns[c].name, .arena = arena};
+        const struct crdt_column *column = &sim_weak_columns[c];
+        struct truth truth = {.store = rows->store, .stamp = a->stamp, .key = key, .column = column->name, .cleared = column->cleared, .arena = arena};
         sim_store_scan(rows->store, "h/", look_for_truth, &truth);
         if (truth.found) {
             changed = changed || !same_value(a->value, truth.value);

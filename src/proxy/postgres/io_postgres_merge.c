@@ -364,31 +364,34 @@ static void on_truths_sync(void *context, uint64_t number)
     merge_and_write(merge);
 }
 
-// The change sets under these stamps. The index is of ranges of pages, and knows nothing of the newest ones: it is asked once, for all from the
+// The change sets under these stamps, and those of these rows. The index is of ranges of pages, and knows nothing of the newest ones: it is asked once, for all from the
 // first stamp to the last, which are neighbours as a repair sends its rows.
 static const char sql_truths[] =
     "SELECT c.change FROM caucus.history h, unnest(h.changes) AS c(change) "
     "WHERE h.since COLLATE \"C\" <= (SELECT max(s COLLATE \"C\") FROM unnest($1::text[]) AS s) AND h.stamp COLLATE \"C\" >= (SELECT min(s COLLATE \"C\") FROM unnest($1::text[]) AS s) "
     "AND EXISTS (SELECT FROM unnest($1::text[]) AS s WHERE s COLLATE \"C\" >= h.since AND s COLLATE \"C\" <= h.stamp) "
-    "AND caucus.time_of(c.change) = ANY (ARRAY(SELECT left(s, 16) FROM unnest($1::text[]) AS s))";
+    "AND caucus.time_of(c.change) = ANY (ARRAY(SELECT left(s, 16) FROM unnest($1::text[]) AS s)) "
+    "UNION ALL SELECT c.change FROM unnest($2::bigint[]) AS r(hash), caucus.history_of(r.hash) AS c";
 
 // False: there is nothing to ask for.
 static bool ask_for_truths(struct merge *merge)
 {
-    struct pg_array stamps;
+    struct pg_array stamps, hashes;
     pg_array_init(&stamps, PG_TEXT);
-    pg_merge_contradictions(merge, &stamps);
-    bool any = stamps.n > 0;
+    pg_array_init(&hashes, PG_INT8);
+    pg_merge_contradictions(merge, &stamps, &hashes);
+    bool any = stamps.n + hashes.n > 0;
     if (any) {
-        struct cc_slice parameter = pg_array_slice(&stamps);
+        struct cc_slice parameters[] = {pg_array_slice(&stamps), pg_array_slice(&hashes)};
         struct io_postgres_query query = {.sql = sql_truths,
-                                          .n_parameters = 1,
-                                          .parameters = &parameter,
-                                          .binary = (const uint8_t[]){1}};
+                                          .n_parameters = 2,
+                                          .parameters = parameters,
+                                          .binary = (const uint8_t[]){1, 1}};
         io_postgres_link_send(merge->lane->link, &query, on_truths, merge, 0);
         io_postgres_link_sync(merge->lane->link, on_truths_sync, merge, 0);
     }
     pg_array_finish(&stamps);
+    pg_array_finish(&hashes);
     return any;
 }
 

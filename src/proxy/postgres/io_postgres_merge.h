@@ -97,8 +97,9 @@ void pg_merge_write_table(struct merge *merge, const struct merge_table *merged,
 // io_postgres_merge_states.c
 bool pg_merge_same_value(struct cc_slice a, struct cc_slice b); // NULL equals NULL only
 void pg_merge_join_row(struct merge *merge, const struct merge_table *table, struct merge_row *row, const struct row_state *state);
-// The stamps of which rows and states tell different values, as an array of texts: the history may tell what was written.
-void pg_merge_contradictions(struct merge *merge, struct pg_array *stamps);
+// The stamps of which rows and states tell different values, as texts, and the hashes of rows that do so without a stamp: the history may
+// tell what was written, or that it was deleted.
+void pg_merge_contradictions(struct merge *merge, struct pg_array *stamps, struct pg_array *hashes);
 void pg_merge_take_truths(struct merge *merge, PGresult *result); // change sets; the result stays with the merge
 
 #endif

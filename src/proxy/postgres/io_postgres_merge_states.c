@@ -36,9 +36,15 @@ static bool find_truth(const struct merge *merge, const struct merge_table *tabl
                        struct cc_slice *value_out)
 {
     const struct clock_stamp *stamp = &row->row.registers[column].stamp;
+    bool unstamped = clock_stamp_is_zero(stamp);
     for (size_t i = first_truth(merge, row->key); i < merge->truths.n && cc_slice_equal(merge->truths.at[i].row->key, row->key); i++) {
         const struct merge_truth *truth = &merge->truths.at[i];
-        bool same = clock_stamp_compare(&truth->set->stamp, stamp) == 0 && crdt_table_equal(truth->row->table, table->name);
+        bool same = crdt_table_equal(truth->row->table, table->name);
+        if (same && unstamped && truth->row->operation == CRDT_DELETE) {
+            *value_out = row->row.columns[column].cleared;
+            return true;
+        }
+        same = same && clock_stamp_compare(&truth->set->stamp, stamp) == 0;
         for (uint32_t f = 0; same && f < truth->row->n_fields; f++) {
             if (cc_slice_equal(truth->row->fields[f].column, row->row.columns[column].name)) {
                 *value_out = truth->row->fields[f].value;
@@ -49,12 +55,15 @@ static bool find_truth(const struct merge *merge, const struct merge_table *tabl
     return false;
 }
 
-// One stamp, two values: somebody wrote past Caucus, or a disk is failing.
+// One stamp, two values: somebody wrote past Caucus, or a disk is failing. Without a stamp: when the history may tell of a deletion.
 static bool contradicts(const struct crdt_row *row, const struct crdt_row *other, uint32_t column)
 {
     const struct crdt_register *a = &row->registers[column], *b = &other->registers[column];
-    return !row->columns[column].key && row->columns[column].kind.merge == CRDT_LWW && !clock_stamp_is_zero(&a->stamp) &&
-           clock_stamp_compare(&a->stamp, &b->stamp) == 0 && !pg_merge_same_value(a->value, b->value);
+    bool plain = !row->columns[column].key && row->columns[column].kind.merge == CRDT_LWW;
+    if (!plain || clock_stamp_compare(&a->stamp, &b->stamp) != 0 || pg_merge_same_value(a->value, b->value)) {
+        return false;
+    }
+    return !clock_stamp_is_zero(&a->stamp) || (!row->columns[column].sticky && crdt_row_may_have_died(row));
 }
 
 static bool other_row(struct merge *merge, const struct merge_table *table, const struct row_state *state, struct crdt_row *row_out)
@@ -95,7 +104,7 @@ void pg_merge_join_row(struct merge *merge, const struct merge_table *table, str
     row->changed = row->changed || changed;
 }
 
-void pg_merge_contradictions(struct merge *merge, struct pg_array *stamps)
+void pg_merge_contradictions(struct merge *merge, struct pg_array *stamps, struct pg_array *hashes)
 {
     for (uint32_t i = merge->first; i < merge->end; i++) {
         const struct merge_set *set = &merge->sets[i];
@@ -106,12 +115,19 @@ void pg_merge_contradictions(struct merge *merge, struct pg_array *stamps)
             if (row == NULL || !row->exists || !other_row(merge, table, &set->states[r], &other)) {
                 continue;
             }
+            bool unstamped = false;
             for (uint32_t c = 0; c < other.n_columns; c++) {
-                if (contradicts(&row->row, &other, c)) {
+                bool contradict = contradicts(&row->row, &other, c);
+                if (contradict && clock_stamp_is_zero(&other.registers[c].stamp)) {
+                    unstamped = true;
+                } else if (contradict) {
                     char text[CLOCK_STAMP_TEXT_BYTES];
                     clock_stamp_text(&other.registers[c].stamp, text);
                     pg_array_put(stamps, cc_slice_text(text));
                 }
+            }
+            if (unstamped) {
+                pg_array_put_int8(hashes, crdt_row_hash(table->name, row->key));
             }
         }
     }

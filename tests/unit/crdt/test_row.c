@@ -303,6 +303,58 @@ static uint32_t check_all_orders(const struct write *writes, uint32_t *order, ui
     return n_tried;
 }
 
+// As a repair finds them: what somebody wrote past Caucus into fields that have no stamp.
+static void joined(struct case_row *row, const char *count, const struct case_row *other, const char *others_count, const char *expected)
+{
+    struct case_row a = *row, b = *other;
+    a.row.registers = a.registers;
+    b.row.registers = b.registers;
+    a.registers[COUNT].value = text(count);
+    b.registers[COUNT].value = text(others_count);
+    assert_int_equal(crdt_row_join(&a.row, &b.row), strcmp(count, expected) != 0 || !clock_stamp_is_zero(&b.row.death));
+    assert_true(cc_slice_equal(a.registers[COUNT].value, text(expected)));
+    assert_true(clock_stamp_is_zero(&a.registers[COUNT].stamp));
+    assert_false(crdt_row_join(&a.row, &b.row));
+}
+
+static void values_without_stamps_become_equal(void **state)
+{
+    (void)state;
+    struct case_row old, deleted;
+    init(&old);
+    init(&deleted);
+    old.registers[NAME].value = deleted.registers[NAME].value = text("Ann");
+    (void)merge(&old, set(CRDT_UPSERT, 20, "status", "on"));
+    deleted = old;
+    deleted.row.registers = deleted.registers;
+    // Nobody knows of a deletion: a value wins over the default, then the greater one.
+    joined(&old, "7", &old, "0", "7");
+    joined(&old, "0", &old, "7", "7");
+    joined(&old, "7", &old, "-1", "7");
+    joined(&old, "-1", &old, "0", "-1");
+    assert_true(crdt_row_may_have_died(&old.row));
+    // A deletion cleared the field.
+    (void)merge(&deleted, delete_at(10));
+    assert_true(crdt_row_is_visible(&deleted.row));
+    assert_false(crdt_row_may_have_died(&deleted.row));
+    joined(&old, "7", &deleted, "0", "0");
+    struct case_row a = deleted, b = deleted;
+    a.row.registers = a.registers;
+    b.row.registers = b.registers;
+    a.registers[COUNT].value = text("7");
+    assert_false(crdt_row_join(&b.row, &a.row));
+    assert_true(crdt_row_join(&a.row, &b.row));
+    assert_true(cc_slice_equal(a.registers[COUNT].value, text("0")));
+    // Who does not know the row gets what it held before its table became weak, and is asked for nothing.
+    struct case_row unknown;
+    init(&unknown);
+    struct crdt_register *held = &old.registers[COUNT];
+    held->value = text("5");
+    assert_true(crdt_row_join(&unknown.row, &old.row));
+    assert_true(cc_slice_equal(unknown.registers[COUNT].value, text("5")));
+    assert_false(crdt_row_join(&old.row, &unknown.row));
+}
+
 static void any_order_of_a_few_changes_gives_one_row(void **state)
 {
     (void)state;
@@ -558,6 +610,7 @@ int main(void)
         cmocka_unit_test(a_write_under_the_stamp_of_the_delete_loses_to_it),
         cmocka_unit_test(unknown_and_key_columns_are_ignored_and_count_as_lost),
         cmocka_unit_test(a_row_from_before_the_table_became_weak_lives_and_loses_to_any_write),
+        cmocka_unit_test(values_without_stamps_become_equal),
         cmocka_unit_test(any_order_of_a_few_changes_gives_one_row),
         cmocka_unit_test(equal_stamps_give_one_row_in_every_order_and_duplication),
         cmocka_unit_test(random_changes_in_random_order_with_duplicates_give_one_row),
