@@ -21,7 +21,7 @@
     X(11, COMMIT_BY_HALF, "A1", "half of the copies commit")                                                           \
     X(12, COMMIT_UNSYNCED, "B1", "a leader counts its own copy before it is on disk")                                  \
     X(13, COMMIT_UNCAPPED, "A14", "a follower commits what the leader has committed, whatever stands there in its own log") \
-    X(14, HEARTBEAT_UNCAPPED, "A14", "a heartbeat tells a commit index beyond what the follower has")                  \
+    X(14, HEARTBEAT_UNCAPPED, "A14", "a heartbeat tells a commit index beyond what the follower has, which takes it")                  \
     X(15, PREVIOUS_UNCHECKED, "A14", "an append is taken without comparing the term of the entry before it")           \
     X(16, HINT_IS_MATCH, "A14", "where a follower refuses an append, the leader takes the hint for an agreement")      \
     X(17, READ_BEFORE_SETTLED, "A6", "a new leader answers reads before it has committed an entry of its term")        \

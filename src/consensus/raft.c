@@ -186,8 +186,8 @@ void raft_release(struct raft *raft, uint64_t index)
 
 void raft_note_committed(struct raft *raft, uint64_t index)
 {
-    uint64_t durable = raft->persisted_index;
-    raft_commit_to(raft, index < durable ? index : durable);
+    raft->noted = index > raft->noted ? index : raft->noted;
+    raft_commit_noted(raft);
 }
 
 void raft_compact(struct raft *raft, uint64_t index)

@@ -124,7 +124,8 @@ void raft_peer_lost(struct raft *raft, uint64_t now_us, uint32_t peer);
 // The caller needs no payload at or below `index` any more; the core may drop what followers do not need from memory.
 // Above it payloads stay in memory as long as they fit into CC_LOG_CACHE_BYTES_MAX.
 void raft_release(struct raft *raft, uint64_t index);
-// The database has applied the entries up to here, from this log: so they are committed, though a restart has forgotten it.
+// The database has applied the entries up to here: so they are committed, though a restart has forgotten it. Where this log may hold
+// others under these indexes, it counts later: as far as the log agrees with the leader's, or when this replica leads.
 void raft_note_committed(struct raft *raft, uint64_t index);
 // The log on disk begins after `index` now, which is committed and stored here.
 void raft_compact(struct raft *raft, uint64_t index);

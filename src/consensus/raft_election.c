@@ -43,6 +43,7 @@ void raft_become_follower(struct raft *raft, uint64_t term, uint32_t leader)
     if (term > raft->term) {
         raft->term = term;
         raft->vote = 0;
+        raft->agreed = 0;
         if (!cc_mutant(CC_MUTANT_TERM_NOT_DURABLE)) {
             raft_mark_hard_state(raft);
         }
@@ -122,6 +123,7 @@ void raft_campaign(struct raft *raft, bool pre_vote, bool transfer)
         raft->role = RAFT_CANDIDATE;
         raft->term++;
         raft->vote = raft->options.id;
+        raft->agreed = 0;
         raft->self_granted = false; // counts once it is durable
         raft_mark_hard_state(raft);
     }

@@ -121,6 +121,8 @@ struct raft {
     uint32_t vote;
     struct raft_log log;
     uint64_t commit;
+    uint64_t noted;    // the database has applied as much
+    uint64_t agreed;   // follower: the log is the leader's up to here, as an append of this term has shown in this life
     uint64_t released; // entries up to here need not be in memory for the caller
 
     // Durability. Numbers count outputs that had something to persist.
@@ -237,6 +239,7 @@ void raft_leader_tick(struct raft *raft);
 void raft_peer_start(struct raft *raft, struct raft_peer *peer);
 void raft_commit_try(struct raft *raft); // leader: the commit rule
 void raft_commit_to(struct raft *raft, uint64_t index);
+void raft_commit_noted(struct raft *raft); // what the database has applied, as far as this log is known to hold it
 void raft_on_append(struct raft *raft, const struct raft_message *message);
 void raft_on_append_reply(struct raft *raft, struct raft_peer *peer, const struct raft_message *message);
 void raft_on_heartbeat(struct raft *raft, const struct raft_message *message);

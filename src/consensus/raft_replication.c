@@ -54,6 +54,7 @@ void raft_leader_start(struct raft *raft)
     raft->uncommitted_bytes = count_uncommitted_bytes(raft) + raft_log_entry_bytes(&entry);
     raft_append_entry(raft, &entry);
     raft->feed_due = true;
+    raft_commit_noted(raft);
 }
 
 // "a leader steps down if an election timeout elapses without a successful round of heartbeats to a majority" (thesis 6.2).
@@ -181,6 +182,20 @@ void raft_commit_to(struct raft *raft, uint64_t index)
     if (raft->role == RAFT_LEADER && !raft->self_voter && raft_config_index(raft) <= index) {
         leave_office(raft);
     }
+}
+
+// Follower: up to here the log is the leader's.
+static uint64_t agreed_index(const struct raft *raft)
+{
+    uint64_t last = raft_log_last(&raft->log);
+    return raft->agreed < last ? raft->agreed : last;
+}
+
+// A log that is an older copy may hold other entries under these indexes. That of a leader holds all that is committed.
+void raft_commit_noted(struct raft *raft)
+{
+    uint64_t known = raft->role == RAFT_LEADER ? raft->persisted_index : agreed_index(raft);
+    raft_commit_to(raft, raft->noted < known ? raft->noted : known);
 }
 
 // "only log entries from the leader's current term are committed by counting replicas; once an entry from the current term has
@@ -598,8 +613,10 @@ void raft_on_append(struct raft *raft, const struct raft_message *message)
     take_entries(raft, message);
     raft->snapshot_wanted = 0;
     uint64_t agreed = previous + message->n_entries;
+    raft->agreed = agreed > raft->agreed ? agreed : raft->agreed;
     uint64_t known = cc_mutant(CC_MUTANT_COMMIT_UNCAPPED) ? raft_log_last(&raft->log) : agreed;
     raft_commit_to(raft, message->commit < known ? message->commit : known);
+    raft_commit_noted(raft);
     if (agreed < raft->commit) {
         agreed = raft->commit;
     }
@@ -613,10 +630,12 @@ void raft_on_append(struct raft *raft, const struct raft_message *message)
     raft_queue(raft, &reply, durable ? 0 : raft->number_entries);
 }
 
+// The leader caps the commit index at what this replica has acknowledged, perhaps before a restart: if the log is an older copy, it may
+// hold something else there. So it counts as far as appends have shown in this life that the logs agree.
 void raft_on_heartbeat(struct raft *raft, const struct raft_message *message)
 {
-    uint64_t last = raft_log_last(&raft->log);
-    raft_commit_to(raft, message->commit < last ? message->commit : last);
+    uint64_t known = cc_mutant(CC_MUTANT_HEARTBEAT_UNCAPPED) ? raft_log_last(&raft->log) : agreed_index(raft);
+    raft_commit_to(raft, message->commit < known ? message->commit : known);
     if (message->context == 0) {
         return;
     }

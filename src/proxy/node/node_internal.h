@@ -387,6 +387,7 @@ struct recovery {
     uint64_t context; // of the question to the leader
     uint64_t index;   // its answer; 0: none yet
     uint64_t asked_us;
+    uint64_t held;    // the log ended here when this process began; UINT64_MAX: that was compared with the database
 };
 
 enum frontier_flag { // in FRAME_FRONTIER
@@ -612,6 +613,7 @@ void recovery_start(struct node *node);
 void recovery_tick(struct node *node);
 bool recovery_is_over(const struct node *node);
 void recovery_forgot(struct node *node, const char *how);
+bool recovery_compare(struct node *node, uint64_t applied); // with what the database that is up has. False: the log lacks some of it
 void recovery_recall(struct node *node); // what the log says of others' logs
 void recovery_memorise(const struct node *node, struct wal_mark *mark);
 void recovery_reminded(struct node *node, uint64_t index);

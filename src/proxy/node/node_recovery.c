@@ -42,6 +42,7 @@ uint8_t recovery_flags(const struct node *node)
 
 void recovery_start(struct node *node)
 {
+    node->recovery.held = raft_last_index(node->raft);
     if (!node->options.is_new) {
         return;
     }
@@ -73,6 +74,20 @@ void recovery_forgot(struct node *node, const char *how)
         node->out->forgot = true;
         node_fact(node, NODE_FACT_FORGOT, raft_last_index(node->raft), node->strong.applied, 0, how);
     }
+}
+
+// Entries are applied when they are on disk here, and a snapshot is installed when the log's new base is: no kill and no power cut leaves
+// a database that is ahead of its log. What a leader has sent since the start says nothing about what the log held.
+bool recovery_compare(struct node *node, uint64_t applied)
+{
+    uint64_t last = raft_last_index(node->raft);
+    uint64_t held = node->recovery.held < last ? node->recovery.held : last;
+    node->recovery.held = UINT64_MAX;
+    if (applied <= held || !(recovery_is_over(node) || membership_is_alone(node))) {
+        return true;
+    }
+    recovery_forgot(node, "the database has applied more than the log holds: the log was lost or is an older copy");
+    return false;
 }
 
 static bool is_over(const struct peer *peer, uint32_t incarnation)

@@ -428,9 +428,8 @@ static void database_up(struct node *node, const struct db_event *event)
     strong->applied = strong->planned = remembers ? strong->applied : event->applied;
     strong->schema_version = event->schema_version;
     node->out->catalog_changed = true;
-    if (event->applied > raft_last_index(node->raft) && (recovery_is_over(node) || membership_is_alone(node))) {
+    if (!recovery_compare(node, event->applied)) {
         halt(node, "the database has applied more than the log holds: the log was lost or is an older copy");
-        recovery_forgot(node, strong->halted);
         return;
     }
     if (recovery_is_over(node)) {

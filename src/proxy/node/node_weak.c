@@ -924,6 +924,7 @@ static void database_down(struct node *node)
 static void database_up(struct node *node, const struct db_event *event)
 {
     struct weak *weak = &node->weak;
+    (void)recovery_compare(node, event->applied); // the other lane may come up much later
     clock_hlc_floor(&node->clock, cc_mutant(CC_MUTANT_FLOOR_FORGOTTEN) ? 0 : event->hlc_floor);
     weak->up = true;
     renewal_database_up(node, event);

@@ -308,7 +308,7 @@ static void a_snapshot_at_or_below_the_commit_index_is_ignored_and_a_newer_one_r
     (void)state;
     struct fixture fixture = fixture_make(3, (struct raft_hard_state){.term = 3}, (uint64_t[]){1, 1, 2, 2}, 4);
     fixture_receive(&fixture,
-                    (struct raft_message){.kind = RAFT_HEARTBEAT, .from = 2, .term = 3, .commit = 2, .context = 1});
+                    (struct raft_message){.kind = RAFT_APPEND, .from = 2, .term = 3, .log_index = 2, .log_term = 1, .commit = 2});
     struct raft_membership membership = fixture_options(3).membership;
     raft_install_snapshot(fixture.raft, 0, 2, 1, &membership);
     assert_int_equal(raft_first_index(fixture.raft), 1);

@@ -81,7 +81,9 @@ static void a_truncation_at_or_below_the_commit_index_aborts(void **state)
     if (child == 0) {
         (void)freopen("/dev/null", "w", stderr);
         struct fixture fixture = fixture_make(3, (struct raft_hard_state){.term = 1}, (uint64_t[]){1, 1}, 2);
-        fixture_receive(&fixture, (struct raft_message){.kind = RAFT_HEARTBEAT, .from = 2, .term = 1, .commit = 2});
+        struct raft_message message = append_of(2, 1, 2, 1, NULL, 0);
+        message.commit = 2;
+        fixture_receive(&fixture, message);
         struct raft_entry entry = {.index = 2, .term = 2, .kind = RAFT_ENTRY_DATA};
         (void)signal(SIGABRT, SIG_DFL);
         fixture_receive(&fixture, append_of(3, 2, 1, 1, &entry, 1));
@@ -135,6 +137,62 @@ static void a_follower_commits_no_further_than_what_it_is_known_to_share(void **
     message.commit = 3;
     fixture_receive(&fixture, message);
     assert_int_equal(raft_commit(fixture.raft), 1);
+    raft_destroy(fixture.raft);
+}
+
+static struct raft_message heartbeat_of(uint32_t from, uint64_t term, uint64_t commit)
+{
+    return (struct raft_message){.kind = RAFT_HEARTBEAT, .from = from, .term = term, .commit = commit};
+}
+
+// The leader knows what this replica acknowledged before it was started again, from an older copy of its log.
+static void a_heartbeat_commits_nothing_that_no_append_has_shown_to_agree(void **state)
+{
+    (void)state;
+    struct fixture fixture = fixture_make(3, (struct raft_hard_state){.term = 3}, (uint64_t[]){1, 1, 3}, 3);
+    fixture_receive(&fixture, heartbeat_of(2, 4, 3));
+    assert_int_equal(raft_commit(fixture.raft), 0);
+    struct raft_entry entries[] = {{.index = 3, .term = 4, .kind = RAFT_ENTRY_DATA}, {.index = 4, .term = 4, .kind = RAFT_ENTRY_DATA}};
+    fixture_receive(&fixture, append_of(2, 4, 2, 1, entries, 1));
+    fixture_receive(&fixture, heartbeat_of(2, 4, 4));
+    assert_int_equal(raft_commit(fixture.raft), 3);
+    fixture_receive(&fixture, heartbeat_of(3, 5, 4)); // another leader may have another log
+    fixture_receive(&fixture, append_of(3, 5, 3, 4, entries + 1, 1));
+    assert_int_equal(raft_commit(fixture.raft), 3);
+    fixture_receive(&fixture, heartbeat_of(3, 5, 4));
+    assert_int_equal(raft_commit(fixture.raft), 4);
+    raft_destroy(fixture.raft);
+}
+
+static void what_the_database_has_applied_is_committed_once_the_log_is_known_to_hold_it(void **state)
+{
+    (void)state;
+    struct fixture fixture = fixture_make(3, (struct raft_hard_state){.term = 3}, (uint64_t[]){1, 1, 3}, 3);
+    raft_note_committed(fixture.raft, 3); // as entry 3 of term 4: the log is an older copy
+    assert_int_equal(raft_commit(fixture.raft), 0);
+    fixture_receive(&fixture, append_of(2, 4, 1, 1, NULL, 0));
+    assert_int_equal(raft_commit(fixture.raft), 1);
+    struct raft_entry entry = {.index = 3, .term = 4, .kind = RAFT_ENTRY_DATA};
+    fixture_receive(&fixture, append_of(2, 4, 2, 1, &entry, 1));
+    assert_int_equal(raft_commit(fixture.raft), 3);
+    assert_int_equal(raft_term_at(fixture.raft, 3), 4);
+    raft_destroy(fixture.raft);
+}
+
+// Nobody may be there who could acknowledge: the others may need a snapshot, of what is known to be committed.
+static void what_its_database_has_applied_is_committed_for_a_leader_at_once(void **state)
+{
+    (void)state;
+    struct fixture fixture = fixture_make(3, (struct raft_hard_state){.term = 1}, (uint64_t[]){1, 1, 1}, 3);
+    raft_note_committed(fixture.raft, 2);
+    assert_int_equal(raft_commit(fixture.raft), 0);
+    fixture_tick(&fixture, 2 * FIXTURE_ELECTION_US);
+    fixture_grant(&fixture, RAFT_PRE_VOTE_REPLY, 2, 2);
+    fixture_grant(&fixture, RAFT_VOTE_REPLY, 2, 2);
+    assert_int_equal(raft_role(fixture.raft), RAFT_LEADER);
+    assert_int_equal(raft_commit(fixture.raft), 2);
+    raft_note_committed(fixture.raft, 3);
+    assert_int_equal(raft_commit(fixture.raft), 3);
     raft_destroy(fixture.raft);
 }
 
@@ -474,6 +532,9 @@ int main(void)
         cmocka_unit_test(entries_are_acknowledged_when_they_are_durable),
         cmocka_unit_test(what_is_committed_elsewhere_is_not_applied_before_it_is_durable_here),
         cmocka_unit_test(a_follower_commits_no_further_than_what_it_is_known_to_share),
+        cmocka_unit_test(a_heartbeat_commits_nothing_that_no_append_has_shown_to_agree),
+        cmocka_unit_test(what_the_database_has_applied_is_committed_once_the_log_is_known_to_hold_it),
+        cmocka_unit_test(what_its_database_has_applied_is_committed_for_a_leader_at_once),
         cmocka_unit_test(messages_that_contradict_themselves_are_ignored),
         cmocka_unit_test(proposals_of_one_turn_leave_in_one_append_per_follower),
         cmocka_unit_test(only_entries_of_the_own_term_are_committed_by_counting_replicas),

@@ -8,7 +8,7 @@
 
 #include "proxy/node/node.h"
 
-enum { FRAME_HELLO = 1, FRAME_REMOVED = 7, FRAME_ASK = 8, FRAME_TOLD = 9, LEARNER = 4, TIMEOUT_MS = 1000 };
+enum { FRAME_HELLO = 1, FRAME_RAFT = 2, FRAME_REMOVED = 7, FRAME_ASK = 8, FRAME_TOLD = 9, LEARNER = 4, TIMEOUT_MS = 1000 };
 
 struct bench {
     struct node *node;
@@ -319,9 +319,76 @@ static void a_replica_of_which_no_frame_is_understood_is_not_reachable_and_one_s
     node_destroy(bench.node);
 }
 
+// Its log ends with entry 33 of term 3; no database is up yet, and replica 2 is there.
+static struct bench begin_with_log(void)
+{
+    struct node_options options = {.raft = {.id = 1, .election_us = 1000000, .heartbeat_us = 100000, .seed = 1}, .incarnation = 1, .clock_skew_ms_max = 500};
+    options.raft.membership = (struct raft_membership){.n_members = 3, .members = {{.id = 1, .voter = true}, {.id = 2, .voter = true}, {.id = 3, .voter = true}}};
+    struct bench bench = {.node = node_create(&options), .time = {.now_us = 1000000, .wall_ms = 1000000}};
+    struct cc_buffer hard_state = {0}, base = {0};
+    cc_put_u64(&hard_state, 3);
+    cc_put_u32(&hard_state, 0);
+    cc_put_u64(&base, 33);
+    cc_put_u64(&base, 3);
+    assert_int_equal(node_restore(bench.node, &(struct wal_record){.kind = WAL_HARD_STATE, .body = cc_buffer_slice(&hard_state)}), CC_OK);
+    assert_int_equal(node_restore(bench.node, &(struct wal_record){.kind = WAL_BASE, .body = cc_buffer_slice(&base)}), CC_OK);
+    cc_buffer_finish(&hard_state);
+    cc_buffer_finish(&base);
+    node_start(bench.node, bench.time.now_us, bench.time.wall_ms);
+    node_peer_up(bench.node, bench.time, 2, 1);
+    node_take_effects(bench.node, &bench.effects);
+    return bench;
+}
+
+static void entry_34_comes(struct bench *bench)
+{
+    struct raft_entry entry = {.index = 34, .term = 3, .kind = RAFT_ENTRY_NOOP};
+    struct raft_message append = {.kind = RAFT_APPEND, .from = 2, .to = 1, .term = 3, .log_index = 33, .log_term = 3, .entries = &entry, .n_entries = 1};
+    struct cc_buffer body = {0};
+    raft_message_put(&body, &append);
+    deliver(bench, 2, FRAME_RAFT, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+    assert_int_equal(raft_last_index(node_raft(bench->node)), 34);
+}
+
+static bool forgets_when_up(struct bench *bench, enum db_lane lane, uint64_t applied)
+{
+    struct crdt_frontier nothing = {0};
+    node_db_event(bench->node, bench->time, &(struct db_event){.kind = DB_UP, .lane = lane, .frontier = &nothing, .applied = applied});
+    node_take_effects(bench->node, &bench->effects);
+    return bench->effects.forgot;
+}
+
+static void a_log_that_was_behind_its_database_at_the_start_is_put_aside_whichever_lane_tells_and_whatever_a_leader_has_sent(void **state)
+{
+    (void)state;
+    for (int lane = 0; lane < DB_LANES; lane++) {
+        for (int fed = 0; fed < 2; fed++) {
+            struct bench bench = begin_with_log();
+            if (fed) {
+                entry_34_comes(&bench);
+            }
+            assert_true(forgets_when_up(&bench, (enum db_lane)lane, 34));
+            node_destroy(bench.node);
+        }
+    }
+}
+
+static void a_database_that_has_applied_what_came_after_the_start_is_no_sign_of_an_older_log(void **state)
+{
+    (void)state;
+    struct bench bench = begin_with_log();
+    assert_false(forgets_when_up(&bench, DB_STRONG, 33));
+    entry_34_comes(&bench);
+    assert_false(forgets_when_up(&bench, DB_WEAK, 34));
+    node_destroy(bench.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_log_that_was_behind_its_database_at_the_start_is_put_aside_whichever_lane_tells_and_whatever_a_leader_has_sent),
+        cmocka_unit_test(a_database_that_has_applied_what_came_after_the_start_is_no_sign_of_an_older_log),
         cmocka_unit_test(a_linearizable_read_of_weak_tables_hears_a_majority_of_voters_and_learners_do_not_count),
         cmocka_unit_test(a_learner_that_answers_twice_and_a_stranger_are_no_majority),
         cmocka_unit_test(a_removed_replica_refuses_what_waits_and_what_comes_and_has_it_noted),
