@@ -126,15 +126,25 @@ static void submit_wish(struct node *node, const struct read_waiter *waiter, con
     doubt(node, group);
 }
 
-void read_submit(struct node *node, uint64_t token, const struct read_wish *wish, uint32_t timeout_ms)
+// False: refused.
+static bool take_on(struct node *node, uint64_t token, uint32_t timeout_ms, struct read_waiter *waiter_out)
 {
     if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
         refuse(node, token);
-        return;
+        return false;
     }
-    struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
+    *waiter_out = (struct read_waiter){token, node->time.now_us + timeout_ms * 1000ull};
     node->n_reads++;
     node->counters.counters.reads++;
+    return true;
+}
+
+void read_submit(struct node *node, uint64_t token, const struct read_wish *wish, uint32_t timeout_ms)
+{
+    struct read_waiter waiter;
+    if (!take_on(node, token, timeout_ms, &waiter)) {
+        return;
+    }
     if (wish->index > 0 || wish->frontier != NULL) {
         submit_wish(node, &waiter, wish);
         return;
@@ -149,13 +159,10 @@ void read_submit(struct node *node, uint64_t token, const struct read_wish *wish
 
 void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms)
 {
-    if (node->n_reads >= CC_READS_WAITING_MAX || is_out_of_service(node)) {
-        refuse(node, token);
+    struct read_waiter waiter;
+    if (!take_on(node, token, timeout_ms, &waiter)) {
         return;
     }
-    struct read_waiter waiter = {token, node->time.now_us + timeout_ms * 1000ull};
-    node->n_reads++;
-    node->counters.counters.reads++;
     if (node->fresh_weak == NULL) {
         node->fresh_weak = group_create(node);
     }
