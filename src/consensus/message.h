@@ -43,7 +43,7 @@ struct raft_message {
     uint64_t log_term;   // vote, append: its term; append reply that rejects: the term at the hint
     uint64_t commit;     // append, heartbeat: leader's commit (a heartbeat's is capped at what the follower has)
     uint64_t context;    // heartbeat: read round; read: the asker's context; echoed in replies
-    bool reject;
+    bool reject;         // heartbeat reply: the commit index is not known to be of this log: an append shall show it
     bool transfer;       // vote: the leader itself asked for this election
     const struct raft_entry *entries; // append
     size_t n_entries;

@@ -287,9 +287,10 @@ void raft_on_append_reply(struct raft *raft, struct raft_peer *peer, const struc
 void raft_on_heartbeat_reply(struct raft *raft, struct raft_peer *peer, const struct raft_message *message)
 {
     peer->heard_us = raft->now_us;
-    // It hears us, but does not answer the last append: that, or its answer, may be lost.
+    // It hears us, but does not answer the last append: that, or its answer, may be lost. Or it has started again and waits for one.
     bool overdue = raft->now_us - peer->fed_us >= raft->options.heartbeat_us;
-    if (peer->flow == RAFT_FLOW_PIPELINE && peer->match + 1 < peer->next && overdue) {
+    bool in_flight = peer->match + 1 < peer->next;
+    if (peer->flow == RAFT_FLOW_PIPELINE && (in_flight ? overdue : message->reject)) {
         peer->nudge_due = true;
         raft->feed_due = true;
     }
@@ -644,6 +645,7 @@ void raft_on_heartbeat(struct raft *raft, const struct raft_message *message)
         .to = message->from,
         .term = raft->term,
         .context = message->context,
+        .reject = message->commit > raft->commit,
     };
     raft_queue(raft, &reply, 0);
 }

@@ -225,7 +225,8 @@ static void step_partition(struct world *world)
         }
     }
     if (chance(world, world->knobs.one_way)) {
-        cluster->cut[any_server(world) - 1][any_server(world) - 1] = true;
+        uint32_t from = any_server(world);
+        cluster->cut[from - 1][any_server(world) - 1] = true;
     }
     if (chance(world, world->knobs.reset)) {
         uint32_t from = any_server(world);
@@ -282,8 +283,8 @@ static void step_rare(struct world *world)
     uint32_t id = any_server(world);
     struct cluster_server *server = cluster_server(cluster, id);
     if (chance(world, world->knobs.transfer)) {
-        (void)!cluster_transfer(cluster, likely_leader(world),
-                                (uint32_t)cc_prng_between(&world->prng, 0, cluster->n_servers));
+        uint32_t leader = likely_leader(world);
+        (void)!cluster_transfer(cluster, leader, (uint32_t)cc_prng_between(&world->prng, 0, cluster->n_servers));
     }
     if (chance(world, world->knobs.compact) && server->raft != NULL) {
         raft_release(server->raft, server->commit);
@@ -312,7 +313,8 @@ static void step(struct world *world)
         step_propose(world);
     }
     if (chance(world, world->knobs.read)) {
-        cluster_read(&world->cluster, any_server(world), (unsigned)cc_prng_between(&world->prng, 1, 3));
+        uint32_t id = any_server(world);
+        cluster_read(&world->cluster, id, (unsigned)cc_prng_between(&world->prng, 1, 3));
     }
     step_crash(world);
     step_partition(world);

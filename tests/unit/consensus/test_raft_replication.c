@@ -341,6 +341,32 @@ static void a_silent_follower_is_nudged_once_per_heartbeat_and_not_for_each_read
     raft_destroy(fixture.raft);
 }
 
+// It has all entries, but no append of this leader has told it so since it started: the next one could be far away.
+static void a_follower_that_started_again_asks_for_an_append_and_gets_one(void **state)
+{
+    (void)state;
+    struct fixture follower = fixture_make(3, (struct raft_hard_state){.term = 1}, (uint64_t[]){1}, 1);
+    struct raft_message heartbeat = heartbeat_of(2, 1, 1);
+    heartbeat.context = 1;
+    fixture_receive(&follower, heartbeat);
+    struct raft_message answer = *fixture_sent(&follower, RAFT_HEARTBEAT_REPLY, 2);
+    assert_true(answer.reject);
+    struct fixture leader = fixture_leader(3, fresh, NULL, 0);
+    fixture_ack(&leader, 2, 1);
+    fixture_ack(&leader, 3, 1);
+    answer.from = 2;
+    fixture_receive(&leader, answer);
+    assert_int_equal(fixture_count(&leader, RAFT_APPEND), 1);
+    struct raft_message append = *fixture_sent(&leader, RAFT_APPEND, 2);
+    append.from = 2;
+    fixture_receive(&follower, append);
+    assert_int_equal(raft_commit(follower.raft), 1);
+    fixture_receive(&follower, heartbeat);
+    assert_false(fixture_sent(&follower, RAFT_HEARTBEAT_REPLY, 2)->reject);
+    raft_destroy(leader.raft);
+    raft_destroy(follower.raft);
+}
+
 static void whole_terms_are_skipped_in_the_search_for_agreement(void **state)
 {
     (void)state;
@@ -543,6 +569,7 @@ int main(void)
         cmocka_unit_test(no_more_appends_than_the_limit_are_in_flight),
         cmocka_unit_test(a_connection_that_was_lost_starts_over_behind_the_last_acknowledged_entry),
         cmocka_unit_test(a_silent_follower_is_nudged_once_per_heartbeat_and_not_for_each_read),
+        cmocka_unit_test(a_follower_that_started_again_asks_for_an_append_and_gets_one),
         cmocka_unit_test(whole_terms_are_skipped_in_the_search_for_agreement),
         cmocka_unit_test(a_follower_that_lost_acknowledged_entries_is_not_fed_again_by_this_leader),
         cmocka_unit_test(proposals_are_refused_when_not_leader_too_large_or_too_much_is_uncommitted),
