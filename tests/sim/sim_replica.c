@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOAD_BYTES_MAX = 1 << 20, LOAD_ENTRIES_MAX = 256, WALL_START_MS = 1000 * 1000 * 1000 };
+enum {
+    LOAD_BYTES_MAX = 1 << 20,
+    LOAD_ENTRIES_MAX = 256,
+    WALL_START_MS = 1000 * 1000 * 1000,
+    REQUEST_BUCKETS = 256, // made anew with every start, of which there are many
+};
 
 struct node_time sim_replica_time(const struct sim *sim, const struct sim_replica *replica)
 {
@@ -426,6 +431,7 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
         .snapshot_piece_bytes = 4000,
         .own_changes_bytes_max = sim->knobs.own_changes_bytes,
         .batch_operations_max = (uint32_t)sim->knobs.batch_operations_max,
+        .request_buckets = REQUEST_BUCKETS,
     };
     options.raft.membership = replica->founders;
     return node_create(&options);

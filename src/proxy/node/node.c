@@ -63,6 +63,9 @@ struct node *node_create(const struct node_options *options)
     if (node->options.request_window_us == 0) {
         node->options.request_window_us = 60ull * 1000 * 1000;
     }
+    if (node->options.request_buckets == 0) {
+        node->options.request_buckets = CC_REQUEST_WINDOW;
+    }
     node_set_facts(node, options->facts_of_database);
     node->raft = raft_create(&options->raft, (struct raft_hard_state){0});
     node->members.removed_at = options->removed_at;

@@ -27,6 +27,7 @@ struct node_options {
     uint64_t clock_skew_ms_max;
     uint64_t frontier_interval_us;    // how often frontiers are told to peers; default 1 s
     uint64_t request_window_us;       // how long executed request ids are remembered for internal retries
+    uint32_t request_buckets;         // of the table in which they are found; default CC_REQUEST_WINDOW
     struct cc_slice facts_of_database; // version, encoding, collation: compared with the peers' (opaque bytes, equal or refused)
     uint32_t batch_operations_max;    // default CC_BATCH_OPERATIONS_MAX
     size_t own_changes_bytes_max;     // own weak change sets kept in memory; default 64 MB

@@ -428,7 +428,7 @@ void forward_deadlines(struct node *node)
 static struct executed **executed_bucket(struct node *node, const uint8_t id[OPERATION_ID_BYTES])
 {
     static const uint8_t hash_key[16] = {3};
-    return &node->executed_by_id[cc_siphash(hash_key, id, OPERATION_ID_BYTES) % CC_REQUEST_WINDOW];
+    return &node->executed_by_id[cc_siphash(hash_key, id, OPERATION_ID_BYTES) % node->options.request_buckets];
 }
 
 static struct executed *executed_in(struct executed *bucket, const uint8_t id[OPERATION_ID_BYTES])
@@ -486,7 +486,7 @@ const struct executed *forward_executed(struct node *node, const uint8_t id[OPER
 
 void forward_init(struct node *node)
 {
-    node->executed_by_id = cc_alloc_array(CC_REQUEST_WINDOW, sizeof(struct executed *));
+    node->executed_by_id = cc_alloc_array(node->options.request_buckets, sizeof(struct executed *));
 }
 
 void forward_finish_all(struct node *node)
