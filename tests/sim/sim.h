@@ -181,6 +181,7 @@ struct sim_replica {
     bool absent;            // not, or no longer, part of the cluster
     bool joins;             // started, and not yet a member
     struct raft_membership founders; // what its first start is told
+    struct raft_membership in_force, committed; // by which it works, or worked when it died
     uint32_t incarnation;
     bool is_new;            // the file `recovering`
     bool is_copy;           // its log is an older copy, and nobody has told it yet
@@ -268,6 +269,8 @@ void sim_replica_start(struct sim *sim, struct sim_replica *replica);
 enum sim_replica_end { SIM_KILLED, SIM_POWER_LOST };
 void sim_replica_crash(struct sim *sim, struct sim_replica *replica, enum sim_replica_end end);
 void sim_replica_finish(struct sim_replica *replica);
+// By which members it works, if it runs: into in_force and committed.
+void sim_replica_note_members(struct sim_replica *replica);
 struct node_time sim_replica_time(const struct sim *sim, const struct sim_replica *replica);
 // Told after the database has flushed: what it has on disk.
 void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t applied, const struct crdt_frontier *frontier);
@@ -283,6 +286,7 @@ void sim_amnesia_noticed(struct sim *sim, struct sim_replica *replica); // the n
 bool sim_amnesia_is_pending(const struct sim *sim);                     // the memory of others is needed
 
 // sim_members.c
+enum { SIM_VOTERS_MIN = 3 }; // an operator leaves so many
 void sim_members_start(struct sim *sim);
 bool sim_members_change(const struct sim *sim); // they may: by chance, or by the hand of a test
 void sim_members_new_leader(struct sim *sim); // the best moment for a change that comes too early

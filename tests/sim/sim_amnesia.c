@@ -1,5 +1,5 @@
 // Replicas that forget: the log, the database or both are wiped, or replaced by older copies (docs/adr/amnesia.md). What is done
-// here stays within what can be made good: a minority at a time, and older copies of a log only where every other replica
+// here stays within what can be made good: a minority of the voters at a time, and older copies of a log only where every other replica
 // remembers more and goes on doing so until it has said so.
 #include "sim/sim.h"
 
@@ -141,10 +141,41 @@ static bool others_hold_changes(const struct sim *sim, const struct sim_replica 
     return false;
 }
 
-static bool may_lose(const struct sim *sim, const struct sim_replica *replica, enum loss loss)
+// Also when the next change of the members comes before its leader hears of the loss: it may take out one who is whole, or give
+// the vote to the learner whose data are lost.
+static bool has_majority_without(struct sim *sim, const struct sim_replica *replica, const struct raft_membership *membership)
+{
+    uint32_t n_voters = 0, n_whole = 0;
+    bool learns = false;
+    for (uint32_t i = 0; i < membership->n_members; i++) {
+        const struct raft_member *member = &membership->members[i];
+        const struct sim_replica *who = sim_replica_of(sim, member->id);
+        n_voters += member->voter ? 1 : 0;
+        n_whole += member->voter && who != replica && !is_impaired(who) ? 1 : 0;
+        learns = learns || (who == replica && !member->voter);
+    }
+    bool after_removal = n_voters <= SIM_VOTERS_MIN || sim->knobs.member_mean_us == 0 || n_whole - 1 > (n_voters - 1) / 2;
+    bool after_promotion = !learns || n_whole > (n_voters + 1) / 2;
+    return n_voters == 0 || (n_whole > n_voters / 2 && after_removal && after_promotion);
+}
+
+// Of the voters that anybody's log names, committed or not: two of five may lose their data, but of four only one.
+static bool leaves_majority(struct sim *sim, const struct sim_replica *replica)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        struct sim_replica *witness = &sim->replicas[i];
+        sim_replica_note_members(witness);
+        if (!has_majority_without(sim, replica, &witness->in_force) || !has_majority_without(sim, replica, &witness->committed)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool may_lose(struct sim *sim, const struct sim_replica *replica, enum loss loss)
 {
     bool has_copy = replica->copy != NULL && replica->copy->incarnation == replica->incarnation;
-    if (is_impaired(replica) || n_others_impaired(sim, replica) > (sim->n_replicas - 3) / 2) {
+    if (is_impaired(replica) || !leaves_majority(sim, replica)) {
         return false;
     }
     switch (loss) {

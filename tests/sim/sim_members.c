@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VOTERS_MIN = 3, AGAIN_US = 300 * 1000, RELOAD_MS = 10 * 1000 };
+enum { AGAIN_US = 300 * 1000, RELOAD_MS = 10 * 1000 };
 
 // Or who takes itself for one, settled or not.
 static struct sim_replica *leader_of(struct sim *sim)
@@ -134,7 +134,7 @@ static uint32_t draw_wish(struct sim *sim, const struct raft_membership *members
         wish |= takes ? UINT32_C(1) << id : 0;
         n += takes ? 1 : 0;
     }
-    return n >= VOTERS_MIN ? wish : 0;
+    return n >= SIM_VOTERS_MIN ? wish : 0;
 }
 
 // One of the members is told the list and drives the changes; those who are new are started.
@@ -196,7 +196,7 @@ static void change(struct sim *sim, struct sim_replica *leader)
         begin_to_join(sim, replica, leader);
         return;
     }
-    bool may_go = member != NULL && (!member->voter || n_voters(membership) > VOTERS_MIN);
+    bool may_go = member != NULL && (!member->voter || n_voters(membership) > SIM_VOTERS_MIN);
     if (may_go && sim_chance(sim, 600000)) {
         (void)!ask(sim, leader, NODE_MEMBER_REMOVE, replica->id);
     } else if (member != NULL && member->voter) {

@@ -530,8 +530,18 @@ static enum sim_crash crash_of(struct sim *sim, enum sim_replica_end end)
     return SIM_CRASH_PROCESS;
 }
 
+void sim_replica_note_members(struct sim_replica *replica)
+{
+    if (replica->alive) {
+        uint64_t index;
+        replica->in_force = *raft_membership(node_raft(replica->node));
+        replica->committed = *raft_membership_committed(node_raft(replica->node), &index);
+    }
+}
+
 void sim_replica_crash(struct sim *sim, struct sim_replica *replica, enum sim_replica_end end)
 {
+    sim_replica_note_members(replica);
     sim_trace(sim, "r%u %s", replica->id, end == SIM_KILLED ? "killed" : "lost power");
     sim->counters.crashes++;
     sim->counters.machine_crashes += end == SIM_POWER_LOST ? 1 : 0;
