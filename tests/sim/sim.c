@@ -345,6 +345,7 @@ void sim_run(struct sim *sim, uint64_t seed, enum sim_tell tell)
     sim_clients_check(sim);
     sim_hash(sim, cc_prng_next(&sim->prng)); // every draw was the same
     sim->counters.simulated_us = sim->now_us;
+    sim->counters.world = sim->trace_hash;
     destroy(sim);
 }
 

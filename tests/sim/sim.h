@@ -214,6 +214,7 @@ struct sim_counters {
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
     uint64_t weak_key_hits, tombstones_dropped, sets_dropped, tampered, rows_repaired, strays, adoptions; // weak tables
     uint64_t begun_anew, put_aside, renewed, not_renewed; // members that were away
+    uint64_t world; // all that happened and was drawn, in one number
 };
 
 struct sim {

@@ -302,7 +302,8 @@ static void start_next(struct sim *sim, struct sim_database *database, enum db_l
     }
     lane->busy = true;
     bool slow = sim->phase == SIM_FAULTS && sim_chance(sim, sim->knobs.job_slow_ppm);
-    uint64_t delay_us = sim_spread(sim, sim->knobs.job_us) + (slow ? sim_draw(sim, 0, SLOW_US_MAX) : 0);
+    uint64_t delay_us = sim_spread(sim, sim->knobs.job_us);
+    delay_us += slow ? sim_draw(sim, 0, SLOW_US_MAX) : 0;
     struct sim_event *event = sim_after(sim, delay_us, work, 0);
     event->a = database->replica;
     event->b = lane_of;

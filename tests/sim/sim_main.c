@@ -341,6 +341,7 @@ int main(int n_arguments, char **arguments)
     print_counters(&tally.counters);
     print_speed(&tally.counters);
     bool meaningful = is_meaningful(&tally.counters, tally.n_done);
+    printf("worlds %016" PRIx64 ", the same for the same seeds whatever compiler it was\n", tally.counters.world);
     printf("%" PRIu64 " seeds, %" PRIu64 " failed%s\n", tally.n_done, tally.n_failed, meaningful ? "" : "; too little happened for a verdict");
     return tally.n_failed == 0 && meaningful ? 0 : 1;
 }

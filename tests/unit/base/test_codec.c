@@ -55,7 +55,8 @@ static void every_varint_comes_back(void **state)
     struct cc_prng prng;
     cc_prng_seed(&prng, 1);
     for (unsigned i = 0; i < 10000; i++) {
-        uint64_t value = cc_prng_next(&prng) >> cc_prng_below(&prng, 64);
+        uint64_t value = cc_prng_next(&prng);
+        value >>= cc_prng_below(&prng, 64);
         value = i == 0 ? UINT64_MAX : i == 1 ? 0 : value;
         struct cc_buffer out = {0};
         cc_put_varint(&out, value);

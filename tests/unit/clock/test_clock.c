@@ -124,11 +124,10 @@ static void a_stamp_survives_its_bytes_and_its_text(void **state)
     struct cc_prng prng;
     cc_prng_seed(&prng, 2);
     for (unsigned i = 0; i < 1000; i++) {
-        struct clock_stamp stamp = {
-            .hlc = cc_prng_next(&prng) >> cc_prng_below(&prng, 64),
-            .replica = i == 0 ? UINT32_MAX : (uint32_t)cc_prng_below(&prng, 100),
-            .incarnation = i == 0 ? UINT32_MAX : (uint32_t)cc_prng_next(&prng),
-        };
+        struct clock_stamp stamp = {.hlc = cc_prng_next(&prng)};
+        stamp.hlc >>= cc_prng_below(&prng, 64);
+        stamp.replica = i == 0 ? UINT32_MAX : (uint32_t)cc_prng_below(&prng, 100);
+        stamp.incarnation = i == 0 ? UINT32_MAX : (uint32_t)cc_prng_next(&prng);
         struct cc_buffer bytes = {0};
         clock_stamp_put(&bytes, &stamp);
         assert_int_equal(bytes.n, 16);

@@ -49,47 +49,47 @@ static uint32_t pick_knob(struct cc_prng *prng, uint32_t max)
 static void draw_knobs(struct world *world)
 {
     struct cc_prng *prng = &world->prng;
-    world->knobs = (struct knobs){
-        .drop = pick_knob(prng, 60000),
-        .duplicate = pick_knob(prng, 50000),
-        .reorder = pick_knob(prng, 1000000),
-        .crash = pick_knob(prng, 10000),
-        .restart = (uint32_t)cc_prng_between(prng, 1000, 30000),
-        .cut = pick_knob(prng, 10000),
-        .one_way = pick_knob(prng, 10000),
-        .heal = (uint32_t)cc_prng_between(prng, 1000, 20000),
-        .transfer = pick_knob(prng, 5000),
-        .reset = pick_knob(prng, 10000),
-        .compact = pick_knob(prng, 10000),
-        .member = pick_knob(prng, 10000),
-        .ineligible = pick_knob(prng, 3000),
-        .pause = pick_knob(prng, 5000),
-        .sync = (uint32_t)cc_prng_between(prng, 50000, 500000),
-        .tick = (uint32_t)cc_prng_between(prng, 50000, 400000),
-        .propose = (uint32_t)cc_prng_between(prng, 10000, 100000),
-        .read = pick_knob(prng, 100000),
-        .large_payloads = cc_prng_chance(prng, 300000),
-    };
+    struct knobs *knobs = &world->knobs;
+    *knobs = (struct knobs){0};
+    knobs->drop = pick_knob(prng, 60000);
+    knobs->duplicate = pick_knob(prng, 50000);
+    knobs->reorder = pick_knob(prng, 1000000);
+    knobs->crash = pick_knob(prng, 10000);
+    knobs->restart = (uint32_t)cc_prng_between(prng, 1000, 30000);
+    knobs->cut = pick_knob(prng, 10000);
+    knobs->one_way = pick_knob(prng, 10000);
+    knobs->heal = (uint32_t)cc_prng_between(prng, 1000, 20000);
+    knobs->transfer = pick_knob(prng, 5000);
+    knobs->reset = pick_knob(prng, 10000);
+    knobs->compact = pick_knob(prng, 10000);
+    knobs->member = pick_knob(prng, 10000);
+    knobs->ineligible = pick_knob(prng, 3000);
+    knobs->pause = pick_knob(prng, 5000);
+    knobs->sync = (uint32_t)cc_prng_between(prng, 50000, 500000);
+    knobs->tick = (uint32_t)cc_prng_between(prng, 50000, 400000);
+    knobs->propose = (uint32_t)cc_prng_between(prng, 10000, 100000);
+    knobs->read = pick_knob(prng, 100000);
+    knobs->large_payloads = cc_prng_chance(prng, 300000);
 }
 
 // Leaders that come and go before their entries have got far: what thesis figure 3.7 needs.
 static void draw_storm(struct world *world)
 {
     struct cc_prng *prng = &world->prng;
-    world->knobs = (struct knobs){
-        .drop = (uint32_t)cc_prng_between(prng, 20000, 150000),
-        .reorder = pick_knob(prng, 200000),
-        .crash = (uint32_t)cc_prng_between(prng, 2000, 20000),
-        .restart = (uint32_t)cc_prng_between(prng, 10000, 60000),
-        .cut = pick_knob(prng, 5000),
-        .heal = (uint32_t)cc_prng_between(prng, 10000, 60000),
-        .cut_new_leader = (uint32_t)cc_prng_between(prng, 700000, 1000000),
-        .sync = (uint32_t)cc_prng_between(prng, 200000, 800000),
-        .tick = (uint32_t)cc_prng_between(prng, 200000, 800000),
-        .propose = (uint32_t)cc_prng_between(prng, 10000, 50000),
-        .read = pick_knob(prng, 100000),
-        .large_payloads = cc_prng_chance(prng, 700000),
-    };
+    struct knobs *knobs = &world->knobs;
+    *knobs = (struct knobs){0};
+    knobs->drop = (uint32_t)cc_prng_between(prng, 20000, 150000);
+    knobs->reorder = pick_knob(prng, 200000);
+    knobs->crash = (uint32_t)cc_prng_between(prng, 2000, 20000);
+    knobs->restart = (uint32_t)cc_prng_between(prng, 10000, 60000);
+    knobs->cut = pick_knob(prng, 5000);
+    knobs->heal = (uint32_t)cc_prng_between(prng, 10000, 60000);
+    knobs->cut_new_leader = (uint32_t)cc_prng_between(prng, 700000, 1000000);
+    knobs->sync = (uint32_t)cc_prng_between(prng, 200000, 800000);
+    knobs->tick = (uint32_t)cc_prng_between(prng, 200000, 800000);
+    knobs->propose = (uint32_t)cc_prng_between(prng, 10000, 50000);
+    knobs->read = pick_knob(prng, 100000);
+    knobs->large_payloads = cc_prng_chance(prng, 700000);
 }
 
 static uint32_t any_server(struct world *world)
@@ -386,14 +386,11 @@ static bool run_seed(uint64_t seed, unsigned n_steps, struct cc_buffer *trace, s
     uint8_t *payload = calloc(1, 600 << 10);
     world->large = cc_blob_create(payload, 600 << 10);
     free(payload);
-    struct cluster_options options = {
-        .n_voters = (uint32_t)cc_prng_between(&world->prng, 1, 5),
-        .n_learners = (uint32_t)cc_prng_below(&world->prng, 2),
-        .n_outside = (uint32_t)cc_prng_below(&world->prng, 2),
-        .election_us = ELECTION_US,
-        .heartbeat_us = HEARTBEAT_US,
-        .seed = cc_prng_next(&world->prng),
-    };
+    struct cluster_options options = {.election_us = ELECTION_US, .heartbeat_us = HEARTBEAT_US};
+    options.n_voters = (uint32_t)cc_prng_between(&world->prng, 1, 5);
+    options.n_learners = (uint32_t)cc_prng_below(&world->prng, 2);
+    options.n_outside = (uint32_t)cc_prng_below(&world->prng, 2);
+    options.seed = cc_prng_next(&world->prng);
     options.notice_us = options.seed % 2 == 0 ? HEARTBEAT_US / 20 : 0;
     if (storm || chance(world, 500000)) {
         options.n_voters = chance(world, 700000) ? 3 : 5;

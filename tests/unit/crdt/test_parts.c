@@ -553,7 +553,8 @@ static void random_history(struct world *world, struct cc_prng *prng)
         if (cc_prng_below(prng, 3) == 0) {
             meet(world, by, (by + 1) % WRITERS);
         } else {
-            write_value(world, by, random_value(world, prng), cc_prng_below(prng, 3) == 0 ? 1 + cc_prng_below(prng, 3) : 0);
+            const char *value = random_value(world, prng);
+            write_value(world, by, value, cc_prng_below(prng, 3) == 0 ? 1 + cc_prng_below(prng, 3) : 0);
         }
     }
 }

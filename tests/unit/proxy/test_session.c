@@ -127,7 +127,8 @@ static struct session random_session(struct cc_prng *prng, uint32_t n)
 {
     struct session session = {.index = cc_prng_below(prng, 1000000)};
     while (session.frontier.n < n) {
-        struct crdt_origin origin = {1 + (uint32_t)cc_prng_below(prng, 7), (uint32_t)cc_prng_next(prng)};
+        struct crdt_origin origin = {.replica = 1 + (uint32_t)cc_prng_below(prng, 7)};
+        origin.incarnation = (uint32_t)cc_prng_next(prng);
         assert_int_equal(session_wrote_weak(&session, origin, 1 + cc_prng_below(prng, 1000000)), CC_OK);
     }
     return session;
