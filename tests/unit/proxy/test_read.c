@@ -258,6 +258,7 @@ static void a_statement_over_its_time_is_given_up_and_ends_in_the_server(void **
 {
     (void)state;
     make_pool(1, 0, 0);
+    assert_value("SELECT 1", "1"); // to connect does not count
     struct rest_statement slow = statement_of("SELECT pg_sleep(60) /* slow */");
     struct answer answer = ask_statement(&slow, 100);
     assert_int_equal(answer.status, CC_TIMEOUT);
