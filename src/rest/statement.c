@@ -112,17 +112,26 @@ bool rest_statement_is_uuid(const struct rest_statement *statement, uint32_t par
     return false;
 }
 
+// By character: 1 where PostgreSQL writes such a one in a uuid.
+static const uint8_t uuid_digits[256] = {
+    ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1,
+    ['8'] = 1, ['9'] = 1, ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1,
+};
+
+// Without branches on the digits: it is asked for each row of a bulk insert, twice.
 static bool is_uuid(struct cc_slice text)
 {
-    enum { UUID_CHARS = 36 };
-    for (size_t i = 0; text.n == UUID_CHARS && i < text.n; i++) {
-        uint8_t c = text.data[i];
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
-            return false;
-        }
+    enum { UUID_CHARS = 36, UUID_DIGITS = 32 };
+    static const uint8_t digits_at[UUID_DIGITS] = {0,  1,  2,  3,  4,  5,  6,  7,  9,  10, 11, 12, 14, 15, 16, 17,
+                                                   19, 20, 21, 22, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35};
+    if (text.n != UUID_CHARS || text.data[8] != '-' || text.data[13] != '-' || text.data[18] != '-' || text.data[23] != '-') {
+        return false;
     }
-    return text.n == UUID_CHARS;
+    uint8_t all = 1;
+    for (size_t i = 0; i < UUID_DIGITS; i++) {
+        all &= uuid_digits[text.data[digits_at[i]]];
+    }
+    return all == 1;
 }
 
 static bool is_integer(struct cc_slice text)

@@ -288,10 +288,13 @@ static void commit_start(struct pg_job *job)
         pg_lane_commit_durably(lane); // readers plan by a catalog that is never newer than the database
         pg_lane_must(lane, "UPDATE caucus.migrations SET index = $1::bigint WHERE index IS NULL", 1, &last, NULL);
     }
+    // Without expressions of parameters only: PostgreSQL believes that it saves much by computing them for each call, and plans anew each time.
+    struct cc_slice parameters[3] = {last, cc_slice_text(cc_arena_printf(&job->arena, "applied index, to be raised to %" PRIu64, job->job.last)),
+                                     cc_slice_text(cc_arena_printf(&job->arena, "%" PRIu64, job->job.last - 1))};
     pg_lane_must(lane,
                  "UPDATE caucus.applied SET applied = CASE WHEN applied < $1::bigint THEN $1::bigint "
-                 "ELSE caucus.refuse('applied index, to be raised to ' || $1::bigint, $1::bigint - 1, applied) END",
-                 1, &last, NULL);
+                 "ELSE caucus.refuse($2::text, $3::bigint, applied) END",
+                 3, parameters, NULL);
     struct io_postgres_query query = {.sql = "COMMIT"};
     io_postgres_link_send(lane->link, &query, on_commit, job, 0);
     io_postgres_link_sync(lane->link, NULL, NULL, 0);

@@ -330,6 +330,24 @@ static void what_a_row_is_given_is_told_where_its_text_stays_the_same(void **sta
     assert_false(contains(statement->brief_end, "VALUES"));
 }
 
+static void a_value_is_plain_where_it_comes_back_as_it_was_given(void **state)
+{
+    (void)state;
+    static const char uuid[] = "01234567-89ab-cdef-0123-456789abcdef";
+    assert_true(rest_value_is_plain(cc_slice_text("uuid"), cc_slice_text(uuid)));
+    for (size_t i = 0; i < sizeof(uuid) - 1; i++) {
+        char other[sizeof(uuid)];
+        for (const char *c = "gA-/:`@ "; *c != '\0'; c++) {
+            memcpy(other, uuid, sizeof(uuid));
+            other[i] = *c;
+            assert_int_equal(rest_value_is_plain(cc_slice_text("uuid"), cc_slice_text(other)), uuid[i] == *c);
+        }
+        assert_false(rest_value_is_plain(cc_slice_text("uuid"), cc_slice_of((const uint8_t *)uuid, i)));
+    }
+    assert_false(rest_value_is_plain(cc_slice_text("uuid"), cc_slice_text("01234567-89ab-cdef-0123-456789abcdef0")));
+    assert_true(rest_value_is_plain(cc_slice_text("uuid"), (struct cc_slice){0}));
+}
+
 static void updates_by_key_tell_the_text_of_many(void **state)
 {
     struct planned *planned = *state;
@@ -551,6 +569,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_one_row_at_most_is_read_without_an_aggregate, setup, teardown),
         cmocka_unit_test_setup_teardown(the_values_of_many_rows_are_parameters, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_row_is_given_is_told_where_its_text_stays_the_same, setup, teardown),
+        cmocka_unit_test(a_value_is_plain_where_it_comes_back_as_it_was_given),
         cmocka_unit_test_setup_teardown(updates_by_key_tell_the_text_of_many, setup, teardown),
         cmocka_unit_test_setup_teardown(sequences_are_told_when_the_database_draws, setup, teardown),
         cmocka_unit_test_setup_teardown(functions_that_may_write_go_through_the_log_unless_called_by_get, setup,
