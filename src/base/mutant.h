@@ -85,7 +85,8 @@
     X(79, REMOVALS_FORGOTTEN, "D6", "a removal is forgotten while somebody may still show what it removed") \
     X(80, VERSION_REACHABLE, "H7", "who is understood by nobody, being of another version, is taken for reachable") \
     X(81, ENDED_LIFE_RETURNS, "B7", "a copy of an earlier life of a replica is taken for the replica") \
-    X(82, STUCK_FOR_LONG, "F8", "changes that were lost on their way are sent again much too late")
+    X(82, STUCK_FOR_LONG, "F8", "changes that were lost on their way are sent again much too late") \
+    X(83, REPLACED_UNNOTICED, "B7", "of a log that comes back only the length is compared, not whether its entries were replaced since")
 
 enum cc_mutant_id {
 #define CC_MUTANT_ID(number, name, class, text) CC_MUTANT_##name = number,

@@ -92,14 +92,18 @@ static enum cc_status apply_identity(struct wal *wal, struct cc_slice body, cons
     return CC_OK;
 }
 
-static enum cc_status apply_hard_state(struct wal *wal, struct cc_slice body, const char **reason_out)
+static enum cc_status apply_hard_state(struct wal *wal, const struct wal_frame *frame, const char **reason_out)
 {
     struct raft_hard_state hard_state;
-    if (wal_read_hard_state(body, &hard_state) != CC_OK) {
+    if (wal_read_hard_state(frame->body, &hard_state) != CC_OK) {
         return refuse("a hard state record cannot be read", reason_out);
     }
     if (hard_state.term < wal->state.hard_state.term) {
         return refuse("the term falls", reason_out);
+    }
+    const struct raft_hard_state *known = &wal->state.hard_state;
+    if (hard_state.term != known->term || hard_state.vote != known->vote) { // else it is said again, as each segment's beginning does
+        wal->state.promise_number = frame->number;
     }
     wal->state.hard_state = hard_state;
     return CC_OK;
@@ -144,6 +148,7 @@ static enum cc_status apply_entry(struct wal *wal, const struct wal_frame *frame
         return CC_OK;
     }
     wal_index_put(&wal->index, &point);
+    state->promise_number = frame->number;
     state->last_index = head.index;
     state->last_term = head.term;
     if (head.index > segment->entry_max) {
@@ -220,7 +225,7 @@ static enum cc_status apply_kind(struct wal *wal, const struct wal_frame *frame,
     case WAL_IDENTITY:
         return apply_identity(wal, frame->body, reason_out);
     case WAL_HARD_STATE:
-        return apply_hard_state(wal, frame->body, reason_out);
+        return apply_hard_state(wal, frame, reason_out);
     case WAL_ENTRY:
         return apply_entry(wal, frame, offset, reason_out);
     case WAL_CHANGE:

@@ -63,7 +63,8 @@ struct wal_record { // bodies borrow
 // How far another replica's log was, in that life of it: should it come back with less, it has lost what it promised.
 struct wal_memory {
     uint32_t replica, incarnation;
-    uint64_t index; // UINT64_MAX: that life is over, another one has begun
+    uint64_t index;   // UINT64_MAX: that life is over, another one has begun
+    uint64_t promise; // as wal_state.promise_number; 0: not known
 };
 enum { WAL_MEMORIES_MAX = 4 * CC_REPLICAS_MAX };
 
@@ -99,7 +100,7 @@ enum cc_status wal_read_hard_state(struct cc_slice body, struct raft_hard_state 
 // The payload is a new blob with one reference (NULL when empty).
 enum cc_status wal_read_entry(struct cc_slice body, struct raft_entry *entry_out) CC_CHECKED;
 enum cc_status wal_read_base(struct cc_slice body, uint64_t *index_out, uint64_t *term_out) CC_CHECKED;
-enum cc_status wal_read_mark(struct cc_slice body, struct wal_mark *mark_out) CC_CHECKED; // also of an older version, without own_sequence or memories
+enum cc_status wal_read_mark(struct cc_slice body, struct wal_mark *mark_out) CC_CHECKED; // also of older versions, which say less
 enum cc_status wal_read_membership(struct cc_slice body, uint64_t *index_out, struct raft_membership *membership_out) CC_CHECKED;
 
 struct wal;
@@ -127,6 +128,8 @@ struct wal_state {
     struct raft_membership membership; // the last one written
     uint64_t next_number;           // of the next record
     uint64_t durable_number;        // records up to here are synced
+    uint64_t promise_number;        // of the last record of an entry, or of a term or vote that was new: unlike the index of the last
+                                    // entry it never falls, and two states of one log that differ in what they promise differ in it
 };
 
 // Where and why opening was refused, or what was cut.

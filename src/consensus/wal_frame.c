@@ -200,6 +200,9 @@ void wal_put_mark(struct wal_batch *batch, const struct wal_mark *mark)
         cc_put_u32(&batch->bytes, mark->memories[i].incarnation);
         cc_put_u64(&batch->bytes, mark->memories[i].index);
     }
+    for (uint32_t i = 0; i < mark->n_memories; i++) { // after them: earlier versions have none
+        cc_put_u64(&batch->bytes, mark->memories[i].promise);
+    }
     record_end(batch, start);
 }
 
@@ -322,6 +325,10 @@ enum cc_status wal_read_mark(struct cc_slice body, struct wal_mark *mark_out)
         mark.memories[i].replica = cc_read_u32(&reader);
         mark.memories[i].incarnation = cc_read_u32(&reader);
         mark.memories[i].index = cc_read_u64(&reader);
+    }
+    bool has_promises = cc_reader_left(&reader) > 0;
+    for (uint32_t i = 0; has_promises && i < mark.n_memories; i++) {
+        mark.memories[i].promise = cc_read_u64(&reader);
     }
     enum cc_status status = cc_reader_end(&reader);
     if (status == CC_OK) {

@@ -3,12 +3,14 @@
 
 CAUCUS_E2E_LONG=1: also the tests that take long and whose parts the others cover.
 """
+import contextlib
 import json
 import itertools
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import unittest
 
@@ -47,6 +49,11 @@ def write(cluster, replica, first, n, table='notes', size=2000):
                 for i in range(start, min(start + 200, first + n))]
         answer = cluster.request(replica, 'POST', f'/{table}', rows)
         assert answer.status == 201, answer
+
+
+def write_in_vain(cluster, replica, key):
+    with contextlib.suppress(OSError):
+        cluster.request(replica, 'POST', '/notes', {'id': key}, timeout=5)
 
 
 def log_state(cluster, replica):
@@ -254,6 +261,49 @@ class Amnesia(unittest.TestCase):
 
     def test_older_copies_of_both_are_noticed_by_the_others_which_have_been_restarted(self):
         self.lose(['log', 'postgres'], 'older', others_restart=True)
+
+    def test_an_older_copy_that_is_as_long_as_what_is_remembered_but_of_entries_that_were_replaced_is_noticed(self):
+        with make() as cluster:
+            write(cluster, 1, 0, 20)
+            wait_until(lambda: cluster.leader() == 1, 60, 'replica 1 leads')
+            for replica in (2, 3):
+                cluster.kill_proxy(replica)
+            held = cluster.status(1)['applied']
+            # It goes on with its office for a moment, so its log has entries that the others will never see.
+            writers = []
+            for i in range(12):
+                writers.append(threading.Thread(target=write_in_vain, args=(cluster, 1, f'lost {i}')))
+                writers[-1].start()
+                time.sleep(0.02)
+            wait_until(lambda: cluster.status(1)['role'] != 'leader', 30, 'replica 1 gives up its office')
+            cluster.kill_proxy(1)
+            for writer in writers:
+                writer.join()
+            source = os.path.realpath(os.path.join(cluster.data, '1', 'log'))
+            copy = os.path.join(cluster.root, 'copy')
+            subprocess.run(['cp', '-a', source, copy], check=True)
+            copied = log_state(cluster, 1)['last_index']
+            self.assertGreater(copied, held + 2)
+
+            for replica in (2, 3):
+                cluster.start(replica)
+            cluster.wait_ready([2, 3])
+            cluster.start(1)
+            cluster.wait_ready()
+            cluster.verify()
+            stop(cluster, 1)
+            # The copy is no shorter than what its database has applied, and than what the others remember of its log.
+            self.assertGreaterEqual(copied, cluster.status(2)['applied'])
+            shutil.rmtree(source)
+            os.rename(copy, source)
+            cluster.start(1)
+            self.assertEqual(cluster.processes[1].wait(60), 75)
+            cluster.start(1)
+            cluster.wait_ready()
+            wait_until(lambda: not (cluster.status(1) or {'recovering': True}).get('recovering'), 60, 'replica 1 recovered')
+            write(cluster, 1, 20, 20)
+            cluster.verify()
+            self.assertEqual(len(cluster.get(3, '/notes?select=id&id=like.lost*')), 0)
 
     def test_copies_of_an_earlier_life_are_noticed_by_the_others_which_have_been_restarted(self):
         self.lose(['log', 'postgres'], 'older', others_restart=True, life_between=True)

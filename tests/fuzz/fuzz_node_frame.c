@@ -53,7 +53,7 @@ static void carry_out(struct stage *stage)
 static void give(struct stage *stage, uint32_t peer, struct cc_slice kind_and_body)
 {
     struct cc_buffer frame = {0};
-    cc_put_u8(&frame, 1);
+    cc_put_u8(&frame, NODE_FRAME_VERSION);
     cc_put_u8(&frame, kind_and_body.n > 0 ? kind_and_body.data[0] : 0);
     cc_put_u64(&frame, 0);
     cc_put_u64(&frame, stage->time.wall_ms);

@@ -1,6 +1,6 @@
 // Replicas that forget: the log, the database or both are wiped, or replaced by older copies (docs/adr/amnesia.md). What is done
 // here stays within what can be made good: a minority of the voters at a time, and older copies of a log only where every other replica
-// remembers more and goes on doing so until it has said so.
+// remembers more (entries, or only that something was promised since) and goes on doing so until it has said so.
 #include "sim/sim.h"
 
 #include "base/memory.h"
@@ -23,7 +23,7 @@ enum loss {
 struct sim_copy {
     struct sim_disk disk;
     uint32_t incarnation;
-    uint64_t last_index;
+    uint64_t last_index, promise_number;
     struct cc_buffer store;
     int64_t sequence;
     uint64_t own_sequence; // of its weak changes, in the database
@@ -72,6 +72,7 @@ static void take_copy(struct sim *sim, struct sim_event *event)
         sim_rows_frontier(rows, &frontier);
         copy->incarnation = replica->incarnation;
         copy->last_index = wal_state_of(replica->wal)->last_index;
+        copy->promise_number = wal_state_of(replica->wal)->promise_number;
         copy->sequence = rows->sequence;
         copy->own_sequence = own_sequence_of(replica, &frontier);
         sim_trace(sim, "r%u is copied: log up to %" PRIu64 ", database up to %" PRIu64, replica->id, copy->last_index, sim_rows_applied(rows));
@@ -117,7 +118,7 @@ static bool others_remember(const struct sim *sim, const struct sim_replica *rep
         const struct peer *peer = other->alive ? peer_find(other->node, replica->id) : NULL;
         uint32_t incarnation = replica->copy->incarnation;
         bool remembers = peer != NULL && (incarnation == replica->incarnation
-                                              ? peer->remembered_incarnation == incarnation && peer->remembered > replica->copy->last_index
+                                              ? peer->remembered_incarnation == incarnation && peer->remembered.promise > replica->copy->promise_number
                                               : is_over_for(peer, incarnation));
         if (!remembers || other->is_new) {
             return false;

@@ -99,6 +99,7 @@ static void log_done(struct sim *sim, struct sim_event *event)
     replica->log_synced = number;
     replica->log_record = wal_state_of(replica->wal)->durable_number;
     log_start(sim, replica);
+    node_log_promises(replica->node, wal_state_of(replica->wal)->promise_number);
     node_log_synced(replica->node, sim_replica_time(sim, replica), number);
     sim_replica_settle(sim, replica);
 }
@@ -500,6 +501,7 @@ void sim_replica_start(struct sim *sim, struct sim_replica *replica)
     replica->log_queued = replica->log_synced = 0;
     replica->log_record = 0;
     replica->told_space_low = false;
+    node_log_promises(replica->node, wal_state_of(replica->wal)->promise_number);
     struct node_time time = sim_replica_time(sim, replica);
     node_start(replica->node, time.now_us, time.wall_ms);
     sim_check_replica_started(sim, replica);

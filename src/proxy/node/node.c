@@ -163,6 +163,11 @@ enum cc_status node_restore(struct node *node, const struct wal_record *record)
     return status;
 }
 
+void node_log_promises(struct node *node, uint64_t promise_number)
+{
+    node->log_promise = promise_number;
+}
+
 void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms)
 {
     node->started = true;

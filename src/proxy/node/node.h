@@ -38,10 +38,14 @@ struct node_options {
 
 struct node;
 
+enum { NODE_FRAME_VERSION = 2 }; // the first byte of each frame between nodes: frames of another version are not understood
+
 struct node *node_create(const struct node_options *options);
 void node_destroy(struct node *node);
 // Recovery: every record of the log in order, then node_start. CC_CORRUPT.
 enum cc_status node_restore(struct node *node, const struct wal_record *record) CC_CHECKED;
+// The promise_number of the log (struct wal_state) as it is on disk: told before node_start, and with each node_log_synced, before it.
+void node_log_promises(struct node *node, uint64_t promise_number);
 void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms);
 // Bytes that describe the database, once known (before its first DB_UP).
 void node_set_facts(struct node *node, struct cc_slice facts);

@@ -255,6 +255,12 @@ struct weak {
 
 enum { PEER_LIVES_MAX = WAL_MEMORIES_MAX / CC_REPLICAS_MAX - 1 };
 
+// How much a log holds: neither falls in one life of it.
+struct log_extent {
+    uint64_t index;   // of its last entry
+    uint64_t promise; // its promise_number (struct wal_state): also tells entries and votes that were replaced since
+};
+
 struct peer {
     uint32_t id;
     bool member;         // else it was one, or we do not know yet that it is: it is forgotten when its connection goes down
@@ -287,7 +293,7 @@ struct peer {
     uint64_t gap_told_us;
     bool fresh, used, recovering; // what it says of its log and database
     uint32_t remembered_incarnation;
-    uint64_t remembered;   // its log had at least this, in that incarnation
+    struct log_extent remembered; // its log had at least this, in that incarnation
     uint32_t over[PEER_LIVES_MAX]; // earlier incarnations, the newest first: who comes as one of these is an older copy
 };
 
@@ -510,6 +516,7 @@ struct node {
     struct node_outbox outboxes[2];
     struct node_outbox *out;
     uint64_t log_number;
+    uint64_t log_promise; // promise_number of the log on disk
     NODE_ARRAY(struct persist) persists;
     uint64_t next_job;
     struct job *jobs[DB_LANES]; // under way, in order
@@ -616,9 +623,9 @@ void recovery_forgot(struct node *node, const char *how);
 bool recovery_compare(struct node *node, uint64_t applied); // with what the database that is up has. False: the log lacks some of it
 void recovery_recall(struct node *node); // what the log says of others' logs
 void recovery_memorise(const struct node *node, struct wal_mark *mark);
-void recovery_reminded(struct node *node, uint64_t index);
+void recovery_reminded(struct node *node, struct log_extent had);
 uint8_t recovery_flags(const struct node *node);
-void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, uint64_t last_index);
+void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, struct log_extent log);
 void recovery_confirmed(struct node *node, const struct raft_read_result *result);
 
 // node_snapshot.c
@@ -754,7 +761,7 @@ void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context); 
 void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending);
 void peer_send_forward_reply(struct node *node, uint32_t peer, const uint8_t id[OPERATION_ID_BYTES], uint64_t index, struct cc_slice outcome);
 void peer_send_changes(struct node *node, struct peer *peer, const struct cc_slice *sets, size_t n_sets);
-void peer_send_forgotten(struct node *node, const struct peer *peer, uint64_t index);
+void peer_send_forgotten(struct node *node, const struct peer *peer, struct log_extent had);
 void peer_send_pull(struct node *node, uint32_t peer, const struct snapshot_pull *pull);
 void peer_send_piece(struct node *node, uint32_t peer, const struct snapshot_piece *piece);
 int64_t peer_clock_offset_ms(const struct node *node, const struct peer *peer); // its wall clock less ours, as little as what was heard lately allows

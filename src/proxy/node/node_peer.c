@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-enum { FRAME_VERSION = 1 };
 static const char other_version[] = "it speaks another version of the protocol between replicas";
 
 enum { CLOCK_WINDOW_US = 2000 * 1000 }; // of the frames in it, some come at once
@@ -13,7 +12,7 @@ enum frame_kind {
     FRAME_RAFT = 2,          // raft_message
     FRAME_FORWARD = 3,       // u8 forward_flag, operation
     FRAME_FORWARD_REPLY = 4, // id, u64 index, outcome
-    FRAME_FRONTIER = 5,      // applied, schema version, role, frontier
+    FRAME_FRONTIER = 5,      // applied, schema version, role, flags, what the log holds, frontier
     FRAME_CHANGES = 6,       // count, change sets
     FRAME_REMOVED = 7,       // index: the membership committed there does not have the receiver
     FRAME_ASK = 8,           // u64 context
@@ -27,7 +26,7 @@ enum frame_kind {
     FRAME_DIGESTS = 16,      // frontier, digests of the weak tables there
     FRAME_GAP = 17,          // origin, u64 sequence: the history there has this change set no longer
     FRAME_TOO_OLD = 18,      // u32 incarnation, u64 sequence: this change set of the receiver comes too late
-    FRAME_FORGOTTEN = 19,    // u64 index: your log had at least this; UINT64_MAX: you are a copy of an earlier life
+    FRAME_FORGOTTEN = 19,    // u64 index, u64 promise: your log had at least these; index UINT64_MAX: you are a copy of an earlier life
     FRAME_PULL = 20,         // snapshot_pull
     FRAME_PIECE = 21,        // snapshot_piece
 };
@@ -45,7 +44,7 @@ struct peer *peer_find(struct node *node, uint32_t id)
 static struct cc_buffer frame_begin(struct node *node, enum frame_kind kind)
 {
     struct cc_buffer frame = {0};
-    cc_put_u8(&frame, FRAME_VERSION);
+    cc_put_u8(&frame, NODE_FRAME_VERSION);
     cc_put_u8(&frame, (uint8_t)kind);
     cc_put_u64(&frame, node->clock.last);
     cc_put_u64(&frame, node->time.wall_ms);
@@ -91,6 +90,7 @@ void peer_send_frontier(struct node *node, struct peer *peer)
                                 (may_lead ? FRONTIER_MAY_LEAD : 0) | (forward_relays(node) ? FRONTIER_RELAYS : 0) |
                                 (peer->told_deaf ? FRONTIER_DEAF : 0) | recovery_flags(node)));
     cc_put_u64(&frame, raft_last_index(node->raft));
+    cc_put_u64(&frame, node->log_promise);
     crdt_frontier_put(&frame, &node->weak.frontier);
     frame_send(node, peer->id, &frame);
 }
@@ -341,10 +341,11 @@ void peer_send_changes(struct node *node, struct peer *peer, const struct cc_sli
     frame_send(node, peer->id, &frame);
 }
 
-void peer_send_forgotten(struct node *node, const struct peer *peer, uint64_t index)
+void peer_send_forgotten(struct node *node, const struct peer *peer, struct log_extent had)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_FORGOTTEN);
-    cc_put_u64(&frame, index);
+    cc_put_u64(&frame, had.index);
+    cc_put_u64(&frame, had.promise);
     frame_send(node, peer->id, &frame);
 }
 
@@ -436,7 +437,8 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     uint32_t schema_version = cc_read_u32(reader);
     uint8_t role = cc_read_u8(reader);
     uint8_t flags = cc_read_u8(reader);
-    uint64_t last_index = cc_read_u64(reader);
+    struct log_extent log = {.index = cc_read_u64(reader)};
+    log.promise = cc_read_u64(reader);
     if (crdt_frontier_read(reader, &frontier) != CC_OK || cc_reader_end(reader) != CC_OK || role >= RAFT_ROLES) {
         return;
     }
@@ -451,7 +453,7 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
         forward_peer_lost(node, peer->id); // what was sent to it goes another way
         forward_pump(node);
     }
-    recovery_heard(node, peer, flags, last_index);
+    recovery_heard(node, peer, flags, log);
     if (flags & FRONTIER_HELD) {
         struct crdt_origin self = node->weak.self;
         uint64_t theirs = crdt_frontier_get(&frontier, self);
@@ -486,6 +488,15 @@ static void receive_piece(struct node *node, const struct peer *peer, struct cc_
     bool good = cc_reader_ok(reader) && (piece.bytes.n == 0 || raft_membership_read(membership, &piece.membership) == CC_OK);
     if (good) {
         snapshot_piece(node, peer, &piece);
+    }
+}
+
+static void receive_forgotten(struct node *node, struct cc_reader *reader)
+{
+    struct log_extent had = {.index = cc_read_u64(reader)};
+    had.promise = cc_read_u64(reader);
+    if (cc_reader_end(reader) == CC_OK) {
+        recovery_reminded(node, had);
     }
 }
 
@@ -588,7 +599,7 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
     if (peer == NULL || !peer->up || !cc_reader_ok(&reader)) {
         return;
     }
-    if (version != FRAME_VERSION && !cc_mutant(CC_MUTANT_VERSION_IGNORED)) {
+    if (version != NODE_FRAME_VERSION && !cc_mutant(CC_MUTANT_VERSION_IGNORED)) {
         refuse_version(node, peer);
         return;
     }
@@ -650,7 +661,7 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         receive_member_reply(node, &reader);
         break;
     case FRAME_FORGOTTEN:
-        recovery_reminded(node, cc_read_u64(&reader));
+        receive_forgotten(node, &reader);
         break;
     case FRAME_PULL:
         receive_pull(node, peer, &reader);

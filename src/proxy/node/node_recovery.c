@@ -59,9 +59,20 @@ static void end(struct node *node)
     peer_tell_frontier(node);
 }
 
-void recovery_reminded(struct node *node, uint64_t index)
+static struct log_extent extent_of(const struct node *node)
 {
-    if (raft_last_index(node->raft) < index) {
+    return (struct log_extent){raft_last_index(node->raft), node->log_promise};
+}
+
+// A log that is what it was, or has grown: a kill and a power cut leave all that was told to others, because that was on disk.
+static bool has_grown(struct log_extent log, struct log_extent had)
+{
+    return log.index >= had.index && (log.promise >= had.promise || cc_mutant(CC_MUTANT_REPLACED_UNNOTICED));
+}
+
+void recovery_reminded(struct node *node, struct log_extent had)
+{
+    if (!has_grown(extent_of(node), had)) {
         recovery_forgot(node, "another replica remembers entries that this log lacks");
     }
 }
@@ -111,12 +122,12 @@ static void remember_life(struct node *node, struct peer *peer, uint32_t incarna
 {
     if (peer->remembered_incarnation != incarnation) {
         peer->remembered_incarnation = incarnation;
-        peer->remembered = 0;
+        peer->remembered = (struct log_extent){0};
         node->upkeep.memory_moved = true;
     }
 }
 
-void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, uint64_t last_index)
+void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, struct log_extent log)
 {
     peer->fresh = flags & FRONTIER_FRESH;
     peer->used = flags & FRONTIER_USED;
@@ -132,20 +143,21 @@ void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, uint64_
     }
     if (is_over(peer, peer->incarnation) && !cc_mutant(CC_MUTANT_ENDED_LIFE_RETURNS)) {
         raft_peer_set_recovering(node->raft, peer->id, true);
-        peer_send_forgotten(node, peer, UINT64_MAX);
+        peer_send_forgotten(node, peer, (struct log_extent){.index = UINT64_MAX});
         return;
     }
     remember_life(node, peer, peer->incarnation);
-    if (last_index < peer->remembered) { // or the frame is an old one: it knows
+    if (!has_grown(log, peer->remembered)) { // or the frame is an old one: it knows
         raft_peer_set_recovering(node->raft, peer->id, true);
         peer_send_forgotten(node, peer, peer->remembered);
         return;
     }
-    uint64_t applied = peer->applied < last_index ? peer->applied : last_index;
-    if (applied > peer->remembered) {
-        peer->remembered = applied;
-        node->upkeep.memory_moved = true;
-    }
+    log.index = peer->applied < log.index ? peer->applied : log.index; // what is above may not be on disk, and may be replaced
+    struct log_extent *had = &peer->remembered;
+    bool more = log.index > had->index || log.promise > had->promise;
+    had->index = log.index > had->index ? log.index : had->index;
+    had->promise = log.promise > had->promise ? log.promise : had->promise;
+    node->upkeep.memory_moved = node->upkeep.memory_moved || more;
 }
 
 void recovery_recall(struct node *node)
@@ -157,7 +169,7 @@ void recovery_recall(struct node *node)
             life_ended(peer, mark->memories[i].incarnation);
         } else if (peer != NULL) {
             peer->remembered_incarnation = mark->memories[i].incarnation;
-            peer->remembered = mark->memories[i].index;
+            peer->remembered = (struct log_extent){mark->memories[i].index, mark->memories[i].promise};
         }
     }
 }
@@ -178,9 +190,10 @@ void recovery_memorise(const struct node *node, struct wal_mark *mark)
             continue;
         }
         for (size_t life = PEER_LIVES_MAX; life-- > 0;) { // the newest last, so that they come back in this order
-            memorise(mark, (struct wal_memory){peer->id, peer->over[life], UINT64_MAX});
+            memorise(mark, (struct wal_memory){.replica = peer->id, .incarnation = peer->over[life], .index = UINT64_MAX});
         }
-        memorise(mark, (struct wal_memory){peer->id, peer->remembered_incarnation, peer->remembered});
+        memorise(mark, (struct wal_memory){.replica = peer->id, .incarnation = peer->remembered_incarnation,
+                                           .index = peer->remembered.index, .promise = peer->remembered.promise});
     }
 }
 

@@ -85,7 +85,7 @@ struct io_log {
     bool segment_made;         // by the second thread
     enum cc_status segment_status;
     size_t n_tasks;
-    uint64_t synced_number, synced_record, told_number;
+    uint64_t synced_number, synced_record, synced_promise, told_number;
     enum cc_status failure;
     char failure_text[256];
     struct io_log_stats stats;
@@ -434,6 +434,7 @@ static void note_synced(struct io_log *log, const struct work *work, uint64_t n_
     lock(log);
     log->synced_number = work->number;
     log->synced_record = wal_state_of(log->wal)->durable_number;
+    log->synced_promise = wal_state_of(log->wal)->promise_number;
     struct io_log_stats *stats = &log->stats;
     note_extent(log);
     stats->n_syncs++;
@@ -656,6 +657,7 @@ void io_log_drain(struct io_log *log, const struct io_log_handler *handler)
     log->signalled = false;
     uint64_t number = log->synced_number;
     uint64_t record_number = log->synced_record;
+    uint64_t promise_number = log->synced_promise;
     bool is_new = number > log->told_number;
     log->told_number = number;
     for (struct task *task = list_take(&log->answers); task != NULL; task = list_take(&log->answers)) {
@@ -666,7 +668,7 @@ void io_log_drain(struct io_log *log, const struct io_log_handler *handler)
     unlock(log);
 
     if (is_new && handler->synced != NULL) {
-        handler->synced(handler->context, number, record_number);
+        handler->synced(handler->context, number, record_number, promise_number);
     }
     for (struct task *task = list_take(&answers); task != NULL; task = list_take(&answers)) {
         tell_answer(task, handler);

@@ -43,8 +43,9 @@ void io_log_truncate(struct io_log *log, uint64_t index, uint64_t record_number)
 
 struct io_log_handler {
     void *context;
-    // Everything appended with this number or a lower one is durable; their records have numbers up to record_number.
-    void (*synced)(void *context, uint64_t number, uint64_t record_number);
+    // Everything appended with this number or a lower one is durable; their records have numbers up to record_number, and
+    // promise_number is the log's (struct wal_state).
+    void (*synced)(void *context, uint64_t number, uint64_t record_number, uint64_t promise_number);
     // Borrowed, in order from the index asked for; none: the log does not hold them (any more).
     void (*loaded)(void *context, uint32_t peer, const struct raft_entry *entries, size_t n_entries);
     // Borrowed, in order; `next` continues, unless done.

@@ -353,11 +353,12 @@ static void on_inbox(evutil_socket_t fd, short what, void *context)
     }
 }
 
-static void on_synced(void *context, uint64_t number, uint64_t record_number)
+static void on_synced(void *context, uint64_t number, uint64_t record_number, uint64_t promise_number)
 {
     struct replica *replica = context;
     replica->log_number = number;
     replica->log_record = record_number;
+    node_log_promises(replica->node, promise_number);
     node_log_synced(replica->node, replica_now(), number);
 }
 

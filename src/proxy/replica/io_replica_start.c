@@ -237,6 +237,7 @@ bool replica_open_log(struct replica *replica)
         begin_log(replica);
     }
     if (status == CC_OK) {
+        node_log_promises(replica->node, io_log_opened_state(replica->log)->promise_number);
         cc_log(CC_LOG_INFO, "log_opened", "records=%" PRIu64 " segments=%" PRIu64 " cut_bytes=%" PRIu64 " incarnation=%" PRIx32,
                report.n_records, report.n_segments, report.cut_bytes, replica->identity.incarnation);
     }

@@ -23,7 +23,7 @@ static void what_was_appended_is_replayed_in_order(void **state)
     put_change(&batch, 11, 50);
     put_entry(&batch, 6, 2, 0);
     put_change(&batch, 12, 50);
-    wal_put_mark(&batch, &(struct wal_mark){.commit = 5, .hlc = 99, .own_sequence = 7, .n_memories = 1, .memories = {{3, 8, 4}}});
+    wal_put_mark(&batch, &(struct wal_mark){.commit = 5, .hlc = 99, .own_sequence = 7, .n_memories = 1, .memories = {{3, 8, 4, 40}}});
     wal_put_hard_state(&batch, (struct raft_hard_state){.term = 3, .vote = 0});
     fixture_append(&f, &batch);
     wal_batch_finish(&batch);
@@ -38,6 +38,7 @@ static void what_was_appended_is_replayed_in_order(void **state)
     assert_int_equal(f.seen->mark.memories[0].replica, 3);
     assert_int_equal(f.seen->mark.memories[0].incarnation, 8);
     assert_int_equal(f.seen->mark.memories[0].index, 4);
+    assert_int_equal(f.seen->mark.memories[0].promise, 40);
     assert_int_equal(f.seen->n_entries, 6);
     for (size_t i = 0; i < 6; i++) {
         assert_int_equal(f.seen->entries[i].index, i + 1);
@@ -47,6 +48,69 @@ static void what_was_appended_is_replayed_in_order(void **state)
     assert_int_equal(f.seen->n_changes, 2);
     assert_int_equal(f.seen->changes[1], 12);
     assert_int_equal(wal_state_of(f.wal)->identity.incarnation, 7);
+    fixture_finish(&f);
+}
+
+static uint64_t promised(const struct fixture *f)
+{
+    return wal_state_of(f->wal)->promise_number;
+}
+
+static void append_and_clear(struct fixture *f, struct wal_batch *batch)
+{
+    fixture_append(f, batch);
+    wal_batch_finish(batch);
+    *batch = (struct wal_batch){0};
+}
+
+static void what_a_log_promises_is_numbered_and_the_number_tells_replaced_entries_and_votes(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_with_entries(&f, 64 << 10, 5, 100);
+    uint64_t before = promised(&f);
+    assert_int_equal(before, wal_state_of(f.wal)->durable_number);
+
+    struct wal_batch batch = {0};
+    put_change(&batch, 11, 50);
+    wal_put_mark(&batch, &(struct wal_mark){.commit = 3});
+    wal_put_hard_state(&batch, (struct raft_hard_state){.term = 1, .vote = 2}); // said again
+    append_and_clear(&f, &batch);
+    assert_int_equal(promised(&f), before);
+
+    put_entry(&batch, 5, 2, 0);
+    append_and_clear(&f, &batch);
+    uint64_t replaced = promised(&f);
+    assert_true(replaced > before);
+    assert_int_equal(wal_state_of(f.wal)->last_index, 5);
+
+    wal_put_hard_state(&batch, (struct raft_hard_state){.term = 2, .vote = 3});
+    append_and_clear(&f, &batch);
+    uint64_t voted = promised(&f);
+    assert_true(voted > replaced);
+
+    assert_int_equal(fixture_open(&f), CC_OK);
+    assert_int_equal(promised(&f), voted);
+    fixture_finish(&f);
+}
+
+static void a_new_segment_and_the_end_of_old_ones_take_back_no_promise(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_with_entries(&f, 4 << 10, 20, 300);
+    uint64_t before = promised(&f);
+    struct wal_batch batch = {0};
+    for (uint32_t i = 0; i < 40; i++) { // rolls over more than once
+        put_change(&batch, i, 300);
+        append_and_clear(&f, &batch);
+    }
+    assert_int_equal(promised(&f), before);
+    assert_int_equal(wal_truncate(f.wal, 21, wal_state_of(f.wal)->next_number), CC_OK);
+    assert_int_equal(promised(&f), before);
+    assert_int_equal(fixture_open(&f), CC_OK); // the records are gone: what is read is no less
+    assert_true(promised(&f) >= before);
+    assert_true(promised(&f) <= wal_state_of(f.wal)->durable_number);
     fixture_finish(&f);
 }
 
@@ -484,6 +548,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_directory_gives_an_empty_log),
         cmocka_unit_test(what_was_appended_is_replayed_in_order),
+        cmocka_unit_test(what_a_log_promises_is_numbered_and_the_number_tells_replaced_entries_and_votes),
+        cmocka_unit_test(a_new_segment_and_the_end_of_old_ones_take_back_no_promise),
         cmocka_unit_test(a_later_entry_replaces_the_earlier_one_and_everything_above),
         cmocka_unit_test(one_batch_costs_one_sync),
         cmocka_unit_test(a_full_segment_is_followed_by_the_next),

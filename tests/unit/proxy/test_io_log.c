@@ -26,7 +26,7 @@ struct fixture {
     struct io_log *log;
     struct wal_report report;
     uint64_t n_replayed;
-    uint64_t synced, synced_record;
+    uint64_t synced, synced_record, promised;
     size_t n_synced_calls;
     bool loaded;
     size_t n_loaded;
@@ -46,13 +46,14 @@ static enum cc_status count_entries(void *context, const struct wal_record *reco
     return CC_OK;
 }
 
-static void on_synced(void *context, uint64_t number, uint64_t record_number)
+static void on_synced(void *context, uint64_t number, uint64_t record_number, uint64_t promise_number)
 {
     struct fixture *f = context;
     assert_true(number > f->synced);
     assert_true(record_number >= f->synced_record);
     f->synced = number;
     f->synced_record = record_number;
+    f->promised = promise_number;
     f->n_synced_calls++;
 }
 
@@ -175,7 +176,9 @@ static void what_is_told_durable_is_there_after_reopening(void **state)
     assert_int_equal(try_open(f), CC_OK);
     append_many(f, 10, 100);
     assert_int_equal(f->synced_record, 11);
+    assert_int_equal(f->promised, 11); // after the identity
     reopen(f);
+    assert_int_equal(io_log_opened_state(f->log)->promise_number, 11);
     assert_int_equal(f->n_replayed, 10);
     assert_int_equal(io_log_opened_state(f->log)->last_index, 10);
 }

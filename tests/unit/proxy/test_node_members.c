@@ -8,7 +8,7 @@
 
 #include "proxy/node/node.h"
 
-enum { FRAME_HELLO = 1, FRAME_RAFT = 2, FRAME_REMOVED = 7, FRAME_ASK = 8, FRAME_TOLD = 9, LEARNER = 4, TIMEOUT_MS = 1000 };
+enum { FRAME_HELLO = 1, FRAME_RAFT = 2, FRAME_FRONTIER = 5, FRAME_REMOVED = 7, FRAME_ASK = 8, FRAME_TOLD = 9, FRAME_FORGOTTEN = 19, LEARNER = 4, TIMEOUT_MS = 1000 };
 
 struct bench {
     struct node *node;
@@ -54,7 +54,7 @@ static void deliver_as(struct bench *bench, uint8_t version, uint32_t peer, uint
 
 static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, struct cc_slice body)
 {
-    deliver_as(bench, 1, peer, kind, body);
+    deliver_as(bench, NODE_FRAME_VERSION, peer, kind, body);
 }
 
 static size_t count_sent(const struct bench *bench, uint8_t kind, uint32_t peer, uint64_t *context_out)
@@ -305,14 +305,14 @@ static void a_replica_of_which_no_frame_is_understood_is_not_reachable_and_one_s
     (void)state;
     struct bench bench = begin(0);
     assert_true(is_reachable(&bench, 2));
-    deliver_as(&bench, 2, 2, FRAME_TOLD, (struct cc_slice){0});
+    deliver_as(&bench, NODE_FRAME_VERSION + 1, 2, FRAME_TOLD, (struct cc_slice){0});
     assert_false(is_reachable(&bench, 2));
     deliver(&bench, 3, FRAME_TOLD, (struct cc_slice){0});
-    deliver_as(&bench, 2, 3, FRAME_TOLD, (struct cc_slice){0});
+    deliver_as(&bench, NODE_FRAME_VERSION + 1, 3, FRAME_TOLD, (struct cc_slice){0});
     assert_true(is_reachable(&bench, 3));
     deliver(&bench, 2, FRAME_TOLD, (struct cc_slice){0}); // it only came in the wrong order
     assert_true(is_reachable(&bench, 2));
-    deliver_as(&bench, 2, 4, FRAME_TOLD, (struct cc_slice){0});
+    deliver_as(&bench, NODE_FRAME_VERSION + 1, 4, FRAME_TOLD, (struct cc_slice){0});
     node_peer_down(bench.node, bench.time, 4);
     node_peer_up(bench.node, bench.time, 4, 5); // started again as the program that we know
     assert_true(is_reachable(&bench, 4));
@@ -384,11 +384,71 @@ static void a_database_that_has_applied_what_came_after_the_start_is_no_sign_of_
     node_destroy(bench.node);
 }
 
+// What replica 2 says of itself: entries up to 34 and so much promised. True: it is told that it had more.
+static bool is_told_that_it_forgot(struct bench *bench, uint64_t promise)
+{
+    struct crdt_frontier nothing = {0};
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, 34);
+    cc_put_u32(&body, 0);
+    cc_put_u8(&body, RAFT_FOLLOWER);
+    cc_put_u8(&body, 0);
+    cc_put_u64(&body, 34);
+    cc_put_u64(&body, promise);
+    crdt_frontier_put(&body, &nothing);
+    deliver(bench, 2, FRAME_FRONTIER, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+    uint64_t index = 0;
+    bool told = count_sent(bench, FRAME_FORGOTTEN, 2, &index) > 0;
+    assert_true(!told || index == 34);
+    return told;
+}
+
+static void a_log_that_is_as_long_as_it_was_but_has_promised_less_is_told_so(void **state)
+{
+    (void)state;
+    struct bench bench = begin(0);
+    assert_false(is_told_that_it_forgot(&bench, 70));
+    assert_false(is_told_that_it_forgot(&bench, 71));
+    node_peer_down(bench.node, bench.time, 2);
+    node_peer_up(bench.node, bench.time, 2, 2);
+    assert_false(is_told_that_it_forgot(&bench, 71)); // it was killed, and nothing that it had told was lost
+    assert_true(is_told_that_it_forgot(&bench, 70));
+    node_peer_down(bench.node, bench.time, 2);
+    node_peer_up(bench.node, bench.time, 2, 77); // another life, with a log of its own
+    assert_false(is_told_that_it_forgot(&bench, 5));
+    node_destroy(bench.node);
+}
+
+static bool forgets_when_told(struct bench *bench, uint64_t index, uint64_t promise)
+{
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, index);
+    cc_put_u64(&body, promise);
+    deliver(bench, 2, FRAME_FORGOTTEN, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+    return bench->effects.forgot;
+}
+
+static void a_replica_that_is_told_what_it_had_puts_its_log_aside_if_that_is_more_than_it_has(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 3; which++) {
+        struct bench bench = begin_with_log();
+        node_log_promises(bench.node, 70);
+        assert_false(forgets_when_told(&bench, 33, 70)); // an old frame has told that, or one that came late has asked
+        assert_true(forgets_when_told(&bench, which == 0 ? 34 : which == 1 ? 33 : UINT64_MAX, which == 1 ? 71 : 0));
+        node_destroy(bench.node);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_log_that_was_behind_its_database_at_the_start_is_put_aside_whichever_lane_tells_and_whatever_a_leader_has_sent),
         cmocka_unit_test(a_database_that_has_applied_what_came_after_the_start_is_no_sign_of_an_older_log),
+        cmocka_unit_test(a_log_that_is_as_long_as_it_was_but_has_promised_less_is_told_so),
+        cmocka_unit_test(a_replica_that_is_told_what_it_had_puts_its_log_aside_if_that_is_more_than_it_has),
         cmocka_unit_test(a_linearizable_read_of_weak_tables_hears_a_majority_of_voters_and_learners_do_not_count),
         cmocka_unit_test(a_learner_that_answers_twice_and_a_stranger_are_no_majority),
         cmocka_unit_test(a_removed_replica_refuses_what_waits_and_what_comes_and_has_it_noted),

@@ -78,7 +78,7 @@ static void end(struct bench *bench)
 static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, uint64_t wall_ms, struct cc_slice body)
 {
     struct cc_buffer frame = {0};
-    cc_put_u8(&frame, 1);
+    cc_put_u8(&frame, NODE_FRAME_VERSION);
     cc_put_u8(&frame, kind);
     cc_put_u64(&frame, clock_hlc_of_ms(wall_ms));
     cc_put_u64(&frame, wall_ms);
@@ -119,6 +119,7 @@ static void deliver_frontier(struct bench *bench, uint32_t peer, const struct cr
     cc_put_u8(&body, 0);  // role
     cc_put_u8(&body, 1);  // its database is up
     cc_put_u64(&body, 0); // last index
+    cc_put_u64(&body, 0); // promise
     crdt_frontier_put(&body, frontier);
     deliver(bench, peer, FRAME_FRONTIER, bench->time.wall_ms, cc_buffer_slice(&body));
     cc_buffer_finish(&body);
