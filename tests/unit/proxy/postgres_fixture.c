@@ -32,7 +32,7 @@ void fixture_wait(struct fixture *fixture, bool (*holds)(void *context), void *c
 {
     bool late = false;
     struct event *limit = evtimer_new(fixture->base, give_up, &late);
-    struct timeval wait = {.tv_sec = 20};
+    struct timeval wait = {.tv_sec = 90}; // the machine may be busy
     (void)event_add(limit, &wait);
     while (!late && !holds(context)) {
         (void)event_base_loop(fixture->base, EVLOOP_ONCE);

@@ -13,7 +13,7 @@
 #include "proxy/faults/io_faults.h"
 #include "proxy/peer/io_peer.h"
 
-enum { N = 2, WAIT_MS = 20000, ARRIVED_MAX = 64 };
+enum { N = 2, WAIT_MS = 60000, ARRIVED_MAX = 64 };
 
 struct replica {
     struct io_peer *peers;

@@ -18,7 +18,7 @@
 #include "proxy/replica/io_disk.h"
 #include "proxy/replica/io_log.h"
 
-enum { WAIT_MS = 20000, SEGMENT_BYTES = 256 << 10 };
+enum { WAIT_MS = 60000, SEGMENT_BYTES = 256 << 10 };
 
 struct fixture {
     char root[64];

@@ -24,7 +24,7 @@
 #include "base/limits.h"
 #include "proxy/peer/io_peer.h"
 
-enum { N_REPLICAS = 3, WAIT_MS = 20000, FLOOD = 200 };
+enum { N_REPLICAS = 3, WAIT_MS = 60000, FLOOD = 200 };
 
 struct replica {
     uint32_t id;

@@ -66,7 +66,7 @@ static void on_limit(evutil_socket_t fd, short what, void *context)
 static void run_until(unsigned n_answers)
 {
     struct event *limit = evtimer_new(fixture.base, on_limit, NULL);
-    struct timeval wait = {.tv_sec = 30};
+    struct timeval wait = {.tv_sec = 60};
     (void)event_add(limit, &wait);
     n_awaited = n_answers;
     (void)event_base_dispatch(fixture.base);
