@@ -164,6 +164,15 @@ class Repair(OneCutCluster):
         self.cluster.verify()
         self.assertEqual(self.repair(1)['rows_compared'], 0)
 
+    def test_rows_that_no_single_message_could_hold_come_in_several(self):
+        # 36 MB, of which PostgreSQL stores little.
+        tamper(self.cluster, 1, "INSERT INTO presence (id, status) SELECT 'large ' || i, repeat('x', 200000) FROM generate_series(1, 180) AS i")
+        self.repair(3)
+        self.assertEqual(sql(self.cluster, 3, "SELECT count(*), sum(length(status)) FROM presence WHERE id LIKE 'large %'"), ['180|36000000'])
+        self.write(1, 'DELETE', '/presence?id=like.large*')
+        self.wait_equal()
+        self.cluster.verify()
+
     def test_a_field_that_a_forgotten_deletion_cleared_is_cleared_again(self):
         row = '/presence?id=eq.cleared'
         self.write(1, 'POST', '/presence', {'id': 'cleared', 'status': 'old', 'place': 'home'})

@@ -23,7 +23,7 @@ enum {
     ASK_AGAIN_US = 10 * 1000 * 1000,
     ASKS_MAX = 3,
     TABLES_MAX = 100000,
-    LISTS_MAX = 16, // joined in one transaction
+    LISTS_MAX = 64, // joined in one transaction
     PAUSE_US_MAX = 200 * 1000,
     KEPT_EVERY = 30,                    // digests are told once for so many times that frontiers are
     IN_VAIN_US = 600ll * 1000 * 1000,   // pause after a comparison that found nothing, if digests differ in the same way,

@@ -18,10 +18,13 @@ enum {
     OWN_BYTES_FACTOR = 4,          // own change sets in memory while a snapshot is pulled, against the usual limit
     AMONG_WRITES_US = 1000 * 1000, // clients have written within this
     // Meanwhile what others have written is merged in parts that take about so long, with pauses as long as the work: no write waits for
-    // long, and half of the time is theirs. Where nobody writes and there is much to merge, a third is for those who read.
+    // long, and half of the time is theirs; a repair, which is to end, comes in shorter parts with shorter pauses. Where nobody writes and
+    // there is much to merge, a third is for those who read.
     GENTLE_MERGE_US = 4 * 1000,
+    GENTLE_ROWS_US = 3 * 1000,
     GENTLE_PAUSE_US_MAX = 20 * 1000,
-    GENTLE_BYTES_MIN = 16 << 10, // less costs more for the transaction than for its rows
+    GENTLE_BYTES_MIN = 16 << 10,     // less costs more for the transaction than for its rows
+    GENTLE_ROW_BYTES_MIN = 8 << 10, // of states of rows, which cost more
     GENTLE_BYTES_MAX = 64 << 10,
     MERGE_BYTES_MAX = 256 << 10, // otherwise: some thousand rows, so that a first write does not wait for long either
     BEHIND_US_MAX = 8 * 1000 * 1000, // when that does not suffice: no more pauses
@@ -34,7 +37,8 @@ void weak_init(struct node *node)
 {
     node->weak.self = (struct crdt_origin){node->options.raft.id, node->options.incarnation};
     node->weak.next_sequence = 1;
-    node->weak.gentle_sets = node->weak.gentle_rows = GENTLE_BYTES_MIN;
+    node->weak.gentle_sets = GENTLE_BYTES_MIN;
+    node->weak.gentle_rows = GENTLE_ROW_BYTES_MIN;
 }
 
 static uint64_t own_committed(const struct node *node)
@@ -475,18 +479,19 @@ size_t weak_join_bytes_max(const struct node *node)
 }
 
 // The next part takes as long as it should, if it is like this one; not before a pause.
-static void note_merged(struct node *node, size_t *gentle)
+static void note_merged(struct node *node, bool rows)
 {
     struct weak *weak = &node->weak;
+    size_t *gentle = rows ? &weak->gentle_rows : &weak->gentle_sets, n_bytes_min = rows ? GENTLE_ROW_BYTES_MIN : GENTLE_BYTES_MIN;
     uint64_t took_us = node->time.now_us - weak->merge_began_us;
     if (!is_paced(node) || weak->merge_bytes == 0) {
         return;
     }
-    uint64_t n_bytes = weak->merge_bytes * GENTLE_MERGE_US / (took_us > 0 ? took_us : 1);
+    uint64_t n_bytes = weak->merge_bytes * (rows ? GENTLE_ROWS_US : GENTLE_MERGE_US) / (took_us > 0 ? took_us : 1);
     n_bytes = n_bytes > 2 * *gentle ? 2 * *gentle : n_bytes;
-    n_bytes = n_bytes < GENTLE_BYTES_MIN ? GENTLE_BYTES_MIN : n_bytes;
+    n_bytes = n_bytes < n_bytes_min ? n_bytes_min : n_bytes;
     *gentle = n_bytes > GENTLE_BYTES_MAX ? GENTLE_BYTES_MAX : n_bytes;
-    uint64_t pause_us = is_among_writes(node) ? took_us : took_us / 2;
+    uint64_t pause_us = !is_among_writes(node) ? took_us / 2 : rows ? took_us / 3 : took_us;
     weak->gather.until_us = node->time.now_us + (pause_us < GENTLE_PAUSE_US_MAX ? pause_us : GENTLE_PAUSE_US_MAX);
 }
 
@@ -1023,7 +1028,7 @@ void weak_event(struct node *node, const struct db_event *event)
                 weak->merging_durable = false;
                 peer_tell_frontier(node);
             }
-            note_merged(node, job->job.states ? &weak->gentle_rows : &weak->gentle_sets);
+            note_merged(node, job->job.states);
             if (job->job.states) {
                 repair_joined(node, event->n_changed);
             }

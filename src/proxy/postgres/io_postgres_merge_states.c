@@ -106,6 +106,7 @@ void pg_merge_join_row(struct merge *merge, const struct merge_table *table, str
 
 void pg_merge_contradictions(struct merge *merge, struct pg_array *stamps, struct pg_array *hashes)
 {
+    struct clock_stamp last = {0};
     for (uint32_t i = merge->first; i < merge->end; i++) {
         const struct merge_set *set = &merge->sets[i];
         for (uint32_t r = 0; !set->skipped && set->states != NULL && r < set->set.n_rows; r++) {
@@ -120,7 +121,8 @@ void pg_merge_contradictions(struct merge *merge, struct pg_array *stamps, struc
                 bool contradict = contradicts(&row->row, &other, c);
                 if (contradict && clock_stamp_is_zero(&other.registers[c].stamp)) {
                     unstamped = true;
-                } else if (contradict) {
+                } else if (contradict && clock_stamp_compare(&other.registers[c].stamp, &last) != 0) { // rows of one write come together
+                    last = other.registers[c].stamp;
                     char text[CLOCK_STAMP_TEXT_BYTES];
                     clock_stamp_text(&other.registers[c].stamp, text);
                     pg_array_put(stamps, cc_slice_text(text));

@@ -1,9 +1,10 @@
 // Comparing weak tables: sums of buckets and states of rows, read from PostgreSQL.
 //
-//   TABLES: one query.   SUMS: DESCRIBE --> SUM.   STATES: DESCRIBE --> SUM (unless just done) --> TOMBSTONES --> ROWS
+//   TABLES: two queries.   SUMS: DESCRIBE --> SUM.   STATES: DESCRIBE --> SUM (unless just done) --> TOMBSTONES --> ROWS
 //   whole STATES: BEGIN --> MOMENT --> as above --> COMMIT.   STRAYS: DESCRIBE --> STRAYS
 #include "proxy/postgres/io_repair.h"
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "crdt/change.h"
@@ -22,8 +23,13 @@
 
 enum {
     WAITING_MAX = 16,
-    ROWS_PER_ANSWER = 20000,
-    ROWS_PER_LIST = 100,  // joined in one transaction, at least
+    // Many: each answer costs a reading of all keys, and what was written together is looked up in the histories once for each.
+    ROWS_PER_ANSWER = 50000,
+    ANSWER_BYTES = 8 << 20,                       // about so many, unless a single bucket has more
+    ANSWER_BYTES_MAX = CC_FRAME_BYTES_MAX - (1 << 20), // what goes with it is small
+    // Joined in one transaction, at least.
+    ROWS_PER_LIST = 25,
+    LIST_BYTES = 8 << 10,
     ROWS_PER_TURN = 500,  // of the loop
     BUCKET_SHIFT = 52, // 64 less 12 bits of REPAIR_BUCKETS
     KEPT_SUMS_S = 60,
@@ -53,6 +59,7 @@ struct io_repair {
     struct column *columns;
     uint32_t n_columns, n_key;
     uint32_t next, n_rows;
+    uint64_t answer_bytes; // about what its buckets may have together
     PGresult *rows; // of an answer, of which `row` is the next
     int row;
     struct event *turn;
@@ -69,6 +76,7 @@ struct io_repair {
     uint64_t summed_s;
     uint64_t sums[REPAIR_BUCKETS];
     uint32_t counts[REPAIR_BUCKETS];
+    uint64_t sizes[REPAIR_BUCKETS]; // of their rows' states, about: as PostgreSQL stores them
 };
 
 static uint64_t now_s(void)
@@ -110,6 +118,14 @@ static void forget_rows(struct io_repair *repair)
     repair->rows = NULL;
 }
 
+static void forget_states(struct io_repair *repair)
+{
+    forget_rows(repair);
+    cc_buffer_clear(&repair->states);
+    cc_buffer_clear(&repair->list);
+    repair->n_listed = 0;
+}
+
 static void finish(struct io_repair *repair, const struct repair_event *result)
 {
     struct task *task = repair->first;
@@ -134,9 +150,7 @@ static void finish(struct io_repair *repair, const struct repair_event *result)
     task_free(task);
     cc_arena_finish(&repair->arena);
     cc_arena_init(&repair->arena);
-    cc_buffer_clear(&repair->states);
-    cc_buffer_clear(&repair->list);
-    repair->n_listed = 0;
+    forget_states(repair);
     start_next(repair);
 }
 
@@ -217,7 +231,7 @@ static void put_sums_sql(struct cc_buffer *sql, const struct io_repair *repair, 
     if (repair->first->job.whole) {
         cc_buffer_append_text(sql, " # pg_catalog.hashtextextended(coalesce(t._caucus::text, ''), k.h)");
     }
-    cc_buffer_append_text(sql, "), pg_catalog.count(*)");
+    cc_buffer_append_text(sql, "), pg_catalog.count(*), pg_catalog.sum(pg_catalog.pg_column_size(t.*))");
     put_from(sql, repair, table);
     cc_buffer_append_text(sql, " GROUP BY 1");
 }
@@ -269,7 +283,7 @@ static void add_state(struct io_repair *repair, const struct row_state *state)
     row_state_put(&repair->list, state);
     repair->n_listed++;
     repair->n_rows++;
-    if (repair->n_listed == ROWS_PER_LIST) {
+    if (repair->n_listed == ROWS_PER_LIST || repair->list.n >= LIST_BYTES) {
         end_list(repair);
     }
 }
@@ -302,12 +316,31 @@ static void answer_states(struct io_repair *repair)
                                           .moment = whole ? &repair->moment : NULL});
 }
 
+static void ask_for_states(struct io_repair *repair);
+
+// Rows have grown since they were counted, or PostgreSQL had compressed them well: with fewer buckets.
+static void ask_for_less(struct io_repair *repair)
+{
+    if (repair->next == repair->first->job.from + 1) {
+        cc_log(CC_LOG_WARN, "repair_failed", "why=%s", cc_log_quote("a range of rows is too large for one message"));
+        fail(repair);
+        return;
+    }
+    repair->answer_bytes /= 4;
+    forget_states(repair);
+    ask_for_states(repair);
+}
+
 // Some of the rows, then everybody else's turn.
 static void put_rows(struct io_repair *repair)
 {
     int n = PQntuples(repair->rows), end = n - repair->row > ROWS_PER_TURN ? repair->row + ROWS_PER_TURN : n;
     while (repair->row < end) {
         put_state(repair, repair->rows, repair->row++);
+    }
+    if (repair->states.n + repair->list.n > ANSWER_BYTES_MAX) {
+        ask_for_less(repair);
+        return;
     }
     if (end < n) {
         event_add(repair->turn, &(struct timeval){0, 0});
@@ -337,51 +370,65 @@ static void on_rows(void *context, uint64_t number, PGresult *result)
     }
 }
 
-static bool is_wanted(struct io_repair *repair, struct cc_slice key)
+// False: the key is not one of this table's.
+static bool bucket_of(struct io_repair *repair, struct cc_slice key, uint32_t *bucket_out)
 {
-    const struct repair_job *job = &repair->first->job;
     struct cc_slice *values = cc_arena_array(&repair->arena, repair->n_key, sizeof(*values));
     size_t n = 0;
     if (crdt_key_read(key, values, repair->n_key, &n) != CC_OK || n != repair->n_key) {
         return false;
     }
-    uint64_t bucket = crdt_digest_key(values, n) >> BUCKET_SHIFT & (REPAIR_BUCKETS - 1);
-    return job->whole ? bucket >= job->from && bucket < repair->next : repair->wanted[bucket];
+    *bucket_out = (uint32_t)(crdt_digest_key(values, n) >> BUCKET_SHIFT & (REPAIR_BUCKETS - 1));
+    return true;
 }
 
-static void on_tombstones(void *context, uint64_t number, PGresult *result)
+struct tombstone {
+    struct row_state state; // without key: it cannot be read
+    uint32_t bucket;
+};
+
+static struct tombstone *read_tombstones(struct io_repair *repair, const PGresult *result)
 {
-    (void)number;
-    struct io_repair *repair = context;
-    if (went_well(repair, result)) {
-        for (int row = 0; row < PQntuples(result); row++) {
-            struct row_state state = {.hidden = true, .death = value_at(result, row, 1)};
-            if (pg_bytea_read(value_at(result, row, 0), &repair->arena, &state.key) == CC_OK && is_wanted(repair, state.key) &&
-                pg_bytea_read(value_at(result, row, 2), &repair->arena, &state.remains) == CC_OK) {
-                add_state(repair, &state);
-            }
+    int n = PQntuples(result);
+    struct tombstone *tombstones = cc_arena_array(&repair->arena, (size_t)n, sizeof(*tombstones));
+    for (int row = 0; row < n; row++) {
+        struct row_state state = {.hidden = true, .death = value_at(result, row, 1)};
+        if (pg_bytea_read(value_at(result, row, 0), &repair->arena, &state.key) == CC_OK && bucket_of(repair, state.key, &tombstones[row].bucket) &&
+            pg_bytea_read(value_at(result, row, 2), &repair->arena, &state.remains) == CC_OK) {
+            tombstones[row].state = state;
         }
-        struct cc_buffer sql = {0};
-        put_rows_sql(&sql, repair, repair->first->job.table);
-        struct cc_slice parameter = cc_buffer_slice(&repair->buckets);
-        ask(repair, cc_buffer_text(&sql), 1, &parameter, on_rows);
-        cc_buffer_finish(&sql);
     }
-    PQclear(result);
+    return tombstones;
 }
 
-// The differing buckets from `from` on, as many as fit into one answer.
-static void choose_buckets(struct io_repair *repair)
+static bool differs(const struct io_repair *repair, uint32_t bucket)
+{
+    struct cc_reader theirs = cc_reader_of(repair->first->job.sums);
+    cc_read_bytes(&theirs, bucket * sizeof(uint64_t));
+    return bucket >= repair->first->job.from && cc_read_u64(&theirs) != repair->sums[bucket];
+}
+
+// The differing buckets from `from` on, as many as fit into one answer. Of a whole one also the tombstones of the others there.
+static void choose_buckets(struct io_repair *repair, const struct tombstone *tombstones, int n_tombstones)
 {
     const struct repair_job *job = &repair->first->job;
-    struct cc_reader theirs = cc_reader_of(job->sums);
-    uint32_t n = 0, n_rows = 0, bucket = 0;
+    uint64_t *hidden = cc_arena_array(&repair->arena, REPAIR_BUCKETS, sizeof(*hidden)), n_bytes = 0;
+    for (int i = 0; i < n_tombstones; i++) {
+        const struct row_state *state = &tombstones[i].state;
+        hidden[tombstones[i].bucket] += state->key.n + state->death.n + state->remains.n;
+    }
     cc_buffer_clear(&repair->buckets);
     memset(repair->wanted, 0, sizeof(repair->wanted));
     cc_buffer_append_text(&repair->buckets, "{");
+    uint32_t n = 0, n_rows = 0, bucket = job->from;
     for (; bucket < REPAIR_BUCKETS && n_rows < ROWS_PER_ANSWER; bucket++) {
-        uint64_t sum = cc_read_u64(&theirs);
-        if (bucket >= job->from && sum != repair->sums[bucket]) {
+        bool wanted = differs(repair, bucket);
+        uint64_t size = (wanted ? repair->sizes[bucket] : 0) + (wanted || job->whole ? hidden[bucket] : 0);
+        if (bucket > job->from && n_bytes + size > repair->answer_bytes) {
+            break;
+        }
+        n_bytes += size;
+        if (wanted) {
             cc_buffer_printf(&repair->buckets, "%s%" PRIu32, n++ == 0 ? "" : ",", bucket);
             repair->wanted[bucket] = true;
             n_rows += repair->counts[bucket] + 1;
@@ -390,7 +437,41 @@ static void choose_buckets(struct io_repair *repair)
     cc_buffer_append_text(&repair->buckets, "}");
     repair->next = bucket;
     repair->n_rows = 0;
-    if (n == 0 && !job->whole) {
+}
+
+static void on_tombstones(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        int n = PQntuples(result);
+        const struct tombstone *tombstones = read_tombstones(repair, result);
+        choose_buckets(repair, tombstones, n);
+        const struct repair_job *job = &repair->first->job;
+        for (int i = 0; i < n; i++) {
+            uint32_t bucket = tombstones[i].bucket;
+            bool wanted = job->whole ? bucket >= job->from && bucket < repair->next : repair->wanted[bucket];
+            if (wanted && tombstones[i].state.key.data != NULL) {
+                add_state(repair, &tombstones[i].state);
+            }
+        }
+        struct cc_buffer sql = {0};
+        put_rows_sql(&sql, repair, job->table);
+        struct cc_slice parameter = cc_buffer_slice(&repair->buckets);
+        ask(repair, cc_buffer_text(&sql), 1, &parameter, on_rows);
+        cc_buffer_finish(&sql);
+    }
+    PQclear(result);
+}
+
+static void ask_for_states(struct io_repair *repair)
+{
+    const struct repair_job *job = &repair->first->job;
+    uint32_t bucket = job->from;
+    while (bucket < REPAIR_BUCKETS && !differs(repair, bucket)) {
+        bucket++;
+    }
+    if (bucket == REPAIR_BUCKETS && !job->whole) {
         finish(repair, &(struct repair_event){.next = REPAIR_BUCKETS});
         return;
     }
@@ -409,6 +490,16 @@ static void answer_sums(struct io_repair *repair)
     cc_buffer_finish(&bytes);
 }
 
+// What a row's state has besides its values and stamps: names and lengths.
+static size_t state_overhead(const struct io_repair *repair)
+{
+    size_t n_bytes = 0;
+    for (uint32_t i = 0; i < repair->n_columns; i++) {
+        n_bytes += repair->columns[i].name.n + 2 * sizeof(uint32_t);
+    }
+    return n_bytes;
+}
+
 static void on_sums(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
@@ -416,10 +507,13 @@ static void on_sums(void *context, uint64_t number, PGresult *result)
     if (went_well(repair, result)) {
         memset(repair->sums, 0, sizeof(repair->sums));
         memset(repair->counts, 0, sizeof(repair->counts));
+        memset(repair->sizes, 0, sizeof(repair->sizes));
+        size_t row_bytes = state_overhead(repair);
         for (int row = 0; row < PQntuples(result); row++) {
             uint64_t bucket = strtoull(PQgetvalue(result, row, 0), NULL, 10) & (REPAIR_BUCKETS - 1);
             repair->sums[bucket] = (uint64_t)strtoll(PQgetvalue(result, row, 1), NULL, 10);
             repair->counts[bucket] = (uint32_t)strtoul(PQgetvalue(result, row, 2), NULL, 10);
+            repair->sizes[bucket] = strtoull(PQgetvalue(result, row, 3), NULL, 10) + repair->counts[bucket] * row_bytes;
         }
         struct cc_slice table = repair->first->job.table;
         free(repair->summed);
@@ -429,7 +523,7 @@ static void on_sums(void *context, uint64_t number, PGresult *result)
         if (repair->first->job.kind == REPAIR_SUMS) {
             answer_sums(repair);
         } else {
-            choose_buckets(repair);
+            ask_for_states(repair);
         }
     }
     PQclear(result);
@@ -561,7 +655,7 @@ static void on_described(void *context, uint64_t number, PGresult *result)
     bool known = repair->summed != NULL && cc_slice_equal_text(job->table, repair->summed) && now_s() - repair->summed_s < KEPT_SUMS_S &&
                  repair->summed_whole == job->whole;
     if (job->kind == REPAIR_STATES && job->from > 0 && known) {
-        choose_buckets(repair);
+        ask_for_states(repair);
         return;
     }
     struct cc_buffer sql = {0};
@@ -676,8 +770,11 @@ static void start_next(struct io_repair *repair)
         return;
     }
     repair->busy = true;
+    repair->answer_bytes = ANSWER_BYTES;
     switch (repair->first->job.kind) {
     case REPAIR_TABLES:
+        // What was written lately is looked up in the histories, too: it is not in that index before a vacuum.
+        ask(repair, "SELECT pg_catalog.brin_summarize_new_values('caucus.history_stamp')", 0, NULL, on_set);
         ask(repair, "SELECT \"table\" FROM caucus.digests ORDER BY 1", 0, NULL, on_tables);
         return;
     case REPAIR_KEPT:
