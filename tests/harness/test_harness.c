@@ -185,6 +185,32 @@ static void what_a_database_lost_in_a_crash_is_applied_again_from_the_log(void *
     harness_destroy(harness);
 }
 
+static uint64_t applied_at(struct harness *harness, uint32_t replica)
+{
+    struct node_status status;
+    node_describe(harness_node(harness, replica), harness_now_us(harness), &status);
+    return status.applied;
+}
+
+static void a_leaders_transaction_stays_open_for_writes_until_somebody_reads_or_a_moment_has_passed(void **state)
+{
+    (void)state;
+    struct harness *harness = make(29);
+    uint32_t leader = harness_wait_for_leader(harness);
+    settle(harness);
+    uint64_t first = put(harness, leader, "put orders 1");
+    uint64_t second = put(harness, leader, "put orders 2");
+    assert_true(applied_at(harness, leader) < first); // both are answered, and nothing is committed in its database
+    uint64_t read = harness_read(harness, leader, "orders");
+    assert_true(harness_wait(harness, read));
+    assert_true(cc_slice_equal_text(harness_answer(harness, read)->value, "2"));
+    assert_true(applied_at(harness, leader) >= second);
+    uint64_t third = put(harness, leader, "put orders 3");
+    harness_run_ms(harness, 50);
+    assert_true(applied_at(harness, leader) >= third);
+    harness_destroy(harness);
+}
+
 static void a_replica_that_was_away_while_the_log_was_cut_gets_a_snapshot(void **state)
 {
     (void)state;
@@ -829,6 +855,7 @@ int main(void)
         cmocka_unit_test(a_leader_that_stands_still_is_replaced_and_follows_when_it_goes_on),
         cmocka_unit_test(what_was_acknowledged_survives_a_power_cut_everywhere),
         cmocka_unit_test(what_a_database_lost_in_a_crash_is_applied_again_from_the_log),
+        cmocka_unit_test(a_leaders_transaction_stays_open_for_writes_until_somebody_reads_or_a_moment_has_passed),
         cmocka_unit_test(a_replica_that_was_away_while_the_log_was_cut_gets_a_snapshot),
         cmocka_unit_test(what_is_written_and_not_synced_survives_a_kill_but_no_power_cut),
         cmocka_unit_test(votes_and_acknowledgements_are_on_disk_before_they_are_sent),

@@ -16,13 +16,15 @@
 enum {
     NODE_HOUSEKEEPING_US = 20 * 1000, // retries of what had no leader, deadlines
     NODE_TRANSACTION_BATCHES_MAX = 32,     // batches executed into one open transaction before it must be committed: each time nothing executes
-                                           // until a majority has the last one, and PostgreSQL keeps no more than 64 subtransactions at hand
+                                           // until a majority has the last one, and PostgreSQL keeps no more than 64 subtransactions at hand.
+                                           // From half of them on, the first moment that allows it is taken
     NODE_WEAK_TRANSACTION_BATCHES_MAX = 8, // the same of weak writes, which nobody waits for
     NODE_APPLY_BYTES_MAX = 4 << 20,   // effects in one APPLY or MERGE job
     NODE_APPLY_ENTRIES_MAX = 512,
     NODE_QUEUE_US_MAX = 1000 * 1000,  // writes that come while others have waited for so long are refused: the queue only grows
     NODE_STAND_IN_ELECTIONS = 8, // without a leader for so many election timeouts
-    NODE_GATHER_US = 5 * 1000, // what comes from others and nobody waits for gathers for so long: half the transactions, half the CPU
+    NODE_GATHER_US = 5 * 1000, // what nobody waits for (changes of others, the end of a leader's transaction) gathers for so long: half the
+                               // transactions, half the CPU
     NODE_GATHER_MAX = 256,     // or until there is so much
     NODE_CHANGES_FRAME_BYTES = 512 << 10,
     NODE_OWN_CHANGES_BYTES_MAX = 64 << 20, // own change sets kept in memory for peers and for a database that lost commits
@@ -145,7 +147,7 @@ struct strong {
     uint32_t schema_version;  // at `applied`
     struct job *applying;     // FOLLOW: at most one
     bool loading;             // entries to apply were asked for from disk
-    struct gather gather;     // FOLLOW: committed entries, before they are applied
+    struct gather gather;     // FOLLOW: committed entries, before they are applied; LEAD: batches, before the open transaction ends
     uint64_t executed;        // LEAD: state of the open transaction
     uint32_t executed_schema; // LEAD: schema version in the open transaction
     uint64_t lead_term;       // LEAD: of this office
@@ -715,6 +717,7 @@ void read_flush(struct node *node); // asks for the fresh reads' index, once a t
 void read_result(struct node *node, const struct raft_read_result *result);
 void read_applied(struct node *node);
 bool read_wants_commit(const struct node *node, uint64_t applied); // somebody waits for more than this
+bool read_is_coming(const struct node *node); // somebody's read index is being asked for
 bool read_wants_merge(const struct node *node); // somebody waits for changes of weak tables
 void read_deadlines(struct node *node);
 void read_finish_all(struct node *node);

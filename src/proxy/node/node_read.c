@@ -301,6 +301,11 @@ bool read_wants_commit(const struct node *node, uint64_t applied)
     return false;
 }
 
+bool read_is_coming(const struct node *node)
+{
+    return node->fresh != NULL || node->asking != NULL;
+}
+
 bool read_wants_merge(const struct node *node)
 {
     const struct read_group *group;

@@ -181,11 +181,22 @@ void strong_step_back(struct node *node)
     }
 }
 
+// COMMIT costs PostgreSQL as much as a few batches, and the next write would wait for it: as long as nobody needs its end, the transaction
+// stays open for more of them.
+static bool may_stay_open(struct node *node)
+{
+    struct strong *strong = &node->strong;
+    bool migration_waits = node->queue != NULL && node->queue->migration;
+    bool hurry = node->stopping || strong->migrating || migration_waits || strong->n_open >= NODE_TRANSACTION_BATCHES_MAX / 2 ||
+                 read_is_coming(node) || read_wants_commit(node, strong->planned);
+    return node_gathers(node, &strong->gather, hurry);
+}
+
 static void commit_open_transaction(struct node *node)
 {
     struct strong *strong = &node->strong;
     bool committed = raft_commit(node->raft) >= strong->executed || cc_mutant(CC_MUTANT_COMMIT_EARLY);
-    if (strong->n_open == 0 || strong->executing != NULL || !committed) {
+    if (strong->n_open == 0 || strong->executing != NULL || !committed || may_stay_open(node)) {
         return;
     }
     struct job *job = node_job_create(node, DB_COMMIT, 0);
