@@ -37,6 +37,35 @@ static void put_frontier(struct cc_buffer *out, const json_t *status)
     }
 }
 
+static void print_note(bool holds, const char *text)
+{
+    if (holds) {
+        (void)printf("         %s\n", text);
+    }
+}
+
+// What an operator should know, below the row.
+static void print_notes(const json_t *status)
+{
+    const char *halted = json_string_value(json_object_get(status, "halted"));
+    if (halted != NULL) {
+        (void)printf("         refuses service: %s\n", halted);
+    }
+    const json_t *member = json_object_get(status, "member");
+    print_note(json_is_false(member), "is no member of the cluster: refuses service");
+    print_note(json_is_true(json_object_get(status, "recovering")), "recovering: its log is new, it does not vote until it has caught up");
+    print_note(json_is_true(json_object_get(status, "must_rejoin")), "must rejoin: refuses weak writes until it has written its own again");
+    print_note(json_is_true(json_object_get(status, "clock_off")), "its clock is off: refuses weak writes");
+    print_note(json_is_true(json_object_get(status, "space_low")), "its disk is nearly full: takes no writes");
+    print_note(json_is_true(json_object_get(status, "disk_slow")), "its disk is slow: does not lead if another can");
+    size_t i;
+    const json_t *difference;
+    json_array_foreach(json_object_get(status, "config_differs"), i, difference)
+    {
+        (void)printf("         config.json: %s\n", json_string_value(difference));
+    }
+}
+
 static void print_row(uint32_t id, const char *url, const struct http_response *response, const json_t *status,
                       uint64_t commit_max)
 {
@@ -54,10 +83,7 @@ static void print_row(uint32_t id, const char *url, const struct http_response *
                  id, url, text_of(status, "role"), number(status, "term"), number(status, "leader"),
                  number(status, "commit"), applied, commit_max > applied ? commit_max - applied : 0,
                  number(status, "schema_version"), cc_buffer_text(&frontier));
-    const char *halted = json_string_value(json_object_get(status, "halted"));
-    if (halted != NULL) {
-        (void)printf("         refuses service: %s\n", halted);
-    }
+    print_notes(status);
     cc_buffer_finish(&frontier);
 }
 

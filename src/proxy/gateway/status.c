@@ -155,6 +155,9 @@ static json_t *reload_json(const struct node_status *status)
 static json_t *differences_json(const struct status_shell *shell, const struct node_status *status)
 {
     json_t *list = json_array();
+    if (shell->config_why[0] != '\0') {
+        json_array_append_new(list, json_sprintf("the file cannot be read: %s", shell->config_why));
+    }
     for (size_t i = 0; i < shell->n_listed; i++) {
         const struct member *listed = &shell->listed[i];
         const struct raft_member *raft_member = member_find(&status->membership, listed->id);

@@ -22,6 +22,7 @@ struct status_shell {
     const char *member_why;
     struct member listed[CC_REPLICAS_MAX]; // in config.json
     uint32_t n_listed;
+    const char *config_why; // it cannot be read; "": it can
     enum cc_status reload_status; // of the reload that was asked for, if any
     bool reload_dry_run;
     struct node_reload_plan reload_plan;

@@ -233,6 +233,7 @@ static void describe(struct replica *replica, struct node_status *status, struct
     node_describe(replica->node, replica_now().now_us, status);
     struct io_log_stats log;
     io_log_describe(replica->log, &log);
+    replica_look_at_file(replica);
     *shell = (struct status_shell){
         .applied_flushed = io_catalog_flushed(replica->catalog),
         .managed = replica->supervisor != NULL,
@@ -246,6 +247,7 @@ static void describe(struct replica *replica, struct node_status *status, struct
     io_garbage_describe(replica->garbage, &shell->garbage);
     memcpy(shell->listed, replica->listed, sizeof(shell->listed));
     shell->n_listed = replica->n_listed;
+    shell->config_why = replica->config_why;
     int version = io_postgres_version(replica->postgres);
     snprintf(shell->postgres_version, sizeof(shell->postgres_version), "%d.%d", version / 10000, version % 10000);
     if (replica->gateway != NULL) {

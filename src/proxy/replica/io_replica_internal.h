@@ -16,6 +16,8 @@
 #include "proxy/replica/replica.h"
 #include "proxy/supervisor/supervisor.h"
 
+#include <sys/stat.h>
+
 // STARTING -> SERVING --signal--> HANDING_OVER -> STOPPING_POSTGRES -> DONE; a failure leads to DONE at once.
 enum replica_stage { REPLICA_STARTING, REPLICA_SERVING, REPLICA_HANDING_OVER, REPLICA_STOPPING_POSTGRES, REPLICA_DONE };
 
@@ -34,8 +36,10 @@ struct replica {
     bool put_log_aside; // at the end of this process
     bool removed; // this replica is no member any more
     struct disk_watch disk_watch;
-    struct member listed[CC_REPLICAS_MAX]; // in config.json, as it was last read
+    struct member listed[CC_REPLICAS_MAX]; // in config.json as it stands, or stood when it could last be read
     uint32_t n_listed;
+    struct stat config_file;            // of when it was read; zero at first
+    char config_why[STATUS_WHY_BYTES]; // it cannot be read
     uint64_t log_number, log_record; // of the last batch that is synced
     struct io_peer *peers;
     struct io_postgres *postgres;
@@ -76,6 +80,7 @@ struct member replica_member(const struct config_replica *listed);
 
 // io_replica_reload.c
 void replica_take_listed(struct replica *replica);
+void replica_look_at_file(struct replica *replica); // reads who is listed again when config.json is another
 // Tells in `shell` what becomes of it.
 void replica_reload(struct replica *replica, const struct gateway_reload *request, struct status_shell *shell);
 void replica_on_hangup(evutil_socket_t fd, short what, void *context);

@@ -20,7 +20,7 @@ void replica_take_listed(struct replica *replica)
 }
 
 // Only the members are taken from the file; everything else in it counts from the next start on.
-static enum cc_status read_file(struct replica *replica, struct node_reload_wish *wish, char why_out[static STATUS_WHY_BYTES])
+static enum cc_status read_file(const struct replica *replica, struct node_reload_wish *wish, char why_out[static STATUS_WHY_BYTES])
 {
     struct config config;
     struct config_error error;
@@ -35,11 +35,29 @@ static enum cc_status read_file(struct replica *replica, struct node_reload_wish
         (void)snprintf(why_out, STATUS_WHY_BYTES, "%.300s is the file of another cluster", replica->options->config_path);
     }
     config_finish(&config);
-    if (status == CC_OK && !wish->dry_run) {
-        memcpy(replica->listed, wish->members, sizeof(replica->listed));
-        replica->n_listed = wish->n_members;
-    }
     return status;
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+void replica_look_at_file(struct replica *replica)
+{
+    struct stat file = {0}; // which stays so when there is none
+    (void)stat(replica->options->config_path, &file);
+    if (is_same_file(&file, &replica->config_file)) {
+        return;
+    }
+    struct node_reload_wish wish = {0};
+    replica->config_file = file;
+    replica->config_why[0] = '\0';
+    if (read_file(replica, &wish, replica->config_why) == CC_OK) {
+        memcpy(replica->listed, wish.members, sizeof(replica->listed));
+        replica->n_listed = wish.n_members;
+    }
 }
 
 void replica_reload(struct replica *replica, const struct gateway_reload *request, struct status_shell *shell)
