@@ -15,7 +15,9 @@
 
 enum {
     LISTEN_BACKLOG = 1024,
-    REFUSED_CONNECTIONS_MAX = 64, // above the cap: these are told why, the next ones wait in the backlog
+    // Above the cap, at a time: these are told why, the next ones wait in the backlog for the next sweep. So a thousand hear it within a
+    // second, and clients that come again at once cost no more than that.
+    REFUSED_CONNECTIONS_MAX = 256,
     SWEEP_MS_MAX = 250,
 };
 
