@@ -82,11 +82,11 @@ static bool update_rows(struct write *write)
     write_put_text(write, write->table->qualified);
     write_put_text(write, " AS t0");
     put_set(write);
+    write->set_end = planner->sql.text.n;
     if (needs_old) {
         put_old_join(write, " FROM ");
     }
     bool has_where = needs_old || planner->root->n_conditions > 0;
-    write->where_at = planner->sql.text.n;
     if (!plan_put_conditions(planner, planner->root, needs_old ? " AND " : " WHERE ") ||
         !write_put_precondition(write, has_where ? " AND " : " WHERE ")) {
         return false;

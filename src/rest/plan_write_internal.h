@@ -21,7 +21,7 @@ struct write {
     const uint32_t *target;
     enum rest_resolution resolution;
     size_t row_at, row_end; // in the text: the one row of VALUES
-    size_t where_at, returning_at, body_at; // in the text: conditions of an update; what comes back; what each row gives to the answer's body
+    size_t set_end, returning_at, body_at; // in the text: what an update sets; what comes back; what each row gives to the answer's body
     uint32_t n_row_parameters;
     bool cast;                          // each parameter of the row, so that SELECT may stand in place of VALUES
     const struct rest_json_value *rows; // all rows, when their values are parameters: n_rows * n_columns; else NULL

@@ -390,7 +390,8 @@ static bool is_update_by_key(const struct write *write)
 {
     const struct planner *planner = write->planner;
     const struct rest_table *table = write->table;
-    bool alone = write_is_weak(write) || table->row_by_row || write->old != OLD_NONE || is_wrapped(write) || planner->plan->facts.plan_type != NULL ||
+    enum old_source old = write_is_weak(write) ? OLD_FROM_JOIN : OLD_NONE;
+    bool alone = table->has_merge_types || table->row_by_row || write->old != old || is_wrapped(write) || planner->plan->facts.plan_type != NULL ||
                  planner->plan->statement.runs_code || planner->plan->statement.precondition;
     if (alone || table->n_key == 0 || planner->root->n_conditions != table->n_key || !write_may_cast(write) ||
         planner->sql.n_parameters != write->payload.n_columns + table->n_key) {
@@ -409,46 +410,71 @@ static void put_part(struct rest_sql *sql, const struct write *write, size_t fro
     rest_sql_slice(sql, cc_slice_of(write->planner->sql.text.data + from, to - from));
 }
 
-// "UPDATE t AS t0 SET c = q.p1::type FROM unnest($1, ...) AS q(p1, ..., n), LATERAL (SELECT ctid ...) AS f WHERE t0.ctid = f.at RETURNING ...,
+// SET, with columns of q in place of the parameters.
+static void put_many_set(struct rest_sql *many, const struct write *write)
+{
+    const struct planner *planner = write->planner;
+    const struct plan_payload *payload = &write->payload;
+    size_t from = 0;
+    for (uint32_t i = 0; i < payload->n_columns; i++) {
+        put_part(many, write, from, planner->sql.parameter_at[i]);
+        cc_buffer_printf(&many->text, "q.p%u::%s", i + 1, write->table->columns[payload->columns[i]].base_type);
+        for (from = planner->sql.parameter_at[i] + 1; planner->sql.text.data[from] >= '0' && planner->sql.text.data[from] <= '9';) {
+            from++; // the number behind the $
+        }
+    }
+    for (uint32_t i = 0; i < planner->n_stamps; i++) {
+        put_part(many, write, from, planner->stamps[i] - 1); // the $ has no number yet
+        cc_buffer_printf(&many->text, "q.p%u", planner->sql.n_parameters + 1);
+        from = planner->stamps[i];
+    }
+    put_part(many, write, from, write->set_end);
+}
+
+// What each row is found by, as `o`; with what it was before, if that is to come back.
+static void put_many_rows(struct rest_sql *many, const struct write *write)
+{
+    const struct planner *planner = write->planner;
+    rest_sql_text(many, ", LATERAL (SELECT k.ctid AS \"_caucus_at\"");
+    for (uint32_t i = 0; write->old == OLD_FROM_JOIN && i < write->n_shape; i++) {
+        rest_sql_text(many, ", k.");
+        rest_sql_name(many, write->table->columns[write->shape[i]].name);
+    }
+    rest_sql_text(many, " FROM ");
+    rest_sql_text(many, write->table->qualified);
+    for (uint32_t i = 0; i < planner->root->n_conditions; i++) {
+        struct cc_slice name = planner->root->conditions[i]->filter.field.name;
+        int32_t column = rest_table_column(write->table, name);
+        assert(column >= 0);
+        rest_sql_text(many, i == 0 ? " AS k WHERE k." : " AND k.");
+        rest_sql_identifier(many, name);
+        cc_buffer_printf(&many->text, " = q.p%u::%s", write->payload.n_columns + i + 1, write->table->columns[column].base_type);
+    }
+    rest_sql_text(many, " OFFSET 0) AS o WHERE t0.ctid = o.\"_caucus_at\"");
+}
+
+// "UPDATE t AS t0 SET c = q.p1::type FROM unnest($1, ...) AS q(p1, ..., n), LATERAL (SELECT ctid ...) AS o WHERE t0.ctid = ... RETURNING ...,
 // q.n". Rows are looked up in a loop (OFFSET 0), each by the index: as a plain join it might be planned to read the whole table, and the
 // plan is kept while the table grows. The inner SELECT hides the length of the arrays from the planner.
 static void give_many(struct write *write)
 {
     const struct planner *planner = write->planner;
-    const struct plan_payload *payload = &write->payload;
-    uint32_t n = planner->sql.n_parameters;
-    size_t from = 0;
+    uint32_t n = planner->sql.n_parameters + write_is_weak(write); // and stamps
     struct rest_sql many;
     rest_sql_init(&many, planner->arena);
-    for (uint32_t i = 0; i < payload->n_columns; i++) {
-        put_part(&many, write, from, planner->sql.parameter_at[i]);
-        cc_buffer_printf(&many.text, "q.p%u::%s", i + 1, write->table->columns[payload->columns[i]].base_type);
-        for (from = planner->sql.parameter_at[i] + 1; planner->sql.text.data[from] >= '0' && planner->sql.text.data[from] <= '9';) {
-            from++; // the number behind the $
-        }
-    }
-    put_part(&many, write, from, write->where_at);
+    put_many_set(&many, write);
     for (uint32_t i = 1; i <= n; i++) {
         cc_buffer_printf(&many.text, "%s(SELECT $%u::text[])", i == 1 ? " FROM unnest(" : ", ", i);
     }
     for (uint32_t i = 1; i <= n; i++) {
         cc_buffer_printf(&many.text, "%sp%u", i == 1 ? ") WITH ORDINALITY AS q(" : ", ", i);
     }
-    rest_sql_text(&many, ", n), LATERAL (SELECT k.ctid AS at FROM ");
-    rest_sql_text(&many, write->table->qualified);
-    for (uint32_t i = 0; i < planner->root->n_conditions; i++) {
-        struct cc_slice name = planner->root->conditions[i]->filter.field.name;
-        int32_t column = rest_table_column(write->table, name);
-        assert(column >= 0);
-        rest_sql_text(&many, i == 0 ? " AS k WHERE k." : " AND k.");
-        rest_sql_identifier(&many, name);
-        cc_buffer_printf(&many.text, " = q.p%u::%s", payload->n_columns + i + 1, write->table->columns[column].base_type);
-    }
-    rest_sql_text(&many, " OFFSET 0) AS f WHERE t0.ctid = f.at");
+    rest_sql_text(&many, ", n)");
+    put_many_rows(&many, write);
     put_part(&many, write, write->returning_at, planner->sql.text.n);
     rest_sql_text(&many, ", q.n");
     planner->plan->statement.many = cc_arena_slice(planner->arena, cc_buffer_slice(&many.text));
-    planner->plan->statement.many_key_at = payload->n_columns;
+    planner->plan->statement.many_key_at = write->payload.n_columns;
     rest_sql_finish(&many);
 }
 

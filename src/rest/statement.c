@@ -353,7 +353,7 @@ static void read_many(struct cc_reader *reader, struct rest_statement *statement
     statement->many = cc_read_string(reader);
     if (statement->many.n > 0) {
         uint64_t key_at = cc_read_varint(reader);
-        if (statement->kind != REST_UPDATE || statement->weak || statement->captured || key_at >= statement->n_parameters) {
+        if (statement->kind != REST_UPDATE || statement->captured || key_at >= statement->n_parameters) {
             cc_reader_fail(reader);
         }
         statement->many_key_at = (uint32_t)key_at;

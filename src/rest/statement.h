@@ -85,8 +85,8 @@ struct rest_statement {
     uint32_t *given;
     struct cc_slice brief_end;
     // Of an update by key of at most one row that looks at no other: the text that runs once for several such updates, of different
-    // keys. Its parameters are arrays of texts, one element per update; the result has a column more, the last: which of them, from 1
-    // on. The key is the parameters from many_key_at on: equal keys have equal texts. many.n 0: not so.
+    // keys. Its parameters are arrays of texts, one element per update, the last of stamps if it is weak; the result has a column more, the
+    // last: which of them, from 1 on. The key is the parameters from many_key_at on: equal keys have equal texts. many.n 0: not so.
     struct cc_slice many;
     uint32_t many_key_at;
     const struct rest_lookup *lookup; // NULL: this is no such read. Not part of the bytes

@@ -364,28 +364,44 @@ static void send_run_of_rows(struct execute *execute, uint32_t first, uint32_t n
     rows_send(&rows, execute, statement, pg_execute_answer_number(first, 0, ANSWER_STATEMENT));
 }
 
+static void add_update(struct pg_array *arrays, const struct execute *execute, uint32_t item)
+{
+    const struct rest_statement *statement = execute->items[item].operation.statements;
+    for (uint32_t p = 0; p < statement->n_parameters; p++) {
+        pg_array_put(&arrays[p], statement->parameters[p]);
+    }
+    if (takes_stamp(execute, statement)) {
+        char stamp[CLOCK_STAMP_TEXT_BYTES];
+        clock_stamp_text(&execute->job->job.stamps[item], stamp);
+        pg_array_put(&arrays[statement->n_parameters], cc_slice_text(stamp));
+    }
+}
+
 static void send_run_of_updates(struct execute *execute, uint32_t first, uint32_t n)
 {
     const struct rest_statement *statement = execute->items[first].operation.statements;
     struct cc_arena *arena = &execute->job->arena;
-    struct pg_array *arrays = cc_arena_array(arena, statement->n_parameters, sizeof(*arrays));
-    struct cc_slice *parameters = cc_arena_array(arena, statement->n_parameters, sizeof(*parameters));
-    uint8_t *binary = cc_arena_array(arena, statement->n_parameters, sizeof(*binary));
-    for (uint32_t p = 0; p < statement->n_parameters; p++) {
+    uint32_t n_arrays = statement->n_parameters + takes_stamp(execute, statement);
+    struct pg_array *arrays = cc_arena_array(arena, n_arrays, sizeof(*arrays));
+    struct cc_slice *parameters = cc_arena_array(arena, n_arrays, sizeof(*parameters));
+    uint8_t *binary = cc_arena_array(arena, n_arrays, sizeof(*binary));
+    for (uint32_t p = 0; p < n_arrays; p++) {
         pg_array_init(&arrays[p], PG_TEXT);
-        for (uint32_t i = 0; i < n; i++) {
-            pg_array_put(&arrays[p], execute->items[first + i].operation.statements->parameters[p]);
-        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        add_update(arrays, execute, first + i);
+    }
+    for (uint32_t p = 0; p < n_arrays; p++) {
         parameters[p] = pg_array_slice(&arrays[p]);
         binary[p] = 1;
     }
     struct io_postgres_query query = {.sql = (const char *)statement->many.data,
                                       .n_sql = statement->many.n,
-                                      .n_parameters = statement->n_parameters,
+                                      .n_parameters = n_arrays,
                                       .parameters = parameters,
                                       .binary = binary};
     io_postgres_link_send(execute->lane->link, &query, pg_execute_on_result, execute, pg_execute_answer_number(first, 0, ANSWER_STATEMENT));
-    for (uint32_t p = 0; p < statement->n_parameters; p++) {
+    for (uint32_t p = 0; p < n_arrays; p++) {
         pg_array_finish(&arrays[p]);
     }
 }

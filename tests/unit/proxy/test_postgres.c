@@ -931,6 +931,29 @@ static struct cc_slice weak_write(struct site *site, struct cc_slice operation, 
     return change;
 }
 
+// A weak update by key that may run together with others; what it answers tells whether it did.
+static struct cc_slice weak_update_by_key(struct fixture *fixture, const char *id, const char *status)
+{
+    struct cc_slice *parameters = cc_arena_array(&fixture->arena, 2, sizeof(*parameters));
+    parameters[0] = cc_slice_text(status);
+    parameters[1] = cc_slice_text(id);
+    struct rest_statement statement = {
+        .kind = REST_UPDATE,
+        .weak = true,
+        .sql = TEXT("UPDATE presence AS t0 SET status = $1, _caucus = coalesce(t0._caucus, '{}') || jsonb_build_object('status', $3::text) FROM presence AS o "
+                    "WHERE o.id = t0.id AND t0.id = $2 RETURNING 'U', t0.id, t0.status, t0.place, t0.who, o.id, o.status, o.place, o.who, 'alone'"),
+        .n_parameters = 2,
+        .parameters = parameters,
+        .rows_max = UINT64_MAX,
+        .shape = {.table = TEXT("\"public\".\"presence\""), .with_old = true, .n_columns = 4, .columns = presence_set_status},
+        .many = TEXT("UPDATE presence AS t0 SET status = q.p1::text, _caucus = coalesce(t0._caucus, '{}') || jsonb_build_object('status', q.p3::text) "
+                     "FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[])) WITH ORDINALITY AS q(p1, p2, p3, n), "
+                     "LATERAL (SELECT k.ctid AS \"_caucus_at\", k.* FROM presence AS k WHERE k.id = q.p2::text OFFSET 0) AS o WHERE t0.ctid = o.\"_caucus_at\" "
+                     "RETURNING 'U', t0.id, t0.status, t0.place, t0.who, o.id, o.status, o.place, o.who, 'together', q.n"),
+        .many_key_at = 1};
+    return operation_of_statement(fixture, &statement, NULL);
+}
+
 static void merge(struct site *site, struct cc_slice *changes, uint32_t n)
 {
     struct db_job job = {.kind = DB_MERGE, .n_items = n, .items = changes};
@@ -963,6 +986,54 @@ static void replicas_that_were_apart_end_with_equal_rows(void **state)
     assert_same(fixture, all_presence);
     assert_string_equal(site_query(one, "SELECT sum(sets) FROM caucus.history"), "6");
     assert_same(fixture, "SELECT json_agg(c ORDER BY replica, c)::text FROM caucus.history h, unnest(changes) c");
+}
+
+static void weak_updates_by_different_keys_are_one_statement_and_each_has_its_own_change(void **state)
+{
+    enum { N = 5 };
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one, *two = &fixture->two;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice inserts[3], changes[N];
+    static const char *const ids[3] = {"a", "b", "c"};
+    for (uint32_t i = 0; i < 3; i++) {
+        inserts[i] = weak_write(one, weak_insert(fixture, ids[i], "new"), 100 + i);
+    }
+    // The third finds no row; the fifth is of a row again.
+    struct cc_slice operations[N] = {weak_update_by_key(fixture, "c", "busy"), weak_update_by_key(fixture, "a", NULL), weak_update_by_key(fixture, "z", "gone"),
+                                     weak_update_by_key(fixture, "b", "idle"), weak_update_by_key(fixture, "c", "away")};
+    static const char *const bodies[N] = {"together", "together", NULL, "together", "alone"};
+    static const char *const old_values[N] = {"new", "new", NULL, "new", "busy"};
+    struct clock_stamp stamps[N];
+    for (uint32_t i = 0; i < N; i++) {
+        stamps[i] = (struct clock_stamp){200 + i, 1, 1};
+    }
+    struct db_job execute = {.kind = DB_WEAK_EXECUTE, .n_items = N, .items = operations, .stamps = stamps};
+    const struct db_event *event = site_run(one, DB_WEAK, &execute, DB_WEAK_EXECUTED);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < N; i++) {
+        struct rest_outcome outcome;
+        struct crdt_change_set set;
+        assert_int_equal(rest_outcome_read(event->outcomes[i], &outcome), CC_OK);
+        assert_int_equal(outcome.kind, REST_DONE);
+        assert_int_equal(outcome.n_rows, bodies[i] != NULL);
+        assert_true(bodies[i] == NULL ? event->changes[i].n == 0 : cc_slice_equal_text(outcome.body, bodies[i]));
+        if (bodies[i] != NULL) {
+            changes[n] = cc_arena_slice(&fixture->arena, event->changes[i]);
+            crdt_change_set_number((uint8_t *)changes[n].data, changes[n].n, 4 + n);
+            assert_int_equal(crdt_change_set_read(changes[n++], &fixture->arena, &set), CC_OK);
+            assert_int_equal(set.stamp.hlc, stamps[i].hlc);
+            assert_int_equal(set.rows[0].n_fields, 1);
+            assert_true(cc_slice_equal_text(set.rows[0].fields[0].old_value, old_values[i]));
+        }
+    }
+    struct db_job commit = {.kind = DB_WEAK_COMMIT, .n_items = n, .items = changes};
+    (void)site_run(one, DB_WEAK, &commit, DB_WEAK_COMMITTED);
+    merge(two, inserts, 3);
+    merge(two, changes, n);
+    assert_string_equal(site_query(two, shown_presence), "a/home/wa b/idle/home/wb c/away/home/wc");
+    assert_same(fixture, "SELECT json_agg(p ORDER BY id)::text FROM presence p"); // with the stamps
+    assert_same(fixture, "SELECT sum::text FROM caucus.digests");
 }
 
 static void a_delete_and_a_later_insert_meet_in_any_order(void **state)
@@ -1341,6 +1412,7 @@ int main(void)
         TEST(a_migration_is_all_or_nothing_and_once),
         TEST(what_a_weak_table_cannot_have_is_refused),
         TEST(replicas_that_were_apart_end_with_equal_rows),
+        TEST(weak_updates_by_different_keys_are_one_statement_and_each_has_its_own_change),
         TEST(a_delete_and_a_later_insert_meet_in_any_order),
         TEST(what_is_put_aside_is_written_again_upon_the_others_rows),
         TEST(what_cannot_be_written_again_has_lost_and_what_others_have_after_all_is_not_written_twice),
