@@ -90,6 +90,7 @@ static struct sim_knobs knobs_of(const struct harness_options *options)
         .flush_us = 200 * MS,
         .garbage_us = options->garbage_ms * UINT64_C(1000),
         .drops_history = options->garbage_ms > 0,
+        .ranked = options->ranked,
     };
 }
 

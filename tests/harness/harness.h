@@ -49,6 +49,7 @@ struct harness_options {
     uint32_t timeout_ms;                // of requests; 0: 5000
     uint32_t garbage_ms;                // between steps of the collectors of weak tables' garbage, histories too; 0: there are none
     uint64_t log_bytes;                 // above it the log is cut also above what other replicas need; 0: never
+    bool ranked;                        // members tell their ports, so that the first in line is to lead: 1, 2, ...
     struct harness_hooks hooks;
 };
 

@@ -588,7 +588,7 @@ static void note_office(void *context, struct harness *harness, uint32_t replica
 static unsigned leader_changes(uint64_t seed, uint32_t from, uint32_t to)
 {
     struct offices offices = {0};
-    struct harness *harness = make(seed);
+    struct harness *harness = harness_create(&(struct harness_options){.seed = seed, .ranked = true});
     harness_wait_for_leader(harness);
     settle(harness);
     harness_run_ms(harness, 10000); // the first in line has its office by now
@@ -616,6 +616,61 @@ static void a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minut
             }
         }
     }
+}
+
+// -- Rank -----------------------------------------------------------------------------------------------------------
+
+static struct harness *make_ranked(uint64_t seed)
+{
+    struct harness *harness = harness_create(&(struct harness_options){.seed = seed, .ranked = true});
+    harness_wait_for_leader(harness);
+    settle(harness);
+    harness_run_ms(harness, 5000);
+    assert_int_equal(harness_leader(harness), 1);
+    return harness;
+}
+
+static void the_first_in_line_leads_within_seconds_after_it_is_back_and_keeps_the_office(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct harness *harness = make_ranked(seed);
+        harness_stop(harness, 1, HARNESS_KILL);
+        harness_run_ms(harness, 5000);
+        assert_int_equal(harness_leader(harness), 2);
+        put(harness, 2, "put orders 1");
+        harness_start(harness, 1);
+        harness_run_ms(harness, 5000);
+        assert_int_equal(harness_leader(harness), 1);
+        struct offices offices = {0};
+        harness_set_hooks(harness, &(struct harness_hooks){.context = &offices, .role = note_office});
+        harness_run_ms(harness, 120000);
+        assert_int_equal(offices.n, 0);
+        harness_destroy(harness);
+    }
+}
+
+// Each time that it leads it stands still.
+static void who_falls_again_and_again_is_asked_to_lead_more_and_more_seldom(void **state)
+{
+    (void)state;
+    struct harness *harness = make_ranked(1);
+    uint64_t led_us[16];
+    unsigned n = 0;
+    for (uint64_t end_us = harness_now_us(harness) + 600 * UINT64_C(1000000); harness_now_us(harness) < end_us && n < 16;) {
+        harness_run_ms(harness, 100);
+        if (harness_leader(harness) == 1) {
+            led_us[n++] = harness_now_us(harness);
+            harness_pause(harness, 1);
+            harness_run_ms(harness, 4000);
+            harness_resume(harness, 1);
+        }
+    }
+    assert_in_range(n, 5, 8); // after 15 s, 30 s, 60 s and so on, at least
+    for (unsigned i = 2; i < n; i++) {
+        assert_true(led_us[i] - led_us[i - 1] >= (15 * UINT64_C(1000000) << (i - 2)));
+    }
+    harness_destroy(harness);
 }
 
 // -- Members --------------------------------------------------------------------------------------------------------
@@ -870,6 +925,8 @@ int main(void)
         cmocka_unit_test(writes_go_on_whatever_happens_to_some_messages),
         cmocka_unit_test(latency_is_as_long_as_asked),
         cmocka_unit_test(a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minute),
+        cmocka_unit_test(the_first_in_line_leads_within_seconds_after_it_is_back_and_keeps_the_office),
+        cmocka_unit_test(who_falls_again_and_again_is_asked_to_lead_more_and_more_seldom),
         cmocka_unit_test(every_write_at_replicas_that_leave_is_answered_within_a_second),
         cmocka_unit_test(who_has_the_longest_log_and_a_sick_database_leads_for_a_moment_when_nobody_else_can_be_elected),
         cmocka_unit_test(a_learner_is_promoted_although_one_that_does_not_come_is_before_it_in_the_list),

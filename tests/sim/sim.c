@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/mutant.h"
+#include "proxy/node/node_internal.h"
 #include "sim/sim_states.h"
 
 #include <assert.h>
@@ -18,6 +19,8 @@ enum {
     LEADER_ELECTIONS = 20,           // a leader within ten times the longest election timeout, which is twice the shortest
     RECONNECTED_US = 2500 * 1000,    // after healing the last broken connection is noticed and made anew within this
     HAND_OVER_US = 15 * 1000 * 1000, // thrice the time between two attempts
+    RANK_US = 25 * 1000 * 1000,      // a leader that has tried in vain tries again after 15 s
+    STEADY_US = 10 * 1000 * 1000,
     QUIET_US = 300 * 1000,           // after convergence was first seen
     TIMER_LATE_US_MAX = 5 * 1000,
 };
@@ -262,6 +265,40 @@ static void wait_for_hand_over(struct sim *sim)
     wait_for_convergence(sim);
 }
 
+// All are fit now. Who has moved the office away for an operator does not want it back.
+static struct sim_replica *before_in_line(struct sim *sim, const struct sim_replica *leader)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        struct sim_replica *replica = &sim->replicas[i];
+        if (!replica->absent && replica->id < leader->id && !office_declines(replica->node)) {
+            return replica;
+        }
+    }
+    return NULL;
+}
+
+// Whoever is first in line leads, and goes on leading.
+static void wait_for_rank(struct sim *sim)
+{
+    if (sim->knobs.ranked == 0) {
+        return;
+    }
+    uint64_t deadline_us = sim->now_us + RANK_US;
+    struct sim_replica *leader = leader_of(sim);
+    while (leader == NULL || before_in_line(sim, leader) != NULL) {
+        SIM_CHECK(sim, "L2", sim->now_us < deadline_us, "r%u leads although others come before it", leader == NULL ? 0 : leader->id);
+        run_until(sim, sim->now_us + CONVERGE_LOOK_US);
+        leader = leader_of(sim);
+    }
+    uint64_t term = raft_term(node_raft(leader->node));
+    for (uint64_t until_us = sim->now_us + STEADY_US; sim->now_us < until_us;) {
+        run_until(sim, sim->now_us + CONVERGE_LOOK_US);
+        bool leads = raft_role(node_raft(leader->node)) == RAFT_LEADER && raft_term(node_raft(leader->node)) == term;
+        SIM_CHECK(sim, "L2", leads, "r%u, first in line, has lost the office that it had in term %" PRIu64, leader->id, term);
+    }
+    wait_for_convergence(sim);
+}
+
 static void create(struct sim *sim)
 {
     sim->n_replicas = (uint32_t)sim->knobs.n_replicas;
@@ -269,6 +306,11 @@ static void create(struct sim *sim)
     struct raft_membership founders = {.n_members = n_founders};
     for (uint32_t i = 0; i < n_founders; i++) {
         founders.members[i] = (struct raft_member){.id = i + 1, .voter = true};
+        if (sim->knobs.ranked != 0) {
+            struct member member = sim_member(i + 1);
+            member.voter = true;
+            member_put(&member, &founders.members[i]);
+        }
     }
     sim->network = sim_network_create(sim);
     sim->check = sim_check_create();
@@ -334,6 +376,7 @@ void sim_run(struct sim *sim, uint64_t seed, enum sim_tell tell)
     run_until(sim, sim->phase_us + RECONNECTED_US);
     wait_for_convergence(sim);
     wait_for_hand_over(sim);
+    wait_for_rank(sim);
 
     enter(sim, SIM_PROBING);
     sim_clients_probe(sim);

@@ -59,6 +59,7 @@ struct sim_replica;
     X(slow_disk)   /* one replica's syncs take so many times longer */                                                 \
     X(slow_told)   /* and it knows that, and hands its office over */                                                  \
     X(n_founders) /* the others are spare */                                                                           \
+    X(ranked)     /* members tell their ports: the first in line is to lead */                                        \
     X(member_mean_us) /* until an operator adds, removes or promotes a member, or moves the office */                  \
     X(reload_percent) /* of changes of members are lists that one of them makes true */                                \
     X(clock_wild_ms) /* clocks jump so far, beyond what is tolerated */                                                \
@@ -289,6 +290,7 @@ bool sim_amnesia_is_pending(const struct sim *sim);                     // the m
 // sim_members.c
 enum { SIM_VOTERS_MIN = 3 }; // an operator leaves so many
 void sim_members_start(struct sim *sim);
+struct member sim_member(uint32_t id); // the lowest id is first in line to lead
 bool sim_members_change(const struct sim *sim); // they may: by chance, or by the hand of a test
 void sim_members_new_leader(struct sim *sim); // the best moment for a change that comes too early
 void sim_members_reloaded(struct sim *sim, struct sim_replica *replica); // it says that the list is made true

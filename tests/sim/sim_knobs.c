@@ -187,7 +187,7 @@ static void draw(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->full_percent = maybe(prng, 10, 90);
     knobs->slow_told = coin(prng);
     knobs->reload_percent = maybe(prng, 10, 90);
-    if (cc_prng_below(prng, 4) == 0) { // not together with amnesia: a cluster of few cannot take everything at once
+    if (cc_prng_below(prng, 4) == 0) { // mostly not together with amnesia, of which a cluster of few bears less then
         knobs->n_replicas = 5;
         knobs->n_founders = cc_prng_between(prng, 3, 5);
         knobs->member_mean_us = scaled(prng, 50 * MS, 1 * S);
@@ -209,6 +209,10 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
     later.state[0] ^= UINT64_C(0x9e3779b97f4a7c15);
     draw(knobs, prng);
     knobs->upgrade_mean_us = cc_prng_below(&later, 10) == 0 ? scaled(&later, 300 * MS, 4 * S) : 0;
+    knobs->ranked = cc_prng_below(&later, 8) == 0;
+    if (knobs->member_mean_us > 0 && cc_prng_below(&later, 3) == 0) {
+        knobs->amnesia_mean_us = scaled(&later, 300 * MS, 3 * S);
+    }
     for (size_t i = 0; i < fixed.n; i++) {
         memcpy((char *)knobs + fixed.at[i].offset, &fixed.at[i].value, sizeof(uint64_t));
     }

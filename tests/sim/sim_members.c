@@ -41,7 +41,7 @@ static uint32_t n_voters(const struct raft_membership *membership)
     return n;
 }
 
-static struct member member_of(uint32_t id)
+struct member sim_member(uint32_t id)
 {
     struct member member = {.id = id};
     snprintf(member.http, sizeof(member.http), "10.0.0.%u:7101", (unsigned)id);
@@ -52,7 +52,7 @@ static struct member member_of(uint32_t id)
 
 static enum cc_status ask(struct sim *sim, struct sim_replica *leader, enum node_member_action action, uint32_t id)
 {
-    struct node_member_change change = {.action = action, .member = member_of(id)};
+    struct node_member_change change = {.action = action, .member = sim_member(id)};
     const struct raft *raft = node_raft(leader->node);
     uint64_t before = raft_last_index(raft), index = 0;
     bool settled = raft_term_at(raft, raft->commit) == raft->term;
@@ -149,7 +149,7 @@ static void reload(struct sim *sim, struct sim_replica *leader)
     struct node_reload_wish wanted = {.wait_ms = RELOAD_MS};
     for (uint32_t id = 1; id <= sim->n_replicas; id++) {
         if ((wish >> id & 1) != 0) {
-            wanted.members[wanted.n_members++] = member_of(id);
+            wanted.members[wanted.n_members++] = sim_member(id);
         }
     }
     struct node_reload_plan plan;

@@ -5,8 +5,8 @@
 enum {
     CHECK_US = 100 * 1000,
     RANK_HOLD_US = 3 * 1000 * 1000,   // the one before us in line must have been fit for so long
-    RANK_AGAIN_US = 60 * 1000 * 1000, // after an attempt, and doubled with every further one
-    RANK_DOUBLINGS_MAX = 4,
+    RANK_AGAIN_US = 15 * 1000 * 1000, // after an attempt, and doubled with every further one
+    RANK_DOUBLINGS_MAX = 6,
     DISK_AGAIN_US = 5 * 1000 * 1000,
     DECLINE_US = 600 * 1000 * 1000, // an office that an operator has moved away is not taken back for so long
 };
@@ -52,7 +52,8 @@ static uint32_t first_in_line(struct node *node)
     for (uint32_t i = 0; i < membership->n_members; i++) {
         struct member other;
         const struct peer *peer = peer_find(node, membership->members[i].id);
-        if (peer == NULL || member_read(&membership->members[i], &other) != CC_OK || !membership_is_before(&other, &best) || !is_fit(node, peer)) {
+        if (peer == NULL || member_read(&membership->members[i], &other) != CC_OK || !is_fit(node, peer) ||
+            (!membership_is_before(&other, &best) && !cc_mutant(CC_MUTANT_OFFICE_GOES_ROUND))) {
             continue;
         }
         best = other;
@@ -67,7 +68,7 @@ static void yield_to_rank(struct node *node)
     struct node_office *office = &node->office;
     uint64_t now_us = node->time.now_us;
     uint32_t first = first_in_line(node);
-    if (first == 0 || first != office->before || office->before_term != raft_term(node->raft)) {
+    if (first == 0 || cc_mutant(CC_MUTANT_RANK_IGNORED) || first != office->before || office->before_term != raft_term(node->raft)) {
         office->before = first;
         office->before_term = raft_term(node->raft);
         office->before_since_us = now_us;
