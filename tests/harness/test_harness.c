@@ -618,6 +618,31 @@ static void a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minut
     }
 }
 
+// Longer than executed writes are remembered: what the replica had last heard of commits itself is long past then.
+static void a_replica_that_does_not_hear_the_leader_or_is_not_heard_takes_writes_for_as_long_as_that_lasts(void **state)
+{
+    (void)state;
+    for (int direction = 0; direction < 2; direction++) {
+        struct harness *harness = make(1);
+        harness_wait_for_leader(harness);
+        settle(harness);
+        harness_run_ms(harness, 10000);
+        uint32_t leader = harness_leader(harness), deaf = leader == 2 ? 3 : 2, third = 6 - leader - deaf;
+        add_fault(harness, direction == 0 ? (struct faults_rule){.kind = FAULTS_DROP, .from = leader, .to = deaf}
+                                          : (struct faults_rule){.kind = FAULTS_DROP, .from = deaf, .to = leader});
+        for (int i = 0; i < 180; i++) {
+            put(harness, third, "put orders 1");
+            harness_run_ms(harness, 500);
+        }
+        uint64_t write = harness_write(harness, deaf, "put stock 1");
+        harness_run_ms(harness, 3000);
+        assert_int_equal(harness_answer(harness, write)->kind, HARNESS_DONE);
+        harness_heal(harness);
+        settle(harness);
+        harness_destroy(harness);
+    }
+}
+
 // -- Rank -----------------------------------------------------------------------------------------------------------
 
 static struct harness *make_ranked(uint64_t seed)
@@ -925,6 +950,7 @@ int main(void)
         cmocka_unit_test(writes_go_on_whatever_happens_to_some_messages),
         cmocka_unit_test(latency_is_as_long_as_asked),
         cmocka_unit_test(a_one_way_cut_of_any_link_changes_the_leader_at_most_once_in_a_minute),
+        cmocka_unit_test(a_replica_that_does_not_hear_the_leader_or_is_not_heard_takes_writes_for_as_long_as_that_lasts),
         cmocka_unit_test(the_first_in_line_leads_within_seconds_after_it_is_back_and_keeps_the_office),
         cmocka_unit_test(who_falls_again_and_again_is_asked_to_lead_more_and_more_seldom),
         cmocka_unit_test(every_write_at_replicas_that_leave_is_answered_within_a_second),

@@ -135,6 +135,17 @@ static bool queue_is_full(const struct node *node, size_t n_bytes)
     return queue_is_slow(node) || node->n_queued >= CC_QUEUE_OPERATIONS_MAX || node->queued_bytes + n_bytes > CC_QUEUE_BYTES_MAX;
 }
 
+// As far as this replica has heard, from the leader or from anybody else: it may be deaf to the leader for long.
+static uint64_t committed_somewhere(const struct node *node)
+{
+    uint64_t index = raft_commit(node->raft);
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        const struct peer *peer = &node->peers[i];
+        index = peer->member && peer->applied > index ? peer->applied : index;
+    }
+    return index;
+}
+
 static struct pending *pending_create(struct node *node, uint64_t token, uint32_t peer, const struct operation *operation, struct cc_slice bytes)
 {
     struct pending *pending = cc_alloc(sizeof(*pending));
@@ -146,7 +157,7 @@ static struct pending *pending_create(struct node *node, uint64_t token, uint32_
     pending->peer = peer;
     pending->after = operation->after;
     if (peer == 0) {
-        pending->after = raft_commit(node->raft);
+        pending->after = committed_somewhere(node);
         operation_set_after(pending->operation->data, pending->operation->n, pending->after);
     }
     pending->schema_version = operation->schema_version;

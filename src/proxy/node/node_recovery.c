@@ -73,7 +73,7 @@ static bool has_grown(struct log_extent log, struct log_extent had)
 void recovery_reminded(struct node *node, struct log_extent had)
 {
     if (!has_grown(extent_of(node), had)) {
-        recovery_forgot(node, "another replica remembers entries that this log lacks");
+        recovery_forgot(node, "another replica remembers more of this log than it holds");
     }
 }
 
