@@ -51,6 +51,8 @@ static void print_notes(const json_t *status)
     if (halted != NULL) {
         (void)printf("         refuses service: %s\n", halted);
     }
+    const json_t *database_up = json_object_get(json_object_get(status, "postgres"), "up");
+    print_note(json_is_false(database_up), "its PostgreSQL is not connected: its log says why (database_down)");
     const json_t *member = json_object_get(status, "member");
     print_note(json_is_false(member), "is no member of the cluster: refuses service");
     print_note(json_is_true(json_object_get(status, "recovering")), "recovering: its log is new, it does not vote until it has caught up");

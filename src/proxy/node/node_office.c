@@ -20,7 +20,7 @@ enum cc_status office_transfer(struct node *node, uint32_t to, const char **why_
     if (status == CC_INVALID) {
         *why_out = "only a voting member can lead";
     } else if (status == CC_UNAVAILABLE) {
-        *why_out = "a transfer is under way, or that replica does not answer";
+        *why_out = "a transfer is under way, or the replica that is to lead does not answer, or there is no other one that votes";
     } else if (status == CC_OK) {
         node->office.declines_until_us = node->time.now_us + DECLINE_US;
         peer_tell_frontier(node); // that we do not want it back
