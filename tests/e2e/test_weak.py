@@ -21,6 +21,16 @@ BEGIN
     NEW.updated := clock_timestamp();
     RETURN NEW;
 END $$;
+CREATE TYPE mood AS ENUM ('sad', 'it''s ok');
+CREATE DOMAIN short AS varchar(6) CHECK (VALUE <> '');
+CREATE TABLE defaults (
+    id text PRIMARY KEY, kept text, yes boolean NOT NULL DEFAULT true, no boolean DEFAULT false, padded char(6) NOT NULL DEFAULT 'ab',
+    price numeric(8, 3) NOT NULL DEFAULT 1.5, ratio float8 DEFAULT 0.1, big bigint DEFAULT -7, at timestamptz NOT NULL DEFAULT '2026-01-02 03:04:05+06',
+    local timestamp DEFAULT '2026-01-02', day date DEFAULT '2026-02-03', span interval DEFAULT '1 day 02:03', uid uuid DEFAULT 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11',
+    raw bytea DEFAULT '\\x0aff', tags text[] DEFAULT '{a,"b, c"}', flags boolean[] DEFAULT '{t,f}', numbers int[] NOT NULL DEFAULT ARRAY[1, 2], feeling mood DEFAULT 'it''s ok',
+    called short DEFAULT 'x''y', doc jsonb NOT NULL DEFAULT '{"b":1,  "a":[null]}', plain json DEFAULT '{"b":1,  "a":2}', net inet DEFAULT '10.0.0.1', bits bit(3) DEFAULT '101',
+    money numeric DEFAULT 10.50, empty text NOT NULL DEFAULT '', nothing text DEFAULT NULL, range int4range DEFAULT '[1,4]', letter "char" DEFAULT 'c');
+COMMENT ON TABLE defaults IS '@caucus weak';
 CREATE TRIGGER set_updated BEFORE INSERT OR UPDATE ON notices FOR EACH ROW EXECUTE FUNCTION set_updated();
 """
 
@@ -103,6 +113,28 @@ class Weak(OneCutCluster):
         row = self.cluster.get(1, f'/notices?place=eq.{place}&select=place,day,title,details,tags')[0]
         self.assertEqual(row, first)
         self.wait_equal()
+
+    def test_cleared_fields_of_any_type_hold_their_defaults_at_every_replica(self):
+        row = '/defaults?id=eq.'
+        self.write(1, 'POST', '/defaults', [{'id': key, 'kept': 'first'} for key in ('a', 'b', 'c')])
+        fresh = self.cluster.get(1, row + 'a&select=*')[0]
+        changed = {'yes': False, 'no': True, 'padded': 'zz', 'price': 2, 'at': '2027-01-01T00:00:00Z', 'raw': '\\x00', 'flags': [False], 'doc': {}, 'feeling': 'sad'}
+        self.write(2, 'PATCH', '/defaults?id=in.(a,b,c)', changed)
+        self.wait_equal()
+        self.cluster.cut(3)
+        self.write(1, 'DELETE', row + 'a')
+        self.write(1, 'DELETE', row + 'b')
+        self.write(3, 'POST', '/defaults?columns=id,kept', {'id': 'a', 'kept': 'second'}, Prefer='resolution=merge-duplicates')
+        self.write(3, 'PATCH', row + 'b', {'kept': 'lost'})
+        self.cluster.heal()
+        self.wait_equal()
+        self.write(2, 'POST', '/defaults?columns=id,kept', {'id': 'b', 'kept': 'second'}, Prefer='resolution=merge-duplicates')
+        self.wait_equal()
+        for replica in self.cluster.ids:
+            for key in ('a', 'b'):
+                self.assertEqual(self.cluster.get(replica, row + key + '&select=*'), [dict(fresh, id=key, kept='second')], f'at {replica}')
+            kept, full = (self.cluster.get(replica, '/_caucus/digest?table=defaults' + query) for query in ('', '&full'))
+            self.assertEqual((kept['rows'], kept['digest']), (full['rows'], full['digest']), f'at {replica}')
 
     def test_columns_that_triggers_change_are_stamped_too(self):
         place = str(uuid.uuid4())

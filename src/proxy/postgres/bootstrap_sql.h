@@ -238,7 +238,8 @@ static const char *const bootstrap_functions[] = {
     "  SELECT pg_catalog.format_type(type, modifier)\n"
     "$$",
 
-    // The text of a column's default when it is the same at all times and places; otherwise NULL.
+    // A column's default as rows hold it (the type's output, which a cast to text is not for all types), when it is the same at all times
+    // and places; otherwise NULL.
     "CREATE OR REPLACE FUNCTION caucus.constant_default(relation oid, attribute smallint) RETURNS text LANGUAGE plpgsql STABLE AS $$\n"
     "DECLARE\n"
     "  tree text;\n"
@@ -256,7 +257,7 @@ static const char *const bootstrap_functions[] = {
     "             LEFT JOIN pg_catalog.pg_proc p ON p.oid = m.groups[1]::oid WHERE p.provolatile IS DISTINCT FROM 'i') THEN\n"
     "    RETURN NULL;\n"
     "  END IF;\n"
-    "  EXECUTE 'SELECT (' || expression || ')::text' INTO value;\n"
+    "  EXECUTE 'SELECT CASE WHEN v IS DISTINCT FROM NULL THEN pg_catalog.concat(v) END FROM (SELECT ' || expression || ') AS d(v)' INTO value;\n"
     "  RETURN value;\n"
     "END $$",
 
