@@ -240,7 +240,10 @@ bool crdt_row_join(struct crdt_row *row, const struct crdt_row *other)
 bool crdt_row_forget(struct crdt_row *row, const struct crdt_row *other, uint64_t bound)
 {
     assert(row->columns == other->columns && row->n_columns == other->n_columns);
-    bool changed = false;
+    bool changed = row->life.hlc <= bound && clock_stamp_compare(&row->life, &other->life) > 0;
+    if (changed) {
+        row->life = other->life;
+    }
     for (uint32_t i = 0; i < row->n_columns; i++) {
         struct crdt_register *held = &row->registers[i];
         const struct crdt_register *told = &other->registers[i];
@@ -249,8 +252,8 @@ bool crdt_row_forget(struct crdt_row *row, const struct crdt_row *other, uint64_
                 show_parts(row, i);
                 changed = true;
             }
-        } else if (!row->columns[i].key && !row->columns[i].sticky && held->stamp.hlc <= bound && clock_stamp_compare(&held->stamp, &told->stamp) > 0) {
-            *held = (struct crdt_register){.value = row->columns[i].cleared};
+        } else if (!row->columns[i].key && held->stamp.hlc <= bound && clock_stamp_compare(&held->stamp, &told->stamp) > 0) {
+            *held = (struct crdt_register){.value = row->columns[i].sticky ? (struct cc_slice){0} : row->columns[i].cleared};
             changed = true;
         }
     }

@@ -54,8 +54,9 @@ struct crdt_outcome crdt_row_merge(struct crdt_row *row, const struct crdt_row_c
 
 // The join of two states of one row, of the same columns: what both have taken in. True when `row` changed. Values of `other` are borrowed.
 bool crdt_row_join(struct crdt_row *row, const struct crdt_row *other);
-// Before a join with a visible state of whoever holds every write up to `bound` (hybrid logical time), whose tombstones up to there may be
-// gone: clears what `row` has from up to there and `other` has neither so nor later; a deletion cleared it there. True when `row` changed.
+// Before a join with the whole state of whoever holds every write up to `bound` (hybrid logical time), whose tombstones up to there may be
+// gone: takes back what `row` has from up to there, its life too, and `other` has neither so nor later; a deletion cleared it there. True
+// when `row` changed.
 bool crdt_row_forget(struct crdt_row *row, const struct crdt_row *other, uint64_t bound);
 // Whether a visible row was written after its table became weak, and may have been deleted before without its death being known still:
 // a deletion in its history then says that registers without a stamp are cleared.

@@ -178,6 +178,25 @@ void harness_crash_database(struct harness *harness, uint32_t id)
     sim_database_crash(&harness->sim, replica_of(harness, id)->database);
 }
 
+void harness_copy_database(struct harness *harness, uint32_t id)
+{
+    sim_copy_take(&harness->sim, replica_of(harness, id));
+}
+
+void harness_restore_database(struct harness *harness, uint32_t id)
+{
+    harness_stop(harness, id, HARNESS_KILL);
+    sim_copy_restore_database(&harness->sim, replica_of(harness, id));
+}
+
+bool harness_compare(struct harness *harness, uint32_t id)
+{
+    struct sim_replica *replica = replica_of(harness, id);
+    bool begun = node_repair(replica->node, sim_replica_time(&harness->sim, replica));
+    sim_replica_settle(&harness->sim, replica);
+    return begun;
+}
+
 bool harness_is_paused(struct harness *harness, uint32_t id)
 {
     return replica_of(harness, id)->paused_until_us > harness->sim.now_us;

@@ -91,6 +91,11 @@ void harness_stop(struct harness *harness, uint32_t replica, enum harness_fate f
 void harness_start(struct harness *harness, uint32_t replica); // nothing if it runs
 // Its PostgreSQL dies and recovers without the commits that it had not flushed. Nothing if it is down.
 void harness_crash_database(struct harness *harness, uint32_t replica);
+// A copy of its PostgreSQL, and its PostgreSQL as it was then, for which the replica is killed.
+void harness_copy_database(struct harness *harness, uint32_t replica);
+void harness_restore_database(struct harness *harness, uint32_t replica);
+// An operator asks for a comparison of its weak rows with all others'. False: one is under way.
+bool harness_compare(struct harness *harness, uint32_t replica);
 
 // Asks the leader for a change of the members, or to hand over to `replica`; new members have no machine behind them, so ADD is of
 // use only for one that was removed. CC_NOT_LEADER: nobody leads; else as node_member_change.

@@ -926,6 +926,116 @@ static void what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_
     }
 }
 
+// -- Rows that a deletion has cleared, which everybody else has forgotten ------------------------------------------------
+
+enum { FILLERS = 60, OLD = 3 };
+
+static bool garbage_is_gone(void *context, struct harness *harness)
+{
+    (void)context;
+    uint64_t n_tombstones, n_sets, n = 0;
+    for (uint32_t id = 1; id <= harness_size(harness); id++) {
+        harness_count_garbage(harness, id, &n_tombstones, &n_sets);
+        n += n_tombstones + n_sets;
+    }
+    return n == 0;
+}
+
+static void write_fillers(struct harness *harness, const char *prefix)
+{
+    for (unsigned i = 0; i < FILLERS; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "insert %s%u %u", prefix, i, i);
+        write_weak(harness, 2, text);
+    }
+}
+
+// Replica 3 has the database that it had before much was written and deleted at replica 2, which nobody's history has any more.
+static struct harness *with_an_old_database(void)
+{
+    struct harness *harness = harness_create(&(struct harness_options){.seed = 5, .garbage_ms = 100, .log_bytes = 8 << 10});
+    (void)harness_wait_for_leader(harness);
+    write_weak(harness, 1, "insert W1 old");
+    write_weak(harness, 1, "insert W2 old");
+    settle(harness);
+    harness_copy_database(harness, OLD);
+    write_weak(harness, 1, "insert W3 old");
+    settle(harness);
+    for (unsigned i = 1; i <= 3; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "delete W%u", i);
+        write_weak(harness, 2, text);
+    }
+    write_fillers(harness, "F");
+    settle(harness);
+    assert_true(harness_run_until(harness, garbage_is_gone, NULL, 60000));
+    harness_stop(harness, 2, HARNESS_KILL); // what it wrote it has in memory
+    harness_start(harness, 2);
+    harness_run_ms(harness, 3000);
+    harness_restore_database(harness, OLD);
+    return harness;
+}
+
+static void assert_no_row(struct harness *harness, uint32_t replica, const char *key)
+{
+    struct cc_buffer row = {0};
+    if (harness_look_weak(harness, replica, key, &row)) {
+        fail_msg("%s at %u: %s", key, (unsigned)replica, cc_buffer_text(&row));
+    }
+    cc_buffer_finish(&row);
+}
+
+static bool compares(struct harness *harness, uint32_t replica, bool whole)
+{
+    struct node_status status;
+    node_describe(harness_node(harness, replica), harness_now_us(harness), &status);
+    return status.repair.running && status.repair.catching_up == whole;
+}
+
+static bool has_compared(void *context, struct harness *harness)
+{
+    return !compares(harness, *(const uint32_t *)context, false);
+}
+
+static bool takes_over(void *context, struct harness *harness)
+{
+    return compares(harness, *(const uint32_t *)context, true);
+}
+
+static void a_comparison_takes_nothing_from_who_lacks_deletions_that_are_forgotten_here(void **state)
+{
+    (void)state;
+    struct harness *harness = with_an_old_database();
+    harness_start(harness, OLD);
+    harness_run_ms(harness, 1000);
+    uint32_t asker = 1;
+    assert_true(harness_compare(harness, asker));
+    assert_true(harness_run_until(harness, has_compared, &asker, 30000));
+    assert_no_row(harness, 1, "W1");
+    settle(harness);
+    assert_weak_row(harness, "W1", NULL);
+    assert_weak_row(harness, "W2", NULL);
+    harness_destroy(harness);
+}
+
+static void what_arrives_while_rows_are_taken_over_does_not_bring_back_what_was_deleted(void **state)
+{
+    (void)state;
+    struct harness *harness = with_an_old_database();
+    add_fault(harness, (struct faults_rule){.kind = FAULTS_DROP, .from = 1, .to = OLD});
+    add_fault(harness, (struct faults_rule){.kind = FAULTS_DROP, .from = OLD, .to = 1});
+    harness_start(harness, OLD);
+    uint32_t asker = OLD;
+    assert_true(harness_run_until(harness, takes_over, &asker, 60000));
+    harness_heal(harness); // replica 1 still has the insert of W3
+    settle(harness);
+    assert_weak_row(harness, "W3", NULL);
+    struct node_status status;
+    node_describe(harness_node(harness, OLD), harness_now_us(harness), &status);
+    assert_int_equal(status.repair.n_adopted, 1);
+    harness_destroy(harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -941,6 +1051,8 @@ int main(void)
         cmocka_unit_test(votes_and_acknowledgements_are_on_disk_before_they_are_sent),
         cmocka_unit_test(whoever_dies_between_any_two_stages_nothing_acknowledged_is_lost),
         cmocka_unit_test(what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_on_its_way_back),
+        cmocka_unit_test(a_comparison_takes_nothing_from_who_lacks_deletions_that_are_forgotten_here),
+        cmocka_unit_test(what_arrives_while_rows_are_taken_over_does_not_bring_back_what_was_deleted),
         cmocka_unit_test(a_leader_that_dies_between_sync_and_answer_loses_nothing),
         cmocka_unit_test(every_replica_applies_every_entry_once_and_in_order),
         cmocka_unit_test(forced_timeouts_elect_at_once_when_the_leader_is_gone),

@@ -282,6 +282,8 @@ void sim_replica_settle(struct sim *sim, struct sim_replica *replica);
 // sim_amnesia.c
 struct sim_copy;
 void sim_copy_destroy(struct sim_copy *copy);
+void sim_copy_take(struct sim *sim, struct sim_replica *replica); // of its log and its database; in place of an earlier one
+void sim_copy_restore_database(struct sim *sim, struct sim_replica *replica); // of one that is down
 void sim_amnesia_start(struct sim *sim);
 void sim_amnesia_wipe(struct sim *sim, struct sim_replica *replica); // its log and its database; it is a new one then
 void sim_amnesia_noticed(struct sim *sim, struct sim_replica *replica); // the node says that its log lacks what it had

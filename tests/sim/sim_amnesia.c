@@ -55,6 +55,23 @@ static uint64_t own_sequence_of(const struct sim_replica *replica, const struct 
     return crdt_frontier_get(frontier, (struct crdt_origin){replica->id, replica->incarnation});
 }
 
+void sim_copy_take(struct sim *sim, struct sim_replica *replica)
+{
+    struct sim_rows *rows = sim_database_rows(replica->database);
+    sim_copy_destroy(replica->copy);
+    struct sim_copy *copy = replica->copy = cc_alloc(sizeof(*copy));
+    sim_disk_copy(&copy->disk, &replica->disk);
+    sim_store_export(rows->store, &copy->store);
+    struct crdt_frontier frontier;
+    sim_rows_frontier(rows, &frontier);
+    copy->incarnation = replica->incarnation;
+    copy->last_index = wal_state_of(replica->wal)->last_index;
+    copy->promise_number = wal_state_of(replica->wal)->promise_number;
+    copy->sequence = rows->sequence;
+    copy->own_sequence = own_sequence_of(replica, &frontier);
+    sim_trace(sim, "r%u is copied: log up to %" PRIu64 ", database up to %" PRIu64, replica->id, copy->last_index, sim_rows_applied(rows));
+}
+
 static void take_copy(struct sim *sim, struct sim_event *event)
 {
     (void)event;
@@ -62,20 +79,8 @@ static void take_copy(struct sim *sim, struct sim_event *event)
         return;
     }
     struct sim_replica *replica = draw_replica(sim);
-    struct sim_rows *rows = sim_database_rows(replica->database);
     if (replica->alive && !replica->is_new && !replica->is_copy) {
-        sim_copy_destroy(replica->copy);
-        struct sim_copy *copy = replica->copy = cc_alloc(sizeof(*copy));
-        sim_disk_copy(&copy->disk, &replica->disk);
-        sim_store_export(rows->store, &copy->store);
-        struct crdt_frontier frontier;
-        sim_rows_frontier(rows, &frontier);
-        copy->incarnation = replica->incarnation;
-        copy->last_index = wal_state_of(replica->wal)->last_index;
-        copy->promise_number = wal_state_of(replica->wal)->promise_number;
-        copy->sequence = rows->sequence;
-        copy->own_sequence = own_sequence_of(replica, &frontier);
-        sim_trace(sim, "r%u is copied: log up to %" PRIu64 ", database up to %" PRIu64, replica->id, copy->last_index, sim_rows_applied(rows));
+        sim_copy_take(sim, replica);
     }
     sim_after(sim, sim_spread(sim, sim->knobs.amnesia_mean_us / 2), take_copy, 0);
 }
@@ -276,6 +281,11 @@ static void lose(struct sim *sim, struct sim_replica *replica, enum loss loss)
     if (!keeps_log) {
         sim_check_origin_ends(sim, origin);
     }
+}
+
+void sim_copy_restore_database(struct sim *sim, struct sim_replica *replica)
+{
+    lose(sim, replica, OLD_DATABASE);
 }
 
 static void lose_data(struct sim *sim, struct sim_event *event)

@@ -74,6 +74,7 @@ static void fill_state(const struct sim_database *database, struct answer *answe
     answer->event.applied = sim_rows_applied(&database->rows);
     answer->event.schema_version = sim_rows_schema(&database->rows);
     answer->event.hlc_floor = sim_rows_hlc(&database->rows);
+    answer->event.collected = sim_rows_get_u64(database->rows.store, "b");
     sim_rows_frontier(&database->rows, &answer->frontier);
     answer->event.frontier = &answer->frontier;
 }

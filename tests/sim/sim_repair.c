@@ -54,7 +54,7 @@ struct row_visit { // one transaction
     bool wanted[REPAIR_BUCKETS];
     uint32_t next, n_rows, n_listed;
     struct cc_buffer list, states;
-    struct cc_slice *told; // keys of an answer
+    const struct row_state **told; // of an answer
     size_t n_told;
 };
 
@@ -230,7 +230,7 @@ static void answer_states(struct row_visit *visit, struct repair_event *event, s
     event->n_rows = visit->n_rows;
     event->bytes = cc_buffer_slice(&visit->states);
     event->buckets = cc_slice_of(buckets, REPAIR_BITMAP_BYTES);
-    event->moment = job->whole ? moment : NULL;
+    event->moment = moment;
 }
 
 // -- Strays ---------------------------------------------------------------------------------------------------------------
@@ -247,46 +247,63 @@ static void collect_told(struct row_visit *visit)
         SIM_CHECK(visit->sim, "codec", status == CC_OK, "states of rows cannot be read");
         for (uint32_t i = 0; i < n; i++) {
             visit->told = cc_grow(visit->told, &capacity, visit->n_told + 1, sizeof(*visit->told));
-            visit->told[visit->n_told++] = states[i].key;
+            visit->told[visit->n_told++] = &states[i];
         }
     }
 }
 
-static bool is_told(const struct row_visit *visit, const char *name)
+// What is told of a row that is not there, or nothing. False: it is there.
+static bool find_hidden(const struct row_visit *visit, const char *name, struct row_state *state)
 {
     struct cc_buffer key = {0};
     struct cc_slice text = cc_slice_text(name + 2);
     crdt_key_put(&key, &text, 1);
-    bool told = false;
+    bool visible = false;
     for (size_t i = 0; i < visit->n_told; i++) {
-        told = told || cc_slice_equal(visit->told[i], cc_buffer_slice(&key));
+        bool same = cc_slice_equal(visit->told[i]->key, cc_buffer_slice(&key));
+        visible = visible || (same && !visit->told[i]->hidden);
+        *state = same ? *visit->told[i] : *state;
     }
     cc_buffer_finish(&key);
-    return told;
+    return !visible;
+}
+
+static void put_settled(struct row_visit *visit, const char *name)
+{
+    struct crdt_row nothing;
+    char death[CLOCK_STAMP_TEXT_BYTES];
+    struct cc_buffer remains = {0};
+    crdt_row_init(&nothing, NULL, 0, NULL, NULL);
+    clock_stamp_text(&nothing.death, death);
+    crdt_remains_put(&remains, &nothing);
+    struct row_state state = {.hidden = true, .death = cc_slice_text(death), .remains = cc_buffer_slice(&remains)};
+    if (find_hidden(visit, name, &state)) {
+        state.settled = true;
+        add_state(visit, name, &state);
+        visit->sim->counters.strays++;
+    }
+    cc_buffer_finish(&remains);
 }
 
 static void put_stray(void *context, const char *name)
 {
     struct row_visit *visit = context;
     uint32_t bucket = bucket_of(name);
-    struct cc_slice live = committed(visit, name);
     bool asked = visit->job->buckets.data[bucket / 8] >> bucket % 8 & 1;
-    if (!asked || live.data == NULL || is_told(visit, name)) {
-        return;
+    if (asked && committed(visit, name).data != NULL) {
+        put_settled(visit, name);
     }
-    struct sim_weak_row row;
-    sim_weak_row_read(visit->sim, live, (struct cc_slice){0}, visit->arena, &row);
-    if (row.row.life.hlc <= visit->job->bound) {
-        struct clock_stamp stamp = {visit->job->bound, UINT32_MAX, UINT32_MAX};
-        char death[CLOCK_STAMP_TEXT_BYTES];
-        clock_stamp_text(&stamp, death);
-        struct crdt_row nothing;
-        crdt_row_init(&nothing, NULL, 0, NULL, NULL);
-        struct cc_buffer remains = {0};
-        crdt_remains_put(&remains, &nothing);
-        add_state(visit, name, &(struct row_state){.hidden = true, .death = cc_slice_text(death), .remains = cc_buffer_slice(&remains)});
-        cc_buffer_finish(&remains);
-        visit->sim->counters.strays++;
+}
+
+static void put_hidden(void *context, const char *name)
+{
+    struct row_visit *visit = context;
+    uint32_t bucket = bucket_of(name);
+    bool asked = bucket >= visit->job->from && bucket < visit->job->next;
+    char live[SIM_KEY_BYTES];
+    snprintf(live, sizeof(live), "w/%s", name + 2);
+    if (asked && committed(visit, name).data != NULL && committed(visit, live).data == NULL) {
+        put_settled(visit, name);
     }
 }
 
@@ -295,6 +312,7 @@ static void answer_strays(struct row_visit *visit, struct repair_event *event)
     collect_told(visit);
     cc_buffer_append_slice(&visit->states, visit->job->states);
     if (visit->job->buckets.n == REPAIR_BITMAP_BYTES) {
+        sim_store_scan(visit->store, "t/", put_hidden, visit);
         sim_store_scan(visit->store, "w/", put_stray, visit);
     }
     end_list(visit);
@@ -507,7 +525,8 @@ static bool join_row(struct sim *sim, struct sim_rows *rows, const struct row_st
     snprintf(name, sizeof(name), "w/%.*s", (int)key.n, (const char *)key.data);
     bool changed = is_wrong(rows->store, name, &row);
     changed = settle_contradictions(rows, state->key, &row, &other, arena) || changed;
-    changed = (!state->hidden && crdt_row_forget(&row.row, &other.row, bound)) || changed;
+    bool is_all = !state->hidden || state->settled;
+    changed = (is_all && crdt_row_forget(&row.row, &other.row, bound)) || changed;
     changed = crdt_row_join(&row.row, &other.row) || changed;
     if (changed) {
         sim_weak_row_store(sim, rows->store, key, &row);

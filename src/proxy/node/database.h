@@ -93,6 +93,7 @@ struct db_event { // borrowed by the node during the call
     // DB_UP (weak), WEAK_COMMITTED, MERGED: what it holds.
     const struct crdt_frontier *frontier;
     uint64_t hlc_floor;         // DB_UP: greatest stamp found
+    uint64_t collected;         // DB_UP (weak): tombstones up to this stamp may be gone
     uint64_t n_aside;           // DB_UP (weak), BEGUN_ANEW: change sets that are put aside; BEGUN_ANEW: by this job
     bool aside_own;             // DB_UP (weak): some of them are of the present life, which should have ended
     // EXECUTED, WEAK_EXECUTED: one outcome per operation (rest_outcome_put form).

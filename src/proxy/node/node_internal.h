@@ -326,6 +326,7 @@ struct stable {
     uint64_t marked_hlc, marked_us; // the last one there
     uint64_t moved_us;              // when the frontier moved last
     uint64_t collected;             // tombstones up to this stamp may be gone
+    struct crdt_frontier below;     // covers every write up to there; every member once held it
     uint64_t n_refused, told_us;
 };
 
@@ -363,7 +364,7 @@ struct repair {
     uint64_t n_suspected;
     bool whole;                  // this comparison is to take over the peer's frontier, because its history does not reach back
     bool has_moment;             // the following
-    uint64_t bound;              // of the last answer: up to there tombstones may be gone at the peer
+    uint64_t bound;              // of the last whole answer: up to there tombstones may be gone at the peer
     struct repair_moment moment; // of the first answer: every later one must hold as much
     uint64_t n_adopted;
     struct { // a change set that this replica lacks, and a peer's history has no longer
@@ -593,6 +594,7 @@ bool repair_has_states(const struct node *node);
 struct job *repair_take_job(struct node *node, size_t *n_bytes_out); // some of the states that are to be joined
 void repair_digests(struct node *node, const struct peer *peer, struct cc_slice digests); // a peer's
 void repair_joined(struct node *node, uint32_t n_changed);
+bool repair_holds_back(const struct node *node, const struct crdt_change_set *set); // it is not to be merged now
 void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence); // that peer's history lacks this set
 void repair_database_lost(struct node *node); // it may have lost what was joined
 bool repair_is_whole(const struct node *node); // what is joined belongs to a frontier that is being taken over
@@ -616,6 +618,9 @@ void stable_flushed(struct node *node, const struct crdt_frontier *flushed);
 void stable_moved(struct node *node); // weak tables have changed
 // The set is not held, and what it would have to be compared with may be gone: it comes from a replica that was removed, or had forgotten.
 bool stable_refuses(struct node *node, const struct crdt_change_set *set);
+void stable_database_up(struct node *node, const struct db_event *event);
+// Whether the sender of rows, as it was then, held every write whose deletion may be forgotten here. A moment of NULL: not known.
+bool stable_trusts(const struct node *node, const struct repair_moment *moment);
 
 // node_recovery.c
 void recovery_start(struct node *node);

@@ -190,7 +190,7 @@ static void begin(struct node *node)
     repair->round = clock_hlc_tick(&node->clock, node->time.wall_ms).hlc;
     repair->n_compared = repair->n_repaired = repair->n_skipped = 0;
     repair->state = REPAIR_LISTING;
-    repair->asked_us = node->time.now_us;
+    repair->asked_us = repair->answered_us = node->time.now_us;
     submit(node, &(struct repair_job){.kind = REPAIR_TABLES});
     repair->job = repair->next_job;
 }
@@ -227,7 +227,8 @@ void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin o
         repair->gap.since_us = now_us;
     }
     repair->gap.told_us = now_us;
-    if (now_us < repair->gap.since_us + GAP_PATIENCE_US || repair->state != REPAIR_IDLE || peer->schema_version != node->strong.schema_version) {
+    bool own_to_come = weak_is_replaying(node) && crdt_origin_compare(origin, node->weak.self) != 0; // the log has them
+    if (own_to_come || now_us < repair->gap.since_us + GAP_PATIENCE_US || repair->state != REPAIR_IDLE || peer->schema_version != node->strong.schema_version) {
         return;
     }
     node_fact(node, NODE_FACT_CATCH_UP, peer->id, origin.replica, origin.incarnation, NULL);
@@ -250,11 +251,19 @@ bool repair_is_whole(const struct node *node)
     return node->repair.whole;
 }
 
+// What will be taken over waits for that: merged now, behind a list that was joined, it could bring back what a deletion cleared that the
+// other one has forgotten.
+bool repair_holds_back(const struct node *node, const struct crdt_change_set *set)
+{
+    const struct repair *repair = &node->repair;
+    return repair->whole && (!repair->has_moment || set->sequence <= crdt_frontier_get(&repair->moment.frontier, set->origin));
+}
+
 // Whether a whole answer leads on from the first one.
 static bool follows(struct node *node, const struct repair_moment *moment)
 {
     struct repair *repair = &node->repair;
-    if (moment == NULL || moment->schema_version != node->strong.schema_version) {
+    if (moment->schema_version != node->strong.schema_version) {
         give_up(node, "the schema has changed");
         return false;
     }
@@ -397,6 +406,12 @@ static void summed(struct node *node, const struct repair_event *event)
     ask(node);
 }
 
+// An answer that leads nowhere.
+static void refuse(struct node *node, const struct peer *peer, uint64_t round, struct cc_slice table, uint32_t from)
+{
+    peer_send_states(node, peer, &(struct repair_event){.kind = REPAIR_STATES, .round = round, .table = table, .from = from, .next = from});
+}
+
 void node_repair_event(struct node *node, struct node_time time, const struct repair_event *event)
 {
     node->time = time;
@@ -412,6 +427,8 @@ void node_repair_event(struct node *node, struct node_time time, const struct re
         peer = peer_find(node, event->peer);
         if (peer != NULL && peer->up && !event->failed) {
             peer_send_states(node, peer, event);
+        } else if (peer != NULL && peer->up) {
+            refuse(node, peer, event->round, event->table, event->from);
         }
         break;
     case REPAIR_STRAYS:
@@ -432,12 +449,17 @@ void node_repair_event(struct node *node, struct node_time time, const struct re
 
 void repair_compared(struct node *node, const struct peer *peer, const struct repair_job *question)
 {
-    if (node->weak.up && question->sums.n == REPAIR_SUMS_BYTES && question->from < REPAIR_BUCKETS) {
-        struct repair_job job = *question;
-        job.kind = REPAIR_STATES;
-        job.peer = peer->id;
-        submit(node, &job);
+    if (question->sums.n != REPAIR_SUMS_BYTES || question->from >= REPAIR_BUCKETS) {
+        return; // of a broken sender
     }
+    if (!node->weak.up) {
+        refuse(node, peer, question->round, question->table, question->from);
+        return;
+    }
+    struct repair_job job = *question;
+    job.kind = REPAIR_STATES;
+    job.peer = peer->id;
+    submit(node, &job);
 }
 
 static void chunk_done(struct node *node)
@@ -484,16 +506,36 @@ static void sifted(struct node *node, const struct repair_event *event)
     join(node, event->bytes);
 }
 
+// The other one cannot answer now: that may pass, and a whole comparison would have to begin anew.
+static void refused(struct node *node)
+{
+    struct repair *repair = &node->repair;
+    if (repair->whole && node->time.now_us < repair->answered_us + PEER_AWAY_US) {
+        repair->n_asked = 0;
+    }
+    pause_for(node, PAUSE_US_MAX);
+}
+
 void repair_states(struct node *node, const struct peer *peer, const struct repair_event *answer)
 {
     struct repair *repair = &node->repair;
     bool expected = repair->state == REPAIR_ASKING && peer->id == repair->peer && answer->round == repair->round &&
-                    answer->from == repair->from && answer->next > answer->from && cc_slice_equal(answer->table, table_now(node));
+                    answer->from == repair->from && answer->next >= answer->from && cc_slice_equal(answer->table, table_now(node));
     if (!expected) {
+        return;
+    }
+    if (answer->next == answer->from) {
+        refused(node);
         return;
     }
     if (peer->clock_is_ahead && !cc_mutant(CC_MUTANT_REPAIR_SKEW_TAKEN)) { // rows may have stamps that no local write could exceed
         pause_for(node, PAUSE_US_MAX);
+        return;
+    }
+    // It lacks deletions that are forgotten here: what it has of their rows is not to come back. Gossip, or a whole comparison of its own,
+    // brings it what it lacks.
+    if (!stable_trusts(node, answer->moment)) {
+        refused(node);
         return;
     }
     if (repair->whole && !follows(node, answer->moment)) {
@@ -507,6 +549,8 @@ void repair_states(struct node *node, const struct peer *peer, const struct repa
         repair->state = REPAIR_SIFTING;
         submit(node, &(struct repair_job){.kind = REPAIR_STRAYS,
                                           .table = table_now(node),
+                                          .from = answer->from,
+                                          .next = answer->next,
                                           .states = answer->bytes,
                                           .buckets = answer->buckets,
                                           .bound = answer->moment->bound});

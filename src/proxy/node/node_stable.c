@@ -122,6 +122,36 @@ void node_garbage(const struct node *node, struct node_garbage *garbage_out)
 
 void node_garbage_collected(struct node *node, struct node_time time, uint64_t bound)
 {
+    struct stable *stable = &node->stable;
     node->time = time;
-    node->stable.collected = bound > node->stable.collected ? bound : node->stable.collected;
+    if (bound > stable->collected) {
+        struct crdt_frontier common;
+        crdt_stability_common(&stable->stability, &common);
+        stable->collected = bound;
+        bool fits = true;
+        for (uint32_t i = 0; i < common.n; i++) {
+            fits = crdt_frontier_raise(&stable->below, common.at[i].origin, common.at[i].sequence) == CC_OK && fits;
+        }
+        if (!fits) { // too many origins
+            stable->below = node->weak.frontier;
+        }
+    }
+}
+
+void stable_database_up(struct node *node, const struct db_event *event)
+{
+    struct stable *stable = &node->stable;
+    if (!crdt_frontier_covers(event->frontier, &stable->flushed)) { // another database than before: what it once held counts no more
+        stable->stability = (struct crdt_stability){0};
+        stable->flushed_known = false;
+        stable->flushed.n = 0;
+    }
+    stable->collected = event->collected;
+    stable->below = *event->frontier;
+}
+
+bool stable_trusts(const struct node *node, const struct repair_moment *moment)
+{
+    const struct stable *stable = &node->stable;
+    return moment != NULL && (moment->bound >= stable->collected || crdt_frontier_covers(&moment->frontier, &stable->below));
 }

@@ -434,7 +434,7 @@ static bool may_merge(const struct node *node, const struct crdt_change_set *set
     uint64_t horizon = is_own || cc_mutant(CC_MUTANT_SKEW_TAKEN) ? UINT64_MAX : node->time.wall_ms + node->options.clock_skew_ms_max;
     bool has_schema = set->schema_version <= node->strong.schema_version || cc_mutant(CC_MUTANT_SCHEMA_IGNORED);
     bool stays = !set->durable || snapshot_keep_own(node) == UINT64_MAX; // a snapshot that is being pulled will replace it
-    return has_schema && stays && clock_hlc_ms(set->stamp.hlc) <= horizon;
+    return has_schema && stays && !repair_holds_back(node, set) && clock_hlc_ms(set->stamp.hlc) <= horizon;
 }
 
 static bool is_among_writes(const struct node *node)
@@ -933,9 +933,7 @@ static void database_up(struct node *node, const struct db_event *event)
     clock_hlc_floor(&node->clock, cc_mutant(CC_MUTANT_FLOOR_FORGOTTEN) ? 0 : event->hlc_floor);
     weak->up = true;
     renewal_database_up(node, event);
-    if (!crdt_frontier_covers(event->frontier, &weak->frontier)) { // a snapshot may hold less than what it replaced: that comes again
-        node->stable.collected = 0;
-    }
+    stable_database_up(node, event);
     if (node->strong.state == STRONG_DOWN) { // after a crash the database may have lost a migration, too
         node->strong.schema_version = event->schema_version;
     }

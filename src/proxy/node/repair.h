@@ -12,14 +12,14 @@ enum repair_job_kind {
     REPAIR_SUMS,   // the sums of a table's buckets
     // Of the buckets from `from` on whose sums differ from those given: the states of their rows, as many buckets as fit.
     REPAIR_STATES,
-    // For a whole answer of another replica: its states, and the deaths of rows that are here and were deleted there so long ago that
-    // their tombstones have been dropped.
+    // For a whole answer of another replica: its states, and for rows of which this replica knows and that are not there: that what it told
+    // of them, which may be nothing, is all that is left (row_state.settled).
     REPAIR_STRAYS,
     REPAIR_KEPT,   // the digests that are kept up, and the frontier that they belong to
     REPAIR_RENEW, // the digests that are kept up (caucus.digests), from the rows: what was changed past us is not in them
 };
 
-// When the states of a whole answer were read, all in one transaction.
+// When the states of an answer were read, all in one transaction.
 struct repair_moment {
     uint64_t bound; // hybrid logical time: the sender knew of every write up to here, and may have dropped tombstones as old as that
     uint32_t schema_version;
@@ -33,6 +33,7 @@ struct repair_job { // borrowed until the next node_take_effects
     uint32_t peer;        // STATES: echoed
     uint64_t round;       // the same
     uint32_t from;
+    uint32_t next;        // STRAYS: the answer tells of hidden rows of the buckets from `from` to before this one
     struct cc_slice sums; // little endian
     // SUMS, STATES: whoever asks wants to hold all that the other holds, not only the same values: sums are of stamps, too,
     // and the tombstones of all buckets are told.
@@ -51,8 +52,8 @@ struct repair_event { // borrowed during the call
     uint64_t round;
     struct cc_slice table;
     uint32_t from, next, n_rows; // STATES: REPAIR_BUCKETS when it was the last one
-    // STATES of a whole answer:
-    const struct repair_moment *moment; // else NULL
+    // STATES:
+    const struct repair_moment *moment; // NULL: of an older program, or there is no answer, and `next` is `from`
     struct cc_slice buckets;            // a bit for each one whose rows are told
 };
 

@@ -1,7 +1,7 @@
 // States of weak rows as bytes.
 #include "proxy/node/row_state.h"
 
-enum { STATE_BYTES_MIN = 3, FIELD_BYTES_MIN = 2, VERSION = 1 };
+enum { STATE_BYTES_MIN = 3, FIELD_BYTES_MIN = 2, VERSION = 1, KIND_VISIBLE = 0, KIND_HIDDEN = 1, KIND_SETTLED = 2 };
 
 void row_states_begin(struct cc_buffer *out, struct cc_slice table, uint32_t n)
 {
@@ -13,7 +13,7 @@ void row_states_begin(struct cc_buffer *out, struct cc_slice table, uint32_t n)
 void row_state_put(struct cc_buffer *out, const struct row_state *state)
 {
     cc_put_string(out, state->key);
-    cc_put_u8(out, state->hidden);
+    cc_put_u8(out, !state->hidden ? KIND_VISIBLE : state->settled ? KIND_SETTLED : KIND_HIDDEN);
     if (state->hidden) {
         cc_put_string(out, state->death);
         cc_put_string(out, state->remains);
@@ -30,11 +30,12 @@ void row_state_put(struct cc_buffer *out, const struct row_state *state)
 static void read_state(struct cc_reader *reader, struct cc_arena *arena, struct row_state *state)
 {
     state->key = cc_read_string(reader);
-    uint8_t hidden = cc_read_u8(reader);
-    if (hidden > 1) {
+    uint8_t kind = cc_read_u8(reader);
+    if (kind > KIND_SETTLED) {
         cc_reader_fail(reader);
     }
-    state->hidden = hidden != 0;
+    state->hidden = kind != KIND_VISIBLE;
+    state->settled = kind == KIND_SETTLED;
     if (state->hidden) {
         state->death = cc_read_string(reader);
         state->remains = cc_read_string(reader);

@@ -9,6 +9,7 @@
 struct row_state {
     struct cc_slice key;     // crdt_key_put form
     bool hidden;
+    bool settled; // hidden: it is all that its sender has of the row, who held every write up to a bound
     struct cc_slice stamps;  // of a row that is there: its column _caucus; NULL slice: NULL
     struct cc_slice *names, *values;
     uint32_t n_fields;

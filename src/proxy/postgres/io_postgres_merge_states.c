@@ -98,7 +98,8 @@ void pg_merge_join_row(struct merge *merge, const struct merge_table *table, str
             row->row.registers[c].value = other.registers[c].value = value;
         }
     }
-    changed = (!state->hidden && crdt_row_forget(&row->row, &other, merge->job->job.bound)) || changed;
+    bool is_all = !state->hidden || state->settled;
+    changed = (is_all && crdt_row_forget(&row->row, &other, merge->job->job.bound)) || changed;
     changed = crdt_row_join(&row->row, &other) || changed;
     merge->n_changed += changed && !row->changed;
     row->changed = row->changed || changed;

@@ -196,6 +196,16 @@ void pg_lane_tombstoned_forget(struct pg_lane *lane)
     lane->n_tombstoned = 0;
 }
 
+static void on_collected(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_lane *lane = context;
+    if (!setup_failed(lane, "cannot read what was collected", result)) {
+        lane->collected = pg_result_u64(result, 0, 0);
+        PQclear(result);
+    }
+}
+
 static void on_tombstoned(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
@@ -271,7 +281,11 @@ void pg_lane_ready(struct pg_lane *lane)
     io_postgres_link_good(lane->main);
     cc_log(CC_LOG_INFO, "database_up", "lane=%s applied=%" PRIu64 " schema=%u", pg_lane_name(lane), lane->applied,
            lane->schema_version);
-    pg_lane_emit(lane, &(struct db_event){.kind = DB_UP, .hlc_floor = lane->hlc_floor, .n_aside = lane->n_aside, .aside_own = lane->aside_own});
+    pg_lane_emit(lane, &(struct db_event){.kind = DB_UP,
+                                        .hlc_floor = lane->hlc_floor,
+                                        .collected = lane->collected,
+                                        .n_aside = lane->n_aside,
+                                        .aside_own = lane->aside_own});
     if (lane->lane == DB_STRONG) { // the weak lane may be waiting for the schema or the rights to be there
         struct pg_lane *weak = &postgres->lanes[DB_WEAK];
         io_postgres_link_connect(weak->main);
@@ -291,6 +305,7 @@ static void ask_state(struct pg_lane *lane)
     io_postgres_link_send_text(lane->link, "SELECT replica, incarnation, sequence, stamp FROM caucus.frontier", on_frontier, lane, 0);
     if (lane->lane == DB_WEAK) {
         io_postgres_link_send_text(lane->link, sql_tombstoned, on_tombstoned, lane, 0);
+        io_postgres_link_send_text(lane->link, "SELECT coalesce(max(bound), 0) FROM caucus.garbage", on_collected, lane, 0);
     }
     struct cc_buffer incarnation = {0};
     cc_buffer_printf(&incarnation, "%u", lane->postgres->options.incarnation);

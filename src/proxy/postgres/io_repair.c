@@ -1,7 +1,7 @@
 // Comparing weak tables: sums of buckets and states of rows, read from PostgreSQL.
 //
-//   TABLES: two queries.   SUMS: DESCRIBE --> SUM.   STATES: DESCRIBE --> SUM (unless just done) --> TOMBSTONES --> ROWS
-//   whole STATES: BEGIN --> MOMENT --> as above --> COMMIT.   STRAYS: DESCRIBE --> STRAYS
+//   TABLES: two queries.   SUMS: DESCRIBE --> SUM.   STRAYS: DESCRIBE --> HIDDEN --> STRAYS
+//   STATES: BEGIN --> MOMENT --> DESCRIBE --> SUM (unless just done) --> TOMBSTONES --> ROWS --> COMMIT
 #include "proxy/postgres/io_repair.h"
 
 #include "base/limits.h"
@@ -68,6 +68,16 @@ struct io_repair {
     struct cc_buffer buckets; // those whose rows are asked for, as an array's text
     struct cc_buffer states;
     bool wanted[REPAIR_BUCKETS];
+    struct {
+        struct told *at;
+        size_t n, capacity;
+    } told; // STRAYS: the rows of the answer, by key
+    struct {
+        struct cc_slice *at;
+        size_t n, capacity;
+    } hidden; // STRAYS: keys of own tombstones in buckets of the answer
+    char no_death[CLOCK_STAMP_TEXT_BYTES];
+    struct cc_buffer no_remains;
     bool in_transaction;
     struct repair_moment moment;
     // The last sums, and whose they are.
@@ -308,12 +318,11 @@ static void answer_states(struct io_repair *repair)
     for (size_t i = 0; i < REPAIR_BUCKETS; i++) {
         buckets[i / 8] |= (uint8_t)(repair->wanted[i] << i % 8);
     }
-    bool whole = repair->first->job.whole;
     finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&repair->states),
                                           .next = repair->next,
                                           .n_rows = repair->n_rows,
                                           .buckets = cc_slice_of(buckets, sizeof(buckets)),
-                                          .moment = whole ? &repair->moment : NULL});
+                                          .moment = &repair->moment});
 }
 
 static void ask_for_states(struct io_repair *repair);
@@ -370,15 +379,20 @@ static void on_rows(void *context, uint64_t number, PGresult *result)
     }
 }
 
+static uint32_t bucket_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> BUCKET_SHIFT & (REPAIR_BUCKETS - 1));
+}
+
 // False: the key is not one of this table's.
-static bool bucket_of(struct io_repair *repair, struct cc_slice key, uint32_t *bucket_out)
+static bool hash_of(struct io_repair *repair, struct cc_slice key, uint64_t *hash_out)
 {
     struct cc_slice *values = cc_arena_array(&repair->arena, repair->n_key, sizeof(*values));
     size_t n = 0;
     if (crdt_key_read(key, values, repair->n_key, &n) != CC_OK || n != repair->n_key) {
         return false;
     }
-    *bucket_out = (uint32_t)(crdt_digest_key(values, n) >> BUCKET_SHIFT & (REPAIR_BUCKETS - 1));
+    *hash_out = crdt_digest_key(values, n);
     return true;
 }
 
@@ -393,9 +407,10 @@ static struct tombstone *read_tombstones(struct io_repair *repair, const PGresul
     struct tombstone *tombstones = cc_arena_array(&repair->arena, (size_t)n, sizeof(*tombstones));
     for (int row = 0; row < n; row++) {
         struct row_state state = {.hidden = true, .death = value_at(result, row, 1)};
-        if (pg_bytea_read(value_at(result, row, 0), &repair->arena, &state.key) == CC_OK && bucket_of(repair, state.key, &tombstones[row].bucket) &&
+        uint64_t hash;
+        if (pg_bytea_read(value_at(result, row, 0), &repair->arena, &state.key) == CC_OK && hash_of(repair, state.key, &hash) &&
             pg_bytea_read(value_at(result, row, 2), &repair->arena, &state.remains) == CC_OK) {
-            tombstones[row].state = state;
+            tombstones[row] = (struct tombstone){state, bucket_of(hash)};
         }
     }
     return tombstones;
@@ -472,7 +487,10 @@ static void ask_for_states(struct io_repair *repair)
         bucket++;
     }
     if (bucket == REPAIR_BUCKETS && !job->whole) {
-        finish(repair, &(struct repair_event){.next = REPAIR_BUCKETS});
+        memset(repair->wanted, 0, sizeof(repair->wanted));
+        repair->next = REPAIR_BUCKETS;
+        repair->n_rows = 0;
+        answer_states(repair);
         return;
     }
     ask(repair, "SELECT key, death, remains FROM caucus.tombstones WHERE \"table\" = $1", 1, &job->table, on_tombstones);
@@ -531,16 +549,24 @@ static void on_sums(void *context, uint64_t number, PGresult *result)
 
 // -- Strays ------------------------------------------------------------------------------------------------------------
 
+struct told { // of a row, by an answer
+    struct cc_slice key;
+    const struct row_state *hidden; // what is told of it if it is not there
+};
+
 static int compare_keys(const void *a, const void *b)
 {
     return cc_slice_compare(*(const struct cc_slice *)a, *(const struct cc_slice *)b);
 }
 
-// The keys of which an answer tells, sorted.
-static struct cc_slice *told_keys(struct io_repair *repair, size_t *n_out)
+static int compare_told(const void *a, const void *b)
 {
-    struct cc_slice *keys = NULL;
-    size_t n = 0, capacity = 0;
+    return cc_slice_compare(((const struct told *)a)->key, ((const struct told *)b)->key);
+}
+
+static void read_told(struct io_repair *repair)
+{
+    repair->told.n = 0;
     struct cc_reader reader = cc_reader_of(repair->first->job.states);
     while (cc_reader_ok(&reader) && cc_reader_left(&reader) > 0) {
         struct cc_slice table = {0};
@@ -550,30 +576,41 @@ static struct cc_slice *told_keys(struct io_repair *repair, size_t *n_out)
             break;
         }
         for (uint32_t i = 0; i < n_states; i++) {
-            keys = cc_grow(keys, &capacity, n + 1, sizeof(*keys));
-            keys[n++] = states[i].key;
+            repair->told.at = cc_grow(repair->told.at, &repair->told.capacity, repair->told.n + 1, sizeof(*repair->told.at));
+            repair->told.at[repair->told.n++] = (struct told){states[i].key, states[i].hidden ? &states[i] : NULL};
         }
     }
-    if (n > 0) {
-        qsort(keys, n, sizeof(*keys), compare_keys);
+    if (repair->told.n > 0) {
+        qsort(repair->told.at, repair->told.n, sizeof(*repair->told.at), compare_told);
     }
-    *n_out = n;
-    return keys;
 }
 
-// A death at the bound takes away what was written up to there, and nothing else.
-static void add_death(struct io_repair *repair, struct cc_slice key)
+// A tombstone may be told beside the row that came after it. False: the row is there.
+static bool find_hidden(const struct io_repair *repair, struct cc_slice key, struct row_state *state_out)
 {
-    struct clock_stamp stamp = {repair->first->job.bound, UINT32_MAX, UINT32_MAX};
-    char *death = cc_arena_alloc(&repair->arena, CLOCK_STAMP_TEXT_BYTES);
-    clock_stamp_text(&stamp, death);
-    struct crdt_row nothing;
-    crdt_row_init(&nothing, NULL, 0, NULL, NULL);
-    struct cc_buffer remains = {0};
-    crdt_remains_put(&remains, &nothing);
-    struct row_state state = {.key = key, .hidden = true, .death = cc_slice_text(death), .remains = cc_buffer_slice(&remains)};
-    add_state(repair, &state);
-    cc_buffer_finish(&remains);
+    struct told wanted = {.key = key};
+    const struct told *found =
+        repair->told.n == 0 ? NULL : bsearch(&wanted, repair->told.at, repair->told.n, sizeof(wanted), compare_told);
+    const struct told *first = repair->told.at, *end = first + repair->told.n;
+    while (found != NULL && found > first && compare_told(found - 1, found) == 0) {
+        found--;
+    }
+    for (; found != NULL && found < end && compare_told(found, &wanted) == 0; found++) {
+        if (found->hidden == NULL) {
+            return false;
+        }
+        *state_out = *found->hidden;
+    }
+    return true;
+}
+
+static void add_settled(struct io_repair *repair, struct cc_slice key)
+{
+    struct row_state state = {.key = key, .hidden = true, .death = cc_slice_text(repair->no_death), .remains = cc_buffer_slice(&repair->no_remains)};
+    if (find_hidden(repair, key, &state)) {
+        state.settled = true;
+        add_state(repair, &state);
+    }
 }
 
 static void on_strays(void *context, uint64_t number, PGresult *result)
@@ -581,37 +618,43 @@ static void on_strays(void *context, uint64_t number, PGresult *result)
     (void)number;
     struct io_repair *repair = context;
     if (went_well(repair, result)) {
-        size_t n_told = 0;
-        struct cc_slice *told = told_keys(repair, &n_told);
-        cc_buffer_append_slice(&repair->states, repair->first->job.states);
-        for (int row = 0; row < PQntuples(result); row++) {
-            struct cc_slice key = key_of(repair, result, row);
-            if (n_told == 0 || bsearch(&key, told, n_told, sizeof(key), compare_keys) == NULL) {
-                add_death(repair, key);
+        const uint8_t *buckets = repair->first->job.buckets.data;
+        size_t n_visible = (size_t)PQntuples(result);
+        struct cc_slice *visible = cc_arena_array(&repair->arena, n_visible, sizeof(*visible));
+        for (size_t i = 0; i < n_visible; i++) {
+            visible[i] = key_of(repair, result, (int)i);
+            unsigned long bucket = strtoul(PQgetvalue(result, (int)i, 0), NULL, 10);
+            if (buckets[bucket / 8] >> bucket % 8 & 1) {
+                add_settled(repair, visible[i]);
+            }
+        }
+        if (n_visible > 0) {
+            qsort(visible, n_visible, sizeof(*visible), compare_keys);
+        }
+        for (size_t i = 0; i < repair->hidden.n; i++) {
+            if (n_visible == 0 || bsearch(&repair->hidden.at[i], visible, n_visible, sizeof(*visible), compare_keys) == NULL) {
+                add_settled(repair, repair->hidden.at[i]);
             }
         }
         end_list(repair);
-        free(told);
         finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&repair->states)});
     }
     PQclear(result);
 }
 
-// Rows here, of the buckets that were told of, that nobody has brought to life since the bound.
-static void ask_for_strays(struct io_repair *repair)
+// Rows here, of the buckets whose rows were told, and those that have tombstones.
+static void ask_for_strays(struct io_repair *repair, struct cc_slice hashes)
 {
     const struct repair_job *job = &repair->first->job;
     cc_buffer_clear(&repair->buckets);
-    for (uint32_t i = 0; i < REPAIR_BUCKETS && job->buckets.n == REPAIR_BITMAP_BYTES; i++) {
+    for (uint32_t i = 0; i < REPAIR_BUCKETS; i++) {
         if (job->buckets.data[i / 8] >> i % 8 & 1) {
             cc_buffer_printf(&repair->buckets, "%s%" PRIu32, repair->buckets.n == 0 ? "{" : ",", i);
         }
     }
     cc_buffer_append_text(&repair->buckets, repair->buckets.n == 0 ? "{}" : "}");
-    char bound[24];
-    snprintf(bound, sizeof(bound), "%016" PRIx64, job->bound + 1); // texts of stamps compare as the stamps do
     struct cc_buffer sql = {0};
-    cc_buffer_append_text(&sql, "SELECT NULL");
+    cc_buffer_printf(&sql, "SELECT (k.h >> %d) & %d", (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
     for (uint32_t i = 0; i < repair->n_columns; i++) {
         cc_buffer_append_text(&sql, repair->columns[i].key > 0 ? ", t." : ", NULL");
         if (repair->columns[i].key > 0) {
@@ -619,11 +662,48 @@ static void ask_for_strays(struct io_repair *repair)
         }
     }
     put_from(&sql, repair, job->table);
-    cc_buffer_printf(&sql, " WHERE (k.h >> %d) & %d = ANY ($1::bigint[]) AND coalesce(t._caucus ->> '+', t._caucus ->> '', '') COLLATE \"C\" < $2::text",
-                     (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
-    struct cc_slice parameters[2] = {cc_buffer_slice(&repair->buckets), cc_slice_text(bound)};
+    cc_buffer_printf(&sql, " WHERE (k.h >> %d) & %d = ANY ($1::bigint[]) OR k.h = ANY ($2::bigint[])", (int)BUCKET_SHIFT, REPAIR_BUCKETS - 1);
+    struct cc_slice parameters[2] = {cc_buffer_slice(&repair->buckets), hashes};
     ask(repair, cc_buffer_text(&sql), 2, parameters, on_strays);
     cc_buffer_finish(&sql);
+}
+
+static void on_hidden(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    if (went_well(repair, result)) {
+        struct crdt_row nothing;
+        crdt_row_init(&nothing, NULL, 0, NULL, NULL);
+        clock_stamp_text(&nothing.death, repair->no_death);
+        cc_buffer_clear(&repair->no_remains);
+        crdt_remains_put(&repair->no_remains, &nothing);
+        read_told(repair);
+        cc_buffer_append_slice(&repair->states, repair->first->job.states);
+        const struct repair_job *job = &repair->first->job;
+        repair->hidden.n = 0;
+        struct cc_buffer hashes = {0};
+        for (int row = 0; row < PQntuples(result); row++) {
+            struct cc_slice key = {0};
+            uint64_t hash;
+            bool is_key = pg_bytea_read(value_at(result, row, 0), &repair->arena, &key) == CC_OK && hash_of(repair, key, &hash);
+            if (is_key && bucket_of(hash) >= job->from && bucket_of(hash) < job->next) {
+                repair->hidden.at = cc_grow(repair->hidden.at, &repair->hidden.capacity, repair->hidden.n + 1, sizeof(*repair->hidden.at));
+                repair->hidden.at[repair->hidden.n++] = key;
+                cc_buffer_printf(&hashes, "%s%" PRId64, hashes.n == 0 ? "{" : ",", (int64_t)hash);
+            }
+        }
+        cc_buffer_append_text(&hashes, hashes.n == 0 ? "{}" : "}");
+        ask_for_strays(repair, cc_buffer_slice(&hashes));
+        cc_buffer_finish(&hashes);
+    }
+    PQclear(result);
+}
+
+// In buckets whose rows were not told, both have the same rows: what is not visible here, is not there.
+static void ask_for_hidden(struct io_repair *repair)
+{
+    ask(repair, "SELECT key FROM caucus.tombstones WHERE \"table\" = $1", 1, &repair->first->job.table, on_hidden);
 }
 
 static void on_described(void *context, uint64_t number, PGresult *result)
@@ -649,7 +729,7 @@ static void on_described(void *context, uint64_t number, PGresult *result)
         return;
     }
     if (job->kind == REPAIR_STRAYS) {
-        ask_for_strays(repair);
+        ask_for_hidden(repair);
         return;
     }
     bool known = repair->summed != NULL && cc_slice_equal_text(job->table, repair->summed) && now_s() - repair->summed_s < KEPT_SUMS_S &&
@@ -789,11 +869,7 @@ static void start_next(struct io_repair *repair)
         describe(repair);
         return;
     case REPAIR_STATES:
-        if (repair->first->job.whole) {
-            ask_for_moment(repair);
-        } else {
-            describe(repair);
-        }
+        ask_for_moment(repair);
         return;
     }
 }
@@ -898,6 +974,9 @@ void io_repair_destroy(struct io_repair *repair)
     cc_buffer_finish(&repair->buckets);
     cc_buffer_finish(&repair->states);
     cc_buffer_finish(&repair->list);
+    cc_buffer_finish(&repair->no_remains);
+    free(repair->told.at);
+    free(repair->hidden.at);
     free(repair->summed);
     free(repair->search_path);
     free(repair);
