@@ -289,6 +289,7 @@ struct peer {
     struct crdt_frontier frontier;
     struct crdt_frontier frontier_before; // about a second ago, to see who is stuck
     uint64_t frontier_before_us;
+    struct crdt_frontier lacks; // others' change sets that we send it: from these numbers on, the last one next
     uint64_t pushed;       // own sequence sent on this connection; 0: its frontier is not known yet
     bool fetching;         // a FETCH for it is under way
     uint64_t asked_us;     // when we last told it our frontier out of turn

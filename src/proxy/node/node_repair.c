@@ -227,7 +227,7 @@ void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin o
         repair->gap.since_us = now_us;
     }
     repair->gap.told_us = now_us;
-    bool own_to_come = weak_is_replaying(node) && crdt_origin_compare(origin, node->weak.self) != 0; // the log has them
+    bool own_to_come = weak_is_replaying(node) && !node->weak.log_lacks && crdt_origin_compare(origin, node->weak.self) != 0;
     if (own_to_come || now_us < repair->gap.since_us + GAP_PATIENCE_US || repair->state != REPAIR_IDLE || peer->schema_version != node->strong.schema_version) {
         return;
     }

@@ -198,10 +198,20 @@ void weak_synced(struct node *node, uint64_t log_number)
     weak_pump(node);
 }
 
+// One origin after the other, whether the histories have its change sets or not.
+static void relay_next(struct node *node, struct peer *peer)
+{
+    while (peer->lacks.n > 0 && !peer->fetching) {
+        peer->lacks.n--;
+        fetch_for(node, peer, peer->lacks.at[peer->lacks.n].origin, peer->lacks.at[peer->lacks.n].sequence);
+    }
+}
+
 // Origins other than ourselves: their own replica sends, and we do when that does not help.
 static void relay_to(struct node *node, struct peer *peer, bool is_second_look)
 {
     const struct crdt_frontier *mine = &node->weak.frontier;
+    peer->lacks.n = 0;
     for (uint32_t i = 0; i < mine->n; i++) {
         struct crdt_origin origin = mine->at[i].origin;
         uint64_t theirs = crdt_frontier_get(&peer->frontier, origin);
@@ -212,10 +222,11 @@ static void relay_to(struct node *node, struct peer *peer, bool is_second_look)
         bool origin_sends = sender != NULL && sender->up && sender->incarnation == origin.incarnation && sender != peer;
         bool stuck = is_second_look && theirs == crdt_frontier_get(&peer->frontier_before, origin);
         if ((!origin_sends && !cc_mutant(CC_MUTANT_STUCK_FOR_LONG)) || stuck) {
-            fetch_for(node, peer, origin, theirs + 1);
-            return;
+            peer->lacks.at[peer->lacks.n].origin = origin;
+            peer->lacks.at[peer->lacks.n++].sequence = theirs + 1;
         }
     }
+    relay_next(node, peer);
 }
 
 static void answer_spread(struct node *node);
@@ -833,7 +844,8 @@ void weak_pump(struct node *node)
     } else if (mergeable) { // it waits for the local writes under way, not for more of its kind
         weak->gather.over = true;
     }
-    bool joinable = weak->merging == NULL && (replayed || repair_is_whole(node)) && !turn_of_writes && !mergeable && !rests(node) && repair_has_states(node);
+    bool had_its_turn = replayed || weak->log_lacks || repair_is_whole(node); // what the log lacks comes from others, or is taken over
+    bool joinable = weak->merging == NULL && had_its_turn && !turn_of_writes && !mergeable && !rests(node) && repair_has_states(node);
     if (joinable && weak->executing == NULL && weak->n_open == 0) {
         size_t n_bytes = 0;
         struct job *job = repair_take_job(node, &n_bytes);
@@ -978,10 +990,13 @@ static void fetched(struct node *node, const struct db_event *event)
         return;
     }
     peer->fetching = false;
-    if (peer->up && event->n_changes == 0) {
-        tell_gap(node, peer, event->origin);
+    if (!peer->up) {
+        peer->lacks.n = 0;
+        return;
     }
-    if (!peer->up || event->n_changes == 0) {
+    if (event->n_changes == 0) {
+        tell_gap(node, peer, event->origin);
+        relay_next(node, peer);
         return;
     }
     peer_send_changes(node, peer, event->changes, event->n_changes);
@@ -991,6 +1006,7 @@ static void fetched(struct node *node, const struct db_event *event)
         peer->pushed = last.sequence;
         push_to(node, peer);
     }
+    relay_next(node, peer);
 }
 
 void weak_event(struct node *node, const struct db_event *event)

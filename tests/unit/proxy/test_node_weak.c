@@ -687,6 +687,76 @@ static void what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstone
     end(&bench);
 }
 
+static void a_replica_that_cannot_answer_is_asked_again_soon(void **state)
+{
+    (void)state;
+    struct bench bench;
+    uint64_t round = 0;
+    uint32_t from = 1;
+    begin_catching_up(&bench, &round);
+    for (int i = 0; i < 20; i++) { // its PostgreSQL takes long to start
+        deliver_answer(&bench, round, 0, 0, 5);
+        from = 1;
+        pass(&bench, 250);
+        assert_true(question(&bench, &round, &from));
+        assert_int_equal(from, 0);
+    }
+    deliver_answer(&bench, round, 0, 100, 5);
+    assert_int_equal(bench.effects.repairs[0].bound, 77);
+    end(&bench);
+}
+
+static void who_asks_a_replica_whose_database_is_down_is_told_at_once(void **state)
+{
+    (void)state;
+    static const uint8_t sums[REPAIR_SUMS_BYTES];
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_DOWN, .lane = DB_WEAK});
+    turn(&bench);
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, 7); // round
+    cc_put_string(&body, cc_slice_text("public.t"));
+    cc_put_u32(&body, 0);
+    cc_put_string(&body, cc_slice_of(sums, sizeof(sums)));
+    cc_put_u8(&body, 1);
+    deliver(&bench, 2, FRAME_COMPARE, bench.time.wall_ms, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+    turn(&bench);
+    assert_true(sends(&bench, 2, FRAME_STATES));
+    end(&bench);
+}
+
+// One that was removed long ago, and another one: nobody else sends what they wrote.
+static void what_is_lacking_of_one_origin_does_not_keep_back_another(void **state)
+{
+    (void)state;
+    static const struct crdt_frontier nothing;
+    struct crdt_frontier held = {.n = 0};
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    for (uint32_t incarnation = 7; incarnation <= 9; incarnation++) {
+        assert_int_equal(crdt_frontier_raise(&held, (struct crdt_origin){9, incarnation}, 3), CC_OK);
+    }
+    database_up(&bench, &held);
+    deliver_frontier(&bench, 2, &nothing);
+    turn(&bench);
+    bool asked[3] = {false};
+    for (size_t i = 0; i < 3; i++) {
+        const struct db_job *job = find_job(&bench, DB_FETCH);
+        assert_non_null(job);
+        assert_int_equal(job->sequence, 1);
+        asked[job->origin.incarnation - 7] = true;
+        weak_event(&bench, (struct db_event){.kind = DB_FETCHED, .number = job->number, .origin = job->origin, .peer = 2});
+        assert_true(sends(&bench, 2, FRAME_GAP));
+    }
+    assert_true(asked[0] && asked[1] && asked[2]);
+    assert_null(find_job(&bench, DB_FETCH));
+    end(&bench);
+}
+
 static void a_database_that_has_lost_something_ends_the_catching_up(void **state)
 {
     (void)state;
@@ -921,6 +991,9 @@ int main(void)
         cmocka_unit_test(a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
         cmocka_unit_test(what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstones_may_be_gone),
+        cmocka_unit_test(a_replica_that_cannot_answer_is_asked_again_soon),
+        cmocka_unit_test(who_asks_a_replica_whose_database_is_down_is_told_at_once),
+        cmocka_unit_test(what_is_lacking_of_one_origin_does_not_keep_back_another),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
         cmocka_unit_test(a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_pulls),
         cmocka_unit_test(a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds),
