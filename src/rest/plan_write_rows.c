@@ -410,6 +410,14 @@ static void put_part(struct rest_sql *sql, const struct write *write, size_t fro
     rest_sql_slice(sql, cc_slice_of(write->planner->sql.text.data + from, to - from));
 }
 
+static void put_many_value(struct rest_sql *many, uint32_t parameter, const char *type)
+{
+    rest_sql_text(many, "q.p");
+    rest_sql_number(many, parameter);
+    rest_sql_text(many, "::");
+    rest_sql_text(many, type);
+}
+
 // SET, with columns of q in place of the parameters.
 static void put_many_set(struct rest_sql *many, const struct write *write)
 {
@@ -418,14 +426,15 @@ static void put_many_set(struct rest_sql *many, const struct write *write)
     size_t from = 0;
     for (uint32_t i = 0; i < payload->n_columns; i++) {
         put_part(many, write, from, planner->sql.parameter_at[i]);
-        cc_buffer_printf(&many->text, "q.p%u::%s", i + 1, write->table->columns[payload->columns[i]].base_type);
+        put_many_value(many, i + 1, write->table->columns[payload->columns[i]].base_type);
         for (from = planner->sql.parameter_at[i] + 1; planner->sql.text.data[from] >= '0' && planner->sql.text.data[from] <= '9';) {
             from++; // the number behind the $
         }
     }
     for (uint32_t i = 0; i < planner->n_stamps; i++) {
         put_part(many, write, from, planner->stamps[i] - 1); // the $ has no number yet
-        cc_buffer_printf(&many->text, "q.p%u", planner->sql.n_parameters + 1);
+        rest_sql_text(many, "q.p");
+        rest_sql_number(many, planner->sql.n_parameters + 1);
         from = planner->stamps[i];
     }
     put_part(many, write, from, write->set_end);
@@ -448,7 +457,8 @@ static void put_many_rows(struct rest_sql *many, const struct write *write)
         assert(column >= 0);
         rest_sql_text(many, i == 0 ? " AS k WHERE k." : " AND k.");
         rest_sql_identifier(many, name);
-        cc_buffer_printf(&many->text, " = q.p%u::%s", write->payload.n_columns + i + 1, write->table->columns[column].base_type);
+        rest_sql_text(many, " = ");
+        put_many_value(many, write->payload.n_columns + i + 1, write->table->columns[column].base_type);
     }
     rest_sql_text(many, " OFFSET 0) AS o WHERE t0.ctid = o.\"_caucus_at\"");
 }
@@ -464,10 +474,13 @@ static void give_many(struct write *write)
     rest_sql_init(&many, planner->arena);
     put_many_set(&many, write);
     for (uint32_t i = 1; i <= n; i++) {
-        cc_buffer_printf(&many.text, "%s(SELECT $%u::text[])", i == 1 ? " FROM unnest(" : ", ", i);
+        rest_sql_text(&many, i == 1 ? " FROM unnest((SELECT $" : ", (SELECT $");
+        rest_sql_number(&many, i);
+        rest_sql_text(&many, "::text[])");
     }
     for (uint32_t i = 1; i <= n; i++) {
-        cc_buffer_printf(&many.text, "%sp%u", i == 1 ? ") WITH ORDINALITY AS q(" : ", ", i);
+        rest_sql_text(&many, i == 1 ? ") WITH ORDINALITY AS q(p" : ", p");
+        rest_sql_number(&many, i);
     }
     rest_sql_text(&many, ", n)");
     put_many_rows(&many, write);

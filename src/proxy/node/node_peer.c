@@ -5,7 +5,10 @@
 
 static const char other_version[] = "it speaks another version of the protocol between replicas";
 
-enum { CLOCK_WINDOW_US = 2000 * 1000 }; // of the frames in it, some come at once
+enum {
+    CLOCK_WINDOW_US = 2000 * 1000, // of the frames in it, some come at once
+    LENGTH_BYTES_MAX = 10,         // of a string
+};
 
 enum frame_kind {
     FRAME_HELLO = 1,         // facts of the database, incarnation
@@ -334,6 +337,11 @@ void peer_send_forward_reply(struct node *node, uint32_t id, const uint8_t opera
 void peer_send_changes(struct node *node, struct peer *peer, const struct cc_slice *sets, size_t n_sets)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_CHANGES);
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < n_sets; i++) {
+        n_bytes += sets[i].n + LENGTH_BYTES_MAX;
+    }
+    cc_buffer_reserve(&frame, n_bytes);
     cc_put_varint(&frame, n_sets);
     for (size_t i = 0; i < n_sets; i++) {
         cc_put_string(&frame, sets[i]);

@@ -61,9 +61,7 @@ static void dispose(struct pg_job *job)
 {
     struct execute *execute = job->state;
     clear_chunk(execute);
-    for (uint32_t i = 0; i < execute->n; i++) {
-        pg_digests_finish(&execute->items[i].digests);
-    }
+    pg_digests_finish(&execute->digests);
     effect_builder_finish(&execute->effects);
 }
 
@@ -310,10 +308,9 @@ static void next_chunk(struct execute *execute)
 
 static struct cc_slice take_change(struct execute *execute, struct execute_item *item, uint32_t index, struct cc_slice *failure_out)
 {
-    pg_digests_finish(&item->digests); // of an attempt that was rolled back
     struct pg_weak_write write = {.lane = execute->lane,
                                   .parts = &execute->parts,
-                                  .digests = &item->digests,
+                                  .digests = &execute->digests,
                                   .arena = &execute->job->arena,
                                   .operation = &item->operation,
                                   .stamp = execute->job->job.stamps[index],
@@ -338,6 +335,7 @@ static void accept_chunk(struct execute *execute)
 {
     struct cc_arena *arena = &execute->job->arena;
     pg_parts_clear(&execute->parts, &execute->job->job, arena, false);
+    pg_digests_finish(&execute->digests); // of an attempt that was rolled back
     for (uint32_t i = execute->first; i < execute->end; i++) {
         struct execute_item *item = &execute->items[i];
         if (item->settled) {
@@ -371,12 +369,12 @@ static void accept_chunk(struct execute *execute)
         item->settled = true;
         if (execute->weak) {
             pg_weak_mend(execute->lane, arena, item->change, &item->operation, item->captured);
-            pg_digests_join(&execute->lane->digests, &item->digests);
         } else if (put_effects(execute, item) != CC_OK) {
             pg_lane_drop(execute->lane, "a statement's result is not as its shape says", NULL);
             return;
         }
     }
+    pg_digests_join(&execute->lane->digests, &execute->digests);
     pg_sequences_put(execute);
     pg_parts_mend(&execute->parts, execute->lane);
     clear_chunk(execute);

@@ -17,7 +17,6 @@ struct execute_item {
     uint32_t n_run;      // it and those behind it that its statement speaks for; 0: itself only
     uint32_t twin;       // 1 + the item of this batch that has the same Idempotency-Key
     struct cc_slice outcome, change;
-    struct pg_digests digests; // of weak tables, as far as it has changed them
 };
 
 // The state of the job.
@@ -40,6 +39,7 @@ struct execute {
     PGresult *lookup;
     PGresult *sequences;
     struct pg_parts parts;  // of the chunk's rows in tables with merge types
+    struct pg_digests digests; // of weak tables, as far as the chunk has changed them
     struct cc_slice *asked; // tables to be described
     size_t n_asked;
     struct effect_builder effects;

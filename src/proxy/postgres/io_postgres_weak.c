@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HISTORY_ROW_BYTES_MAX = 3900 }; // two to a page
+enum {
+    HISTORY_ROW_BYTES_MAX = 3900, // two to a page
+    CHANGE_BYTES_USUAL = 512,     // of a set of one row
+};
 
 // -- Change sets of executed writes --------------------------------------------------------------------------------------
 
@@ -303,6 +306,7 @@ static void encode(struct builder *builder, struct cc_slice *change_out)
 {
     if (builder->failure.n == 0 && builder->set.n_rows > 0) {
         struct cc_buffer bytes = {0};
+        cc_buffer_reserve(&bytes, CHANGE_BYTES_USUAL);
         crdt_change_set_put(&bytes, &builder->set);
         *change_out = cc_arena_slice(builder->write->arena, cc_buffer_slice(&bytes));
         cc_buffer_finish(&bytes);
