@@ -512,6 +512,28 @@ static void on_read(void *context, uint64_t number)
     }
 }
 
+// One column of the keys of the rows that are to be read. False: not all values are as texts of this type are; nothing is left of it.
+static bool put_key_as(const struct merge *merge, const struct merge_table *table, uint32_t position, enum pg_type type, struct pg_array *keys)
+{
+    pg_array_init(keys, type);
+    for (size_t r = 0; r < table->n_rows; r++) {
+        const struct merge_row *row = table->rows[r];
+        if (!is_presumed_new(merge, row) && pg_array_put_value(keys, row->values[position]) != CC_OK) {
+            pg_array_finish(keys);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_key(const struct merge *merge, const struct merge_table *table, uint32_t position, struct pg_array *keys)
+{
+    enum pg_type type = pg_array_type_of(table->table->columns[table->table->key[position]].type);
+    if (!put_key_as(merge, table, position, type, keys)) { // PostgreSQL is to say what is wrong with it
+        (void)put_key_as(merge, table, position, PG_TEXT, keys);
+    }
+}
+
 static void send_read(struct merge *merge, const struct merge_table *table, uint64_t number)
 {
     const struct pg_table *described = table->table;
@@ -528,20 +550,17 @@ static void send_read(struct merge *merge, const struct merge_table *table, uint
         apply_sql_identifier(&sql, described->columns[described->fields[i]].name);
     }
     for (uint32_t i = 0; i <= n_key; i++) {
-        pg_array_init(&keys[i], i < n_key ? PG_TEXT : PG_INT8);
         arrays[i] = &keys[i];
         if (i < n_key) {
+            put_key(merge, table, i, &keys[i]);
             cc_buffer_printf(&source, "k%u, ", i);
         } else {
             cc_buffer_append_text(&source, "n");
         }
     }
+    pg_array_init(&keys[n_key], PG_INT8);
     for (size_t r = 0; r < table->n_rows; r++) {
-        const struct merge_row *row = table->rows[r];
-        for (uint32_t i = 0; i < n_key && !is_presumed_new(merge, row); i++) {
-            pg_array_put(&keys[i], row->values[i]);
-        }
-        if (!is_presumed_new(merge, row)) {
+        if (!is_presumed_new(merge, table->rows[r])) {
             pg_array_put_int8(&keys[n_key], (int64_t)r + 1);
         }
     }
