@@ -11,14 +11,15 @@
 
 enum { ROWS_BYTES = 256 << 10 }; // of one section, unless a single row is larger
 
-// Text forms that do not depend on the server's settings. Both directions.
+// Text forms that do not depend on the server's settings. Both directions. What is written goes to the disk bit by bit: a sync of somebody
+// else's on that disk would have to wait for all of it.
 static const char sql_session[] =
     "SELECT pg_catalog.set_config(n, v, false) FROM (VALUES ('client_encoding', 'UTF8'), ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), "
     "('TimeZone', 'UTC'), ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('xmloption', 'content'), ('lc_monetary', 'C'), "
     "('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '0'), ('row_security', 'off'), "
     "('default_transaction_read_only', 'off'), ('standard_conforming_strings', 'on'), ('client_min_messages', 'error'), "
     "('check_function_bodies', 'on'), ('default_table_access_method', 'heap'), ('default_tablespace', ''), "
-    "('caucus.writer', 'on'), ('caucus.capture', 'off')) AS s(n, v)";
+    "('backend_flush_after', '512kB'), ('caucus.writer', 'on'), ('caucus.capture', 'off')) AS s(n, v)";
 
 // What a snapshot holds: tables of users and our own, but for what belongs to this one database. Partitioned tables by their parts.
 static const char sql_tables[] =
@@ -432,6 +433,9 @@ static enum cc_status take_table(struct installer *installer)
     while (status == CC_OK && reader->kind == 'R' && !atomic_load(installer->context->cancel)) {
         if (PQputCopyData(installer->connection, (const char *)reader->body.data, (int)reader->body.n) != 1) {
             return fail(installer->context, CC_IO, "COPY", PQerrorMessage(installer->connection));
+        }
+        if (installer->context->pace != NULL) {
+            installer->context->pace(installer->context->pace_context, reader->body.n);
         }
         status = snapshot_next(reader);
     }

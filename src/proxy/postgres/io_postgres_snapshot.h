@@ -14,7 +14,7 @@ struct pg_snapshot_context {
     const char *cluster;
     const char *search_path; // of migrations
     const atomic_bool *cancel;
-    void (*pace)(void *context, size_t n_bytes); // called for what is made, may sleep; NULL: as fast as possible
+    void (*pace)(void *context, size_t n_bytes); // called for what is made or installed, may sleep; NULL: as fast as possible
     void *pace_context;
     char error[300]; // what failed, for people
 };

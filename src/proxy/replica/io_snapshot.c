@@ -130,11 +130,22 @@ static void pace(struct io_snapshot *snapshot, size_t n_bytes, const atomic_bool
 }
 
 // What is written goes to the disk steadily, not all at once when the log wants to sync.
+static void start_writing(FILE *file)
+{
+    (void)sync_file_range(fileno(file), 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 static void pace_making(void *context, size_t n_bytes)
 {
     struct io_snapshot *snapshot = context;
-    (void)sync_file_range(fileno(snapshot->out), 0, 0, SYNC_FILE_RANGE_WRITE);
+    start_writing(snapshot->out);
     pace(snapshot, n_bytes, &snapshot->cancel);
+}
+
+static void pace_installing(void *context, size_t n_bytes)
+{
+    struct io_snapshot *snapshot = context;
+    pace(snapshot, n_bytes, &snapshot->quit);
 }
 
 static enum cc_status make(struct io_snapshot *snapshot, struct task *task)
@@ -193,6 +204,7 @@ static enum cc_status write_piece(struct io_snapshot *snapshot, struct task *tas
     }
     bool good = fseeko(snapshot->in, (off_t)task->job.offset, SEEK_SET) == 0 &&
                 fwrite(task->bytes.data, 1, task->bytes.n, snapshot->in) == task->bytes.n && fflush(snapshot->in) == 0;
+    start_writing(snapshot->in);
     return good ? CC_OK : file_failed(task, snapshot->in_path);
 }
 
@@ -204,7 +216,7 @@ static enum cc_status install(struct io_snapshot *snapshot, struct task *task)
     rewind(snapshot->in);
     struct pg_snapshot_context context = {.conninfo = snapshot->conninfo, .cluster = snapshot->cluster,
                                           .search_path = snapshot->search_path,
-                                          .cancel = &snapshot->quit};
+                                          .cancel = &snapshot->quit, .pace = pace_installing, .pace_context = snapshot};
     enum cc_status status = pg_snapshot_install(&context, snapshot->in, task->job.index);
     memcpy(task->text, context.error, sizeof(task->text));
     close_file(&snapshot->in);
