@@ -109,6 +109,9 @@ void raft_set_stand_in(struct raft *raft, bool stand_in);
 void raft_set_rank(struct raft *raft, uint32_t rank); // in place of that in the options, from the next election timeout on
 // A replica that may have forgotten what it promised: it stores, but neither votes nor campaigns.
 void raft_set_recovering(struct raft *raft, bool recovering);
+// This replica may have voted in the term, nobody knows for whom: it does not vote in it, nor in an earlier one. True: that is on disk.
+// Not for a leader.
+bool raft_spend_vote(struct raft *raft, uint64_t term) CC_CHECKED;
 // The same of a member: it counts in no majority, though the majority is that of all voters.
 void raft_peer_set_recovering(struct raft *raft, uint32_t peer, bool recovering);
 // A member comes back with a new log: what it acknowledged before does not count any more.

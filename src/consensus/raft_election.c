@@ -79,6 +79,19 @@ bool raft_leader_is_heard(const struct raft *raft)
     return raft->leader != 0 && raft->now_us - raft->leader_heard_us < raft->options.election_us;
 }
 
+bool raft_spend_vote(struct raft *raft, uint64_t term)
+{
+    assert(raft->role != RAFT_LEADER);
+    if (term > raft->term) {
+        raft_become_follower(raft, term, 0);
+    }
+    if (term == raft->term && term > 0 && raft->vote == 0) {
+        raft->vote = raft->options.id; // nobody else gets it, and it stands for election only in the next term
+        raft_mark_hard_state(raft);
+    }
+    return raft_hard_state_is_durable(raft);
+}
+
 // Counts the ballots; acts when the outcome is certain.
 static void tally(struct raft *raft)
 {

@@ -295,6 +295,7 @@ struct peer {
     uint64_t asked_us;     // when we last told it our frontier out of turn
     uint64_t gap_told_us;
     bool fresh, used, recovering; // what it says of its log and database
+    uint64_t term;                // in which it was then
     uint32_t remembered_incarnation;
     struct log_extent remembered; // its log had at least this, in that incarnation
     uint32_t over[PEER_LIVES_MAX]; // earlier incarnations, the newest first: who comes as one of these is an older copy

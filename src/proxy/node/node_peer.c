@@ -15,7 +15,7 @@ enum frame_kind {
     FRAME_RAFT = 2,          // raft_message
     FRAME_FORWARD = 3,       // u8 forward_flag, operation
     FRAME_FORWARD_REPLY = 4, // id, u64 index, outcome
-    FRAME_FRONTIER = 5,      // applied, schema version, role, flags, what the log holds, frontier
+    FRAME_FRONTIER = 5,      // applied, schema version, role, flags, what the log holds, term, frontier
     FRAME_CHANGES = 6,       // count, change sets
     FRAME_REMOVED = 7,       // index: the membership committed there does not have the receiver
     FRAME_ASK = 8,           // u64 context
@@ -94,6 +94,7 @@ void peer_send_frontier(struct node *node, struct peer *peer)
                                 (peer->told_deaf ? FRONTIER_DEAF : 0) | recovery_flags(node)));
     cc_put_u64(&frame, raft_last_index(node->raft));
     cc_put_u64(&frame, node->log_promise);
+    cc_put_u64(&frame, raft_term(node->raft));
     crdt_frontier_put(&frame, &node->weak.frontier);
     frame_send(node, peer->id, &frame);
 }
@@ -447,11 +448,13 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     uint8_t flags = cc_read_u8(reader);
     struct log_extent log = {.index = cc_read_u64(reader)};
     log.promise = cc_read_u64(reader);
+    uint64_t term = cc_read_u64(reader);
     if (crdt_frontier_read(reader, &frontier) != CC_OK || cc_reader_end(reader) != CC_OK || role >= RAFT_ROLES) {
         return;
     }
     peer->applied = applied;
     peer->schema_version = schema_version;
+    peer->term = term;
     peer->role = (enum raft_role)role;
     peer->stopping = flags & FRONTIER_STOPPING;
     peer->may_lead = flags & FRONTIER_MAY_LEAD;

@@ -210,6 +210,7 @@ void recovery_confirmed(struct node *node, const struct raft_read_result *result
 static void ask_around(struct node *node)
 {
     bool all_fresh = is_fresh(node), any_used = false;
+    uint64_t term = 0;
     if (all_fresh && !node->recovery.told) { // the others wait for this
         node->recovery.told = true;
         peer_tell_frontier(node);
@@ -218,13 +219,14 @@ static void ask_around(struct node *node)
         const struct peer *peer = &node->peers[i];
         all_fresh = all_fresh && (peer->fresh || !peer->member);
         any_used = any_used || peer->used;
+        term = peer->term > term ? peer->term : term;
     }
     if (any_used && cc_mutant(CC_MUTANT_RECOVERY_AT_ONCE)) {
         end(node);
     } else if (any_used) {
         node->recovery.state = RECOVERY_CATCHING_UP;
-    } else if (all_fresh) {
-        end(node);
+    } else if (all_fresh && raft_spend_vote(node->raft, term)) {
+        end(node); // nothing was promised but a vote, perhaps: by a log that was lost while the first leader was elected
     }
 }
 

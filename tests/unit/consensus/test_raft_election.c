@@ -50,6 +50,24 @@ static void election_timeouts_lie_between_one_and_two_minimum_timeouts_in_the_or
     }
 }
 
+static void a_vote_that_is_spent_goes_to_nobody_in_that_term_or_before(void **state)
+{
+    (void)state;
+    struct fixture fixture = fixture_make(3, fresh, NULL, 0);
+    assert_false(raft_spend_vote(fixture.raft, 4)); // not on disk yet
+    assert_int_equal(raft_term(fixture.raft), 4);
+    fixture_pump(&fixture);
+    assert_true(raft_spend_vote(fixture.raft, 4));
+    for (uint64_t term = 3; term <= 5; term++) {
+        fixture_receive(&fixture, (struct raft_message){.kind = RAFT_VOTE, .from = 2, .term = term, .transfer = true});
+        const struct raft_message *reply = fixture_sent(&fixture, RAFT_VOTE_REPLY, 2);
+        assert_true(term == 5 ? reply != NULL && !reply->reject : reply == NULL || reply->reject);
+    }
+    assert_true(raft_spend_vote(fixture.raft, 4)); // of the past by now
+    assert_int_equal(raft_term(fixture.raft), 5);
+    raft_destroy(fixture.raft);
+}
+
 static void a_candidate_that_a_majority_refuses_is_a_follower_again(void **state)
 {
     (void)state;
@@ -468,6 +486,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_follower_that_hears_no_leader_asks_for_pre_votes_and_raises_no_term),
         cmocka_unit_test(election_timeouts_lie_between_one_and_two_minimum_timeouts_in_the_order_of_ranks),
+        cmocka_unit_test(a_vote_that_is_spent_goes_to_nobody_in_that_term_or_before),
         cmocka_unit_test(a_candidate_that_a_majority_refuses_is_a_follower_again),
         cmocka_unit_test(votes_of_one_server_count_once_and_those_of_strangers_never),
         cmocka_unit_test(a_candidate_follows_a_leader_of_its_own_term),

@@ -395,6 +395,7 @@ static bool is_told_that_it_forgot(struct bench *bench, uint64_t promise)
     cc_put_u8(&body, 0);
     cc_put_u64(&body, 34);
     cc_put_u64(&body, promise);
+    cc_put_u64(&body, 0); // term
     crdt_frontier_put(&body, &nothing);
     deliver(bench, 2, FRAME_FRONTIER, cc_buffer_slice(&body));
     cc_buffer_finish(&body);
@@ -442,6 +443,86 @@ static void a_replica_that_is_told_what_it_had_puts_its_log_aside_if_that_is_mor
     }
 }
 
+// -- The first start of all ------------------------------------------------------------------------------------------------
+
+static struct bench begin_new(void)
+{
+    struct node_options options = {.raft = {.id = 1, .election_us = 1000000, .heartbeat_us = 100000, .seed = 1}, .incarnation = 1, .is_new = true, .clock_skew_ms_max = 500};
+    options.raft.membership = (struct raft_membership){.n_members = 3, .members = {{.id = 1, .voter = true}, {.id = 2, .voter = true}, {.id = 3, .voter = true}}};
+    struct bench bench = {.node = node_create(&options), .time = {.now_us = 1000000, .wall_ms = 1000000}};
+    node_start(bench.node, bench.time.now_us, bench.time.wall_ms);
+    struct crdt_frontier nothing = {0};
+    for (int lane = 0; lane < DB_LANES; lane++) {
+        node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_UP, .lane = (enum db_lane)lane, .frontier = &nothing});
+    }
+    node_peer_up(bench.node, bench.time, 2, 2);
+    node_peer_up(bench.node, bench.time, 3, 3);
+    node_take_effects(bench.node, &bench.effects);
+    return bench;
+}
+
+static void say_that_all_is_empty(struct bench *bench, uint32_t peer, uint64_t term)
+{
+    struct crdt_frontier nothing = {0};
+    struct cc_buffer body = {0};
+    cc_put_u64(&body, 0);
+    cc_put_u32(&body, 0);
+    cc_put_u8(&body, RAFT_FOLLOWER);
+    cc_put_u8(&body, 4); // log and database are empty
+    cc_put_u64(&body, 0);
+    cc_put_u64(&body, 0);
+    cc_put_u64(&body, term);
+    crdt_frontier_put(&body, &nothing);
+    deliver(bench, peer, FRAME_FRONTIER, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
+// True: it has recovered with what was delivered last, or soon afterwards.
+static bool recovers(struct bench *bench, bool syncs)
+{
+    bool recovered = bench->effects.recovered;
+    for (int i = 0; i < 5; i++) {
+        if (syncs && bench->effects.log_number > 0) {
+            node_log_synced(bench->node, bench->time, bench->effects.log_number);
+        }
+        bench->time.now_us += 100 * 1000;
+        node_tick(bench->node, bench->time);
+        node_take_effects(bench->node, &bench->effects);
+        recovered = recovered || bench->effects.recovered;
+    }
+    return recovered;
+}
+
+static void in_a_new_cluster_nobody_is_waited_for_and_nothing_written(void **state)
+{
+    (void)state;
+    struct bench bench = begin_new();
+    say_that_all_is_empty(&bench, 2, 0);
+    assert_false(recovers(&bench, false));
+    say_that_all_is_empty(&bench, 3, 0);
+    assert_true(recovers(&bench, false));
+    assert_int_equal(raft_term(node_raft(bench.node)), 0);
+    node_destroy(bench.node);
+}
+
+static void a_new_log_does_not_vote_in_a_term_in_which_one_before_it_may_have_voted(void **state)
+{
+    (void)state;
+    struct bench bench = begin_new();
+    say_that_all_is_empty(&bench, 3, 4);
+    say_that_all_is_empty(&bench, 2, 3);
+    assert_false(recovers(&bench, false)); // not before that is on disk
+    assert_int_equal(raft_term(node_raft(bench.node)), 4);
+    node_destroy(bench.node);
+
+    bench = begin_new();
+    say_that_all_is_empty(&bench, 3, 4);
+    say_that_all_is_empty(&bench, 2, 3);
+    assert_true(recovers(&bench, true));
+    assert_int_equal(raft_term(node_raft(bench.node)), 4);
+    node_destroy(bench.node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +538,8 @@ int main(void)
         cmocka_unit_test(a_replica_whose_database_sorts_differently_is_refused_and_told_from_the_others),
         cmocka_unit_test(a_replica_of_which_no_frame_is_understood_is_not_reachable_and_one_such_frame_among_others_says_nothing),
         cmocka_unit_test(a_list_that_needs_no_change_takes_the_place_of_one_that_runs),
+        cmocka_unit_test(in_a_new_cluster_nobody_is_waited_for_and_nothing_written),
+        cmocka_unit_test(a_new_log_does_not_vote_in_a_term_in_which_one_before_it_may_have_voted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,6 +120,7 @@ static void deliver_frontier(struct bench *bench, uint32_t peer, const struct cr
     cc_put_u8(&body, 1);  // its database is up
     cc_put_u64(&body, 0); // last index
     cc_put_u64(&body, 0); // promise
+    cc_put_u64(&body, 0); // term
     crdt_frontier_put(&body, frontier);
     deliver(bench, peer, FRAME_FRONTIER, bench->time.wall_ms, cc_buffer_slice(&body));
     cc_buffer_finish(&body);
