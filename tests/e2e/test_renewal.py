@@ -25,7 +25,7 @@ class Renewal(unittest.TestCase):
         cluster = self.cluster = Members.make(3)
         self.addCleanup(cluster.close)
         configure(cluster, 'timeouts', {'frontier_ms': 100})
-        configure(cluster, 'weak', {'history_hours': 0})
+        configure(cluster, 'weak', {'history_hours': 0, 'away_hours': 0})
         configure(cluster, 'limits', {'weak_memory_megabytes': 0})
         cluster.start_all()
         cluster.migrate('0002_pages', PAGES)
@@ -46,6 +46,10 @@ class Renewal(unittest.TestCase):
         for replica in (1, 2):
             self.cluster.start(replica)
         self.cluster.wait_ready([1, 2])
+        for replica in (1, 2):
+            wait_until(lambda r=replica: self.cluster.status(r)['garbage']['away'] == [3], 60, 'replica 3 reported')
+            self.assertIn(b'\ncaucus_members_away 1\n', self.cluster.request(replica, 'GET', '/_caucus/metrics').body)
+            wait_until(lambda r=replica: self.cluster.has_logged(r, 'event=member_away'), 20, 'the event')
         self.cluster.list_replicas([1, 2])
         self.assertIn('remove replica 3', self.cluster.reload())
 

@@ -147,8 +147,8 @@ const struct config_key config_keys[] = {
     NUMBER(weak.history_megabytes, 0, 1 << 24, 4096, "MiB",
            "Histories larger than this lose their oldest entries earlier, if every member has them; 0: no limit."),
     NUMBER(weak.request_hours, 1, 876000, 168, "h", "Outcomes under an Idempotency-Key, of both kinds of tables, are kept for so long."),
-    NUMBER(weak.away_hours, 1, 876000, 24, "h",
-           "A member that is not reachable for so long is reported: it holds back what can be dropped until it returns or is removed."),
+    NUMBER(weak.away_hours, 0, 876000, 24, "h",
+           "A member that is not reachable for so long is reported: it holds back what can be dropped until it returns or is removed. 0: at once."),
 
     FLAG(rest.aggregates, "false", "Clients may use sum(), avg(), count(), max() and min() in `select`; they can make reads expensive."),
     FLAG(rest.rollback, "false", "Clients may send `Prefer: tx=rollback`: a write is tried and undone."),
