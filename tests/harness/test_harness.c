@@ -175,7 +175,7 @@ static void what_a_database_lost_in_a_crash_is_applied_again_from_the_log(void *
     harness_run_ms(harness, 1000); // everything is flushed
     uint32_t follower = other_than(leader);
     put(harness, leader, "put orders 1");
-    harness_run_ms(harness, 20);
+    harness_run_ms(harness, 50);
     assert_row(harness, follower, "orders", "1");
     harness_crash_database(harness, follower);
     uint64_t read = harness_read(harness, follower, "orders"); // waits until it is there again

@@ -277,13 +277,13 @@ static void set_time(struct node *node, struct node_time time)
     node->time = time;
 }
 
-bool node_gathers(struct node *node, struct gather *gather, bool hurry)
+bool node_gathers(struct node *node, struct gather *gather, uint64_t wait_us, bool hurry)
 {
     bool over = hurry || gather->over || (gather->until_us != 0 && node->time.now_us >= gather->until_us);
     if (over) {
         *gather = (struct gather){0};
     } else if (gather->until_us == 0) {
-        gather->until_us = node->time.now_us + NODE_GATHER_US;
+        gather->until_us = node->time.now_us + wait_us;
     }
     return !over;
 }

@@ -25,7 +25,9 @@ enum {
     NODE_STAND_IN_ELECTIONS = 8, // without a leader for so many election timeouts
     NODE_GATHER_US = 5 * 1000, // what nobody waits for (changes of others, the end of a leader's transaction) gathers for so long: half the
                                // transactions, half the CPU
-    NODE_GATHER_MAX = 256,     // or until there is so much
+    NODE_FOLLOW_GATHER_US = 20 * 1000, // committed entries at a follower: a transaction costs it as much as 50 rows
+    NODE_FOLLOW_GATHER_MAX = 256,      // or until there are so many
+    NODE_FOLLOW_GATHER_BYTES_MAX = 256 << 10, // or so much, so that a read that comes does not wait long for it
     NODE_CHANGES_FRAME_BYTES = 512 << 10,
     NODE_OWN_CHANGES_BYTES_MAX = 64 << 20, // own change sets kept in memory for peers and for a database that lost commits
     NODE_SEEN_SETS = 256,
@@ -567,8 +569,8 @@ struct node {
 // node.c
 void node_update_eligible(struct node *node); // to lead: its database is up and answers, the log goes on from what it holds, and it is not stopping
 void node_fact(struct node *node, enum node_fact_kind kind, uint64_t a, uint64_t b, uint64_t c, const char *text);
-// True while work should wait for more of its kind; in a hurry it does not.
-bool node_gathers(struct node *node, struct gather *gather, bool hurry);
+// True while work should wait for more of its kind, for so long at most; in a hurry it does not.
+bool node_gathers(struct node *node, struct gather *gather, uint64_t wait_us, bool hurry);
 void node_send(struct node *node, uint32_t peer, struct cc_slice frame);
 // Answers a local asker; `outcome` is copied.
 void node_answer_outcome(struct node *node, uint64_t token, struct cc_slice outcome, uint64_t index);

@@ -72,13 +72,29 @@ static void apply_job_submit(struct node *node, struct job *job)
     node_job_submit(node, DB_STRONG, job);
 }
 
+static bool has_gathered(const struct node *node, uint64_t commit)
+{
+    uint64_t first = node->strong.planned + 1;
+    if (commit - first + 1 >= NODE_FOLLOW_GATHER_MAX) {
+        return true;
+    }
+    size_t n_bytes = 0;
+    for (uint64_t index = first; index <= commit && n_bytes < NODE_FOLLOW_GATHER_BYTES_MAX; index++) {
+        const struct raft_entry *entry = raft_entry_at(node->raft, index);
+        if (entry == NULL) {
+            return true; // no longer in memory: we are late
+        }
+        n_bytes += cc_blob_slice(entry->payload).n;
+    }
+    return n_bytes >= NODE_FOLLOW_GATHER_BYTES_MAX;
+}
+
 // Entries that nobody here waits for wait for more of them.
 static bool may_gather(struct node *node, uint64_t commit)
 {
     struct strong *strong = &node->strong;
-    bool hurry = raft_role(node->raft) != RAFT_FOLLOWER || node->stopping || commit - strong->planned >= NODE_GATHER_MAX ||
-                 read_wants_commit(node, strong->planned);
-    return node_gathers(node, &strong->gather, hurry);
+    bool hurry = raft_role(node->raft) != RAFT_FOLLOWER || node->stopping || has_gathered(node, commit) || read_wants_commit(node, strong->planned);
+    return node_gathers(node, &strong->gather, NODE_FOLLOW_GATHER_US, hurry);
 }
 
 static void follow(struct node *node)
@@ -189,7 +205,7 @@ static bool may_stay_open(struct node *node)
     bool migration_waits = node->queue != NULL && node->queue->migration;
     bool hurry = node->stopping || strong->migrating || migration_waits || strong->n_open >= NODE_TRANSACTION_BATCHES_MAX / 2 ||
                  read_is_coming(node) || read_wants_commit(node, strong->planned);
-    return node_gathers(node, &strong->gather, hurry);
+    return node_gathers(node, &strong->gather, NODE_GATHER_US, hurry);
 }
 
 static void commit_open_transaction(struct node *node)

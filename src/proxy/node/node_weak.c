@@ -837,7 +837,7 @@ void weak_pump(struct node *node)
     note_behind(node);
     bool hurry = !replayed || node->stopping || (weak->incoming_bytes >= GATHER_BYTES_MAX && rushes(node)) || read_wants_merge(node);
     bool turn_of_writes = weak->merged_last && weak->queue != NULL && replayed; // by turns: neither is to wait for all of the other
-    bool mergeable = weak->merging == NULL && !turn_of_writes && has_mergeable(node) && !node_gathers(node, &weak->gather, hurry);
+    bool mergeable = weak->merging == NULL && !turn_of_writes && has_mergeable(node) && !node_gathers(node, &weak->gather, NODE_GATHER_US, hurry);
     if (mergeable && weak->executing == NULL && weak->n_open == 0) {
         merge(node);
         mergeable = false;
