@@ -541,6 +541,7 @@ struct node {
     struct read_group *asking; // index not known
     struct read_group *waiting; // for the database
     struct read_group *fresh;  // to be asked at the end of this turn
+    uint64_t read_us;          // when the last read of strong tables was asked for here
     struct read_group *fresh_weak, *hearing; // the same of weak tables; a majority's frontiers are not known yet
     uint32_t n_reads;
     uint64_t next_context;
@@ -726,7 +727,7 @@ void read_flush(struct node *node); // asks for the fresh reads' index, once a t
 void read_result(struct node *node, const struct raft_read_result *result);
 void read_applied(struct node *node);
 bool read_wants_commit(const struct node *node, uint64_t applied); // somebody waits for more than this
-bool read_is_coming(const struct node *node); // somebody's read index is being asked for
+bool read_was_asked_lately(const struct node *node); // so others may follow
 bool read_wants_merge(const struct node *node); // somebody waits for changes of weak tables
 void read_deadlines(struct node *node);
 void read_finish_all(struct node *node);

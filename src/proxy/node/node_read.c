@@ -145,6 +145,7 @@ void read_submit(struct node *node, uint64_t token, const struct read_wish *wish
     if (!take_on(node, token, timeout_ms, &waiter)) {
         return;
     }
+    node->read_us = node->time.now_us;
     if (wish->index > 0 || wish->frontier != NULL) {
         submit_wish(node, &waiter, wish);
         return;
@@ -301,9 +302,9 @@ bool read_wants_commit(const struct node *node, uint64_t applied)
     return false;
 }
 
-bool read_is_coming(const struct node *node)
+bool read_was_asked_lately(const struct node *node)
 {
-    return node->fresh != NULL || node->asking != NULL;
+    return node->read_us != 0 && node->time.now_us - node->read_us < NODE_GATHER_US;
 }
 
 bool read_wants_merge(const struct node *node)

@@ -198,13 +198,13 @@ void strong_step_back(struct node *node)
 }
 
 // COMMIT costs PostgreSQL as much as a few batches, and the next write would wait for it: as long as nobody needs its end, the transaction
-// stays open for more of them.
+// stays open for more of them. Where reads come, too, the next one may be of what was just written, and would have to wait.
 static bool may_stay_open(struct node *node)
 {
     struct strong *strong = &node->strong;
     bool migration_waits = node->queue != NULL && node->queue->migration;
     bool hurry = node->stopping || strong->migrating || migration_waits || strong->n_open >= NODE_TRANSACTION_BATCHES_MAX / 2 ||
-                 read_is_coming(node) || read_wants_commit(node, strong->planned);
+                 read_was_asked_lately(node) || read_wants_commit(node, strong->planned);
     return node_gathers(node, &strong->gather, NODE_GATHER_US, hurry);
 }
 
