@@ -149,9 +149,18 @@ PGresult *database_execute_lookups(PGconn *connection, const struct rest_stateme
 
 PGresult *database_execute_many(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena)
 {
-    const char **parameters = arrays_of(statement, 1, arena);
+    PGresult *failed = begin(connection, statement, arena);
+    if (failed != NULL) {
+        return failed;
+    }
+    uint32_t n = statement->n_parameters + (statement->weak ? 1 : 0);
+    const char **parameters = cc_arena_array(arena, n, sizeof(*parameters));
+    memcpy(parameters, arrays_of(statement, 1, arena), statement->n_parameters * sizeof(*parameters));
+    if (statement->weak) {
+        parameters[statement->n_parameters] = "{stamp}";
+    }
     const char *sql = cc_arena_text_n(arena, statement->many.data, statement->many.n);
-    return PQexecParams(connection, sql, (int)statement->n_parameters, NULL, parameters, NULL, NULL, 0);
+    return PQexecParams(connection, sql, (int)n, NULL, parameters, NULL, NULL, 0);
 }
 
 // Runs a statement inside a transaction that is begun here and left open. NULL-terminated parameters as the executor makes them.

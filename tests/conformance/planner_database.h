@@ -16,7 +16,7 @@ struct rest_catalog *database_catalog(PGconn *connection, const char *schemas);
 struct cc_slice database_value(const PGresult *result, int row, int column); // NULL slice: SQL NULL
 // Begins a transaction, applies the settings, runs the statement. The transaction stays open.
 PGresult *database_execute(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena);
-// The text for many, of one only. Only where there is one.
+// The text for many, of one only, in a transaction that is begun here and left open. Only where there is one.
 PGresult *database_execute_many(PGconn *connection, const struct rest_statement *statement, struct cc_arena *arena);
 // The same as n lookups at once, all with the statement's parameters.
 PGresult *database_execute_lookups(PGconn *connection, const struct rest_statement *statement, uint32_t n, struct cc_arena *arena);

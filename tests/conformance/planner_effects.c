@@ -252,13 +252,14 @@ static void check_given(struct run *run, const struct rest_statement *statement,
     }
 }
 
-// Run again, by the text for many: it sets the same, and says the same.
+// Undone, and run again by the text for many: it sets the same, and says the same.
 static void check_many(struct run *run, const struct rest_statement *statement, const PGresult *result, struct cc_arena *arena)
 {
     if (statement->many.n == 0) {
         return;
     }
     run->n_many++;
+    database_must(run->connection, "ROLLBACK");
     PGresult *many = database_execute_many(run->connection, statement, arena);
     bool same = PQntuples(many) == PQntuples(result) && PQnfields(many) == PQnfields(result) + 1;
     for (int row = 0; same && row < PQntuples(many); row++) {
@@ -314,6 +315,7 @@ static void execute(struct run *run, const struct rest_plan *plan, struct cc_are
         check_reply(run, plan, result, arena);
         check_stamps(run, tables.table);
         check_many(run, &plan->statement, result, arena);
+        check_stamps(run, tables.table);
         PQclear(tables.after);
         database_must(run->connection, "COMMIT");
     } else {
