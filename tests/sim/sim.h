@@ -61,6 +61,7 @@ struct sim_replica;
     X(n_founders) /* the others are spare */                                                                           \
     X(ranked)     /* members tell their ports: the first in line is to lead */                                        \
     X(member_mean_us) /* until an operator adds, removes or promotes a member, or moves the office */                  \
+    X(kept_percent) /* of those who were removed keep what they have, and come back with it */                        \
     X(reload_percent) /* of changes of members are lists that one of them makes true */                                \
     X(clock_wild_ms) /* clocks jump so far, beyond what is tolerated */                                                \
     X(born_new)      /* a first start is that of a new cluster, in which all ask each other */                         \
@@ -166,6 +167,10 @@ struct sim_rows;
 struct sim_states;
 struct sim_store;
 
+struct sim_truncation { // of the log; 0: none
+    uint64_t index, record;
+};
+
 struct sim_replica {
     uint32_t id;
     struct sim *sim;
@@ -195,11 +200,13 @@ struct sim_replica {
     struct sim_repair *repair;
     bool syncs_fail; // the process dies between write and sync
     bool slow_disk, told_slow; // syncs take longer; the node is told so
+    uint64_t removed_at; // what its node wants to know again at its next start
     uint32_t wished; // members of the list that it was told last, as bits
     bool space_low, told_space_low; // the disk is nearly full; the node knows
     uint64_t wall_max_ms;           // the latest time that its clock has ever shown
     struct wal *wal;
     struct wal_batch log_queue, log_writing;
+    struct sim_truncation truncation, truncation_writing; // what waits behind them
     uint64_t log_queued, log_number;
     uint64_t log_synced, log_record; // the last batch that is durable, and its last record
     bool log_busy;

@@ -210,6 +210,7 @@ static void forget_log(struct sim *sim, struct sim_replica *replica)
     replica->incarnation = ++sim->n_incarnations;
     replica->is_new = true;
     replica->is_copy = replica->is_over = false;
+    replica->removed_at = 0;
 }
 
 static void forget_database(struct sim *sim, const struct sim_replica *replica)

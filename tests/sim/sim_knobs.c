@@ -213,6 +213,9 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
     if (knobs->member_mean_us > 0 && cc_prng_below(&later, 3) == 0) {
         knobs->amnesia_mean_us = scaled(&later, 300 * MS, 3 * S);
     }
+    if (knobs->member_mean_us > 0 && knobs->amnesia_mean_us == 0) { // one of both, that is enough to take
+        knobs->kept_percent = maybe(&later, 20, 100);
+    }
     for (size_t i = 0; i < fixed.n; i++) {
         memcpy((char *)knobs + fixed.at[i].offset, &fixed.at[i].value, sizeof(uint64_t));
     }

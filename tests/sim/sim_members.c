@@ -79,8 +79,13 @@ static void stop(struct sim *sim, struct sim_replica *replica)
     }
     replica->absent = true;
     replica->joins = false;
-    sim_trace(sim, "r%u is taken away", replica->id);
-    sim_amnesia_wipe(sim, replica);
+    bool keeps = sim->knobs.kept_percent > 0 && sim_draw(sim, 0, 99) < sim->knobs.kept_percent;
+    sim_trace(sim, "r%u is taken away%s", replica->id, keeps ? " with what it has" : "");
+    if (keeps) {
+        sim_check_database_ends(sim); // it may never come back
+    } else {
+        sim_amnesia_wipe(sim, replica);
+    }
     sim_check_origin_ends(sim, origin);
 }
 

@@ -25,9 +25,28 @@ struct node_time sim_replica_time(const struct sim *sim, const struct sim_replic
 
 static void log_done(struct sim *sim, struct sim_event *event);
 
+// Behind what was appended before it was asked for, as in io_log.c; the later one of two says it all.
+static void truncate_log(struct sim *sim, struct sim_replica *replica, const struct sim_truncation *truncation)
+{
+    if (truncation->index == 0) {
+        return;
+    }
+    uint64_t base = wal_state_of(replica->wal)->base_index;
+    enum cc_status status = wal_truncate(replica->wal, truncation->index, truncation->record);
+    bool expected = status == CC_OK || status == CC_INVALID || (status == CC_NO_SPACE && replica->disk.full);
+    SIM_CHECK(sim, "log", expected, "r%u: truncate: %s", replica->id, cc_status_text(status));
+    sim->counters.truncations += wal_state_of(replica->wal)->base_index > base ? 1 : 0;
+}
+
 static void log_start(struct sim *sim, struct sim_replica *replica)
 {
-    if (replica->log_busy || replica->log_queue.n_records == 0) {
+    if (replica->log_busy) {
+        return;
+    }
+    replica->truncation_writing = replica->truncation;
+    replica->truncation = (struct sim_truncation){0};
+    if (replica->log_queue.n_records == 0) {
+        truncate_log(sim, replica, &replica->truncation_writing);
         return;
     }
     replica->log_busy = true;
@@ -89,6 +108,7 @@ static void log_done(struct sim *sim, struct sim_event *event)
     SIM_CHECK(sim, "log", status == CC_OK, "r%u: append: %s", replica->id, cc_status_text(status));
     wal_batch_clear(&replica->log_writing);
     replica->log_busy = false;
+    truncate_log(sim, replica, &replica->truncation_writing);
     if (wal_wants_prepare(replica->wal) && sim_chance(sim, 500000)) {
         status = wal_prepare(replica->wal);
         bool expected = status == CC_OK || (status == CC_NO_SPACE && replica->disk.full);
@@ -264,11 +284,8 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
         bool is_gone = effects->truncate_index <= raft_first_index(node_raft(replica->node)); // behind a snapshot that is still to be installed
         SIM_CHECK(sim, "I13", is_gone || effects->truncate_index <= flushed + 1, "r%u cuts its log below %" PRIu64 ", but PostgreSQL has flushed only %" PRIu64,
                   replica->id, effects->truncate_index, flushed);
-        uint64_t base = wal_state_of(replica->wal)->base_index;
-        enum cc_status status = wal_truncate(replica->wal, effects->truncate_index, effects->truncate_record);
-        bool expected = status == CC_OK || status == CC_INVALID || (status == CC_NO_SPACE && replica->disk.full);
-        SIM_CHECK(sim, "log", expected, "r%u: truncate: %s", replica->id, cc_status_text(status));
-        sim->counters.truncations += wal_state_of(replica->wal)->base_index > base ? 1 : 0;
+        replica->truncation = (struct sim_truncation){effects->truncate_index, effects->truncate_record};
+        log_start(sim, replica);
     }
     for (size_t i = 0; i < effects->n_loads; i++) {
         struct sim_event *event = sim_after(sim, sim_spread(sim, sim->knobs.sync_us), load_done, replica->id);
@@ -304,6 +321,7 @@ static void carry_out(struct sim *sim, struct sim_replica *replica, const struct
         return;
     }
     replica->is_new = replica->is_new && !effects->recovered;
+    replica->removed_at = effects->removed_changed ? effects->removed_at : replica->removed_at;
     if (effects->forgot) {
         sim_amnesia_noticed(sim, replica);
     }
@@ -425,6 +443,7 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
                  .rank = replica->id - 1},
         .incarnation = replica->incarnation,
         .is_new = replica->is_new,
+        .removed_at = replica->removed_at,
         .clock_skew_ms_max = SIM_SKEW_MS,
         .frontier_interval_us = SIM_FRONTIER_US,
         .facts_of_database = cc_slice_text("model"),
@@ -474,6 +493,7 @@ static void release(struct sim_replica *replica)
     wal_batch_clear(&replica->log_queue);
     wal_batch_clear(&replica->log_writing);
     replica->log_busy = false;
+    replica->truncation = replica->truncation_writing = (struct sim_truncation){0};
 }
 
 void sim_replica_start(struct sim *sim, struct sim_replica *replica)
