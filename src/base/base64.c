@@ -5,20 +5,25 @@ static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 void cc_base64url_put(struct cc_buffer *out, struct cc_slice bytes)
 {
-    uint32_t bits = 0;
-    unsigned n_bits = 0;
-    cc_buffer_reserve(out, bytes.n + bytes.n / 3 + 1);
-    for (size_t i = 0; i < bytes.n; i++) {
-        bits = bits << 8 | bytes.data[i];
-        n_bits += 8;
-        while (n_bits >= 6) {
-            n_bits -= 6;
-            out->data[out->n++] = (uint8_t)digits[bits >> n_bits & 63];
+    cc_buffer_reserve(out, bytes.n + bytes.n / 3 + 2);
+    uint8_t *to = out->data + out->n;
+    size_t i = 0;
+    for (; i + 3 <= bytes.n; i += 3, to += 4) {
+        uint32_t bits = (uint32_t)bytes.data[i] << 16 | (uint32_t)bytes.data[i + 1] << 8 | bytes.data[i + 2];
+        to[0] = (uint8_t)digits[bits >> 18];
+        to[1] = (uint8_t)digits[bits >> 12 & 63];
+        to[2] = (uint8_t)digits[bits >> 6 & 63];
+        to[3] = (uint8_t)digits[bits & 63];
+    }
+    if (i < bytes.n) { // one byte is two digits, two are three
+        uint32_t bits = (uint32_t)bytes.data[i] << 16 | (i + 1 < bytes.n ? (uint32_t)bytes.data[i + 1] << 8 : 0);
+        *to++ = (uint8_t)digits[bits >> 18];
+        *to++ = (uint8_t)digits[bits >> 12 & 63];
+        if (i + 1 < bytes.n) {
+            *to++ = (uint8_t)digits[bits >> 6 & 63];
         }
     }
-    if (n_bits > 0) {
-        out->data[out->n++] = (uint8_t)digits[bits << (6 - n_bits) & 63];
-    }
+    out->n = (size_t)(to - out->data);
 }
 
 enum { NO_DIGIT = 64 };

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { FEW = 8 }; // are looked through faster than halved
+
 int crdt_origin_compare(struct crdt_origin a, struct crdt_origin b)
 {
     if (a.replica != b.replica) {
@@ -11,25 +13,34 @@ int crdt_origin_compare(struct crdt_origin a, struct crdt_origin b)
     return (a.incarnation > b.incarnation) - (a.incarnation < b.incarnation);
 }
 
+static uint64_t rank_of(struct crdt_origin origin)
+{
+    return (uint64_t)origin.replica << 32 | origin.incarnation;
+}
+
 // Position of the first entry whose origin is not less.
 static uint32_t lower_bound(const struct crdt_frontier *frontier, struct crdt_origin origin)
 {
+    uint64_t rank = rank_of(origin);
     uint32_t low = 0;
     uint32_t high = frontier->n;
-    while (low < high) {
+    while (high - low > FEW) {
         uint32_t middle = low + (high - low) / 2;
-        if (crdt_origin_compare(frontier->at[middle].origin, origin) < 0) {
+        if (rank_of(frontier->at[middle].origin) < rank) {
             low = middle + 1;
         } else {
             high = middle;
         }
+    }
+    while (low < high && rank_of(frontier->at[low].origin) < rank) {
+        low++;
     }
     return low;
 }
 
 static bool holds_at(const struct crdt_frontier *frontier, uint32_t position, struct crdt_origin origin)
 {
-    return position < frontier->n && crdt_origin_compare(frontier->at[position].origin, origin) == 0;
+    return position < frontier->n && rank_of(frontier->at[position].origin) == rank_of(origin);
 }
 
 uint64_t crdt_frontier_get(const struct crdt_frontier *frontier, struct crdt_origin origin)

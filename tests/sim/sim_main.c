@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { JOBS_MAX = 64, SEED_SECONDS_MAX = 120, SEEDS_PER_PROCESS = 16 };
+enum { JOBS_MAX = 64, SEED_SECONDS_MAX = 120, SEEDS_PER_PROCESS = 64 };
 
 struct options {
     uint64_t first, last;
