@@ -29,6 +29,7 @@ static struct described *describe(uint64_t heard_ms_ago, uint64_t up_ms)
     described->status.peers[1] = (struct node_peer_status){.id = 3, .heard_us_ago = UINT64_MAX};
     described->shell.started_ms = UINT64_C(1700000000000);
     described->shell.now_ms = described->shell.started_ms + up_ms;
+    described->shell.config_why = "";
     return described;
 }
 
@@ -76,12 +77,25 @@ static void a_member_that_is_connected_is_not_away(void **state)
     free(described);
 }
 
+static void a_file_that_cannot_be_read_is_told(void **state)
+{
+    (void)state;
+    struct described *described = describe(0, 0);
+    described->shell.config_why = "line 3: } expected";
+    struct cc_buffer json = {0};
+    status_put_json(&json, &described->config, &described->status, &described->shell);
+    assert_non_null(strstr(cc_buffer_text(&json), "the file cannot be read: line 3: } expected"));
+    cc_buffer_finish(&json);
+    free(described);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_member_is_away_when_it_was_not_heard_for_as_long_as_configured),
         cmocka_unit_test(one_that_was_never_heard_is_away_since_this_replica_started),
         cmocka_unit_test(a_member_that_is_connected_is_not_away),
+        cmocka_unit_test(a_file_that_cannot_be_read_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
