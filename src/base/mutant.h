@@ -21,7 +21,7 @@
     X(11, COMMIT_BY_HALF, "A1", "half of the copies commit")                                                           \
     X(12, COMMIT_UNSYNCED, "B1", "a leader counts its own copy before it is on disk")                                  \
     X(13, COMMIT_UNCAPPED, "A14", "a follower commits what the leader has committed, whatever stands there in its own log") \
-    X(14, HEARTBEAT_UNCAPPED, "A14", "a heartbeat tells a commit index beyond what the follower has, which takes it")                  \
+    X(14, HEARTBEAT_UNCAPPED, "A14", "a heartbeat tells a commit index beyond what the follower has, which takes it")  \
     X(15, PREVIOUS_UNCHECKED, "A14", "an append is taken without comparing the term of the entry before it")           \
     X(16, HINT_IS_MATCH, "A14", "where a follower refuses an append, the leader takes the hint for an agreement")      \
     X(17, READ_BEFORE_SETTLED, "A6", "a new leader answers reads before it has committed an entry of its term")        \
@@ -63,31 +63,30 @@
     X(53, LAST_COMES_WINS, "F7", "life and death of a row follow the order of arrival")                                \
     X(54, SESSION_IGNORED, "D7", "a session's read does not wait for the weak changes that it has seen")               \
     X(55, RECOVERY_AT_ONCE, "B7", "a replica that has lost its log takes part again before a majority has confirmed a leader") \
-    X(56, SNAPSHOT_TOO_OLD, "A12", "a replica takes a snapshot that ends below the base of its log")                    \
+    X(56, SNAPSHOT_TOO_OLD, "A12", "a replica takes a snapshot that ends below the base of its log")                   \
     X(57, SPACE_IGNORED, "B6", "writes are taken although the disk is nearly full")                                    \
     X(58, SCHEMA_IGNORED, "C15", "weak changes are merged before the schema that they were made under is there")       \
     X(59, DURABILITY_COUNTED_WRONG, "F11", "one copy more than there is counts for Prefer: durability")                \
     X(60, FORGOTTEN_COUNTS, "B7", "a replica that has lost its log counts when a majority is asked for its weak changes") \
-    X(61, NOTICE_FORGOTTEN, "A14", "where notices of commits may come late, the last one never comes")                  \
-    X(62, NO_SPACE_IGNORED, "B6", "records for which the disk had no space are taken for written")                      \
-    X(63, VERSION_IGNORED, "H7", "frames of another version are read as if they were of this one")                      \
-    X(64, RELOAD_DONE_EARLY, "A9", "a reload says that it is done while members are still learning")                    \
-    X(65, SLOW_DISK_STAYS, "H2", "a leader whose disk is slow keeps its office")                                        \
-    X(66, FLOOR_FORGOTTEN, "F3", "the stamps that a database brings along do not move the clock") \
-    X(71, GARBAGE_UNFLUSHED, "F6", "tombstones and histories go when members have them, though not on disk")            \
+    X(61, NOTICE_FORGOTTEN, "A14", "where notices of commits may come late, the last one never comes")                 \
+    X(62, NO_SPACE_IGNORED, "B6", "records for which the disk had no space are taken for written")                     \
+    X(63, VERSION_IGNORED, "H7", "frames of another version are read as if they were of this one")                     \
+    X(64, RELOAD_DONE_EARLY, "A9", "a reload says that it is done while members are still learning")                   \
+    X(65, SLOW_DISK_STAYS, "H2", "a leader whose disk is slow keeps its office")                                       \
+    X(66, FLOOR_FORGOTTEN, "F3", "the stamps that a database brings along do not move the clock")                      \
+    X(71, GARBAGE_UNFLUSHED, "F6", "tombstones and histories go when members have them, though not on disk")           \
     X(72, GARBAGE_ONE_ROUND, "F6", "tombstones go when everybody holds the deletion, though older writes may be on their way") \
-    X(73, GARBAGE_AWAY_IGNORED, "F6", "members that cannot be heard are not waited for when garbage is dropped")        \
-    X(74, GARBAGE_SELF_ONLY, "F6", "histories go when this replica has them on disk")                                   \
-    X(75, GARBAGE_CLAIM_AHEAD, "F6", "a replica claims that it writes nothing older than its wall clock") \
-    X(76, GARBAGE_TAKES_PARTS, "F7", "what was counted on a deleted row by who had not heard of the deletion goes with its tombstone") \
-    X(77, REPAIR_SKEW_TAKEN, "F4", "states of rows from the far future are joined") \
-    X(78, KEYS_COUNT_TWICE, "D6", "increments under one key count at each replica that took them") \
-    X(79, REMOVALS_FORGOTTEN, "D6", "a removal is forgotten while somebody may still show what it removed") \
-    X(80, VERSION_REACHABLE, "H7", "who is understood by nobody, being of another version, is taken for reachable") \
-    X(81, ENDED_LIFE_RETURNS, "B7", "a copy of an earlier life of a replica is taken for the replica") \
-    X(82, STUCK_FOR_LONG, "F8", "changes that were lost on their way are sent again much too late") \
+    X(73, GARBAGE_AWAY_IGNORED, "F6", "members that cannot be heard are not waited for when garbage is dropped")       \
+    X(74, GARBAGE_SELF_ONLY, "F6", "histories go when this replica has them on disk")                                  \
+    X(75, GARBAGE_CLAIM_AHEAD, "F6", "a replica claims that it writes nothing older than its wall clock")              \
+    X(77, REPAIR_SKEW_TAKEN, "F4", "states of rows from the far future are joined")                                    \
+    X(78, KEYS_COUNT_TWICE, "D6", "increments under one key count at each replica that took them")                     \
+    X(79, REMOVALS_FORGOTTEN, "D6", "a removal is forgotten while somebody may still show what it removed")            \
+    X(80, VERSION_REACHABLE, "H7", "who is understood by nobody, being of another version, is taken for reachable")    \
+    X(81, ENDED_LIFE_RETURNS, "B7", "a copy of an earlier life of a replica is taken for the replica")                 \
+    X(82, STUCK_FOR_LONG, "F8", "changes that were lost on their way are sent again much too late")                    \
     X(83, REPLACED_UNNOTICED, "B7", "of a log that comes back only the length is compared, not whether its entries were replaced since") \
-    X(84, RANK_IGNORED, "A5", "a leader keeps its office although others come before it") \
+    X(84, RANK_IGNORED, "A5", "a leader keeps its office although others come before it")                              \
     X(85, OFFICE_GOES_ROUND, "A5", "a leader gives its office to anybody who is fit, whoever comes first")
 
 enum cc_mutant_id {

@@ -722,7 +722,7 @@ enum cc_status crdt_remains_may_go(struct cc_slice bytes, const struct clock_sta
         }
         may_go = may_go && stamp.hlc <= bound;
         for (uint32_t p = 0; p < parts.n; p++) {
-            bool counts = clock_stamp_compare(&parts.at[p].stamp, death) > 0 && !cc_mutant(CC_MUTANT_GARBAGE_TAKES_PARTS);
+            bool counts = clock_stamp_compare(&parts.at[p].stamp, death) > 0;
             may_go = may_go && parts.at[p].stamp.hlc <= bound && !counts;
         }
     }
