@@ -204,6 +204,7 @@ struct sim_replica {
     uint32_t wished; // members of the list that it was told last, as bits
     bool space_low, told_space_low; // the disk is nearly full; the node knows
     uint64_t wall_max_ms;           // the latest time that its clock has ever shown
+    uint64_t stamp_max_ms;          // the latest of its stamps in the lives of this log, whose marks remember it
     struct wal *wal;
     struct wal_batch log_queue, log_writing;
     struct sim_truncation truncation, truncation_writing; // what waits behind them

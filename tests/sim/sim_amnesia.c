@@ -23,7 +23,7 @@ enum loss {
 struct sim_copy {
     struct sim_disk disk;
     uint32_t incarnation;
-    uint64_t last_index, promise_number;
+    uint64_t last_index, promise_number, stamp_max_ms;
     struct cc_buffer store;
     int64_t sequence;
     uint64_t own_sequence; // of its weak changes, in the database
@@ -67,6 +67,7 @@ void sim_copy_take(struct sim *sim, struct sim_replica *replica)
     copy->incarnation = replica->incarnation;
     copy->last_index = wal_state_of(replica->wal)->last_index;
     copy->promise_number = wal_state_of(replica->wal)->promise_number;
+    copy->stamp_max_ms = replica->stamp_max_ms;
     copy->sequence = rows->sequence;
     copy->own_sequence = own_sequence_of(replica, &frontier);
     sim_trace(sim, "r%u is copied: log up to %" PRIu64 ", database up to %" PRIu64, replica->id, copy->last_index, sim_rows_applied(rows));
@@ -211,6 +212,7 @@ static void forget_log(struct sim *sim, struct sim_replica *replica)
     replica->is_new = true;
     replica->is_copy = replica->is_over = false;
     replica->removed_at = 0;
+    replica->stamp_max_ms = 0;
 }
 
 static void forget_database(struct sim *sim, const struct sim_replica *replica)
@@ -231,6 +233,7 @@ static void restore_log(struct sim_replica *replica)
     replica->is_copy = true;
     replica->is_over = replica->incarnation != replica->copy->incarnation;
     replica->incarnation = replica->copy->incarnation;
+    replica->stamp_max_ms = replica->copy->stamp_max_ms;
 }
 
 static void restore_database(struct sim *sim, const struct sim_replica *replica)

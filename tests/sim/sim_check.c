@@ -243,8 +243,11 @@ static void check_clock(struct sim *sim, struct sim_replica *replica)
     bool good = ms <= replica->wall_max_ms + SIM_SKEW_MS;
     // Or a snapshot has brought rows with such stamps: what is written over them must be greater.
     good = good || ms <= clock_hlc_ms(sim_rows_hlc(sim_database_rows(replica->database))) + 1;
+    // Or its log remembers what was good before, and a restart does not go back, although its database may have lost those rows.
+    good = good || ms <= replica->stamp_max_ms;
     SIM_CHECK(sim, "W6", good, "r%u: its stamps are %" PRIu64 " ms ahead of its clock", replica->id,
               ms - replica->wall_max_ms);
+    replica->stamp_max_ms = ms > replica->stamp_max_ms ? ms : replica->stamp_max_ms;
 }
 
 // Votes of a life that is over may have been given to somebody else by a later one.
