@@ -300,6 +300,7 @@ struct peer {
     uint64_t term;                // in which it was then
     uint32_t remembered_incarnation;
     struct log_extent remembered; // its log had at least this, in that incarnation
+    struct log_extent told;       // how much ours holds, as it was told last over this connection
     uint32_t over[PEER_LIVES_MAX]; // earlier incarnations, the newest first: who comes as one of these is an older copy
 };
 
@@ -635,7 +636,8 @@ void recovery_forgot(struct node *node, const char *how);
 bool recovery_compare(struct node *node, uint64_t applied); // with what the database that is up has. False: the log lacks some of it
 void recovery_recall(struct node *node); // what the log says of others' logs
 void recovery_memorise(const struct node *node, struct wal_mark *mark);
-void recovery_reminded(struct node *node, struct log_extent had);
+void recovery_told(const struct node *node, struct peer *peer); // in a frontier, how much the log holds
+void recovery_reminded(struct node *node, const struct peer *peer, struct log_extent had);
 uint8_t recovery_flags(const struct node *node);
 void recovery_heard(struct node *node, struct peer *peer, uint8_t flags, struct log_extent log);
 void recovery_confirmed(struct node *node, const struct raft_read_result *result);

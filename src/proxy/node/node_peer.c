@@ -96,6 +96,7 @@ void peer_send_frontier(struct node *node, struct peer *peer)
     cc_put_u64(&frame, node->log_promise);
     cc_put_u64(&frame, raft_term(node->raft));
     crdt_frontier_put(&frame, &node->weak.frontier);
+    recovery_told(node, peer);
     frame_send(node, peer->id, &frame);
 }
 
@@ -502,12 +503,12 @@ static void receive_piece(struct node *node, const struct peer *peer, struct cc_
     }
 }
 
-static void receive_forgotten(struct node *node, struct cc_reader *reader)
+static void receive_forgotten(struct node *node, const struct peer *peer, struct cc_reader *reader)
 {
     struct log_extent had = {.index = cc_read_u64(reader)};
     had.promise = cc_read_u64(reader);
     if (cc_reader_end(reader) == CC_OK) {
-        recovery_reminded(node, had);
+        recovery_reminded(node, peer, had);
     }
 }
 
@@ -672,7 +673,7 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         receive_member_reply(node, &reader);
         break;
     case FRAME_FORGOTTEN:
-        receive_forgotten(node, &reader);
+        receive_forgotten(node, peer, &reader);
         break;
     case FRAME_PULL:
         receive_pull(node, peer, &reader);

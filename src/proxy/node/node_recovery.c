@@ -70,10 +70,17 @@ static bool has_grown(struct log_extent log, struct log_extent had)
     return log.index >= had.index && (log.promise >= had.promise || cc_mutant(CC_MUTANT_REPLACED_UNNOTICED));
 }
 
-void recovery_reminded(struct node *node, struct log_extent had)
+void recovery_told(const struct node *node, struct peer *peer)
 {
-    if (!has_grown(extent_of(node), had)) {
-        recovery_forgot(node, "another replica remembers more of this log than it holds");
+    peer->told = extent_of(node);
+}
+
+// What another one remembers it was told by this log, by this life of the process or, then the log was opened with it, by an earlier one. In
+// both cases it is no more than what that one was told last. What the log holds by now says less: a copy is sent entries before it is reminded.
+void recovery_reminded(struct node *node, const struct peer *peer, struct log_extent had)
+{
+    if (!has_grown(peer->told, had)) {
+        recovery_forgot(node, "another replica remembers more of this log than it held");
     }
 }
 

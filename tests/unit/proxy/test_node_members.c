@@ -431,16 +431,37 @@ static bool forgets_when_told(struct bench *bench, uint64_t index, uint64_t prom
     return bench->effects.forgot;
 }
 
+// To replica 2, as every second.
+static void tells(struct bench *bench)
+{
+    bench->time.now_us += 2000000;
+    node_tick(bench->node, bench->time);
+    node_take_effects(bench->node, &bench->effects);
+    uint64_t applied;
+    assert_true(count_sent(bench, FRAME_FRONTIER, 2, &applied) > 0);
+}
+
 static void a_replica_that_is_told_what_it_had_puts_its_log_aside_if_that_is_more_than_it_has(void **state)
 {
     (void)state;
     for (int which = 0; which < 3; which++) {
         struct bench bench = begin_with_log();
         node_log_promises(bench.node, 70);
+        tells(&bench);
         assert_false(forgets_when_told(&bench, 33, 70)); // an old frame has told that, or one that came late has asked
         assert_true(forgets_when_told(&bench, which == 0 ? 34 : which == 1 ? 33 : UINT64_MAX, which == 1 ? 71 : 0));
         node_destroy(bench.node);
     }
+}
+
+static void an_older_copy_that_a_leader_feeds_before_it_is_reminded_is_put_aside_nevertheless(void **state)
+{
+    (void)state;
+    struct bench bench = begin_with_log();
+    entry_34_comes(&bench);
+    node_log_promises(bench.node, 70); // it is on disk, and nobody was told
+    assert_true(forgets_when_told(&bench, 33, 69));
+    node_destroy(bench.node);
 }
 
 // -- The first start of all ------------------------------------------------------------------------------------------------
@@ -530,6 +551,7 @@ int main(void)
         cmocka_unit_test(a_database_that_has_applied_what_came_after_the_start_is_no_sign_of_an_older_log),
         cmocka_unit_test(a_log_that_is_as_long_as_it_was_but_has_promised_less_is_told_so),
         cmocka_unit_test(a_replica_that_is_told_what_it_had_puts_its_log_aside_if_that_is_more_than_it_has),
+        cmocka_unit_test(an_older_copy_that_a_leader_feeds_before_it_is_reminded_is_put_aside_nevertheless),
         cmocka_unit_test(a_linearizable_read_of_weak_tables_hears_a_majority_of_voters_and_learners_do_not_count),
         cmocka_unit_test(a_learner_that_answers_twice_and_a_stranger_are_no_majority),
         cmocka_unit_test(a_removed_replica_refuses_what_waits_and_what_comes_and_has_it_noted),
