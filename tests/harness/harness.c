@@ -154,6 +154,14 @@ void harness_stop(struct harness *harness, uint32_t id, enum harness_fate fate)
     }
 }
 
+void harness_wipe(struct harness *harness, uint32_t id)
+{
+    struct sim_replica *replica = replica_of(harness, id);
+    if (!replica->alive) {
+        sim_amnesia_wipe(&harness->sim, replica);
+    }
+}
+
 static void bury_the_doomed(struct harness *harness)
 {
     for (uint32_t id = 1; id <= harness->sim.n_replicas; id++) {

@@ -88,6 +88,8 @@ void harness_pause(struct harness *harness, uint32_t replica); // as SIGSTOP: it
 void harness_resume(struct harness *harness, uint32_t replica);
 // HARNESS_KILL: as kill -9. HARNESS_CUT_POWER: what was not synced is lost, of the log and of the database. Nothing if it is down.
 void harness_stop(struct harness *harness, uint32_t replica, enum harness_fate fate);
+// The log and the database of a replica that is down are lost.
+void harness_wipe(struct harness *harness, uint32_t replica);
 void harness_start(struct harness *harness, uint32_t replica); // nothing if it runs
 // Its PostgreSQL dies and recovers without the commits that it had not flushed. Nothing if it is down.
 void harness_crash_database(struct harness *harness, uint32_t replica);

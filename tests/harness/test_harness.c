@@ -849,8 +849,20 @@ static enum harness_fate die_on_the_way_back(void *context, struct harness *harn
     return on_its_way ? die_there(context, harness, replica, stage, moment, effects) : HARNESS_GO_ON;
 }
 
-// Replica 3 writes alone, is removed meanwhile, and taken back when the others have forgotten what it would have to be told.
-static bool write_alone_and_come_back(struct death death)
+static bool must_begin_anew_and_votes(struct harness *harness)
+{
+    struct node *node = harness_node(harness, AWAY);
+    if (node == NULL) {
+        return false;
+    }
+    struct node_status status;
+    node_describe(node, harness_now_us(harness), &status);
+    const struct raft_member *self = member_find(raft_membership(node_raft(node)), AWAY);
+    return status.must_rejoin && self != NULL && self->voter;
+}
+
+// Replica 3 writes alone, is removed meanwhile, and added when the others have forgotten what it would have to be told.
+static struct harness *write_alone_and_be_added(void)
 {
     struct harness *harness = harness_create(&(struct harness_options){.seed = 3, .garbage_ms = 100});
     (void)harness_wait_for_leader(harness);
@@ -880,13 +892,11 @@ static bool write_alone_and_come_back(struct death death)
     write_weak(harness, 1, "delete W5");
     harness_run_ms(harness, 20000);
     harness_heal(harness);
-    harness_set_hooks(harness, &(struct harness_hooks){.context = &death, .stage = die_on_the_way_back});
-    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
-    for (int i = 0; i < 40; i++) {
-        harness_run_ms(harness, 500);
-        harness_start(harness, AWAY); // whenever it has died
-    }
-    harness_set_hooks(harness, &(struct harness_hooks){0});
+    return harness;
+}
+
+static void assert_written_again(struct harness *harness)
+{
     settle(harness);
     assert_int_equal(harness_check_renewals(harness), WRITTEN_ALONE);
     assert_weak_row(harness, "W1", "a=21 b=11 n=11 c=11");
@@ -905,8 +915,42 @@ static bool write_alone_and_come_back(struct death death)
     write_weak(harness, AWAY, "update W1 a 51");
     settle(harness);
     assert_weak_row(harness, "W1", "a=51 b=11 n=11 c=11");
+}
+
+static bool write_alone_and_come_back(struct death death)
+{
+    struct harness *harness = write_alone_and_be_added();
+    harness_set_hooks(harness, &(struct harness_hooks){.context = &death, .stage = die_on_the_way_back});
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
+    for (int i = 0; i < 40; i++) {
+        harness_run_ms(harness, 500);
+        harness_start(harness, AWAY); // whenever it has died
+    }
+    harness_set_hooks(harness, &(struct harness_hooks){0});
+    assert_written_again(harness);
     harness_destroy(harness);
     return death.replica == 0; // it died, if it was to
+}
+
+// Who recovers waits for what the others hold, and who must begin anew until the others are well.
+static void a_member_that_must_begin_anew_and_one_that_has_lost_all_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    struct harness *harness = write_alone_and_be_added();
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
+    for (int i = 0; i < 1000 && !must_begin_anew_and_votes(harness); i++) {
+        harness_run_ms(harness, 10);
+    }
+    assert_true(must_begin_anew_and_votes(harness));
+    harness_stop(harness, 2, HARNESS_KILL);
+    harness_wipe(harness, 2);
+    harness_start(harness, 2);
+    for (int i = 0; i < 60; i++) {
+        harness_run_ms(harness, 500);
+        harness_start(harness, AWAY);
+    }
+    assert_written_again(harness);
+    harness_destroy(harness);
 }
 
 static void what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_on_its_way_back(void **state)
@@ -1051,6 +1095,7 @@ int main(void)
         cmocka_unit_test(votes_and_acknowledgements_are_on_disk_before_they_are_sent),
         cmocka_unit_test(whoever_dies_between_any_two_stages_nothing_acknowledged_is_lost),
         cmocka_unit_test(what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_on_its_way_back),
+        cmocka_unit_test(a_member_that_must_begin_anew_and_one_that_has_lost_all_do_not_wait_for_each_other),
         cmocka_unit_test(a_comparison_takes_nothing_from_who_lacks_deletions_that_are_forgotten_here),
         cmocka_unit_test(what_arrives_while_rows_are_taken_over_does_not_bring_back_what_was_deleted),
         cmocka_unit_test(a_leader_that_dies_between_sync_and_answer_loses_nothing),

@@ -749,6 +749,7 @@ void weak_peer_frontier(struct node *node, struct peer *peer);
 void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence); // that peer refuses this change set of ours
 void weak_deadlines(struct node *node);
 bool weak_must_rejoin(const struct node *node);
+void weak_put_frontier(const struct node *node, struct cc_buffer *frame); // as others are told: without what they will never take
 bool weak_is_replaying(const struct node *node);
 size_t weak_join_bytes_max(const struct node *node); // of states of rows, in one transaction
 uint64_t weak_missing_at(const struct node *node, const struct peer *peer);

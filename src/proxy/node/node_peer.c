@@ -95,7 +95,7 @@ void peer_send_frontier(struct node *node, struct peer *peer)
     cc_put_u64(&frame, raft_last_index(node->raft));
     cc_put_u64(&frame, node->log_promise);
     cc_put_u64(&frame, raft_term(node->raft));
-    crdt_frontier_put(&frame, &node->weak.frontier);
+    weak_put_frontier(node, &frame);
     recovery_told(node, peer);
     frame_send(node, peer->id, &frame);
 }

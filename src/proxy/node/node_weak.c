@@ -636,6 +636,21 @@ bool weak_must_rejoin(const struct node *node)
     return node->weak.too_old > own_known(node);
 }
 
+void weak_put_frontier(const struct node *node, struct cc_buffer *frame)
+{
+    struct crdt_frontier frontier = node->weak.frontier;
+    uint64_t known = weak_must_rejoin(node) ? own_known(node) : UINT64_MAX;
+    for (uint32_t i = 0; i < frontier.n; i++) {
+        if (crdt_origin_compare(frontier.at[i].origin, node->weak.self) == 0 && frontier.at[i].sequence > known) {
+            frontier.at[i].sequence = known;
+        }
+        if (frontier.at[i].sequence == 0) {
+            memmove(&frontier.at[i], &frontier.at[i + 1], (--frontier.n - i) * sizeof(frontier.at[0]));
+        }
+    }
+    crdt_frontier_put(frame, &frontier);
+}
+
 void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence)
 {
     struct weak *weak = &node->weak;
