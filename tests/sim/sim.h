@@ -431,6 +431,8 @@ void sim_weak_check_drop(struct sim *sim, const struct sim_replica *replica, str
 bool sim_weak_check_are_equal(struct sim *sim, struct cc_buffer *why_not); // all weak rows, at all who are there
 // The greatest that the origin has given to a change; 0: none.
 uint64_t sim_weak_check_stamp(const struct sim *sim, struct crdt_origin origin);
+// All of it that can still be had is covered: what all disks that had it have lost never comes again.
+bool sim_weak_check_holds(const struct sim *sim, const struct crdt_frontier *frontier, const struct crdt_frontier *wanted);
 // Everything that can still be had is covered; and what is not, in words.
 bool sim_weak_check_is_complete(const struct sim *sim, const struct crdt_frontier *frontier);
 // The next change that it lacks of some origin can still be had, and is in somebody's history: it need not take over rows for it.

@@ -378,7 +378,7 @@ static void select_row(struct sim *sim, struct sim_event *event)
     sim_database_frontier(replica->database, &frontier);
     struct session *session = request->is_session ? session_of(sim, request) : NULL;
     bool behind = session != NULL && (applied < session->index || !crdt_frontier_covers(&frontier, &session->frontier));
-    behind = behind || (request->is_weak && !crdt_frontier_covers(&frontier, request->spread_at_begin));
+    behind = behind || (request->is_weak && !sim_weak_check_holds(sim, &frontier, request->spread_at_begin));
     if (!up || behind || applied < event->b) { // this database lost what it had: wait until it has it again
         cc_buffer_finish(&value);
         attempt->submitted_us = sim->now_us;

@@ -514,16 +514,20 @@ static uint64_t floor_of(const struct sim_weak_check *check, struct crdt_origin 
     return floor;
 }
 
-bool sim_weak_check_is_complete(const struct sim *sim, const struct crdt_frontier *frontier)
+bool sim_weak_check_holds(const struct sim *sim, const struct crdt_frontier *frontier, const struct crdt_frontier *wanted)
 {
-    const struct sim_weak_check *check = sim->weak_check;
-    for (uint32_t i = 0; i < check->known.n; i++) {
-        struct crdt_origin origin = check->known.at[i].origin;
-        if (crdt_frontier_get(frontier, origin) < floor_of(check, origin, check->known.at[i].sequence)) {
+    for (uint32_t i = 0; i < wanted->n; i++) {
+        struct crdt_origin origin = wanted->at[i].origin;
+        if (crdt_frontier_get(frontier, origin) < floor_of(sim->weak_check, origin, wanted->at[i].sequence)) {
             return false;
         }
     }
     return true;
+}
+
+bool sim_weak_check_is_complete(const struct sim *sim, const struct crdt_frontier *frontier)
+{
+    return sim_weak_check_holds(sim, frontier, &sim->weak_check->known);
 }
 
 static bool is_in_a_history(const struct sim *sim, struct crdt_origin origin, uint64_t sequence)
