@@ -59,6 +59,7 @@ struct attempt {
     uint64_t submitted_us;
     uint64_t committed_index;
     struct cc_blob *outcome; // as committed
+    struct crdt_frontier *wanted; // read of weak rows: what must be there
 };
 
 struct session { // what a client has seen
@@ -378,7 +379,7 @@ static void select_row(struct sim *sim, struct sim_event *event)
     sim_database_frontier(replica->database, &frontier);
     struct session *session = request->is_session ? session_of(sim, request) : NULL;
     bool behind = session != NULL && (applied < session->index || !crdt_frontier_covers(&frontier, &session->frontier));
-    behind = behind || (request->is_weak && !sim_weak_check_holds(sim, &frontier, request->spread_at_begin));
+    behind = behind || (attempt->wanted != NULL && !crdt_frontier_covers(&frontier, attempt->wanted));
     if (!up || behind || applied < event->b) { // this database lost what it had: wait until it has it again
         cc_buffer_finish(&value);
         attempt->submitted_us = sim->now_us;
@@ -394,6 +395,8 @@ static void select_row(struct sim *sim, struct sim_event *event)
     SIM_CHECK(sim, "I11", applied >= request->commit_at_begin,
               "request %u read at index %" PRIu64 ", but %" PRIu64 " was committed when it began", request->number, applied,
               request->commit_at_begin);
+    SIM_CHECK(sim, "W8", !request->is_weak || sim_weak_check_holds(sim, &frontier, request->spread_at_begin),
+              "request %u read rows without changes that a majority had confirmed when it began", request->number);
     if (session != NULL) {
         *session = (struct session){applied, frontier};
         sim->counters.session_reads++;
@@ -497,6 +500,20 @@ static void take_outcome(struct sim *sim, struct attempt *attempt, const struct 
     }
 }
 
+static void take_wanted(struct sim *sim, struct attempt *attempt, const struct node_answer *answer)
+{
+    struct cc_reader reader = cc_reader_of(answer->frontier);
+    free(attempt->wanted);
+    attempt->wanted = NULL;
+    if (answer->frontier.n > 0) {
+        attempt->wanted = cc_alloc(sizeof(*attempt->wanted));
+        SIM_CHECK(sim, "answers", crdt_frontier_read(&reader, attempt->wanted) == CC_OK, "a read's frontier cannot be read");
+    }
+    const struct request *request = attempt->request;
+    SIM_CHECK(sim, "W8", !request->is_weak || (attempt->wanted != NULL && sim_weak_check_holds(sim, attempt->wanted, request->spread_at_begin)),
+              "request %u may read rows without changes that a majority had confirmed when it began", request->number);
+}
+
 void sim_clients_answer(struct sim *sim, struct sim_replica *replica, const struct node_answer *answer)
 {
     SIM_CHECK(sim, "answers", answer->token >= 1 && answer->token <= sim->clients->n_attempts, "an answer to nobody");
@@ -506,6 +523,7 @@ void sim_clients_answer(struct sim *sim, struct sim_replica *replica, const stru
     if (answer->kind == NODE_ANSWER_READ) {
         SIM_CHECK(sim, "I11", attempt->request->is_read, "a read's answer to a write");
         check_let_through(sim, replica, attempt->request, answer->index);
+        take_wanted(sim, attempt, answer);
         struct sim_event *event = sim_after(sim, sim_draw(sim, 1, SELECT_US_MAX), select_row, replica->id);
         event->a = answer->token;
         event->b = answer->index;
@@ -549,6 +567,7 @@ void sim_clients_destroy(struct sim_clients *clients)
     }
     for (size_t i = 0; i < clients->n_attempts; i++) {
         cc_blob_unref(clients->attempts[i].outcome);
+        free(clients->attempts[i].wanted);
     }
     free(clients->sessions);
     free(clients->requests);

@@ -440,6 +440,7 @@ void io_gateway_answers(struct io_gateway *gateway, const struct node_answer *an
         for (size_t i = 0; i < n_answers; i++) {
             if (worker_of(answers[i].token) == w) {
                 mine->at[mine->n] = answers[i];
+                mine->at[mine->n].frontier = cc_arena_slice(&mine->arena, answers[i].frontier);
                 mine->at[mine->n++].outcome = cc_arena_slice(&mine->arena, answers[i].outcome);
             }
         }

@@ -53,6 +53,7 @@ struct exchange {
     struct session *session; // the client's token; NULL: none
     bool session_asked;      // the core was asked to wait for it
     bool weak_asked;         // the core was asked for what a majority holds of weak tables
+    struct crdt_frontier *read_frontier; // of weak tables, what must be there; NULL: nothing particular
     // An operator's request: what becomes of rows, an outcome or a status.
     void (*on_rows)(struct exchange *exchange, const struct io_postgres_read_result *rows);
     void (*on_outcome)(struct exchange *exchange, const struct rest_outcome *outcome, uint64_t index);

@@ -172,19 +172,19 @@ static void session_of(const struct exchange *exchange, struct session *session_
     }
 }
 
-// The database that was really read holds what the client has seen.
-static bool covers_session(const struct exchange *exchange, struct cc_slice position)
+// The database that was really read holds what the client has seen, or what a majority had: it may have crashed since the core said so.
+static bool covers_wanted(const struct exchange *exchange, struct cc_slice position)
 {
     struct session held;
     held.index = 0;
     held.frontier.n = 0;
-    if (!wants_session(exchange) || session_saw(&held, position) != CC_OK) {
+    if ((!wants_session(exchange) && exchange->read_frontier == NULL) || session_saw(&held, position) != CC_OK) {
         return true;
     }
     const struct rest_plan *plan = &exchange->plan;
     bool weak = plan->touches_weak || plan->statement.kind == REST_CALL;
-    return (!plan->touches_strong || held.index >= exchange->session->index) &&
-           (!weak || crdt_frontier_covers(&held.frontier, &exchange->session->frontier));
+    return (!wants_session(exchange) || !plan->touches_strong || held.index >= exchange->session->index) &&
+           (!weak || exchange->read_frontier == NULL || crdt_frontier_covers(&held.frontier, exchange->read_frontier));
 }
 
 static void ask_index(struct exchange *exchange)
@@ -215,6 +215,24 @@ static void ask_weak(struct exchange *exchange)
 static bool wants_index(const struct rest_plan *plan)
 {
     return plan->touches_strong && (plan->level == REST_LEVEL_LINEARIZABLE || plan->level == REST_LEVEL_BOUNDED);
+}
+
+static void query(struct exchange *exchange);
+
+// The core, for what the read needs to be there.
+static void ask(struct exchange *exchange)
+{
+    exchange->session_asked = exchange->weak_asked = false;
+    exchange->read_frontier = NULL;
+    if (wants_index(&exchange->plan)) {
+        ask_index(exchange);
+    } else if (wants_majority(exchange)) {
+        ask_weak(exchange);
+    } else if (wants_session(exchange)) {
+        ask_session(exchange);
+    } else {
+        query(exchange);
+    }
 }
 
 static uint64_t number_of(struct cc_slice text)
@@ -271,15 +289,17 @@ static void on_rows(struct exchange *exchange, const struct io_postgres_read_res
         return;
     }
     // The database that was really read may have crashed and be behind what the core knows.
-    if (number_of(io_postgres_read_value(rows, 0, 0)) < exchange->read_index && can_retry) {
+    bool behind = number_of(io_postgres_read_value(rows, 0, 0)) < exchange->read_index;
+    if (!behind && covers_wanted(exchange, io_postgres_read_value(rows, 0, 0))) {
+        reply_rows(exchange, rows);
+    } else if (!can_retry) {
+        exchange_fail(exchange, 503, "CC212", "This replica's database has restarted and lacks what the read needs",
+                      "Try again, or use another replica");
+    } else if (behind) {
         ask_index(exchange);
-        return;
+    } else {
+        ask(exchange);
     }
-    if (!covers_session(exchange, io_postgres_read_value(rows, 0, 0)) && can_retry) {
-        ask_session(exchange);
-        return;
-    }
-    reply_rows(exchange, rows);
 }
 
 static void on_explained(struct exchange *exchange, const struct io_postgres_read_result *rows)
@@ -372,16 +392,7 @@ void rows_run(struct exchange *exchange)
         }
         return;
     case REST_PLAN_READ:
-        exchange->weak_asked = false;
-        if (wants_index(&exchange->plan)) {
-            ask_index(exchange);
-        } else if (wants_majority(exchange)) {
-            ask_weak(exchange);
-        } else if (wants_session(exchange)) {
-            ask_session(exchange);
-        } else {
-            query(exchange);
-        }
+        ask(exchange);
         return;
     }
 }
@@ -392,8 +403,24 @@ void rows_begin(struct exchange *exchange)
     rows_run(exchange);
 }
 
+static void want(struct exchange *exchange, struct cc_slice frontier)
+{
+    struct cc_reader reader = cc_reader_of(frontier);
+    struct crdt_frontier *wanted = cc_arena_array(&exchange->arena, 1, sizeof(*wanted));
+    if (frontier.n == 0 || crdt_frontier_read(&reader, wanted) != CC_OK) {
+        return;
+    }
+    for (uint32_t i = 0; exchange->read_frontier != NULL && i < exchange->read_frontier->n; i++) {
+        if (crdt_frontier_raise(wanted, exchange->read_frontier->at[i].origin, exchange->read_frontier->at[i].sequence) != CC_OK) {
+            return;
+        }
+    }
+    exchange->read_frontier = wanted;
+}
+
 void rows_core_read(struct exchange *exchange, const struct node_answer *answer)
 {
+    want(exchange, answer->frontier);
     if (!exchange->session_asked) {
         exchange->read_index = answer->index > exchange->read_index ? answer->index : exchange->read_index;
         if (wants_majority(exchange) && !exchange->weak_asked) {

@@ -257,11 +257,18 @@ void read_result(struct node *node, const struct raft_read_result *result)
 
 static void answer_group(struct node *node, struct read_group *group)
 {
+    struct cc_buffer frontier = {0};
+    if (group->frontier != NULL) {
+        crdt_frontier_put(&frontier, group->frontier);
+    }
+    struct cc_slice copy = node_copy(node, cc_buffer_slice(&frontier));
+    cc_buffer_finish(&frontier);
     for (size_t i = 0; i < group->waiters.n; i++) {
         struct node_answer answer = {.token = group->waiters.at[i].token,
                                      .kind = NODE_ANSWER_READ,
                                      .index = group->index,
-                                     .schema_version = node->strong.schema_version};
+                                     .schema_version = node->strong.schema_version,
+                                     .frontier = cc_mutant(CC_MUTANT_READ_UNBOUND) ? (struct cc_slice){0} : copy};
         NODE_PUSH(node->out->answers, answer);
     }
     node->n_reads -= (uint32_t)group->waiters.n;
