@@ -32,8 +32,8 @@ test: ## all tests, with gcc, clang and sanitizers (address, undefined behaviour
 sim: build ## the simulator: SEED=n, or SEEDS=a-b JOBS=k
 	$(BUILD)/tests/sim/sim $(if $(SEEDS),--seeds $(SEEDS) --jobs $(JOBS),--seed $(SEED))
 
-bench: build ## measurements against PostgreSQL alone and etcd
-	bench/run --build $(BUILD)
+bench: build ## side by side with PostgreSQL, its replication, pglogical and etcd
+	bench/compare --build $(BUILD)
 
 fuzz: ## each fuzz target for FUZZ_SECONDS=60 under libFuzzer and sanitizers
 	@tools/install-packages build fuzz

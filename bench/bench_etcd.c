@@ -164,7 +164,7 @@ int main(int argc, char **argv)
     static const struct cli_command command = {
         .name = "bench_etcd",
         .summary = "The load of caucus bench on etcd.",
-        .description = "For bench/run: the same generator, rows and checks as caucus bench.",
+        .description = "For bench/compare: the same generator, rows and checks as caucus bench.",
         .options = options,
         .n_options = sizeof(options) / sizeof(options[0]),
         .run = run};

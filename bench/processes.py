@@ -61,6 +61,17 @@ def device_bytes_written(path):
     return int(fields[6]) * 512 if len(fields) > 6 else None
 
 
+def thread_cpu_us(pid, name):
+    """User and system time so far of the process's threads with this name."""
+    used = 0.0
+    for thread in os.listdir(f'/proc/{pid}/task'):
+        path = f'/proc/{pid}/task/{thread}'
+        if _read(f'{path}/comm').strip() == name:
+            fields = _read(f'{path}/stat').rpartition(')')[2].split()
+            used += sum(int(field) for field in fields[11:13]) * TICK_US
+    return used
+
+
 def memory_mb(pids):
     """Proportional set size: shared memory is counted once over the processes that share it."""
     kilobytes = 0

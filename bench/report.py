@@ -1,4 +1,4 @@
-"""Tables in Markdown from what bench/run has measured."""
+"""Tables in Markdown from what bench/compare has measured."""
 from statistics import median
 
 BEGIN = '<!-- generated: bench -->\n'
@@ -93,6 +93,12 @@ def goal_table(results):
     followers = results.cost('caucus', 'insert', 64, 'PostgreSQL, followers')
     if followers is not None:
         rows.append(['PostgreSQL CPU per strong row at one follower, us, 64 clients', f'{followers / 2:.1f}', '', '5.0', 'least' if followers / 2 <= 5 else 'no'])
+    for case, what in (('insert', 'a strong insert'), ('read', 'a linearizable read')):
+        http = results.value('caucus', case, 64, 'http_cpu_us')
+        if http is not None:
+            values = [m['http_cpu_us'] for m in results.rounds('caucus', case, 64)]
+            rows.append([f'CPU of the HTTP path per request, us, {what}, 64 clients', f'{http:.1f}', f'{min(values):.1f} - {max(values):.1f}',
+                         '25.0', 'least' if http <= 25 else 'no'])
     settled = [m['settled_ms'] for m in results.rounds('caucus', 'weak insert', 64) if 'settled_ms' in m]
     if settled:
         rows.append(['all replicas equal after the last weak insert, ms', number(median(settled)), f'{number(min(settled))} - {number(max(settled))}',

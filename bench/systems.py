@@ -1,7 +1,7 @@
 """The systems that are compared: how each is started, loaded, looked at and stopped.
 
 A measurement is a dictionary: per_second, p50_ms, p99_ms, mean_ms, cpu_us {part: CPU microseconds per operation}, memory_mb,
-log_bytes and disk_bytes per operation (None where they cannot be known).
+http_cpu_us, log_bytes and disk_bytes per operation (None where they cannot be known).
 """
 import glob
 import json
@@ -97,6 +97,10 @@ class System:
         """Bytes written to the log that makes writes durable, at one member; None: unknown."""
         return None
 
+    def http_cpu_us(self):
+        """CPU time so far of the threads that serve HTTP, at all members; None: unknown."""
+        return None
+
     def spawn(self, command, log, death='TERM', **more):
         """A child that gets a signal when this program dies, whatever the reason."""
         with open(os.path.join(self.directory, log), 'ab') as output:
@@ -121,13 +125,14 @@ class System:
 
     def sample(self):
         cpu = {name: take() for name, take in self.parts().items()}
-        return {'cpu_us': cpu, 'log_bytes': self.log_bytes(), 'disk_bytes': processes.device_bytes_written(self.directory)}
+        return {'cpu_us': cpu, 'http_cpu_us': self.http_cpu_us(), 'log_bytes': self.log_bytes(),
+                'disk_bytes': processes.device_bytes_written(self.directory)}
 
     @staticmethod
     def measurement(before, after, n_operations, memory, speed):
         cost = {name: (after['cpu_us'][name] - before['cpu_us'][name]) / n_operations for name in after['cpu_us']}
         grown = {key: None if before[key] is None or after[key] is None else (after[key] - before[key]) / n_operations
-                 for key in ('log_bytes', 'disk_bytes')}
+                 for key in ('http_cpu_us', 'log_bytes', 'disk_bytes')}
         return {**speed, 'cpu_us': cost, 'memory_mb': memory, **grown}
 
     def run_generator(self, command):
@@ -241,6 +246,9 @@ class Caucus(System):
             'PostgreSQL, leader': lambda: processes.tree_cpu_us(self.postgres[leader]),
             'PostgreSQL, followers': lambda: sum((processes.tree_cpu_us(self.postgres[r]) for r in followers)),
         }
+
+    def http_cpu_us(self):
+        return sum(processes.thread_cpu_us(pid, 'caucus http') for pid in self.proxies.values())
 
     def log_bytes(self):
         """Of the leader; for weak writes of all together: each replica logs its own."""
