@@ -182,7 +182,7 @@ struct read_group {
     struct read_group *prev, *next;
 };
 
-// -- Weak tables (node_weak.c) ---------------------------------------------------------------------------------------
+// -- Weak tables (node_weak*.c) --------------------------------------------------------------------------------------
 
 struct weak_write {
     uint64_t token;
@@ -736,26 +736,36 @@ void read_finish_all(struct node *node);
 
 // node_weak.c
 void weak_init(struct node *node);
-void weak_submit(struct node *node, uint64_t token, const struct operation *operation, struct cc_slice bytes);
-enum cc_status weak_restore(struct node *node, struct cc_slice change) CC_CHECKED;
-// Up to here numbers were given, though the log no longer holds all of their changes.
-void weak_restore_sequence(struct node *node, uint64_t sequence);
 void weak_event(struct node *node, const struct db_event *event);
-void weak_synced(struct node *node, uint64_t log_number);
-void weak_pump(struct node *node);
-void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done);
-void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader);
-void weak_peer_frontier(struct node *node, struct peer *peer);
-void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence); // that peer refuses this change set of ours
+void weak_pump(struct node *node); // starts what may be started
 void weak_deadlines(struct node *node);
-bool weak_must_rejoin(const struct node *node);
-void weak_put_frontier(const struct node *node, struct cc_buffer *frame); // as others are told: without what they will never take
 bool weak_is_replaying(const struct node *node);
-size_t weak_join_bytes_max(const struct node *node); // of states of rows, in one transaction
-uint64_t weak_missing_at(const struct node *node, const struct peer *peer);
 void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_out); // covers all that this replica has acknowledged
 bool weak_is_idle(const struct node *node);
 void weak_finish_all(struct node *node);
+
+// node_weak_write.c
+void weak_submit(struct node *node, uint64_t token, const struct operation *operation, struct cc_slice bytes);
+
+// node_weak_own.c
+// A change set from the log, at start. CC_CORRUPT: no change set, or numbers that do not rise.
+enum cc_status weak_restore(struct node *node, struct cc_slice change) CC_CHECKED;
+// Up to here numbers were given, though the log no longer holds all of their changes.
+void weak_restore_sequence(struct node *node, uint64_t sequence);
+// From the beginning of the log, as far as it takes; what is not the next one is passed over.
+void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done);
+
+// node_weak_gossip.c
+void weak_synced(struct node *node, uint64_t log_number);
+void weak_peer_frontier(struct node *node, struct peer *peer);
+void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence); // that peer refuses this change set of ours
+bool weak_must_rejoin(const struct node *node);
+void weak_put_frontier(const struct node *node, struct cc_buffer *frame); // as others are told: without what they will never take
+uint64_t weak_missing_at(const struct node *node, const struct peer *peer);
+
+// node_weak_merge.c
+void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader);
+size_t weak_join_bytes_max(const struct node *node); // of states of rows, in one transaction
 
 // node_peer.c
 struct peer *peer_find(struct node *node, uint32_t id);
