@@ -41,6 +41,34 @@ int cc_slice_compare(struct cc_slice a, struct cc_slice b)
     return (a.n > b.n) - (a.n < b.n);
 }
 
+bool cc_slice_take_byte(struct cc_slice *text, char c)
+{
+    if (text->n == 0 || text->data[0] != (uint8_t)c) {
+        return false;
+    }
+    *text = cc_slice_of(text->data + 1, text->n - 1);
+    return true;
+}
+
+bool cc_slice_take_number(struct cc_slice *text, uint64_t max, uint64_t *number_out)
+{
+    uint64_t number = 0;
+    size_t n = 0;
+    for (; n < text->n && text->data[n] >= '0' && text->data[n] <= '9'; n++) {
+        uint64_t digit = (uint64_t)(text->data[n] - '0');
+        if (digit > max || number > (max - digit) / 10) {
+            return false;
+        }
+        number = number * 10 + digit;
+    }
+    if (n == 0) {
+        return false;
+    }
+    *text = cc_slice_of(text->data + n, text->n - n);
+    *number_out = number;
+    return true;
+}
+
 void cc_buffer_finish(struct cc_buffer *buffer)
 {
     free(buffer->data);

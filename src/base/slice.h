@@ -20,6 +20,10 @@ bool cc_slice_equal(struct cc_slice a, struct cc_slice b);
 bool cc_slice_equal_text(struct cc_slice a, const char *text);
 // memcmp order, then length. For sorting.
 int cc_slice_compare(struct cc_slice a, struct cc_slice b);
+// Takes `c` off the beginning of `text`. False: it begins with something else, and nothing changes.
+bool cc_slice_take_byte(struct cc_slice *text, char c);
+// Takes the decimal digits off the beginning of `text`. False: there are none, or they make more than `max`, and nothing changes.
+bool cc_slice_take_number(struct cc_slice *text, uint64_t max, uint64_t *number_out);
 
 // Owned, growing bytes. Zero-initialised is empty and valid. Out of memory aborts the process.
 struct cc_buffer {

@@ -58,11 +58,11 @@ static enum cc_status receive_answer(struct bench_call *call, int timeout_ms, st
     for (;;) {
         size_t n_taken;
         switch (bench_http_answer_parse(cc_buffer_slice(&call->in), &call->scratch, answer_out, &n_taken)) {
-        case BENCH_HTTP_COMPLETE:
+        case BENCH_ANSWER_COMPLETE:
             return n_taken == call->in.n ? CC_OK : CC_MALFORMED;
-        case BENCH_HTTP_MALFORMED:
+        case BENCH_ANSWER_MALFORMED:
             return CC_MALFORMED;
-        case BENCH_HTTP_MORE:
+        case BENCH_ANSWER_MORE:
             break;
         }
         enum cc_status status = wait_for(call, POLLIN, timeout_ms);

@@ -9,6 +9,7 @@
 #include "base/prng.h"
 #include "cli/bench_address.h"
 #include "cli/bench_histogram.h"
+#include "cli/bench_verdict.h"
 
 #include <stdatomic.h>
 
@@ -48,8 +49,6 @@ struct bench_reply {
     bool close;             // the server ends the connection
     struct cc_slice detail; // shown for the first FAILED and WRONG answers; borrows from the input or scratch
 };
-
-enum bench_verdict { BENCH_ANSWER_MORE, BENCH_ANSWER_COMPLETE, BENCH_ANSWER_MALFORMED };
 
 // How requests are written and answers read. `context` is shared by all threads: read only.
 struct bench_protocol {

@@ -100,32 +100,32 @@ static bool parse_header(struct cc_slice line, struct head *head)
     return true;
 }
 
-static enum bench_http_verdict parse_head(struct cc_slice input, struct head *head)
+static enum bench_verdict parse_head(struct cc_slice input, struct head *head)
 {
     size_t at = 0;
     struct cc_slice line;
-    enum bench_http_verdict short_of = input.n > BENCH_HTTP_HEAD_BYTES_MAX ? BENCH_HTTP_MALFORMED : BENCH_HTTP_MORE;
+    enum bench_verdict short_of = input.n > BENCH_HTTP_HEAD_BYTES_MAX ? BENCH_ANSWER_MALFORMED : BENCH_ANSWER_MORE;
     if (!take_line(input, &at, &line)) {
         return short_of;
     }
     if (!parse_status_line(line, head)) {
-        return BENCH_HTTP_MALFORMED;
+        return BENCH_ANSWER_MALFORMED;
     }
     while (take_line(input, &at, &line)) {
         if (line.n == 0) {
             head->n_bytes = at;
-            return at <= BENCH_HTTP_HEAD_BYTES_MAX ? BENCH_HTTP_COMPLETE : BENCH_HTTP_MALFORMED;
+            return at <= BENCH_HTTP_HEAD_BYTES_MAX ? BENCH_ANSWER_COMPLETE : BENCH_ANSWER_MALFORMED;
         }
         if (!parse_header(line, head)) {
-            return BENCH_HTTP_MALFORMED;
+            return BENCH_ANSWER_MALFORMED;
         }
     }
     return short_of;
 }
 
 // Chunks up to and with the last one and its trailers.
-static enum bench_http_verdict parse_chunks(struct cc_slice input, size_t at, struct cc_buffer *scratch,
-                                            size_t *end_out)
+static enum bench_verdict parse_chunks(struct cc_slice input, size_t at, struct cc_buffer *scratch,
+                                       size_t *end_out)
 {
     cc_buffer_clear(scratch);
     struct cc_slice line;
@@ -135,35 +135,35 @@ static enum bench_http_verdict parse_chunks(struct cc_slice input, size_t at, st
         struct cc_slice digits =
             trimmed(extension == NULL ? line : cc_slice_of(line.data, (size_t)(extension - line.data)));
         if (!parse_number(digits, 16, BENCH_HTTP_BODY_BYTES_MAX, &n) || scratch->n + n > BENCH_HTTP_BODY_BYTES_MAX) {
-            return BENCH_HTTP_MALFORMED;
+            return BENCH_ANSWER_MALFORMED;
         }
         if (n == 0) {
             while (take_line(input, &at, &line)) {
                 if (line.n == 0) {
                     *end_out = at;
-                    return BENCH_HTTP_COMPLETE;
+                    return BENCH_ANSWER_COMPLETE;
                 }
             }
-            return BENCH_HTTP_MORE;
+            return BENCH_ANSWER_MORE;
         }
         if (input.n - at < n + 2) {
-            return BENCH_HTTP_MORE;
+            return BENCH_ANSWER_MORE;
         }
         if (memcmp(input.data + at + n, "\r\n", 2) != 0) {
-            return BENCH_HTTP_MALFORMED;
+            return BENCH_ANSWER_MALFORMED;
         }
         cc_buffer_append(scratch, input.data + at, n);
         at += n + 2;
     }
-    return BENCH_HTTP_MORE;
+    return BENCH_ANSWER_MORE;
 }
 
-static enum bench_http_verdict parse_one(struct cc_slice input, struct cc_buffer *scratch,
-                                         struct bench_http_answer *answer_out, size_t *n_taken_out)
+static enum bench_verdict parse_one(struct cc_slice input, struct cc_buffer *scratch,
+                                    struct bench_http_answer *answer_out, size_t *n_taken_out)
 {
     struct head head = {0};
-    enum bench_http_verdict verdict = parse_head(input, &head);
-    if (verdict != BENCH_HTTP_COMPLETE) {
+    enum bench_verdict verdict = parse_head(input, &head);
+    if (verdict != BENCH_ANSWER_COMPLETE) {
         return verdict;
     }
     size_t end = head.n_bytes;
@@ -171,41 +171,41 @@ static enum bench_http_verdict parse_one(struct cc_slice input, struct cc_buffer
     if (status == 204 || status == 304 || status < 200) {
         head.answer.body = cc_slice_of(input.data + end, 0);
     } else if (head.chunked) {
-        verdict = head.has_length ? BENCH_HTTP_MALFORMED : parse_chunks(input, end, scratch, &end);
+        verdict = head.has_length ? BENCH_ANSWER_MALFORMED : parse_chunks(input, end, scratch, &end);
         head.answer.body = cc_buffer_slice(scratch);
     } else if (!head.has_length) {
-        verdict = BENCH_HTTP_MALFORMED;
+        verdict = BENCH_ANSWER_MALFORMED;
     } else if (input.n - end < head.length) {
-        verdict = BENCH_HTTP_MORE;
+        verdict = BENCH_ANSWER_MORE;
     } else {
         head.answer.body = cc_slice_of(input.data + end, head.length);
         end += head.length;
     }
-    if (verdict == BENCH_HTTP_COMPLETE) {
+    if (verdict == BENCH_ANSWER_COMPLETE) {
         *answer_out = head.answer;
         *n_taken_out = end;
     }
     return verdict;
 }
 
-enum bench_http_verdict bench_http_answer_parse(struct cc_slice input, struct cc_buffer *scratch,
-                                                struct bench_http_answer *answer_out, size_t *n_taken_out)
+enum bench_verdict bench_http_answer_parse(struct cc_slice input, struct cc_buffer *scratch,
+                                           struct bench_http_answer *answer_out, size_t *n_taken_out)
 {
     size_t n_skipped = 0;
     while (n_skipped < input.n) {
         struct bench_http_answer answer;
         size_t n_taken;
         struct cc_slice rest = cc_slice_of(input.data + n_skipped, input.n - n_skipped);
-        enum bench_http_verdict verdict = parse_one(rest, scratch, &answer, &n_taken);
-        if (verdict != BENCH_HTTP_COMPLETE) {
+        enum bench_verdict verdict = parse_one(rest, scratch, &answer, &n_taken);
+        if (verdict != BENCH_ANSWER_COMPLETE) {
             return verdict;
         }
         n_skipped += n_taken;
         if (answer.status >= 200) {
             *answer_out = answer;
             *n_taken_out = n_skipped;
-            return BENCH_HTTP_COMPLETE;
+            return BENCH_ANSWER_COMPLETE;
         }
     }
-    return BENCH_HTTP_MORE;
+    return BENCH_ANSWER_MORE;
 }

@@ -3,6 +3,7 @@
 #define CLI_BENCH_HTTP_H
 
 #include "base/slice.h"
+#include "cli/bench_verdict.h"
 
 enum {
     BENCH_HTTP_HEAD_BYTES_MAX = 64 << 10,
@@ -19,16 +20,10 @@ struct bench_http_answer {
     struct cc_slice retry_after;   // NULL if absent
 };
 
-enum bench_http_verdict {
-    BENCH_HTTP_MORE,      // not complete yet
-    BENCH_HTTP_COMPLETE,  // *answer_out and *n_taken_out are set
-    BENCH_HTTP_MALFORMED, // not an answer we understand: drop the connection
-};
-
 // Looks for one whole answer at the beginning of `input`. `scratch` is the caller's, reused between calls.
 // An answer to HEAD is not understood (it would need the method); nor is a body that ends with the connection.
 // Source: RFC 9112 sections 2.2, 4, 6.3, 7.1.
-enum bench_http_verdict bench_http_answer_parse(struct cc_slice input, struct cc_buffer *scratch,
-                                                struct bench_http_answer *answer_out, size_t *n_taken_out);
+enum bench_verdict bench_http_answer_parse(struct cc_slice input, struct cc_buffer *scratch,
+                                           struct bench_http_answer *answer_out, size_t *n_taken_out);
 
 #endif

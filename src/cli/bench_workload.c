@@ -335,13 +335,9 @@ static enum bench_verdict take_answer(const void *context, struct bench_session 
     (void)out;
     const struct bench_workload *workload = context;
     struct bench_http_answer answer;
-    switch (bench_http_answer_parse(input, &session->scratch, &answer, n_taken_out)) {
-    case BENCH_HTTP_MORE:
-        return BENCH_ANSWER_MORE;
-    case BENCH_HTTP_MALFORMED:
-        return BENCH_ANSWER_MALFORMED;
-    case BENCH_HTTP_COMPLETE:
-        break;
+    enum bench_verdict verdict = bench_http_answer_parse(input, &session->scratch, &answer, n_taken_out);
+    if (verdict != BENCH_ANSWER_COMPLETE) {
+        return verdict;
     }
     if (workload->sessions) {
         keep_token(session, answer.session);

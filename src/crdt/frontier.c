@@ -5,17 +5,15 @@
 
 enum { FEW = 8 }; // are looked through faster than halved
 
-int crdt_origin_compare(struct crdt_origin a, struct crdt_origin b)
-{
-    if (a.replica != b.replica) {
-        return a.replica < b.replica ? -1 : 1;
-    }
-    return (a.incarnation > b.incarnation) - (a.incarnation < b.incarnation);
-}
-
 static uint64_t rank_of(struct crdt_origin origin)
 {
     return (uint64_t)origin.replica << 32 | origin.incarnation;
+}
+
+int crdt_origin_compare(struct crdt_origin a, struct crdt_origin b)
+{
+    uint64_t rank_a = rank_of(a), rank_b = rank_of(b);
+    return (rank_a > rank_b) - (rank_a < rank_b);
 }
 
 // Position of the first entry whose origin is not less.
@@ -72,6 +70,15 @@ enum cc_status crdt_frontier_raise(struct crdt_frontier *frontier, struct crdt_o
     return CC_OK;
 }
 
+enum cc_status crdt_frontier_join(struct crdt_frontier *frontier, const struct crdt_frontier *other)
+{
+    enum cc_status status = CC_OK;
+    for (uint32_t i = 0; i < other->n && status == CC_OK; i++) {
+        status = crdt_frontier_raise(frontier, other->at[i].origin, other->at[i].sequence);
+    }
+    return status;
+}
+
 bool crdt_frontier_covers(const struct crdt_frontier *a, const struct crdt_frontier *b)
 {
     uint32_t in_a = 0;
@@ -123,4 +130,19 @@ enum cc_status crdt_frontier_read(struct cc_reader *reader, struct crdt_frontier
     frontier_out->n = frontier.n;
     memcpy(frontier_out->at, frontier.at, frontier.n * sizeof(frontier.at[0]));
     return CC_OK;
+}
+
+void crdt_frontier_of_text(const char *text, struct crdt_frontier *frontier_out)
+{
+    frontier_out->n = 0;
+    struct cc_slice rest = cc_slice_text(text);
+    bool good = true;
+    while (good && rest.n > 0) {
+        uint64_t replica = 0, incarnation = 0, sequence = 0;
+        good = cc_slice_take_number(&rest, UINT32_MAX, &replica) && cc_slice_take_byte(&rest, ' ') &&
+               cc_slice_take_number(&rest, UINT32_MAX, &incarnation) && cc_slice_take_byte(&rest, ' ') &&
+               cc_slice_take_number(&rest, UINT64_MAX, &sequence) && (rest.n == 0 || cc_slice_take_byte(&rest, ' '));
+        struct crdt_origin origin = {(uint32_t)replica, (uint32_t)incarnation};
+        good = good && crdt_frontier_raise(frontier_out, origin, sequence) == CC_OK;
+    }
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DIGITS_MAX = 10000 }; // of a numeric, and more than PostgreSQL takes
+
 static const char *const merge_texts[] = {"lww", "counter", "max", "min", "set"};
 enum { N_MERGES = sizeof(merge_texts) / sizeof(merge_texts[0]) };
 
@@ -53,33 +55,20 @@ static struct cc_slice without_modifier(struct cc_slice type, struct cc_arena *a
     return cc_slice_of(name, n_before + n_behind);
 }
 
-static bool read_small_number(struct cc_reader *reader, uint8_t end, unsigned *number_out)
-{
-    unsigned number = 0;
-    uint8_t c = cc_read_u8(reader);
-    bool any = false;
-    for (; c >= '0' && c <= '9' && number < 10000; c = cc_read_u8(reader)) {
-        number = number * 10 + (unsigned)(c - '0');
-        any = true;
-    }
-    *number_out = number;
-    return any && c == end && cc_reader_ok(reader);
-}
-
 // numeric(p,s): p digits, s of them behind the point.
 static bool limits_of_numeric(struct cc_slice type, struct cc_arena *arena, struct crdt_kind *kind)
 {
     static const char prefix[] = "numeric(";
-    unsigned precision = 0, scale = 0;
-    struct cc_reader reader = cc_reader_of(type);
-    (void)cc_read_bytes(&reader, sizeof(prefix) - 1);
-    if (!read_small_number(&reader, ',', &precision) || !read_small_number(&reader, ')', &scale) || cc_reader_left(&reader) > 0 ||
-        precision == 0 || scale > precision) {
+    struct cc_slice rest = cc_slice_of(type.data + sizeof(prefix) - 1, type.n - (sizeof(prefix) - 1));
+    uint64_t precision = 0, scale = 0;
+    bool read = cc_slice_take_number(&rest, DIGITS_MAX, &precision) && cc_slice_take_byte(&rest, ',') &&
+                cc_slice_take_number(&rest, DIGITS_MAX, &scale) && cc_slice_take_byte(&rest, ')') && rest.n == 0;
+    if (!read || precision == 0 || scale > precision) {
         return false;
     }
     struct cc_buffer text = {0};
     cc_buffer_append_text(&text, precision == scale ? "-0" : "-");
-    for (unsigned i = 0; i < precision; i++) {
+    for (uint64_t i = 0; i < precision; i++) {
         cc_buffer_append_text(&text, i == precision - scale ? ".9" : "9");
     }
     kind->least = cc_arena_slice(arena, cc_buffer_slice(&text));

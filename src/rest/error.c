@@ -93,14 +93,10 @@ static bool contains(struct cc_slice text, const char *part)
 // RAISE with SQLSTATE PTnnn: nnn is the status.
 static int status_of_pt(struct cc_slice code)
 {
-    int status = 0;
-    for (size_t i = 2; i < code.n; i++) {
-        if (code.data[i] < '0' || code.data[i] > '9') {
-            return 500;
-        }
-        status = status * 10 + (code.data[i] - '0');
-    }
-    return status >= 200 && status <= 599 ? status : 500;
+    struct cc_slice digits = cc_slice_of(code.data + 2, code.n - 2);
+    uint64_t status = 0;
+    bool good = cc_slice_take_number(&digits, 599, &status) && digits.n == 0 && status >= 200;
+    return good ? (int)status : 500;
 }
 
 int rest_error_status(struct cc_slice code, struct cc_slice message, bool anonymous)

@@ -89,19 +89,6 @@ static bool has_prefix(struct cc_slice text, const char *prefix, struct cc_slice
     return true;
 }
 
-static bool read_number(struct cc_slice text, size_t *n_digits, uint64_t *out)
-{
-    uint64_t value = 0;
-    size_t i = 0;
-    while (i < text.n && i < 15 && text.data[i] >= '0' && text.data[i] <= '9') {
-        value = value * 10 + (uint64_t)(text.data[i] - '0');
-        i++;
-    }
-    *n_digits = i;
-    *out = value;
-    return i > 0;
-}
-
 // 500ms, 2s, 1min; a bare number is milliseconds.
 static bool read_duration(struct cc_slice text, uint32_t *ms_out)
 {
@@ -109,14 +96,12 @@ static bool read_duration(struct cc_slice text, uint32_t *ms_out)
         const char *unit;
         uint64_t ms;
     } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"min", 60000}};
-    size_t n = 0;
     uint64_t value = 0;
-    if (!read_number(text, &n, &value)) {
+    if (!cc_slice_take_number(&text, UINT32_MAX, &value)) {
         return false;
     }
-    struct cc_slice unit = cc_slice_of(text.data + n, text.n - n);
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        if (cc_slice_equal_text(unit, units[i].unit) && value <= UINT32_MAX / units[i].ms) {
+        if (cc_slice_equal_text(text, units[i].unit) && value <= UINT32_MAX / units[i].ms) {
             *ms_out = (uint32_t)(value * units[i].ms);
             return true;
         }
@@ -168,9 +153,8 @@ static bool is_zone(struct cc_slice text)
 static bool read_value(struct cc_slice text, struct rest_preferences *out)
 {
     struct cc_slice value;
-    size_t n = 0;
     uint64_t number = 0;
-    if (has_prefix(text, "max-affected=", &value) && read_number(value, &n, &number) && n == value.n) {
+    if (has_prefix(text, "max-affected=", &value) && cc_slice_take_number(&value, INT64_MAX, &number) && value.n == 0) {
         if (!out->has_max_affected) {
             out->has_max_affected = true;
             out->max_affected = number;

@@ -177,14 +177,9 @@ static bool add_function_headers(struct cc_slice text, struct cc_arena *arena, s
 
 static int status_of(struct cc_slice text)
 {
-    int status = 0;
-    for (size_t i = 0; i < text.n && i < 4; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9') {
-            return 0;
-        }
-        status = status * 10 + (text.data[i] - '0');
-    }
-    return status >= 200 && status <= 599 ? status : 0;
+    uint64_t status = 0;
+    bool good = cc_slice_take_number(&text, 599, &status) && text.n == 0 && status >= 200;
+    return good ? (int)status : 0;
 }
 
 struct raised {

@@ -159,10 +159,8 @@ void harness_see(struct harness *harness, uint32_t replica_id, struct harness_se
     struct node_status status;
     node_describe(replica->node, harness->sim.now_us, &status);
     session->index = status.applied > session->index ? status.applied : session->index;
-    for (uint32_t i = 0; i < status.frontier.n; i++) {
-        enum cc_status raised = crdt_frontier_raise(&session->frontier, status.frontier.at[i].origin, status.frontier.at[i].sequence);
-        SIM_CHECK(&harness->sim, "W1", raised == CC_OK, "too many origins");
-    }
+    enum cc_status joined = crdt_frontier_join(&session->frontier, &status.frontier);
+    SIM_CHECK(&harness->sim, "W1", joined == CC_OK, "too many origins");
 }
 
 uint64_t harness_read_session(struct harness *harness, uint32_t replica, const char *key, bool weak, const struct harness_session *session)

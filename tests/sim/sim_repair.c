@@ -424,10 +424,8 @@ void sim_repair_submit(struct sim *sim, struct sim_replica *replica, const struc
 
 static void frontier_join(struct crdt_frontier *frontier, const struct crdt_frontier *other)
 {
-    for (uint32_t i = 0; i < other->n; i++) {
-        enum cc_status status = crdt_frontier_raise(frontier, other->at[i].origin, other->at[i].sequence);
-        assert(status == CC_OK);
-    }
+    enum cc_status status = crdt_frontier_join(frontier, other);
+    assert(status == CC_OK);
 }
 
 static bool same_value(struct cc_slice a, struct cc_slice b)

@@ -176,20 +176,6 @@ static uint64_t number_of(const PGresult *result, int column)
     return strtoull(PQgetvalue(result, 0, column), NULL, 10);
 }
 
-// "replica incarnation sequence ...": what is not in order is left out.
-static void read_frontier(const char *text, struct crdt_frontier *frontier_out)
-{
-    frontier_out->n = 0;
-    char *at = NULL;
-    for (const char *from = text; *from != '\0'; from = at) {
-        uint64_t replica = strtoull(from, &at, 10), incarnation = strtoull(at, &at, 10), sequence = strtoull(at, &at, 10);
-        struct crdt_origin origin = {(uint32_t)replica, (uint32_t)incarnation};
-        if (at == from || (sequence > 0 && crdt_frontier_raise(frontier_out, origin, sequence) != CC_OK)) {
-            return;
-        }
-    }
-}
-
 static void set_sick(struct io_catalog *catalog, bool sick)
 {
     if (catalog->sick != sick) {
@@ -216,7 +202,7 @@ static void on_flush(void *context, uint64_t number, PGresult *result)
         if (catalog->seen_insert == 0 || applied < catalog->seen_applied) {
             catalog->seen_applied = applied;
             catalog->seen_own = number_of(result, 3);
-            read_frontier(PQgetvalue(result, 0, 4), &catalog->seen_frontier);
+            crdt_frontier_of_text(PQgetvalue(result, 0, 4), &catalog->seen_frontier);
             catalog->seen_insert = insert;
         }
     }

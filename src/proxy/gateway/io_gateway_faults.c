@@ -8,14 +8,9 @@ static bool read_id(struct exchange *exchange, uint32_t *id_out)
 {
     struct cc_slice text = operator_parameter(exchange, "id", 0);
     uint64_t id = 0;
-    for (size_t i = 0; i < text.n && id <= UINT32_MAX; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9') {
-            return false;
-        }
-        id = id * 10 + (uint64_t)(text.data[i] - '0');
-    }
+    bool good = cc_slice_take_number(&text, UINT32_MAX, &id) && text.n == 0 && id > 0;
     *id_out = (uint32_t)id;
-    return text.n > 0 && id > 0 && id <= UINT32_MAX;
+    return good;
 }
 
 static void ask(struct exchange *exchange, enum io_faults_action action, uint32_t id, struct cc_slice body)

@@ -235,15 +235,6 @@ static void ask(struct exchange *exchange)
     }
 }
 
-static uint64_t number_of(struct cc_slice text)
-{
-    uint64_t number = 0;
-    for (size_t i = 0; i < text.n && text.data[i] >= '0' && text.data[i] <= '9'; i++) {
-        number = number * 10 + (uint64_t)(text.data[i] - '0');
-    }
-    return number;
-}
-
 static struct cc_slice value_if_any(const struct io_postgres_read_result *rows, uint32_t column)
 {
     return column < rows->n_columns ? io_postgres_read_value(rows, 0, column) : (struct cc_slice){0};
@@ -289,7 +280,9 @@ static void on_rows(struct exchange *exchange, const struct io_postgres_read_res
         return;
     }
     // The database that was really read may have crashed and be behind what the core knows.
-    bool behind = number_of(io_postgres_read_value(rows, 0, 0)) < exchange->read_index;
+    struct cc_slice position = io_postgres_read_value(rows, 0, 0);
+    uint64_t applied = 0;
+    bool behind = (!cc_slice_take_number(&position, UINT64_MAX, &applied) || applied < exchange->read_index) && exchange->read_index > 0;
     if (!behind && covers_wanted(exchange, io_postgres_read_value(rows, 0, 0))) {
         reply_rows(exchange, rows);
     } else if (!can_retry) {
@@ -410,12 +403,9 @@ static void want(struct exchange *exchange, struct cc_slice frontier)
     if (frontier.n == 0 || crdt_frontier_read(&reader, wanted) != CC_OK) {
         return;
     }
-    for (uint32_t i = 0; exchange->read_frontier != NULL && i < exchange->read_frontier->n; i++) {
-        if (crdt_frontier_raise(wanted, exchange->read_frontier->at[i].origin, exchange->read_frontier->at[i].sequence) != CC_OK) {
-            return;
-        }
+    if (exchange->read_frontier == NULL || crdt_frontier_join(wanted, exchange->read_frontier) == CC_OK) {
+        exchange->read_frontier = wanted;
     }
-    exchange->read_frontier = wanted;
 }
 
 void rows_core_read(struct exchange *exchange, const struct node_answer *answer)

@@ -182,10 +182,8 @@ void read_told(struct node *node, uint32_t peer, uint64_t context, const struct 
     if (group == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < frontier->n; i++) {
-        if (crdt_frontier_raise(group->frontier, frontier->at[i].origin, frontier->at[i].sequence) != CC_OK) {
-            return; // more origins than a frontier has places: such a change cannot be held here either
-        }
+    if (crdt_frontier_join(group->frontier, frontier) != CC_OK) {
+        return; // more origins than a frontier has places: such a change cannot be held here either
     }
     if (!has_heard(group, peer) && group->n_heard < CC_REPLICAS_MAX) {
         group->heard[group->n_heard++] = peer;

@@ -128,11 +128,7 @@ void node_garbage_collected(struct node *node, struct node_time time, uint64_t b
         struct crdt_frontier common;
         crdt_stability_common(&stable->stability, &common);
         stable->collected = bound;
-        bool fits = true;
-        for (uint32_t i = 0; i < common.n; i++) {
-            fits = crdt_frontier_raise(&stable->below, common.at[i].origin, common.at[i].sequence) == CC_OK && fits;
-        }
-        if (!fits) { // too many origins
+        if (crdt_frontier_join(&stable->below, &common) != CC_OK) { // too many origins
             stable->below = node->weak.frontier;
         }
     }

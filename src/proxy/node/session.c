@@ -110,40 +110,18 @@ enum cc_status session_read(struct cc_slice text, const uint8_t key[SESSION_KEY_
     return status;
 }
 
-static bool take_number(const uint8_t **at, const uint8_t *end, uint64_t *out)
-{
-    const uint8_t *start = *at;
-    uint64_t value = 0;
-    while (*at < end && **at >= '0' && **at <= '9' && value < UINT64_MAX / 10 - 1) {
-        value = value * 10 + (uint64_t)(**at - '0');
-        (*at)++;
-    }
-    *out = value;
-    return *at > start;
-}
-
-static bool take_character(const uint8_t **at, const uint8_t *end, char c)
-{
-    if (*at == end || **at != (uint8_t)c) {
-        return false;
-    }
-    (*at)++;
-    return true;
-}
-
 enum cc_status session_saw(struct session *session, struct cc_slice position)
 {
-    const uint8_t *at = position.data, *end = position.data + position.n;
     uint64_t index;
-    if (position.n == 0 || !take_number(&at, end, &index)) {
+    if (!cc_slice_take_number(&position, UINT64_MAX, &index)) {
         return CC_MALFORMED;
     }
     session_wrote(session, index);
-    while (at < end) {
+    while (position.n > 0) {
         uint64_t replica = 0, incarnation = 0, sequence = 0;
-        bool good = take_character(&at, end, ' ') && take_number(&at, end, &replica) && take_character(&at, end, '.') &&
-                    take_number(&at, end, &incarnation) && take_character(&at, end, ':') && take_number(&at, end, &sequence) &&
-                    replica <= UINT32_MAX && incarnation <= UINT32_MAX && sequence > 0;
+        bool good = cc_slice_take_byte(&position, ' ') && cc_slice_take_number(&position, UINT32_MAX, &replica) &&
+                    cc_slice_take_byte(&position, '.') && cc_slice_take_number(&position, UINT32_MAX, &incarnation) &&
+                    cc_slice_take_byte(&position, ':') && cc_slice_take_number(&position, UINT64_MAX, &sequence) && sequence > 0;
         struct crdt_origin origin = {(uint32_t)replica, (uint32_t)incarnation};
         if (!good || session_wrote_weak(session, origin, sequence) != CC_OK) {
             return CC_MALFORMED;

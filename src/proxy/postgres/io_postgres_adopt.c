@@ -11,15 +11,12 @@ static void on_adopted(void *context, uint64_t number, PGresult *result)
     (void)number;
     struct pg_job *job = context;
     struct pg_lane *lane = job->lane;
-    const struct crdt_frontier *adopted = job->job.adopt;
     if (!pg_lane_committed(lane, result)) {
         return;
     }
-    for (uint32_t i = 0; i < adopted->n; i++) {
-        if (crdt_frontier_raise(&lane->frontier, adopted->at[i].origin, adopted->at[i].sequence) != CC_OK) {
-            pg_lane_drop(lane, "a frontier cannot be taken over", NULL);
-            return;
-        }
+    if (crdt_frontier_join(&lane->frontier, job->job.adopt) != CC_OK) {
+        pg_lane_drop(lane, "a frontier cannot be taken over", NULL);
+        return;
     }
     pg_lane_emit(lane, &(struct db_event){.kind = DB_MERGED, .number = job->job.number});
     pg_job_finish(job);

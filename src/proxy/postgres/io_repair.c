@@ -767,19 +767,6 @@ static void on_tables(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
-static void read_frontier(const char *text, struct crdt_frontier *frontier)
-{
-    frontier->n = 0;
-    char *at = NULL;
-    for (const char *from = text; *from != '\0'; from = at) { // "replica incarnation sequence ..."
-        uint64_t replica = strtoull(from, &at, 10), incarnation = strtoull(at, &at, 10), sequence = strtoull(at, &at, 10);
-        struct crdt_origin origin = {(uint32_t)replica, (uint32_t)incarnation};
-        if (at == from || (sequence > 0 && crdt_frontier_raise(frontier, origin, sequence) != CC_OK)) {
-            break;
-        }
-    }
-}
-
 static void on_kept(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
@@ -787,7 +774,7 @@ static void on_kept(void *context, uint64_t number, PGresult *result)
     if (went_well(repair, result)) {
         struct cc_buffer bytes = {0};
         struct crdt_frontier frontier;
-        read_frontier(PQntuples(result) > 0 ? PQgetvalue(result, 0, 3) : "", &frontier);
+        crdt_frontier_of_text(PQntuples(result) > 0 ? PQgetvalue(result, 0, 3) : "", &frontier);
         crdt_frontier_put(&bytes, &frontier);
         cc_put_varint(&bytes, (uint64_t)PQntuples(result));
         for (int row = 0; row < PQntuples(result); row++) {
@@ -824,7 +811,7 @@ static void on_moment(void *context, uint64_t number, PGresult *result)
     (void)number;
     struct io_repair *repair = context;
     if (went_well(repair, result)) {
-        read_frontier(PQgetvalue(result, 0, 0), &repair->moment.frontier);
+        crdt_frontier_of_text(PQgetvalue(result, 0, 0), &repair->moment.frontier);
         repair->moment.bound = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
         repair->moment.schema_version = (uint32_t)strtoul(PQgetvalue(result, 0, 2), NULL, 10);
         describe(repair);

@@ -27,6 +27,38 @@ static void equality_needs_the_same_length(void **state)
     assert_false(cc_slice_equal(cc_slice_of("a\0b", 3), cc_slice_of("a\0c", 3)));
 }
 
+static void a_number_is_taken_off_the_beginning(void **state)
+{
+    (void)state;
+    struct cc_slice text = cc_slice_text("007:18446744073709551615");
+    uint64_t number = 0;
+    assert_true(cc_slice_take_number(&text, 7, &number));
+    assert_int_equal(number, 7);
+    assert_false(cc_slice_take_byte(&text, '.'));
+    assert_true(cc_slice_take_byte(&text, ':'));
+    assert_true(cc_slice_take_number(&text, UINT64_MAX, &number));
+    assert_int_equal(number, UINT64_MAX);
+    assert_int_equal(text.n, 0);
+    assert_false(cc_slice_take_byte(&text, ':'));
+    assert_false(cc_slice_take_number(&text, UINT64_MAX, &number));
+}
+
+static void what_is_no_number_or_too_large_a_one_changes_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t max;
+    } cases[] = {{"x1", 9}, {"-1", 9}, {" 1", 9}, {"+1", 9}, {"10", 9}, {"5", 4}, {"256", 255}, {"18446744073709551616", UINT64_MAX}, {"99999999999999999999999", UINT64_MAX}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct cc_slice text = cc_slice_text(cases[i].text);
+        uint64_t number = 41;
+        assert_false(cc_slice_take_number(&text, cases[i].max, &number));
+        assert_int_equal(number, 41);
+        assert_true(cc_slice_equal_text(text, cases[i].text));
+    }
+}
+
 static void a_zeroed_buffer_is_empty_and_takes_all_kinds_of_content(void **state)
 {
     (void)state;
@@ -73,6 +105,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slices_compare_by_bytes_and_then_by_length),
         cmocka_unit_test(equality_needs_the_same_length),
+        cmocka_unit_test(a_number_is_taken_off_the_beginning),
+        cmocka_unit_test(what_is_no_number_or_too_large_a_one_changes_nothing),
         cmocka_unit_test(a_zeroed_buffer_is_empty_and_takes_all_kinds_of_content),
         cmocka_unit_test(a_long_print_is_not_cut),
         cmocka_unit_test(a_blob_lives_until_its_last_reference),

@@ -77,12 +77,12 @@ static void a_sum_of_histograms_is_the_histogram_of_all(void **state)
 
 // ---- answers
 
-static enum bench_http_verdict parse(const char *text, struct bench_http_answer *answer, size_t *n_taken)
+static enum bench_verdict parse(const char *text, struct bench_http_answer *answer, size_t *n_taken)
 {
     static struct cc_buffer scratch;
-    enum bench_http_verdict verdict = bench_http_answer_parse(cc_slice_text(text), &scratch, answer, n_taken);
+    enum bench_verdict verdict = bench_http_answer_parse(cc_slice_text(text), &scratch, answer, n_taken);
     static char body[64];
-    if (verdict == BENCH_HTTP_COMPLETE && answer->body.n < sizeof(body)) {
+    if (verdict == BENCH_ANSWER_COMPLETE && answer->body.n < sizeof(body)) {
         memcpy(body, answer->body.data, answer->body.n);
         answer->body = cc_slice_of(body, answer->body.n);
     }
@@ -105,10 +105,10 @@ static void an_answer_is_complete_with_its_last_byte_only(void **state)
         size_t n_taken;
         for (size_t n = 0; n < strlen(texts[i]); n++) {
             char *part = cc_strndup(texts[i], n);
-            assert_int_equal(parse(part, &answer, &n_taken), BENCH_HTTP_MORE);
+            assert_int_equal(parse(part, &answer, &n_taken), BENCH_ANSWER_MORE);
             free(part);
         }
-        assert_int_equal(parse(texts[i], &answer, &n_taken), BENCH_HTTP_COMPLETE);
+        assert_int_equal(parse(texts[i], &answer, &n_taken), BENCH_ANSWER_COMPLETE);
         assert_int_equal(n_taken, strlen(texts[i]));
         assert_int_equal(answer.status, 200);
         assert_true(cc_slice_equal_text(answer.body, "[{}]"));
@@ -124,7 +124,7 @@ static void an_answer_without_content_has_no_body(void **state)
     struct bench_http_answer answer;
     size_t n_taken;
     assert_int_equal(parse("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\nnext", &answer, &n_taken),
-                     BENCH_HTTP_COMPLETE);
+                     BENCH_ANSWER_COMPLETE);
     assert_int_equal(answer.status, 204);
     assert_int_equal(answer.body.n, 0);
     assert_true(answer.close);
@@ -152,7 +152,7 @@ static void what_is_no_answer_is_refused(void **state)
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct bench_http_answer answer;
         size_t n_taken;
-        assert_int_equal(parse(texts[i], &answer, &n_taken), BENCH_HTTP_MALFORMED);
+        assert_int_equal(parse(texts[i], &answer, &n_taken), BENCH_ANSWER_MALFORMED);
     }
 }
 

@@ -82,6 +82,64 @@ static void too_many_origins_are_refused_and_change_nothing(void **state)
     raise_to(&frontier, 3, 1, 2);
 }
 
+static void joining_raises_to_all_that_the_other_holds(void **state)
+{
+    (void)state;
+    struct crdt_frontier frontier = {0};
+    struct crdt_frontier other = {0};
+    raise_to(&frontier, 1, 1, 5);
+    raise_to(&frontier, 3, 1, 2);
+    raise_to(&other, 1, 1, 4);
+    raise_to(&other, 2, 1, 6);
+    raise_to(&other, 3, 1, 7);
+    assert_int_equal(crdt_frontier_join(&frontier, &other), CC_OK);
+    assert_int_equal(frontier.n, 3);
+    assert_int_equal(crdt_frontier_get(&frontier, origin(1, 1)), 5);
+    assert_int_equal(crdt_frontier_get(&frontier, origin(2, 1)), 6);
+    assert_int_equal(crdt_frontier_get(&frontier, origin(3, 1)), 7);
+}
+
+static void joining_stops_at_the_first_origin_that_does_not_fit(void **state)
+{
+    (void)state;
+    struct crdt_frontier frontier = {0};
+    for (uint32_t i = 0; i < CC_ORIGINS_MAX; i++) {
+        raise_to(&frontier, i, 1, 1);
+    }
+    struct crdt_frontier other = {0};
+    raise_to(&other, 1, 1, 9);
+    raise_to(&other, 1, 2, 9);
+    raise_to(&other, 2, 1, 9);
+    assert_int_equal(crdt_frontier_join(&frontier, &other), CC_TOO_LARGE);
+    assert_int_equal(frontier.n, CC_ORIGINS_MAX);
+    assert_int_equal(crdt_frontier_get(&frontier, origin(1, 1)), 9);
+    assert_int_equal(crdt_frontier_get(&frontier, origin(2, 1)), 1);
+}
+
+static void a_frontier_is_read_from_text_in_any_order(void **state)
+{
+    (void)state;
+    struct crdt_frontier frontier = {.n = 1};
+    crdt_frontier_of_text("2 1 7 1 3 18446744073709551615 4 1 0", &frontier);
+    assert_int_equal(frontier.n, 2);
+    assert_int_equal(crdt_frontier_get(&frontier, origin(1, 3)), UINT64_MAX);
+    assert_int_equal(crdt_frontier_get(&frontier, origin(2, 1)), 7);
+    crdt_frontier_of_text("", &frontier);
+    assert_int_equal(frontier.n, 0);
+}
+
+static void text_that_is_no_frontier_says_less(void **state)
+{
+    (void)state;
+    static const char *const broken[] = {"2 1 7 x", "2 1 7  3 1 1", "2 1 7 -3 1 1", "2 1 7 3", "2 1 7 3 1", "2 1 7 3 x 1", "2 1 7 4294967296 1 1", "2 1 7 1 4294967296 1"};
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        struct crdt_frontier frontier;
+        crdt_frontier_of_text(broken[i], &frontier);
+        assert_int_equal(frontier.n, 1);
+        assert_int_equal(crdt_frontier_get(&frontier, origin(2, 1)), 7);
+    }
+}
+
 static void what_was_put_is_read_again(void **state)
 {
     (void)state;
@@ -135,6 +193,10 @@ int main(void)
         cmocka_unit_test(origins_stay_sorted_and_incarnations_apart),
         cmocka_unit_test(covering_is_a_partial_order),
         cmocka_unit_test(too_many_origins_are_refused_and_change_nothing),
+        cmocka_unit_test(joining_raises_to_all_that_the_other_holds),
+        cmocka_unit_test(joining_stops_at_the_first_origin_that_does_not_fit),
+        cmocka_unit_test(a_frontier_is_read_from_text_in_any_order),
+        cmocka_unit_test(text_that_is_no_frontier_says_less),
         cmocka_unit_test(what_was_put_is_read_again),
         cmocka_unit_test(unsorted_double_or_zero_entries_are_malformed),
     };
