@@ -31,6 +31,36 @@ bool cc_slice_equal_text(struct cc_slice a, const char *text)
     return cc_slice_equal(a, cc_slice_text(text));
 }
 
+static uint8_t lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
+}
+
+bool cc_slice_equal_fold(struct cc_slice a, const char *text)
+{
+    return a.n == strlen(text) && cc_slice_starts_with_fold(a, text);
+}
+
+bool cc_slice_starts_with(struct cc_slice text, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return text.n >= n && cc_slice_equal(cc_slice_of(text.data, n), cc_slice_of(prefix, n));
+}
+
+bool cc_slice_starts_with_fold(struct cc_slice text, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    if (text.n < n) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (lower(text.data[i]) != lower((uint8_t)prefix[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int cc_slice_compare(struct cc_slice a, struct cc_slice b)
 {
     size_t n = a.n < b.n ? a.n : b.n;

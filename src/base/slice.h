@@ -18,6 +18,10 @@ struct cc_slice cc_slice_text(const char *text);
 // Same bytes; NULL and empty are the same here.
 bool cc_slice_equal(struct cc_slice a, struct cc_slice b);
 bool cc_slice_equal_text(struct cc_slice a, const char *text);
+// Whatever the case of ASCII letters.
+bool cc_slice_equal_fold(struct cc_slice a, const char *text);
+bool cc_slice_starts_with(struct cc_slice text, const char *prefix);
+bool cc_slice_starts_with_fold(struct cc_slice text, const char *prefix);
 // memcmp order, then length. For sorting.
 int cc_slice_compare(struct cc_slice a, struct cc_slice b);
 // Takes `c` off the beginning of `text`. False: it begins with something else, and nothing changes.

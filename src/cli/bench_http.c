@@ -2,7 +2,6 @@
 #include "cli/bench_http.h"
 
 #include <string.h>
-#include <strings.h>
 
 struct head {
     struct bench_http_answer answer;
@@ -35,11 +34,6 @@ static struct cc_slice trimmed(struct cc_slice text)
         text.n--;
     }
     return text;
-}
-
-static bool is_word(struct cc_slice text, const char *word)
-{
-    return text.n == strlen(word) && strncasecmp((const char *)text.data, word, text.n) == 0;
 }
 
 static bool parse_number(struct cc_slice text, unsigned base, uint64_t max, uint64_t *number_out)
@@ -79,22 +73,22 @@ static bool parse_header(struct cc_slice line, struct head *head)
     }
     struct cc_slice name = cc_slice_of(line.data, (size_t)(colon - line.data));
     struct cc_slice value = trimmed(cc_slice_of(colon + 1, line.n - name.n - 1));
-    if (is_word(name, "content-length")) {
+    if (cc_slice_equal_fold(name, "content-length")) {
         bool repeated = head->has_length;
         head->has_length = true;
         return !repeated && parse_number(value, 10, BENCH_HTTP_BODY_BYTES_MAX, &head->length);
     }
-    if (is_word(name, "transfer-encoding")) {
+    if (cc_slice_equal_fold(name, "transfer-encoding")) {
         head->chunked = true;
-        return is_word(value, "chunked");
+        return cc_slice_equal_fold(value, "chunked");
     }
-    if (is_word(name, "connection")) {
-        head->answer.close = is_word(value, "close");
-    } else if (is_word(name, "caucus-session")) {
+    if (cc_slice_equal_fold(name, "connection")) {
+        head->answer.close = cc_slice_equal_fold(value, "close");
+    } else if (cc_slice_equal_fold(name, "caucus-session")) {
         head->answer.session = value;
-    } else if (is_word(name, "content-range")) {
+    } else if (cc_slice_equal_fold(name, "content-range")) {
         head->answer.content_range = value;
-    } else if (is_word(name, "retry-after")) {
+    } else if (cc_slice_equal_fold(name, "retry-after")) {
         head->answer.retry_after = value;
     }
     return true;

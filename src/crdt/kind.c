@@ -24,12 +24,6 @@ enum cc_status crdt_merge_of_text(struct cc_slice text, enum crdt_merge *merge_o
 
 // -- Types ------------------------------------------------------------------------------------------------------------
 
-static bool starts_with(struct cc_slice text, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return text.n >= n && memcmp(text.data, prefix, n) == 0;
-}
-
 static bool is_one_of(struct cc_slice type, const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -91,7 +85,7 @@ static bool counter_of(struct cc_slice type, struct cc_arena *arena, struct crdt
             return true;
         }
     }
-    return cc_slice_equal_text(type, "numeric") || (starts_with(type, "numeric(") && limits_of_numeric(type, arena, kind));
+    return cc_slice_equal_text(type, "numeric") || (cc_slice_starts_with(type, "numeric(") && limits_of_numeric(type, arena, kind));
 }
 
 static bool order_of(struct cc_slice type, enum crdt_order *order_out)
@@ -113,7 +107,7 @@ static bool order_of(struct cc_slice type, enum crdt_order *order_out)
 
 static bool is_array(struct cc_slice type)
 {
-    return type.n > 2 && memcmp(type.data + type.n - 2, "[]", 2) == 0 && !starts_with(type, "box"); // boxes have another delimiter
+    return type.n > 2 && memcmp(type.data + type.n - 2, "[]", 2) == 0 && !cc_slice_starts_with(type, "box"); // boxes have another delimiter
 }
 
 enum cc_status crdt_kind_of(enum crdt_merge merge, struct cc_slice type, struct cc_arena *arena, struct crdt_kind *kind_out)

@@ -32,7 +32,7 @@ enum rest_body_type rest_body_type(struct cc_slice content_type)
     struct cc_slice essence =
         end == NULL ? content_type : cc_slice_of(content_type.data, (size_t)(end - content_type.data));
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (rest_text_equal_fold(rest_text_trim(essence), types[i].name)) {
+        if (cc_slice_equal_fold(rest_text_trim(essence), types[i].name)) {
             return types[i].type;
         }
     }

@@ -73,7 +73,7 @@ static const char *allowed_origin(const struct rest_request *request, const char
 static void add_vary(struct rest_reply *reply, struct cc_arena *arena, const char *name)
 {
     for (uint32_t i = 0; i < reply->n_headers; i++) {
-        if (rest_text_equal_fold(reply->headers[i].name, "Vary")) {
+        if (cc_slice_equal_fold(reply->headers[i].name, "Vary")) {
             struct cc_slice old = reply->headers[i].value;
             reply->headers[i].value =
                 cc_slice_text(cc_arena_printf(arena, "%.*s, %s", (int)old.n, (const char *)old.data, name));

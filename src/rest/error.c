@@ -79,12 +79,6 @@ int rest_error_code_status(enum rest_error_code code)
     return errors[code].status;
 }
 
-static bool starts_with(struct cc_slice text, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return text.n >= n && memcmp(text.data, prefix, n) == 0;
-}
-
 static bool contains(struct cc_slice text, const char *part)
 {
     return text.n > 0 && memmem(text.data, text.n, part, strlen(part)) != NULL;
@@ -107,19 +101,19 @@ int rest_error_status(struct cc_slice code, struct cc_slice message, bool anonym
     if (cc_slice_equal_text(code, "21000") && contains(message, "requires a WHERE clause")) {
         return 400;
     }
-    if (cc_slice_equal_text(code, "22023") && starts_with(message, "role \"")) {
+    if (cc_slice_equal_text(code, "22023") && cc_slice_starts_with(message, "role \"")) {
         return 401;
     }
-    if (code.n == 5 && starts_with(code, "PT")) {
+    if (code.n == 5 && cc_slice_starts_with(code, "PT")) {
         return status_of_pt(code);
     }
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
-        if (starts_with(code, "PGRST") && cc_slice_equal_text(code, errors[i].code)) {
+        if (cc_slice_starts_with(code, "PGRST") && cc_slice_equal_text(code, errors[i].code)) {
             return errors[i].status;
         }
     }
     for (size_t i = 0; i < sizeof(sqlstates) / sizeof(sqlstates[0]); i++) {
-        if (starts_with(code, sqlstates[i].code)) {
+        if (cc_slice_starts_with(code, sqlstates[i].code)) {
             return sqlstates[i].status;
         }
     }

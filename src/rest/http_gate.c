@@ -419,7 +419,7 @@ static bool first_single(struct http_gate *gate, const char *name, struct cc_sli
 {
     struct cc_slice found = {0};
     for (size_t i = 0; i < gate->n_fields; i++) {
-        if (!rest_text_equal_fold(gate->headers[i].name, name)) {
+        if (!cc_slice_equal_fold(gate->headers[i].name, name)) {
             continue;
         }
         if (found.data != NULL) {
@@ -466,7 +466,7 @@ static bool says_close(struct cc_slice value)
             continue;
         }
         struct cc_slice word = cc_slice_of(value.data + begin, i - begin);
-        if (rest_text_equal_fold(rest_text_trim(word), "close")) {
+        if (cc_slice_equal_fold(rest_text_trim(word), "close")) {
             return true;
         }
         begin = i + 1;
@@ -481,7 +481,7 @@ static void make_headers(struct http_gate *gate)
         struct rest_header *header = &gate->headers[i];
         header->name = span_slice(gate, gate->fields[i].name);
         header->value = span_slice(gate, gate->fields[i].value);
-        if (rest_text_equal_fold(header->name, "Connection") && says_close(header->value)) {
+        if (cc_slice_equal_fold(header->name, "Connection") && says_close(header->value)) {
             gate->close = true;
         }
     }
@@ -529,11 +529,11 @@ static void finish_head(struct http_gate *gate)
         refuse(gate, HTTP_TWO_FRAMINGS);
         return;
     }
-    if (encoding.data != NULL && !rest_text_equal_fold(encoding, "chunked")) {
+    if (encoding.data != NULL && !cc_slice_equal_fold(encoding, "chunked")) {
         refuse(gate, HTTP_BAD_TRANSFER_ENCODING);
         return;
     }
-    if (expect.data != NULL && !rest_text_equal_fold(expect, "100-continue")) {
+    if (expect.data != NULL && !cc_slice_equal_fold(expect, "100-continue")) {
         refuse(gate, HTTP_BAD_EXPECTATION);
         return;
     }
@@ -767,7 +767,7 @@ size_t http_gate_memory_bytes(const struct http_gate *gate)
 struct cc_slice http_request_header(const struct http_request *request, const char *name)
 {
     for (size_t i = 0; i < request->n_headers; i++) {
-        if (rest_text_equal_fold(request->headers[i].name, name)) {
+        if (cc_slice_equal_fold(request->headers[i].name, name)) {
             return request->headers[i].value;
         }
     }

@@ -204,8 +204,8 @@ static bool is_access_token(const struct rest_json *header, struct cc_arena *are
         return true;
     }
     struct cc_slice type = text_of(header, "typ", arena);
-    return rest_text_equal_fold(type, "JWT") || rest_text_equal_fold(type, "at+jwt") ||
-           rest_text_equal_fold(type, "application/at+jwt");
+    return cc_slice_equal_fold(type, "JWT") || cc_slice_equal_fold(type, "at+jwt") ||
+           cc_slice_equal_fold(type, "application/at+jwt");
 }
 
 static enum jwt_verdict check_header(const struct jwt_rules *rules, const struct parts *parts, struct cc_arena *arena,

@@ -125,7 +125,7 @@ static enum cc_status add_secret(struct jwt_keys *keys, struct cc_slice secret, 
 enum cc_status jwt_keys_add_secret(struct jwt_keys *keys, struct cc_slice secret, char error_out[JWT_KEYS_ERROR_BYTES])
 {
     static const char pem[] = "-----BEGIN";
-    bool is_pem = secret.n >= sizeof(pem) - 1 && memcmp(secret.data, pem, sizeof(pem) - 1) == 0;
+    bool is_pem = cc_slice_starts_with(secret, pem);
     if (is_pem || (secret.n > 0 && secret.data[0] == '{')) {
         return complain(error_out, CC_INVALID,
                         "this is a key in PEM or JSON form, not a secret: put keys into a JWKS file");

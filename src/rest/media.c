@@ -51,7 +51,7 @@ static unsigned read_options(struct cc_slice text)
     while (text.n > 0) {
         struct cc_slice name = next_part(&text, '|');
         for (size_t i = 0; i < N_EXPLAIN_OPTIONS; i++) {
-            options |= rest_text_equal_fold(name, explain_options[i].name) ? explain_options[i].bit : 0;
+            options |= cc_slice_equal_fold(name, explain_options[i].name) ? explain_options[i].bit : 0;
         }
     }
     return options;
@@ -60,7 +60,7 @@ static unsigned read_options(struct cc_slice text)
 static bool read_parameter(struct cc_slice parameter, const char *name, struct cc_slice *value)
 {
     size_t n = strlen(name);
-    if (parameter.n < n || !rest_text_equal_fold(cc_slice_of(parameter.data, n), name)) {
+    if (parameter.n < n || !cc_slice_equal_fold(cc_slice_of(parameter.data, n), name)) {
         return false;
     }
     *value = cc_slice_of(parameter.data + n, parameter.n - n);
@@ -76,7 +76,7 @@ static void read_offer(struct cc_slice text, struct offer *offer)
     while (text.n > 0) {
         struct cc_slice parameter = next_part(&text, ';');
         struct cc_slice value;
-        if (rest_text_equal_fold(parameter, "nulls=stripped")) {
+        if (cc_slice_equal_fold(parameter, "nulls=stripped")) {
             offer->stripped = true;
         } else if (read_parameter(parameter, "q=", &value)) {
             offer->quality = read_quality(value);
@@ -96,7 +96,7 @@ static const char openapi[] = "application/openapi+json", openapi_registered[] =
 static bool wants_openapi_3(const struct offer *offer)
 {
     bool named = offer->version.n > 0;
-    return (named && offer->version.data[0] == '3') || (!named && rest_text_equal_fold(offer->type, openapi_registered));
+    return (named && offer->version.data[0] == '3') || (!named && cc_slice_equal_fold(offer->type, openapi_registered));
 }
 
 // What a request is for: the description at /, rows, or what a function returns.
@@ -114,7 +114,7 @@ static const struct rest_handler *handler_of(const struct offer *offer, const st
     const struct rest_catalog *catalog = subject->catalog;
     for (uint32_t i = 0; subject->table != NULL && i < catalog->n_handlers; i++) {
         const struct rest_handler *handler = &catalog->handlers[i];
-        bool fits = strcmp(handler->media_type, "*/*") == 0 || rest_text_equal_fold(offer->type, handler->media_type);
+        bool fits = strcmp(handler->media_type, "*/*") == 0 || cc_slice_equal_fold(offer->type, handler->media_type);
         if (fits && &catalog->tables[handler->table] == subject->table) {
             return handler;
         }
@@ -138,11 +138,11 @@ static const char *raw_type_of(const struct offer *offer, const struct rest_func
     if (function->media_type != NULL && strcmp(function->media_type, "*/*") == 0) {
         return "application/octet-stream"; // the function itself says more, by response.headers
     }
-    if (function->media_type != NULL && rest_text_equal_fold(offer->type, function->media_type)) {
+    if (function->media_type != NULL && cc_slice_equal_fold(offer->type, function->media_type)) {
         return function->media_type;
     }
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (strcmp(function->return_base, types[i][0]) == 0 && rest_text_equal_fold(offer->type, types[i][1])) {
+        if (strcmp(function->return_base, types[i][0]) == 0 && cc_slice_equal_fold(offer->type, types[i][1])) {
             return types[i][1];
         }
     }
@@ -170,28 +170,28 @@ static bool format_of(const struct offer *offer, const struct subject *subject, 
     }
     if (subject->is_root) {
         *out = REST_FORMAT_OPENAPI;
-        return rest_text_equal_fold(offer->type, openapi) || rest_text_equal_fold(offer->type, openapi_registered) ||
-               rest_text_equal_fold(offer->type, "application/json") || rest_text_equal_fold(offer->type, "*/*") ||
-               rest_text_equal_fold(offer->type, "application/*");
+        return cc_slice_equal_fold(offer->type, openapi) || cc_slice_equal_fold(offer->type, openapi_registered) ||
+               cc_slice_equal_fold(offer->type, "application/json") || cc_slice_equal_fold(offer->type, "*/*") ||
+               cc_slice_equal_fold(offer->type, "application/*");
     }
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-        if (rest_text_equal_fold(offer->type, formats[i].type)) {
+        if (cc_slice_equal_fold(offer->type, formats[i].type)) {
             *out = offer->stripped ? formats[i].stripped : formats[i].plain;
             return true;
         }
     }
     *out = REST_FORMAT_GEOJSON;
     bool is_rows = subject->function == NULL || subject->function->returns_row;
-    return is_rows && subject->geojson != NULL && rest_text_equal_fold(offer->type, "application/geo+json");
+    return is_rows && subject->geojson != NULL && cc_slice_equal_fold(offer->type, "application/geo+json");
 }
 
 // ---- plans
 
 static bool is_plan(const struct offer *offer)
 {
-    return rest_text_equal_fold(offer->type, "application/vnd.pgrst.plan") ||
-           rest_text_equal_fold(offer->type, "application/vnd.pgrst.plan+text") ||
-           rest_text_equal_fold(offer->type, "application/vnd.pgrst.plan+json");
+    return cc_slice_equal_fold(offer->type, "application/vnd.pgrst.plan") ||
+           cc_slice_equal_fold(offer->type, "application/vnd.pgrst.plan+text") ||
+           cc_slice_equal_fold(offer->type, "application/vnd.pgrst.plan+json");
 }
 
 static const char *options_text(struct planner *planner, unsigned options)
@@ -214,7 +214,7 @@ static bool explained_format(struct planner *planner, const struct offer *offer,
     if (!planner->request->options.plans_allowed || subject->is_root || !known) {
         return false;
     }
-    planner->explain_json = rest_text_equal_fold(offer->type, "application/vnd.pgrst.plan+json");
+    planner->explain_json = cc_slice_equal_fold(offer->type, "application/vnd.pgrst.plan+json");
     planner->explain_options = offer->options;
     planner->plan->facts.plan_type =
         plan_text(planner, "application/vnd.pgrst.plan+%s; for=\"%.*s\"%s; charset=utf-8",

@@ -133,7 +133,7 @@ static void add_header_setting(struct planner *planner)
     cc_buffer_append_text(&json, "{");
     for (uint32_t i = 0; i < planner->request->n_headers; i++) {
         const struct rest_header *header = &planner->request->headers[i];
-        if (rest_text_equal_fold(header->name, "cookie")) {
+        if (cc_slice_equal_fold(header->name, "cookie")) {
             continue;
         }
         cc_buffer_append_text(&json, json.n == 1 ? "" : ",");

@@ -82,7 +82,7 @@ static void set(struct rest_preferences *preferences, enum kind kind, int value)
 static bool has_prefix(struct cc_slice text, const char *prefix, struct cc_slice *rest)
 {
     size_t n = strlen(prefix);
-    if (text.n <= n || memcmp(text.data, prefix, n) != 0) {
+    if (text.n == n || !cc_slice_starts_with(text, prefix)) {
         return false;
     }
     *rest = cc_slice_of(text.data + n, text.n - n);
@@ -210,7 +210,7 @@ void rest_prefer_read(const struct rest_request *request, struct cc_arena *arena
     *out = (struct rest_preferences){0};
     for (uint32_t i = 0; i < request->n_headers; i++) {
         const struct rest_header *header = &request->headers[i];
-        if (rest_text_equal_fold(header->name, "Prefer") && header->value.n > 0) {
+        if (cc_slice_equal_fold(header->name, "Prefer") && header->value.n > 0) {
             read_header(header->value, arena, out);
         }
     }

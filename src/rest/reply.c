@@ -93,7 +93,7 @@ static bool is_allowed_header(struct cc_slice name, struct cc_slice value)
     static const char *const framing[] = {"content-length", "transfer-encoding", "connection", "host",
                                           "keep-alive",     "upgrade",           "trailer"};
     for (size_t i = 0; i < sizeof(framing) / sizeof(framing[0]); i++) {
-        if (rest_text_equal_fold(name, framing[i])) {
+        if (cc_slice_equal_fold(name, framing[i])) {
             return false;
         }
     }
@@ -130,7 +130,7 @@ static void replace_headers(const struct rest_reply *added, struct cc_arena *are
     uint32_t n = 0;
     for (uint32_t i = 0; i < reply->n_headers; i++) {
         uint32_t k = 0;
-        while (k < added->n_headers && !rest_text_equal_fold(reply->headers[i].name, (const char *)added->headers[k].name.data)) {
+        while (k < added->n_headers && !cc_slice_equal_fold(reply->headers[i].name, (const char *)added->headers[k].name.data)) {
             k++;
         }
         if (k == added->n_headers) {

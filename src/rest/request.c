@@ -3,24 +3,6 @@
 
 #include <string.h>
 
-static uint8_t lower(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
-}
-
-bool rest_text_equal_fold(struct cc_slice a, const char *b)
-{
-    if (a.n != strlen(b)) {
-        return false;
-    }
-    for (size_t i = 0; i < a.n; i++) {
-        if (lower(a.data[i]) != lower((uint8_t)b[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool is_blank(uint8_t c)
 {
     return c == ' ' || c == '\t';
@@ -40,7 +22,7 @@ struct cc_slice rest_text_trim(struct cc_slice text)
 struct cc_slice rest_request_header(const struct rest_request *request, const char *name)
 {
     for (uint32_t i = 0; i < request->n_headers; i++) {
-        if (rest_text_equal_fold(request->headers[i].name, name)) {
+        if (cc_slice_equal_fold(request->headers[i].name, name)) {
             return rest_text_trim(request->headers[i].value);
         }
     }

@@ -42,8 +42,6 @@ struct rest_request {
 
 // Value of the first header of that name (any letter case), or the NULL slice. Blanks around it are removed.
 struct cc_slice rest_request_header(const struct rest_request *request, const char *name);
-// ASCII only.
-bool rest_text_equal_fold(struct cc_slice a, const char *b);
 struct cc_slice rest_text_trim(struct cc_slice text); // blanks and tabs
 
 #endif

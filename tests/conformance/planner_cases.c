@@ -185,7 +185,7 @@ static void make_request(const json_t *item, struct cc_arena *arena, struct rest
 static struct cc_slice reply_header(const struct rest_reply *reply, const char *name)
 {
     for (uint32_t i = 0; i < reply->n_headers; i++) {
-        if (rest_text_equal_fold(reply->headers[i].name, name)) {
+        if (cc_slice_equal_fold(reply->headers[i].name, name)) {
             return reply->headers[i].value;
         }
     }

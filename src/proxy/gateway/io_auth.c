@@ -267,8 +267,8 @@ static bool find_token(const struct rest_request *request, struct cc_slice *toke
     uint32_t n = 0;
     for (uint32_t i = 0; i < request->n_headers; i++) {
         struct cc_slice value = rest_text_trim(request->headers[i].value);
-        if (!rest_text_equal_fold(request->headers[i].name, "authorization") || value.n < n_scheme ||
-            !rest_text_equal_fold(cc_slice_of(value.data, n_scheme), scheme) ||
+        if (!cc_slice_equal_fold(request->headers[i].name, "authorization") || value.n < n_scheme ||
+            !cc_slice_equal_fold(cc_slice_of(value.data, n_scheme), scheme) ||
             (value.n > n_scheme && value.data[n_scheme] != ' ')) {
             continue;
         }

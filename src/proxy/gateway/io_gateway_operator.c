@@ -19,7 +19,7 @@ static const char prefix[] = "/_caucus/";
 
 bool operator_owns(struct cc_slice path)
 {
-    return path.n >= sizeof(prefix) - 1 && memcmp(path.data, prefix, sizeof(prefix) - 1) == 0;
+    return cc_slice_starts_with(path, prefix);
 }
 
 static void reply_text(struct exchange *exchange, int status, const char *type, struct cc_slice body)

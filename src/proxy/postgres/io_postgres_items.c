@@ -136,7 +136,7 @@ void pg_item_send_settings(struct execute *execute, uint32_t item, const struct 
     }
     for (uint32_t i = 0; statement != NULL && i < statement->n_settings && n < SETTINGS_MAX; i++) {
         // The texts of weak values, keys among them, are compared between replicas: always in UTC.
-        bool zone = statement->settings[i].name.n == 8 && strncasecmp((const char *)statement->settings[i].name.data, "timezone", 8) == 0;
+        bool zone = cc_slice_equal_fold(statement->settings[i].name, "timezone");
         if (!execute->weak || !zone) {
             settings[n++] = statement->settings[i];
         }

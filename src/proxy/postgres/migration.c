@@ -4,7 +4,6 @@
 #include <pg_query.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "proxy/postgres/migration_rules.h"
 #include "proxy/postgres/parse_tree.h"
@@ -186,7 +185,7 @@ static bool is_clock_word(struct cc_slice text)
         text = cc_slice_of(text.data + 1, text.n - 1);
     }
     for (const char *const *at = words; *at != NULL; at++) {
-        if (text.n >= strlen(*at) && strncasecmp((const char *)text.data, *at, strlen(*at)) == 0) {
+        if (cc_slice_starts_with_fold(text, *at)) {
             return true;
         }
     }
@@ -341,7 +340,7 @@ static struct cc_slice slice_from(struct cc_slice text, size_t offset)
 static size_t skip_word(struct cc_slice text, size_t at, const char *word)
 {
     size_t n = strlen(word);
-    bool same = text.n - at > n && strncasecmp((const char *)text.data + at, word, n) == 0 &&
+    bool same = text.n - at > n && cc_slice_starts_with_fold(slice_from(text, at), word) &&
                 memchr(" \t\r\n\f\v/-", text.data[at + n], 8) != NULL;
     return same ? skip_blank(text, at + n) : at;
 }

@@ -2,7 +2,6 @@
 #include "proxy/postgres/migration_rules.h"
 
 #include <string.h>
-#include <strings.h>
 
 // -- Refusals ------------------------------------------------------------------------------------------------------------
 
@@ -188,17 +187,6 @@ static bool slice_is_one_of(struct cc_slice text, const char *const *names)
     return false;
 }
 
-static bool starts_with(struct cc_slice text, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return text.n >= n && memcmp(text.data, prefix, n) == 0;
-}
-
-static bool equal_any_case(struct cc_slice text, const char *word)
-{
-    return text.n == strlen(word) && strncasecmp((const char *)text.data, word, text.n) == 0;
-}
-
 // Lists of strings that are not qualified names.
 static const char *const plain_lists[] = {"fields",  "keys",     "fk_attrs",      "pk_attrs", "including",
                                           "columns", "colnames", "aliascolnames", NULL};
@@ -293,7 +281,7 @@ static const struct migration_refusal *refuse_drop(const struct parse_node *stat
     const struct parse_node *objects = parse_node_get(statement, "objects");
     for (const struct parse_node *item = objects == NULL ? NULL : objects->first; item != NULL; item = item->next) {
         struct cc_slice name = parse_node_last_string(parse_node_get(parse_node_get(item, "List"), "items"));
-        if (starts_with(name, "caucus_")) {
+        if (cc_slice_starts_with(name, "caucus_")) {
             return &own_trigger;
         }
     }
@@ -303,8 +291,8 @@ static const struct migration_refusal *refuse_drop(const struct parse_node *stat
 static const struct migration_refusal *refuse_rename(const struct parse_node *statement)
 {
     bool trigger = parse_node_is(statement, "renameType", "OBJECT_TRIGGER");
-    bool own = starts_with(parse_node_text(statement, "subname"), "caucus_") ||
-               starts_with(parse_node_text(statement, "newname"), "caucus_");
+    bool own = cc_slice_starts_with(parse_node_text(statement, "subname"), "caucus_") ||
+               cc_slice_starts_with(parse_node_text(statement, "newname"), "caucus_");
     return trigger && own ? &own_trigger : NULL;
 }
 
@@ -318,7 +306,7 @@ static const struct migration_refusal *refuse_alter_table(const struct parse_nod
     for (const struct parse_node *item = commands == NULL ? NULL : commands->first; item != NULL; item = item->next) {
         const struct parse_node *command = parse_node_get(item, "AlterTableCmd");
         struct cc_slice kind = parse_node_text(command, "subtype");
-        if (slice_is_one_of(kind, trigger_kinds) && starts_with(parse_node_text(command, "name"), "caucus_")) {
+        if (slice_is_one_of(kind, trigger_kinds) && cc_slice_starts_with(parse_node_text(command, "name"), "caucus_")) {
             return &own_trigger;
         }
         if (slice_is_one_of(kind, all_kinds)) {
@@ -361,30 +349,30 @@ static const struct migration_refusal *refuse_reindex(const struct parse_node *s
 
 static const struct migration_refusal *refuse_setting_value(struct cc_slice name, struct cc_slice value)
 {
-    if (equal_any_case(name, "client_encoding")) {
-        return equal_any_case(value, "utf8") || equal_any_case(value, "utf-8") || equal_any_case(value, "unicode")
+    if (cc_slice_equal_fold(name, "client_encoding")) {
+        return cc_slice_equal_fold(value, "utf8") || cc_slice_equal_fold(value, "utf-8") || cc_slice_equal_fold(value, "unicode")
                    ? NULL
                    : &setting_value;
     }
-    if (equal_any_case(name, "standard_conforming_strings")) {
-        return equal_any_case(value, "on") || equal_any_case(value, "true") || equal_any_case(value, "1")
+    if (cc_slice_equal_fold(name, "standard_conforming_strings")) {
+        return cc_slice_equal_fold(value, "on") || cc_slice_equal_fold(value, "true") || cc_slice_equal_fold(value, "1")
                    ? NULL
                    : &setting_value;
     }
-    if (equal_any_case(name, "datestyle")) {
-        return value.n >= 3 && strncasecmp((const char *)value.data, "iso", 3) == 0 ? NULL : &setting_value;
+    if (cc_slice_equal_fold(name, "datestyle")) {
+        return cc_slice_starts_with_fold(value, "iso") ? NULL : &setting_value;
     }
-    if (equal_any_case(name, "intervalstyle")) {
-        return equal_any_case(value, "postgres") ? NULL : &setting_value;
+    if (cc_slice_equal_fold(name, "intervalstyle")) {
+        return cc_slice_equal_fold(value, "postgres") ? NULL : &setting_value;
     }
-    if (equal_any_case(name, "extra_float_digits")) {
+    if (cc_slice_equal_fold(name, "extra_float_digits")) {
         return value.n == 1 && value.data[0] >= '1' && value.data[0] <= '3' ? NULL : &setting_value;
     }
-    if (equal_any_case(name, "default_tablespace") || equal_any_case(name, "temp_tablespaces")) {
+    if (cc_slice_equal_fold(name, "default_tablespace") || cc_slice_equal_fold(name, "temp_tablespaces")) {
         return value.n == 0 ? NULL : &place;
     }
-    if (equal_any_case(name, "search_path")) {
-        return equal_any_case(value, "caucus") ? &own_schema : NULL;
+    if (cc_slice_equal_fold(name, "search_path")) {
+        return cc_slice_equal_fold(value, "caucus") ? &own_schema : NULL;
     }
     return NULL;
 }
@@ -397,17 +385,16 @@ static const struct migration_refusal *refuse_setting_name(struct cc_slice name)
         NULL};
     static const char *const modes[] = {"transaction", "default_transaction", NULL};
     for (const char *const *at = own; *at != NULL; at++) {
-        if (equal_any_case(name, *at)) {
+        if (cc_slice_equal_fold(name, *at)) {
             return &own_setting;
         }
     }
     for (const char *const *at = modes; *at != NULL; at++) {
-        if (name.n >= strlen(*at) && strncasecmp((const char *)name.data, *at, strlen(*at)) == 0) {
+        if (cc_slice_starts_with_fold(name, *at)) {
             return &transaction_mode;
         }
     }
-    bool caucus = name.n >= 7 && strncasecmp((const char *)name.data, "caucus.", 7) == 0;
-    return caucus ? &own_setting : NULL;
+    return cc_slice_starts_with_fold(name, "caucus.") ? &own_setting : NULL;
 }
 
 static struct cc_slice constant_text(const struct parse_node *node)
@@ -515,7 +502,7 @@ static const struct migration_refusal *refuse_one_kind(struct cc_slice tag, cons
         return refuse_alter_table(statement);
     }
     if (cc_slice_equal_text(tag, "CreateTrigStmt")) {
-        return starts_with(parse_node_text(statement, "trigname"), "caucus_") ? &own_trigger : NULL;
+        return cc_slice_starts_with(parse_node_text(statement, "trigname"), "caucus_") ? &own_trigger : NULL;
     }
     if (cc_slice_equal_text(tag, "CreateTableAsStmt")) {
         return parse_node_is(statement, "objtype", "OBJECT_MATVIEW") ? NULL : &table_as;

@@ -27,6 +27,28 @@ static void equality_needs_the_same_length(void **state)
     assert_false(cc_slice_equal(cc_slice_of("a\0b", 3), cc_slice_of("a\0c", 3)));
 }
 
+static void letters_may_differ_in_case_where_it_does_not_matter(void **state)
+{
+    (void)state;
+    assert_true(cc_slice_equal_fold(cc_slice_text("Content-Type"), "content-TYPE"));
+    assert_false(cc_slice_equal_fold(cc_slice_text("content-typ"), "content-type"));
+    assert_false(cc_slice_equal_fold(cc_slice_text("content-types"), "content-type"));
+    assert_false(cc_slice_equal_fold(cc_slice_text("@"), "`")); // a case apart, were they letters
+    assert_true(cc_slice_equal_fold(cc_slice_text(NULL), ""));
+    assert_true(cc_slice_starts_with_fold(cc_slice_text("ISO, MDY"), "iso"));
+    assert_false(cc_slice_starts_with_fold(cc_slice_text("is"), "iso"));
+}
+
+static void a_prefix_is_all_of_it(void **state)
+{
+    (void)state;
+    assert_true(cc_slice_starts_with(cc_slice_text("caucus_guard"), "caucus_"));
+    assert_true(cc_slice_starts_with(cc_slice_text("caucus_"), "caucus_"));
+    assert_false(cc_slice_starts_with(cc_slice_text("caucus"), "caucus_"));
+    assert_false(cc_slice_starts_with(cc_slice_text("Caucus_"), "caucus_"));
+    assert_true(cc_slice_starts_with(cc_slice_text(NULL), ""));
+}
+
 static void a_number_is_taken_off_the_beginning(void **state)
 {
     (void)state;
@@ -105,6 +127,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slices_compare_by_bytes_and_then_by_length),
         cmocka_unit_test(equality_needs_the_same_length),
+        cmocka_unit_test(letters_may_differ_in_case_where_it_does_not_matter),
+        cmocka_unit_test(a_prefix_is_all_of_it),
         cmocka_unit_test(a_number_is_taken_off_the_beginning),
         cmocka_unit_test(what_is_no_number_or_too_large_a_one_changes_nothing),
         cmocka_unit_test(a_zeroed_buffer_is_empty_and_takes_all_kinds_of_content),

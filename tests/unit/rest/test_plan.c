@@ -460,7 +460,7 @@ static void statuses_follow_the_code(void **state)
 static const char *header(const struct rest_reply *reply, const char *name)
 {
     for (uint32_t i = 0; i < reply->n_headers; i++) {
-        if (rest_text_equal_fold(reply->headers[i].name, name)) {
+        if (cc_slice_equal_fold(reply->headers[i].name, name)) {
             return (const char *)reply->headers[i].value.data; // headers end with NUL in the arena
         }
     }
