@@ -35,6 +35,8 @@ struct raft_membership {
     struct raft_member members[CC_REPLICAS_MAX];
 };
 
+const struct raft_member *raft_member_find(const struct raft_membership *membership, uint32_t id); // NULL: none
+
 // The payload of a RAFT_ENTRY_CONFIG: version 1 without details, else 2; members are written in the order of their ids.
 void raft_membership_put(struct cc_buffer *out, const struct raft_membership *membership);
 // CC_MALFORMED; also without a voter, or with ids that do not ascend.

@@ -70,7 +70,7 @@ enum cc_status raft_membership_read(struct cc_slice bytes, struct raft_membershi
     return CC_OK;
 }
 
-static const struct raft_member *member_find(const struct raft_membership *membership, uint32_t id)
+const struct raft_member *raft_member_find(const struct raft_membership *membership, uint32_t id)
 {
     for (uint32_t i = 0; i < membership->n_members; i++) {
         if (membership->members[i].id == id) {
@@ -90,7 +90,7 @@ static uint32_t count_differences(const struct raft_membership *a, const struct 
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < a->n_members; i++) {
-        const struct raft_member *other = member_find(b, a->members[i].id);
+        const struct raft_member *other = raft_member_find(b, a->members[i].id);
         if (other == NULL || (also_changed && !is_same(other, &a->members[i]))) {
             n++;
         }
@@ -113,7 +113,7 @@ enum cc_status raft_membership_check(struct raft *raft, const struct raft_member
     }
     for (uint32_t i = 0; i < next->n_members; i++) {
         const struct raft_member *member = &next->members[i];
-        const struct raft_member *before = member_find(now, member->id);
+        const struct raft_member *before = raft_member_find(now, member->id);
         if (!member->voter || (before != NULL && before->voter)) {
             continue;
         }
@@ -131,7 +131,7 @@ enum cc_status raft_membership_check(struct raft *raft, const struct raft_member
 bool raft_is_known_member(const struct raft *raft)
 {
     for (size_t i = 0; i < raft->n_configs; i++) {
-        if (member_find(&raft->configs[i].membership, raft->options.id) != NULL) {
+        if (raft_member_find(&raft->configs[i].membership, raft->options.id) != NULL) {
             return true;
         }
     }
@@ -143,7 +143,7 @@ bool raft_is_leaving(const struct raft *raft)
     if (raft->n_configs < 2 || raft_config_index(raft) <= raft->commit) {
         return false;
     }
-    const struct raft_member *before = member_find(&raft->configs[raft->n_configs - 2].membership, raft->options.id);
+    const struct raft_member *before = raft_member_find(&raft->configs[raft->n_configs - 2].membership, raft->options.id);
     return !raft->self_voter && before != NULL && before->voter;
 }
 

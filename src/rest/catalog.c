@@ -384,6 +384,11 @@ static int32_t table_position(const struct rest_catalog *catalog, const char *sc
     return -1;
 }
 
+bool rest_table_is_view(const struct rest_table *table)
+{
+    return table->kind == REST_VIEW || table->kind == REST_MATERIALIZED_VIEW;
+}
+
 const struct rest_table *rest_catalog_table(const struct rest_catalog *catalog, const char *schema,
                                             struct cc_slice name)
 {

@@ -151,6 +151,7 @@ enum cc_status rest_catalog_create(struct cc_slice json, struct rest_catalog **c
 void rest_catalog_destroy(struct rest_catalog *catalog); // NULL is fine
 const struct rest_table *rest_catalog_table(const struct rest_catalog *catalog, const char *schema,
                                             struct cc_slice name);
+bool rest_table_is_view(const struct rest_table *table); // materialized or not
 int32_t rest_table_column(const struct rest_table *table, struct cc_slice name); // position or -1
 // The class that a comment's first line states ("@caucus weak", "@caucus strong"; strong without such a line), and the
 // comment without that line (borrowed; NULL when nothing is left). CC_INVALID: the line states something else.

@@ -243,14 +243,9 @@ static void put_class_name(struct writer *writer, enum rest_class consistency)
     put(writer, ",");
 }
 
-static bool is_view(const struct rest_table *table)
-{
-    return table->kind == REST_VIEW || table->kind == REST_MATERIALIZED_VIEW;
-}
-
 static void put_class(struct writer *writer, const struct rest_table *table)
 {
-    if (!is_view(table)) {
+    if (!rest_table_is_view(table)) {
         put_class_name(writer, table->consistency);
     }
 }

@@ -31,9 +31,8 @@ struct plan_node *plan_child(const struct plan_node *node, struct cc_slice name)
 
 static void note_class(struct planner *planner, const struct rest_table *table)
 {
-    bool is_view = table->kind == REST_VIEW || table->kind == REST_MATERIALIZED_VIEW;
-    bool weak = table->consistency == REST_WEAK || (is_view && table->reads_weak);
-    bool strong = is_view ? table->reads_strong || !table->reads_weak : table->consistency == REST_STRONG;
+    bool weak = table->consistency == REST_WEAK || (rest_table_is_view(table) && table->reads_weak);
+    bool strong = rest_table_is_view(table) ? table->reads_strong || !table->reads_weak : table->consistency == REST_STRONG;
     planner->plan->touches_weak = planner->plan->touches_weak || weak;
     planner->plan->touches_strong = planner->plan->touches_strong || strong;
     planner->reads_request = planner->reads_request || table->reads_request;

@@ -421,11 +421,6 @@ static void put_relationships(struct writer *writer, const struct rest_table *ta
 
 // -- Relations and functions of a schema -----------------------------------------------------------------------------
 
-static bool is_view(const struct rest_table *table)
-{
-    return table->kind == REST_VIEW || table->kind == REST_MATERIALIZED_VIEW;
-}
-
 static void put_relation(struct writer *writer, const struct rest_table *table)
 {
     put_comment(writer, table->comment);
@@ -433,13 +428,13 @@ static void put_relation(struct writer *writer, const struct rest_table *table)
     put_key(writer, table->name);
     open_block(writer, ": {");
     put_row(writer, table);
-    if (!is_view(table) || table->insertable || table->updatable) {
+    if (!rest_table_is_view(table) || table->insertable || table->updatable) {
         put_written(writer, table, "Insert", true);
         put_written(writer, table, "Update", false);
     }
     put_relationships(writer, table);
     put_computed_fields(writer, table);
-    if (!is_view(table)) {
+    if (!rest_table_is_view(table)) {
         line_start(writer);
         put(writer, table->consistency == REST_WEAK ? "Consistency: \"weak\";\n" : "Consistency: \"strong\";\n");
     }
@@ -463,7 +458,7 @@ static void put_relations(struct writer *writer, const char *schema, const char 
     open_block(writer, ": {");
     for (uint32_t i = 0; i < writer->catalog->n_tables; i++) {
         const struct rest_table *table = &writer->catalog->tables[i];
-        if (strcmp(table->schema, schema) == 0 && is_view(table) == views) {
+        if (strcmp(table->schema, schema) == 0 && rest_table_is_view(table) == views) {
             put_relation(writer, table);
             any = true;
         }
@@ -476,7 +471,7 @@ static void put_row_of(struct writer *writer, const struct rest_table *table)
 {
     put(writer, "Database[");
     put_literal(writer, table->schema);
-    put(writer, is_view(table) ? "][\"Views\"][" : "][\"Tables\"][");
+    put(writer, rest_table_is_view(table) ? "][\"Views\"][" : "][\"Tables\"][");
     put_literal(writer, table->name);
     put(writer, "][\"Row\"]");
 }

@@ -762,7 +762,7 @@ static void a_replica_whose_office_was_moved_away_votes_again_when_it_was_remove
     harness_run_ms(harness, 3000);
     assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, old), CC_OK); // as a learner
     harness_run_ms(harness, 10000);
-    const struct raft_member *member = member_find(raft_membership(node_raft(harness_node(harness, next))), old);
+    const struct raft_member *member = raft_member_find(raft_membership(node_raft(harness_node(harness, next))), old);
     assert_non_null(member);
     assert_true(member->voter);
     harness_destroy(harness);
@@ -806,8 +806,8 @@ static void a_learner_is_promoted_although_one_that_does_not_come_is_before_it_i
     assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, back), CC_OK);
     harness_run_ms(harness, 10000);
     const struct raft_membership *membership = raft_membership(node_raft(harness_node(harness, leader)));
-    assert_false(member_find(membership, gone)->voter);
-    assert_true(member_find(membership, back)->voter);
+    assert_false(raft_member_find(membership, gone)->voter);
+    assert_true(raft_member_find(membership, back)->voter);
     harness_destroy(harness);
 }
 
@@ -857,7 +857,7 @@ static bool must_begin_anew_and_votes(struct harness *harness)
     }
     struct node_status status;
     node_describe(node, harness_now_us(harness), &status);
-    const struct raft_member *self = member_find(raft_membership(node_raft(node)), AWAY);
+    const struct raft_member *self = raft_member_find(raft_membership(node_raft(node)), AWAY);
     return status.must_rejoin && self != NULL && self->voter;
 }
 

@@ -227,7 +227,7 @@ static void check_single_change(struct sim *sim, const struct raft_entry *entry)
     SIM_CHECK(sim, "codec", status == CC_OK, "committed membership %" PRIu64 " cannot be read", entry->index);
     uint32_t n_changed = 0;
     for (uint32_t id = 1; id <= sim->n_replicas; id++) {
-        const struct raft_member *before = member_find(known, id), *after = member_find(&next, id);
+        const struct raft_member *before = raft_member_find(known, id), *after = raft_member_find(&next, id);
         n_changed += (before == NULL) != (after == NULL) || (before != NULL && after != NULL && before->voter != after->voter) ? 1 : 0;
     }
     SIM_CHECK(sim, "I10", n_changed <= 1, "the memberships before and with entry %" PRIu64 " differ by %u members", entry->index, n_changed);
@@ -433,7 +433,7 @@ void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, u
 
 bool sim_check_is_member(const struct sim *sim, uint32_t id)
 {
-    return member_find(&sim->check->members, id) != NULL;
+    return raft_member_find(&sim->check->members, id) != NULL;
 }
 
 // -- Convergence ----------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ static struct sim_replica *leader_of(struct sim *sim)
 static bool is_committed(const struct sim_replica *leader, uint32_t id)
 {
     uint64_t index;
-    return member_find(raft_membership_committed(node_raft(leader->node), &index), id) != NULL;
+    return raft_member_find(raft_membership_committed(node_raft(leader->node), &index), id) != NULL;
 }
 
 static uint32_t n_voters(const struct raft_membership *membership)
@@ -109,7 +109,7 @@ static bool go_on(struct sim *sim, struct sim_replica *leader)
         if (replica->absent || !leader->alive || leader->life != life) {
             continue;
         }
-        bool listed = is_committed(leader, replica->id) || member_find(raft_membership(node_raft(leader->node)), replica->id) != NULL;
+        bool listed = is_committed(leader, replica->id) || raft_member_find(raft_membership(node_raft(leader->node)), replica->id) != NULL;
         if (listed) {
             replica->joins = false;
         } else if (replica->joins) {
@@ -135,7 +135,7 @@ static uint32_t draw_wish(struct sim *sim, const struct raft_membership *members
 {
     uint32_t wish = 0, n = 0;
     for (uint32_t id = 1; id <= sim->n_replicas; id++) {
-        bool takes = sim_chance(sim, member_find(membership, id) != NULL ? 800000 : 400000);
+        bool takes = sim_chance(sim, raft_member_find(membership, id) != NULL ? 800000 : 400000);
         wish |= takes ? UINT32_C(1) << id : 0;
         n += takes ? 1 : 0;
     }
@@ -178,7 +178,7 @@ void sim_members_reloaded(struct sim *sim, struct sim_replica *replica)
     const struct raft_membership *membership = raft_membership_committed(node_raft(replica->node), &index);
     bool has_self = (replica->wished >> replica->id & 1) != 0; // else it is not told how the last step ended
     for (uint32_t id = 1; id <= sim->n_replicas && has_self; id++) {
-        const struct raft_member *member = member_find(membership, id);
+        const struct raft_member *member = raft_member_find(membership, id);
         bool wished = (replica->wished >> id & 1) != 0;
         bool good = wished ? member != NULL && member->voter : member == NULL;
         SIM_CHECK(sim, "R1", good, "r%u says that the list %x is made true, but r%u %s", replica->id, replica->wished, id,
@@ -196,7 +196,7 @@ static void change(struct sim *sim, struct sim_replica *leader)
     }
     struct sim_replica *replica = draw_replica(sim);
     const struct raft_membership *membership = raft_membership(node_raft(leader->node));
-    const struct raft_member *member = member_find(membership, replica->id);
+    const struct raft_member *member = raft_member_find(membership, replica->id);
     if (replica->absent) {
         begin_to_join(sim, replica, leader);
         return;
@@ -255,7 +255,7 @@ bool sim_members_are_settled(const struct sim *sim, struct cc_buffer *why_not)
             continue;
         }
         const struct raft_membership *membership = replica->alive ? raft_membership(node_raft(replica->node)) : NULL;
-        const struct raft_member *member = membership == NULL ? NULL : member_find(membership, replica->id);
+        const struct raft_member *member = membership == NULL ? NULL : raft_member_find(membership, replica->id);
         uint64_t committed;
         bool agreed = membership != NULL && raft_membership_committed(node_raft(replica->node), &committed) != NULL &&
                       committed == raft_membership_index(node_raft(replica->node));

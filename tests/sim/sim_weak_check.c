@@ -370,7 +370,7 @@ void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_f
 static bool is_member_for(const struct sim *sim, const struct sim_replica *replica, uint32_t id)
 {
     uint64_t index;
-    return member_find(raft_membership_committed(node_raft(replica->node), &index), id) != NULL && sim_check_is_member(sim, id);
+    return raft_member_find(raft_membership_committed(node_raft(replica->node), &index), id) != NULL && sim_check_is_member(sim, id);
 }
 
 static uint64_t flushed_of(const struct sim_replica *replica, struct crdt_origin origin)

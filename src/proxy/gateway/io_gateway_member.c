@@ -69,7 +69,7 @@ static const char *read_change(const json_t *json, struct node_member_change *ch
 static void fail_not_leader(struct exchange *exchange, const struct node_status *status)
 {
     struct member leader;
-    const struct raft_member *member = member_find(&status->membership, status->leader);
+    const struct raft_member *member = raft_member_find(&status->membership, status->leader);
     char hint[200] = "No leader is known: try again";
     if (member != NULL && member_read(member, &leader) == CC_OK) {
         snprintf(hint, sizeof(hint), "Replica %" PRIu32 " leads: send it to %s", leader.id, leader.http);

@@ -160,7 +160,7 @@ static json_t *differences_json(const struct status_shell *shell, const struct n
     }
     for (size_t i = 0; i < shell->n_listed; i++) {
         const struct member *listed = &shell->listed[i];
-        const struct raft_member *raft_member = member_find(&status->membership, listed->id);
+        const struct raft_member *raft_member = raft_member_find(&status->membership, listed->id);
         struct member member;
         char text[80];
         if (raft_member == NULL) {

@@ -81,13 +81,3 @@ enum cc_status member_address_split(const char *address, char host_out[static ME
     *port_out = (uint32_t)port;
     return CC_OK;
 }
-
-const struct raft_member *member_find(const struct raft_membership *membership, uint32_t id)
-{
-    for (uint32_t i = 0; i < membership->n_members; i++) {
-        if (membership->members[i].id == id) {
-            return &membership->members[i];
-        }
-    }
-    return NULL;
-}

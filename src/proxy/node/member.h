@@ -22,6 +22,4 @@ enum cc_status member_read(const struct raft_member *raft_member, struct member 
 // An address as operators write it. CC_INVALID: no host, no port between 1 and 65535, or too long.
 enum cc_status member_address_split(const char *address, char host_out[static MEMBER_ADDRESS_BYTES], uint32_t *port_out) CC_CHECKED;
 
-const struct raft_member *member_find(const struct raft_membership *membership, uint32_t id); // NULL: none
-
 #endif

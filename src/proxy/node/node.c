@@ -648,7 +648,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
     status->clock_is_off = peer_clock_is_off(node, &status->clock_offset_ms);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
-        const struct raft_member *member = member_find(raft_membership(node->raft), peer->id);
+        const struct raft_member *member = raft_member_find(raft_membership(node->raft), peer->id);
         if (member == NULL) {
             continue;
         }

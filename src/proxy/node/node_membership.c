@@ -24,11 +24,11 @@ enum cc_status membership_restore(struct node *node, struct cc_slice body)
 bool membership_has_self(const struct node *node)
 {
     uint32_t self = node->options.raft.id;
-    if (member_find(raft_membership(node->raft), self) != NULL) {
+    if (raft_member_find(raft_membership(node->raft), self) != NULL) {
         return node->members.removed_at <= raft_membership_index(node->raft);
     }
     uint64_t index;
-    return member_find(raft_membership_committed(node->raft, &index), self) != NULL && node->members.removed_at <= index;
+    return raft_member_find(raft_membership_committed(node->raft, &index), self) != NULL && node->members.removed_at <= index;
 }
 
 // Of the committed members: a change that is not committed may be lost again.
@@ -40,7 +40,7 @@ static const struct raft_membership *committed_members(const struct node *node)
 
 bool membership_votes(const struct node *node, uint32_t id)
 {
-    const struct raft_member *member = member_find(committed_members(node), id);
+    const struct raft_member *member = raft_member_find(committed_members(node), id);
     return member != NULL && member->voter;
 }
 
@@ -69,8 +69,8 @@ bool membership_is_alone(const struct node *node)
 static bool is_listed(const struct node *node, uint32_t id)
 {
     uint64_t index;
-    return member_find(raft_membership(node->raft), id) != NULL ||
-           member_find(raft_membership_committed(node->raft, &index), id) != NULL;
+    return raft_member_find(raft_membership(node->raft), id) != NULL ||
+           raft_member_find(raft_membership_committed(node->raft, &index), id) != NULL;
 }
 
 // One that is no member any more stays a peer while its connection lasts: its clients' writes under way are answered, and the
@@ -125,7 +125,7 @@ bool membership_is_before(const struct member *a, const struct member *b)
 static void follow_rank(struct node *node)
 {
     const struct raft_membership *membership = raft_membership(node->raft);
-    const struct raft_member *own = member_find(membership, node->options.raft.id);
+    const struct raft_member *own = raft_member_find(membership, node->options.raft.id);
     struct member self, other;
     if (own == NULL || member_read(own, &self) != CC_OK) {
         return;
@@ -247,7 +247,7 @@ static bool is_taken(const struct raft_membership *membership, const struct memb
 
 static enum cc_status change_add(struct raft_membership *next, const struct member *wanted, const char **why_out)
 {
-    const struct raft_member *present = member_find(next, wanted->id);
+    const struct raft_member *present = raft_member_find(next, wanted->id);
     struct member member = *wanted;
     member.voter = present != NULL && present->voter;
     if (is_taken(next, &member)) {
@@ -410,7 +410,7 @@ static void watch_learners(struct node *node)
 {
     struct members *members = &node->members;
     struct raft_progress progress;
-    const struct raft_member *member = member_find(raft_membership(node->raft), members->round_of);
+    const struct raft_member *member = raft_member_find(raft_membership(node->raft), members->round_of);
     const struct peer *peer = peer_find(node, members->round_of);
     bool in_time = node->time.now_us - members->round_began_us < LAG_US_MAX;
     if (!in_time || members->round_term != raft_term(node->raft) || member == NULL || !is_learning(node, member) ||

@@ -43,7 +43,7 @@ static bool is_fit(const struct node *node, const struct peer *peer)
 static uint32_t first_in_line(struct node *node)
 {
     const struct raft_membership *membership = raft_membership(node->raft);
-    const struct raft_member *self = member_find(membership, node->options.raft.id);
+    const struct raft_member *self = raft_member_find(membership, node->options.raft.id);
     struct member best;
     if (self == NULL || member_read(self, &best) != CC_OK) {
         return 0;

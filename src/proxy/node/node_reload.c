@@ -55,7 +55,7 @@ static void make_plan(const struct node *node, const struct reload *reload, stru
     const struct raft_membership *membership = raft_membership(node->raft);
     plan_out->n = 0;
     for (size_t i = 0; i < reload->n_wanted; i++) {
-        const struct raft_member *present = member_find(membership, reload->wanted[i].id);
+        const struct raft_member *present = raft_member_find(membership, reload->wanted[i].id);
         if (present == NULL || !is_as_wanted(present, &reload->wanted[i])) {
             add_step(plan_out, NODE_MEMBER_ADD, reload->wanted[i].id, present == NULL);
         }

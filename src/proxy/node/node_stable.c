@@ -52,7 +52,7 @@ static void note_members(struct node *node)
         n += ignored ? 0 : 1;
     }
     for (uint32_t i = 0; i < in_force->n_members && n < CC_REPLICAS_MAX; i++) { // one that comes counts from the start
-        if (member_find(membership, in_force->members[i].id) == NULL) {
+        if (raft_member_find(membership, in_force->members[i].id) == NULL) {
             ids[n++] = in_force->members[i].id;
         }
     }

@@ -338,7 +338,7 @@ size_t replica_dialled_members(const struct replica *replica, struct io_peer_mem
     for (size_t i = 0; is_lost && i < replica->n_listed && n < CC_REPLICAS_MAX; i++) {
         struct raft_member listed;
         member_put(&replica->listed[i], &listed);
-        n += member_find(membership, listed.id) == NULL && dialled_member(replica, &listed, hosts[n], &members[n]);
+        n += raft_member_find(membership, listed.id) == NULL && dialled_member(replica, &listed, hosts[n], &members[n]);
     }
     return n;
 }
