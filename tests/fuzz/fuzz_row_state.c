@@ -26,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             abort();
         }
         for (uint32_t i = 0; i < n_states; i++) {
-            if (!cc_slice_equal(states[i].key, again[i].key) || states[i].hidden != again[i].hidden || states[i].n_fields != again[i].n_fields) {
+            if (!cc_slice_equal(states[i].key, again[i].key) || states[i].hidden != again[i].hidden || states[i].n_fields != again[i].n_fields ||
+                (states[i].told != NULL) != (again[i].told != NULL)) {
                 abort();
             }
         }

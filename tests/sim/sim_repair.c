@@ -319,6 +319,103 @@ static void answer_strays(struct row_visit *visit, struct repair_event *event)
     event->bytes = cc_buffer_slice(&visit->states);
 }
 
+// -- Sifting --------------------------------------------------------------------------------------------------------------
+
+struct truth {
+    const struct sim_store *store;
+    struct clock_stamp stamp;
+    struct cc_slice key, column, cleared;
+    struct cc_arena *arena;
+    struct cc_slice value;
+    bool found;
+};
+
+static void look_for_truth(void *context, const char *name)
+{
+    struct truth *truth = context;
+    const struct cc_blob *blob = sim_store_get(truth->store, name);
+    struct crdt_change_set set;
+    if (blob == NULL || truth->found || crdt_change_set_read(cc_arena_slice(truth->arena, cc_blob_slice(blob)), truth->arena, &set) != CC_OK) {
+        return;
+    }
+    for (uint32_t i = 0; i < set.n_rows; i++) {
+        bool same_key = cc_slice_equal(set.rows[i].key, truth->key), same_stamp = clock_stamp_compare(&set.stamp, &truth->stamp) == 0;
+        if (same_key && clock_stamp_is_zero(&truth->stamp) && set.rows[i].operation == CRDT_DELETE) {
+            truth->value = truth->cleared;
+            truth->found = true;
+        }
+        for (uint32_t f = 0; same_key && same_stamp && f < set.rows[i].n_fields; f++) {
+            if (cc_slice_equal(set.rows[i].fields[f].column, truth->column)) {
+                truth->value = set.rows[i].fields[f].value;
+                truth->found = true;
+            }
+        }
+    }
+}
+
+static bool is_here(const struct row_visit *visit, const struct row_state *state)
+{
+    struct cc_slice key;
+    size_t n = 0;
+    if (state->hidden || crdt_key_read(state->key, &key, 1, &n) != CC_OK) {
+        return false;
+    }
+    char name[SIM_KEY_BYTES];
+    snprintf(name, sizeof(name), "w/%.*s", (int)key.n, (const char *)key.data);
+    struct cc_slice live = committed(visit, name);
+    if (live.data == NULL) {
+        return false;
+    }
+    uint64_t hash = key_hash(name), sum = hash;
+    for (uint32_t i = 1; i < SIM_WEAK_COLUMNS; i++) {
+        sum ^= crdt_digest_field(hash, sim_weak_columns[i].name, state->values[i - 1]);
+    }
+    return digest_of(name, live, true) == (sum ^ crdt_digest_hash(state->stamps, hash));
+}
+
+// What the histories tell of the row's values.
+static void ask_histories(struct row_visit *visit, struct row_state *state)
+{
+    struct crdt_register registers[SIM_WEAK_COLUMNS] = {0};
+    struct crdt_row row;
+    crdt_row_init(&row, sim_weak_columns, SIM_WEAK_COLUMNS, registers, visit->arena);
+    if (state->hidden || crdt_stamps_read(state->stamps, &row) != CC_OK) {
+        return;
+    }
+    state->told = cc_arena_array(visit->arena, state->n_fields, sizeof(*state->told));
+    for (uint32_t c = 1; c < SIM_WEAK_PLAIN; c++) {
+        struct truth truth = {
+            .store = visit->store, .stamp = registers[c].stamp, .key = state->key, .column = sim_weak_columns[c].name, .arena = visit->arena};
+        if (!clock_stamp_is_zero(&truth.stamp)) {
+            sim_store_scan(visit->store, "h/", look_for_truth, &truth);
+        }
+        if (truth.found) {
+            state->values[c - 1] = truth.value;
+            state->told[c - 1] = true;
+        }
+    }
+}
+
+static void answer_sift(struct row_visit *visit, struct repair_event *event)
+{
+    collect_told(visit);
+    for (size_t i = 0; i < visit->n_told; i++) {
+        struct row_state state = *visit->told[i];
+        struct cc_slice key;
+        size_t n = 0;
+        enum cc_status status = crdt_key_read(state.key, &key, 1, &n);
+        SIM_CHECK(visit->sim, "codec", status == CC_OK, "the key of a row cannot be read");
+        if (!is_here(visit, &state)) {
+            char name[SIM_KEY_BYTES];
+            snprintf(name, sizeof(name), "w/%.*s", (int)key.n, (const char *)key.data);
+            ask_histories(visit, &state);
+            add_state(visit, name, &state);
+        }
+    }
+    end_list(visit);
+    event->bytes = cc_buffer_slice(&visit->states);
+}
+
 // -- Digests --------------------------------------------------------------------------------------------------------------
 
 // The product keeps them up with every write; here they are of the rows as they are, so that every difference shows.
@@ -375,6 +472,9 @@ static void work(struct sim *sim, struct sim_event *sim_event)
         break;
     case REPAIR_STRAYS:
         answer_strays(visit, &event);
+        break;
+    case REPAIR_SIFT:
+        answer_sift(visit, &event);
         break;
     case REPAIR_KEPT:
         answer_kept(visit);
@@ -433,40 +533,8 @@ static bool same_value(struct cc_slice a, struct cc_slice b)
     return (a.data == NULL) == (b.data == NULL) && cc_slice_equal(a, b);
 }
 
-struct truth {
-    const struct sim_store *store;
-    struct clock_stamp stamp;
-    struct cc_slice key, column, cleared;
-    struct cc_arena *arena;
-    struct cc_slice value;
-    bool found;
-};
-
-static void look_for_truth(void *context, const char *name)
-{
-    struct truth *truth = context;
-    const struct cc_blob *blob = sim_store_get(truth->store, name);
-    struct crdt_change_set set;
-    if (blob == NULL || truth->found || crdt_change_set_read(cc_arena_slice(truth->arena, cc_blob_slice(blob)), truth->arena, &set) != CC_OK) {
-        return;
-    }
-    for (uint32_t i = 0; i < set.n_rows; i++) {
-        bool same_key = cc_slice_equal(set.rows[i].key, truth->key), same_stamp = clock_stamp_compare(&set.stamp, &truth->stamp) == 0;
-        if (same_key && clock_stamp_is_zero(&truth->stamp) && set.rows[i].operation == CRDT_DELETE) {
-            truth->value = truth->cleared;
-            truth->found = true;
-        }
-        for (uint32_t f = 0; same_key && same_stamp && f < set.rows[i].n_fields; f++) {
-            if (cc_slice_equal(set.rows[i].fields[f].column, truth->column)) {
-                truth->value = set.rows[i].fields[f].value;
-                truth->found = true;
-            }
-        }
-    }
-}
-
 // One stamp, two values: the history may tell which was written. No stamp: that the row was deleted.
-static bool settle_contradictions(const struct sim_rows *rows, struct cc_slice key, struct sim_weak_row *row, struct sim_weak_row *other,
+static bool settle_contradictions(const struct sim_rows *rows, const struct row_state *state, struct sim_weak_row *row, struct sim_weak_row *other,
                                   struct cc_arena *arena)
 {
     bool changed = false;
@@ -477,8 +545,13 @@ static bool settle_contradictions(const struct sim_rows *rows, struct cc_slice k
             continue;
         }
         const struct crdt_column *column = &sim_weak_columns[c];
-        struct truth truth = {.store = rows->store, .stamp = a->stamp, .key = key, .column = column->name, .cleared = column->cleared, .arena = arena};
-        sim_store_scan(rows->store, "h/", look_for_truth, &truth);
+        struct truth truth = {.store = rows->store, .stamp = a->stamp, .key = state->key, .column = column->name, .cleared = column->cleared, .arena = arena};
+        if (state->told != NULL && !clock_stamp_is_zero(&a->stamp)) { // asked before
+            truth.value = b->value;
+            truth.found = state->told[c - 1];
+        } else {
+            sim_store_scan(rows->store, "h/", look_for_truth, &truth);
+        }
         if (truth.found) {
             changed = changed || !same_value(a->value, truth.value);
             a->value = b->value = truth.value;
@@ -522,7 +595,7 @@ static bool join_row(struct sim *sim, struct sim_rows *rows, const struct row_st
     char name[SIM_KEY_BYTES];
     snprintf(name, sizeof(name), "w/%.*s", (int)key.n, (const char *)key.data);
     bool changed = is_wrong(rows->store, name, &row);
-    changed = settle_contradictions(rows, state->key, &row, &other, arena) || changed;
+    changed = settle_contradictions(rows, state, &row, &other, arena) || changed;
     bool is_all = !state->hidden || state->settled;
     changed = (is_all && crdt_row_forget(&row.row, &other.row, bound)) || changed;
     changed = crdt_row_join(&row.row, &other.row) || changed;

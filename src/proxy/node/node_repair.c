@@ -1,8 +1,8 @@
 // Anti-entropy: compares the weak tables of this replica with those of every other member, and joins what differs.
 //
-//   IDLE --asked for--> TABLES --> SUMS (own) --> ASKING (a peer) --states--> JOINING --> PAUSE --> ASKING: the next buckets
-//     ^                              ^                |                                      |
-//     |                              +--next table, next peer--------------------------------+
+//   IDLE --asked for--> TABLES --> SUMS (own) --> ASKING (a peer) --states--> SIFTING --> JOINING --> PAUSE --> ASKING: the next buckets
+//     ^                              ^                |   (what is equal, what the histories tell)                |
+//     |                              +--next table, next peer-----------------------------------------------------+
 //     +--all done; a peer that does not answer is left out; after rows were changed, digests are RENEWed first
 //
 // A peer answers without remembering anything: every question names the sums and the bucket to go on from, so a lost one is asked
@@ -432,6 +432,7 @@ void node_repair_event(struct node *node, struct node_time time, const struct re
         }
         break;
     case REPAIR_STRAYS:
+    case REPAIR_SIFT:
         sifted(node, event);
         break;
     case REPAIR_KEPT:
@@ -493,14 +494,32 @@ static void join(struct node *node, struct cc_slice states)
     weak_pump(node);
 }
 
+static void sift(struct node *node, enum repair_job_kind kind, const struct repair_event *answer)
+{
+    struct repair *repair = &node->repair;
+    repair->state = REPAIR_SIFTING;
+    submit(node, &(struct repair_job){.kind = kind,
+                                      .table = table_now(node),
+                                      .from = answer->from,
+                                      .next = answer->next,
+                                      .states = answer->bytes,
+                                      .buckets = answer->buckets,
+                                      .bound = answer->moment->bound});
+    repair->job = repair->next_job;
+}
+
 static void sifted(struct node *node, const struct repair_event *event)
 {
     struct repair *repair = &node->repair;
     if (repair->state != REPAIR_SIFTING || event->number != repair->job) {
         return;
     }
-    if (event->failed) {
+    if (event->failed && repair->whole) {
         give_up(node, "own rows cannot be read");
+        return;
+    }
+    if (event->failed) { // asked again, some times
+        pause_for(node, PAUSE_US_MAX);
         return;
     }
     join(node, event->bytes);
@@ -546,18 +565,12 @@ void repair_states(struct node *node, const struct peer *peer, const struct repa
     repair->n_compared += answer->n_rows;
     if (repair->whole) {
         repair->bound = answer->moment->bound;
-        repair->state = REPAIR_SIFTING;
-        submit(node, &(struct repair_job){.kind = REPAIR_STRAYS,
-                                          .table = table_now(node),
-                                          .from = answer->from,
-                                          .next = answer->next,
-                                          .states = answer->bytes,
-                                          .buckets = answer->buckets,
-                                          .bound = answer->moment->bound});
-        repair->job = repair->next_job;
-        return;
+        sift(node, REPAIR_STRAYS, answer);
+    } else if (answer->bytes.n > 0 && answer->buckets.n > 0) {
+        sift(node, REPAIR_SIFT, answer);
+    } else {
+        join(node, answer->bytes);
     }
-    join(node, answer->bytes);
 }
 
 // The list there; false: there is none, or it is not whole.
@@ -645,8 +658,13 @@ void repair_tick(struct node *node)
         }
         break;
     case REPAIR_SIFTING:
-        if (now_us >= repair->asked_us + 12ull * ASK_AGAIN_US) {
+        if (now_us < repair->asked_us + 12ull * ASK_AGAIN_US) {
+            break;
+        }
+        if (repair->whole) {
             give_up(node, "own rows were not read in time");
+        } else {
+            ask(node);
         }
         break;
     case REPAIR_ADOPTING:

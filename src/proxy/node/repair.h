@@ -15,6 +15,8 @@ enum repair_job_kind {
     // For a whole answer of another replica: its states, and for rows of which this replica knows and that are not there: that what it told
     // of them, which may be nothing, is all that is left (row_state.settled).
     REPAIR_STRAYS,
+    // For any other answer: its states without the rows that are here in the same way, and with what the histories tell (row_state.told).
+    REPAIR_SIFT,
     REPAIR_KEPT,   // the digests that are kept up, and the frontier that they belong to
     REPAIR_RENEW, // the digests that are kept up (caucus.digests), from the rows: what was changed past us is not in them
 };
@@ -38,7 +40,7 @@ struct repair_job { // borrowed until the next node_take_effects
     // SUMS, STATES: whoever asks wants to hold all that the other holds, not only the same values: sums are of stamps, too,
     // and the tombstones of all buckets are told.
     bool whole;
-    struct cc_slice states, buckets; // STRAYS: of the answer
+    struct cc_slice states, buckets; // STRAYS, SIFT: of the answer
     uint64_t bound;
 };
 
@@ -46,7 +48,7 @@ struct repair_event { // borrowed during the call
     enum repair_job_kind kind;
     uint64_t number;
     bool failed;
-    struct cc_slice bytes; // TABLES: names, each followed by NUL. SUMS: as above. STATES, STRAYS: lists of row_state.h, each as cc_put_string does.
+    struct cc_slice bytes; // TABLES: names, each followed by NUL. SUMS: as above. STATES, STRAYS, SIFT: lists of row_state.h, each as cc_put_string does.
                            // KEPT: crdt_frontier_put, count, then of each table its name, u64 rows, u64 sum
     uint32_t peer;
     uint64_t round;

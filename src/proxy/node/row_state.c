@@ -1,7 +1,7 @@
 // States of weak rows as bytes.
 #include "proxy/node/row_state.h"
 
-enum { STATE_BYTES_MIN = 3, FIELD_BYTES_MIN = 2, VERSION = 1, KIND_VISIBLE = 0, KIND_HIDDEN = 1, KIND_SETTLED = 2 };
+enum { STATE_BYTES_MIN = 3, FIELD_BYTES_MIN = 2, VERSION = 1, KIND_VISIBLE = 0, KIND_HIDDEN = 1, KIND_SETTLED = 2, KIND_CHECKED = 3 };
 
 void row_states_begin(struct cc_buffer *out, struct cc_slice table, uint32_t n)
 {
@@ -10,10 +10,18 @@ void row_states_begin(struct cc_buffer *out, struct cc_slice table, uint32_t n)
     cc_put_varint(out, n);
 }
 
+static uint8_t kind_of(const struct row_state *state)
+{
+    if (state->hidden) {
+        return state->settled ? KIND_SETTLED : KIND_HIDDEN;
+    }
+    return state->told != NULL ? KIND_CHECKED : KIND_VISIBLE;
+}
+
 void row_state_put(struct cc_buffer *out, const struct row_state *state)
 {
     cc_put_string(out, state->key);
-    cc_put_u8(out, !state->hidden ? KIND_VISIBLE : state->settled ? KIND_SETTLED : KIND_HIDDEN);
+    cc_put_u8(out, kind_of(state));
     if (state->hidden) {
         cc_put_string(out, state->death);
         cc_put_string(out, state->remains);
@@ -24,6 +32,9 @@ void row_state_put(struct cc_buffer *out, const struct row_state *state)
     for (uint32_t i = 0; i < state->n_fields; i++) {
         cc_put_string(out, state->names[i]);
         cc_put_nullable(out, state->values[i]);
+        if (state->told != NULL) {
+            cc_put_u8(out, state->told[i]);
+        }
     }
 }
 
@@ -31,10 +42,10 @@ static void read_state(struct cc_reader *reader, struct cc_arena *arena, struct 
 {
     state->key = cc_read_string(reader);
     uint8_t kind = cc_read_u8(reader);
-    if (kind > KIND_SETTLED) {
+    if (kind > KIND_CHECKED) {
         cc_reader_fail(reader);
     }
-    state->hidden = kind != KIND_VISIBLE;
+    state->hidden = kind == KIND_HIDDEN || kind == KIND_SETTLED;
     state->settled = kind == KIND_SETTLED;
     if (state->hidden) {
         state->death = cc_read_string(reader);
@@ -46,9 +57,13 @@ static void read_state(struct cc_reader *reader, struct cc_arena *arena, struct 
     state->n_fields = (uint32_t)cc_read_count(reader, n_max < ROW_STATE_FIELDS_MAX ? n_max : ROW_STATE_FIELDS_MAX);
     state->names = cc_arena_array(arena, state->n_fields, sizeof(*state->names));
     state->values = cc_arena_array(arena, state->n_fields, sizeof(*state->values));
+    state->told = kind == KIND_CHECKED ? cc_arena_array(arena, state->n_fields, sizeof(*state->told)) : NULL;
     for (uint32_t i = 0; i < state->n_fields && cc_reader_ok(reader); i++) {
         state->names[i] = cc_read_string(reader);
         state->values[i] = cc_read_nullable(reader);
+        if (state->told != NULL) {
+            state->told[i] = cc_read_u8(reader) != 0;
+        }
     }
 }
 

@@ -13,6 +13,9 @@ struct row_state {
     struct cc_slice stamps;  // of a row that is there: its column _caucus; NULL slice: NULL
     struct cc_slice *names, *values;
     uint32_t n_fields;
+    // NULL: the histories of this replica were not asked. Per field: they tell that this value was written under the field's stamp; false:
+    // they do not tell.
+    bool *told;
     struct cc_slice death, remains; // of a tombstone: as in caucus.tombstones
 };
 

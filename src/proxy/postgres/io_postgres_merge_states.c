@@ -84,6 +84,23 @@ static bool other_row(struct merge *merge, const struct merge_table *table, cons
     return crdt_stamps_read(state->stamps, row_out) == CC_OK;
 }
 
+// Whether the sift (io_repair_sift.c) has asked the histories for this value's stamp.
+static bool is_looked_up(const struct row_state *state, const struct crdt_row *other, uint32_t column)
+{
+    return state->told != NULL && !clock_stamp_is_zero(&other->registers[column].stamp);
+}
+
+static bool find_told(const struct row_state *state, struct cc_slice column, struct cc_slice *value_out)
+{
+    for (uint32_t i = 0; i < state->n_fields; i++) {
+        if (state->told[i] && cc_slice_equal(state->names[i], column)) {
+            *value_out = state->values[i];
+            return true;
+        }
+    }
+    return false;
+}
+
 void pg_merge_join_row(struct merge *merge, const struct merge_table *table, struct merge_row *row, const struct row_state *state)
 {
     struct crdt_row other;
@@ -93,7 +110,11 @@ void pg_merge_join_row(struct merge *merge, const struct merge_table *table, str
     bool changed = row->wrong;
     for (uint32_t c = 0; c < row->row.n_columns; c++) {
         struct cc_slice value;
-        if (contradicts(&row->row, &other, c) && find_truth(merge, table, row, c, &value)) {
+        if (!contradicts(&row->row, &other, c)) {
+            continue;
+        }
+        bool known = is_looked_up(state, &other, c) ? find_told(state, other.columns[c].name, &value) : find_truth(merge, table, row, c, &value);
+        if (known) {
             changed = changed || !pg_merge_same_value(row->row.registers[c].value, value);
             row->row.registers[c].value = other.registers[c].value = value;
         }
@@ -119,7 +140,7 @@ void pg_merge_contradictions(struct merge *merge, struct pg_array *stamps, struc
             }
             bool unstamped = false;
             for (uint32_t c = 0; c < other.n_columns; c++) {
-                bool contradict = contradicts(&row->row, &other, c);
+                bool contradict = contradicts(&row->row, &other, c) && !is_looked_up(&set->states[r], &other, c);
                 if (contradict && clock_stamp_is_zero(&other.registers[c].stamp)) {
                     unstamped = true;
                 } else if (contradict && clock_stamp_compare(&other.registers[c].stamp, &last) != 0) { // rows of one write come together
