@@ -93,17 +93,29 @@ void cli_replicas_finish(struct cli_replicas *replicas)
     *replicas = (struct cli_replicas){0};
 }
 
-void cli_replicas_get(const struct cli_replicas *replicas, const char *path, uint32_t timeout_ms,
-                      struct http_response *responses_out)
+static void ask(const struct cli_replicas *replicas, const char *method, const char *path, uint32_t timeout_ms,
+                struct http_response *responses_out)
 {
     struct http_request requests[CC_REPLICAS_MAX];
     struct cc_buffer urls[CC_REPLICAS_MAX] = {0};
     for (size_t i = 0; i < replicas->n; i++) {
         cc_buffer_printf(&urls[i], "%s%s", replicas->urls[i], path);
-        requests[i] = (struct http_request){.url = cc_buffer_text(&urls[i]), .timeout_ms = timeout_ms};
+        requests[i] = (struct http_request){.url = cc_buffer_text(&urls[i]), .method = method, .timeout_ms = timeout_ms};
     }
     http_fetch(requests, responses_out, replicas->n, NULL, NULL);
     for (size_t i = 0; i < replicas->n; i++) {
         cc_buffer_finish(&urls[i]);
     }
+}
+
+void cli_replicas_get(const struct cli_replicas *replicas, const char *path, uint32_t timeout_ms,
+                      struct http_response *responses_out)
+{
+    ask(replicas, NULL, path, timeout_ms, responses_out);
+}
+
+void cli_replicas_post(const struct cli_replicas *replicas, const char *path, uint32_t timeout_ms,
+                       struct http_response *responses_out)
+{
+    ask(replicas, "POST", path, timeout_ms, responses_out);
 }

@@ -28,5 +28,8 @@ void cli_replicas_finish(struct cli_replicas *replicas);
 // The same path of all replicas at once. responses_out has one per replica.
 void cli_replicas_get(const struct cli_replicas *replicas, const char *path, uint32_t timeout_ms,
                       struct http_response *responses_out);
+// The same with POST, without a body.
+void cli_replicas_post(const struct cli_replicas *replicas, const char *path, uint32_t timeout_ms,
+                       struct http_response *responses_out);
 
 #endif

@@ -14,18 +14,16 @@ enum { ASK_MS = 120 * 1000, POLL_MS = 100, BUCKETS_MAX = 64, HISTORY_MS = 5000 }
 
 // -- Finding ---------------------------------------------------------------------------------------------------------
 
-// The member `name` of the answers to one question; NULL where there is none. True when all have answered.
-static bool ask_all(const struct cli_replicas *replicas, const char *path, const char *name, json_t **answers_out)
+// The member `name` of the answers to one question at one point; NULL where there is none. True when all have answered.
+static bool ask_all(const struct cli_replicas *replicas, const struct cli_point_options *options, const char *path, const char *name, json_t **answers_out)
 {
-    struct http_response responses[CC_REPLICAS_MAX];
-    cli_replicas_get(replicas, path, ASK_MS, responses);
-    bool all = true;
+    char why[600];
+    json_t *answers[CC_REPLICAS_MAX] = {0};
+    bool all = cli_ask_at_one_point(replicas, path, options, NULL, NULL, answers, why, sizeof(why)) == CLI_POINT_SAME;
     for (size_t i = 0; i < replicas->n; i++) {
-        json_t *json = responses[i].status == 200 ? http_response_json(&responses[i]) : NULL;
-        answers_out[i] = json_incref(json_object_get(json, name));
+        answers_out[i] = json_incref(json_object_get(answers[i], name));
         all = all && answers_out[i] != NULL;
-        json_decref(json);
-        http_response_finish(&responses[i]);
+        json_decref(answers[i]);
     }
     return all;
 }
@@ -149,12 +147,12 @@ static json_t *differing_rows(const struct cli_replicas *replicas, const char *t
     return list;
 }
 
-json_t *verify_rows_find(const struct cli_replicas *replicas, const char *table, bool weak, size_t n_max)
+json_t *verify_rows_find(const struct cli_replicas *replicas, const struct cli_point_options *options, const char *table, bool weak, size_t n_max)
 {
     json_t *answers[CC_REPLICAS_MAX] = {0};
     struct cc_buffer path = {0}, list = {0};
     put_path(&path, table, "&buckets=true");
-    bool known = ask_all(replicas, cc_buffer_text(&path), "buckets", answers);
+    bool known = ask_all(replicas, options, cc_buffer_text(&path), "buckets", answers);
     size_t n = known ? differing_buckets(replicas, answers, &list) : 0;
     forget_all(replicas, answers);
     json_t *rows = known ? json_array() : NULL;
@@ -163,7 +161,7 @@ json_t *verify_rows_find(const struct cli_replicas *replicas, const char *table,
         put_path(&path, table, "&rows=");
         cc_buffer_append_slice(&path, cc_buffer_slice(&list));
         json_decref(rows);
-        rows = ask_all(replicas, cc_buffer_text(&path), "rows", answers) ? differing_rows(replicas, table, weak, answers, n_max) : NULL;
+        rows = ask_all(replicas, options, cc_buffer_text(&path), "rows", answers) ? differing_rows(replicas, table, weak, answers, n_max) : NULL;
         forget_all(replicas, answers);
     }
     cc_buffer_finish(&path);

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import subprocess
+import threading
+import time
 import unittest
 
 from cases import OneCutCluster
@@ -163,6 +165,52 @@ class Repair(OneCutCluster):
                                                                       ('row 30', 'right', 'home'), ('row 40', 'right', 'home')])
         self.cluster.verify()
         self.assertEqual(self.repair(1)['rows_compared'], 0)
+
+    def test_replicas_are_compared_at_one_point_while_clients_write(self):
+        self.write(1, 'POST', '/presence', [{'id': f'load {i}', 'status': 'right'} for i in range(200)])
+        self.wait_equal()
+        over, failures, counts = threading.Event(), [], [0, 0, 0]
+
+        def write(replica):
+            while not over.is_set():
+                n = counts[replica - 1] = counts[replica - 1] + 1
+                for path, body in (('/presence', {'id': f'load {replica} {n}'}), ('/notes', {'id': f'load {replica} {n}'})):
+                    answer = self.cluster.request(replica, 'POST', path, body)
+                    if answer.status != 201:
+                        failures.append(answer)
+        writers = [threading.Thread(target=write, args=(replica,)) for replica in self.cluster.ids]
+        for writer in writers:
+            writer.start()
+        try:
+            for expected in (0, 65):
+                before = list(counts)
+                result = command('verify', '--config', self.cluster.config, '--wait', '120')
+                self.assertEqual(result.returncode, expected, result.stdout + result.stderr)
+                wait_until(lambda then=before: all(now > n for now, n in zip(counts, then)), 60, 'everybody went on writing')
+                tamper(self.cluster, 2, "UPDATE presence SET status = 'wrong' WHERE id = 'load 7'")
+            self.assertEqual([line.split(':')[0].strip() for line in result.stdout.splitlines() if line.startswith('    ')], ['["load 7"]'])
+        finally:
+            over.set()
+            for writer in writers:
+                writer.join()
+        self.assertEqual(failures, [])
+        self.assertEqual(command('verify', '--repair', '--config', self.cluster.config).returncode, 0)
+        self.write(1, 'DELETE', '/presence?id=like.load*')
+
+    def test_a_pause_of_writes_ends_by_itself_and_has_limits(self):
+        for query in ('', '?ms=x', '?ms=-1', '?ms=2001'):
+            answer = self.cluster.request(1, 'POST', '/_caucus/pause' + query)
+            self.assertEqual((answer.status, answer.json()['code']), (400, 'CC255'), answer)
+        begin = time.monotonic()
+        self.write(1, 'POST', '/_caucus/pause?ms=400')
+        self.write(1, 'POST', '/presence', {'id': 'paused'})
+        self.assertGreaterEqual(time.monotonic() - begin, 0.4)
+        self.write(1, 'POST', '/_caucus/pause?ms=2000')
+        writer = threading.Thread(target=self.write, args=(1, 'DELETE', '/presence?id=eq.paused'))
+        writer.start()
+        self.write(1, 'POST', '/_caucus/pause?ms=0')
+        writer.join()
+        self.assertEqual(self.cluster.get(1, '/presence?select=id&id=eq.paused'), [])
 
     def test_rows_that_no_single_message_could_hold_come_in_several(self):
         # 36 MB, of which PostgreSQL stores little.

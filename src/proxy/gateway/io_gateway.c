@@ -15,15 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NUMBER_BITS = 48, TIMER_MS = 100 };
+enum { NUMBER_BITS = 48, TIMER_MS = 100, LONG_READ_MS = 30 * 60 * 1000 };
 
 static const unsigned exchange_next[EXCHANGE_STATES] = {
     [EXCHANGE_PLAN] = 1u << EXCHANGE_BARRIER | 1u << EXCHANGE_ASK_INDEX | 1u << EXCHANGE_QUERY | 1u << EXCHANGE_CORE | 1u << EXCHANGE_STATUS |
-                      1u << EXCHANGE_CATALOG,
+                      1u << EXCHANGE_CATALOG | 1u << EXCHANGE_PAUSED,
     [EXCHANGE_BARRIER] = 1u << EXCHANGE_CATALOG | 1u << EXCHANGE_PLAN,
     [EXCHANGE_CATALOG] = 1u << EXCHANGE_PLAN,
-    [EXCHANGE_ASK_INDEX] = 1u << EXCHANGE_QUERY | 1u << EXCHANGE_CATALOG | 1u << EXCHANGE_CORE,
+    [EXCHANGE_ASK_INDEX] = 1u << EXCHANGE_QUERY | 1u << EXCHANGE_CATALOG | 1u << EXCHANGE_CORE | 1u << EXCHANGE_PAUSED,
     [EXCHANGE_QUERY] = 1u << EXCHANGE_ASK_INDEX | 1u << EXCHANGE_QUERY | 1u << EXCHANGE_PLAN,
+    [EXCHANGE_PAUSED] = 1u << EXCHANGE_CORE,
     [EXCHANGE_CORE] = 1u << EXCHANGE_CATALOG,
     [EXCHANGE_STATUS] = 0,
 };
@@ -35,15 +36,28 @@ uint64_t gateway_now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+// Where exchanges of its state wait for something of this thread; NULL: nowhere.
+static struct exchange **list_of(struct exchange *exchange)
+{
+    return exchange->state == EXCHANGE_CATALOG ? &exchange->worker->waiting : exchange->state == EXCHANGE_PAUSED ? &exchange->worker->paused : NULL;
+}
+
+static void leave_list(struct exchange *exchange)
+{
+    struct exchange **list = list_of(exchange);
+    if (list != NULL) {
+        DL_DELETE(*list, exchange);
+    }
+}
+
 void exchange_move(struct exchange *exchange, enum exchange_state state)
 {
     assert(exchange_next[exchange->state] & 1u << state);
-    if (exchange->state == EXCHANGE_CATALOG) {
-        DL_DELETE(exchange->worker->waiting, exchange);
-    }
+    leave_list(exchange);
     exchange->state = state;
-    if (state == EXCHANGE_CATALOG) {
-        DL_APPEND(exchange->worker->waiting, exchange);
+    struct exchange **list = list_of(exchange);
+    if (list != NULL) {
+        DL_APPEND(*list, exchange);
     }
 }
 
@@ -98,11 +112,10 @@ static struct exchange *exchange_create(struct worker *worker, uint64_t token, c
 
 static void exchange_free(struct exchange *exchange)
 {
-    if (exchange->state == EXCHANGE_CATALOG) {
-        DL_DELETE(exchange->worker->waiting, exchange);
-    }
+    leave_list(exchange);
     HASH_DEL(exchange->worker->exchanges, exchange);
     catalog_snapshot_release(exchange->snapshot);
+    cc_buffer_finish(&exchange->submission);
     cc_arena_finish(&exchange->arena);
     free(exchange);
 }
@@ -182,16 +195,49 @@ void exchange_ask_core(struct exchange *exchange, enum inbox_kind kind, uint64_t
     }
 }
 
+static void send_submission(struct exchange *exchange)
+{
+    exchange_move(exchange, EXCHANGE_CORE);
+    exchange_ask_core(exchange, INBOX_SUBMIT, 0, &exchange->submission);
+}
+
+static void wake_when_over(struct worker *worker)
+{
+    uint64_t now = gateway_now_us(), until = worker->gateway->paused_until_us;
+    uint64_t left = until > now ? until - now : 0;
+    struct timeval wait = {.tv_sec = (time_t)(left / 1000000), .tv_usec = (suseconds_t)(left % 1000000)};
+    event_add(worker->go_on, &wait);
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct worker *worker = context;
+    if (worker->gateway->paused_until_us > gateway_now_us()) { // it was made longer
+        wake_when_over(worker);
+        return;
+    }
+    struct exchange *exchange, *next;
+    DL_FOREACH_SAFE(worker->paused, exchange, next)
+    {
+        send_submission(exchange);
+    }
+}
+
 void exchange_submit(struct exchange *exchange, struct operation *operation)
 {
     uint64_t seed = exchange->worker->gateway->id_seed, number = exchange->number << 4 | (exchange->n_plans & 15);
     memcpy(operation->id, &seed, sizeof(seed));
     memcpy(operation->id + sizeof(seed), &number, sizeof(number));
     operation->timeout_ms = exchange_left_ms(exchange);
-    struct cc_buffer bytes = {0};
-    operation_put(&bytes, operation);
-    exchange_move(exchange, EXCHANGE_CORE);
-    exchange_ask_core(exchange, INBOX_SUBMIT, 0, &bytes);
+    operation_put(&exchange->submission, operation);
+    if (exchange->worker->gateway->paused_until_us > gateway_now_us()) {
+        exchange_move(exchange, EXCHANGE_PAUSED);
+        wake_when_over(exchange->worker);
+        return;
+    }
+    send_submission(exchange);
 }
 
 void exchange_make_current(struct exchange *exchange)
@@ -222,14 +268,14 @@ void exchange_query(struct exchange *exchange, const struct rest_statement *stat
     query(exchange, exchange->worker->reads, statement);
 }
 
-static struct io_postgres_read *open_reads(struct worker *worker, uint32_t n_connections, const char *user)
+static struct io_postgres_read *open_reads(struct worker *worker, uint32_t n_connections, const char *user, uint32_t statement_ms)
 {
     const struct config *config = worker->gateway->options.config;
     struct io_postgres_read_options options = {.base = http_worker_event_base(worker->http),
                                                .conninfo = worker->gateway->options.conninfo,
                                                .user = user,
                                                .n_connections = n_connections,
-                                               .statement_timeout_ms = config->timeouts.statement_ms,
+                                               .statement_timeout_ms = statement_ms,
                                                .search_path = config->postgres.search_path};
     return io_postgres_read_create(&options);
 }
@@ -238,9 +284,19 @@ void exchange_query_as_owner(struct exchange *exchange)
 {
     struct worker *worker = exchange->worker;
     if (worker->owner_reads == NULL) {
-        worker->owner_reads = open_reads(worker, 1, NULL);
+        worker->owner_reads = open_reads(worker, 1, NULL, worker->gateway->options.config->timeouts.statement_ms);
     }
     query(exchange, worker->owner_reads, &exchange->statement);
+}
+
+void exchange_query_for_long(struct exchange *exchange)
+{
+    struct worker *worker = exchange->worker;
+    if (worker->long_reads == NULL) {
+        worker->long_reads = open_reads(worker, 1, NULL, LONG_READ_MS);
+    }
+    exchange->deadline_us = gateway_now_us() + LONG_READ_MS * 1000ull;
+    query(exchange, worker->long_reads, &exchange->statement);
 }
 
 // -- Requests and answers, on the worker's thread --------------------------------------------------------------------
@@ -401,6 +457,21 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     }
 }
 
+static void take_pause(void *context, struct http_worker *http)
+{
+    (void)context;
+    on_pause_over(-1, 0, http_worker_state(http));
+}
+
+void gateway_pause(struct io_gateway *gateway, uint64_t until_us)
+{
+    gateway->paused_until_us = until_us;
+    for (uint32_t w = 0; w < gateway->n_workers; w++) {
+        // A full queue is no loss: each worker's own timer ends its pause, at the time that was said before.
+        (void)!http_worker_post(http_server_worker(gateway->server, w), take_pause, NULL);
+    }
+}
+
 struct status_answer {
     uint64_t number;
     struct node_status status;
@@ -538,11 +609,13 @@ static void worker_began(void *context, struct http_worker *http)
     struct worker *worker = cc_alloc(sizeof(*worker));
     worker->gateway = gateway;
     worker->http = http;
-    worker->reads = open_reads(worker, gateway->options.config->http.read_connections, gateway->options.login_role);
+    worker->reads = open_reads(worker, gateway->options.config->http.read_connections, gateway->options.login_role,
+                               gateway->options.config->timeouts.statement_ms);
     worker->auth = io_auth_cache_create(gateway->options.auth);
     worker->timer = event_new(http_worker_event_base(http), -1, EV_PERSIST, on_timer, worker);
     struct timeval interval = {0, TIMER_MS * 1000};
     event_add(worker->timer, &interval);
+    worker->go_on = event_new(http_worker_event_base(http), -1, 0, on_pause_over, worker);
     http_worker_set_state(http, worker);
 }
 
@@ -552,8 +625,10 @@ static void worker_ends(void *context, struct http_worker *http)
     struct worker *worker = http_worker_state(http);
     io_postgres_read_destroy(worker->reads);
     io_postgres_read_destroy(worker->owner_reads);
+    io_postgres_read_destroy(worker->long_reads);
     io_auth_cache_destroy(worker->auth);
     event_free(worker->timer);
+    event_free(worker->go_on);
     struct exchange *exchange, *next;
     for (exchange = worker->exchanges; exchange != NULL; exchange = next) {
         next = exchange->hh.next;

@@ -17,6 +17,7 @@
 //   PLAN --read, local--------------------> QUERY --rows--> answered
 //     |  \-read, linearizable-> ASK_INDEX -->^  \--database is behind--> ASK_INDEX
 //     |---write-> CORE --outcome--> answered
+//     |    \-writes pause here-> PAUSED --it is over--> CORE
 //     |             \--schema changed--> CATALOG --newer catalog--> PLAN
 //     \---name unknown--> BARRIER --> CATALOG or PLAN
 //   STATUS: an operator's question to the core
@@ -26,6 +27,7 @@ enum exchange_state {
     EXCHANGE_CATALOG,
     EXCHANGE_ASK_INDEX,
     EXCHANGE_QUERY,
+    EXCHANGE_PAUSED,
     EXCHANGE_CORE,
     EXCHANGE_STATUS,
 };
@@ -48,6 +50,7 @@ struct exchange {
     uint32_t n_plans, n_queries;
     bool barrier_passed;     // the catalog is known to be current
     uint32_t catalog_wanted; // CATALOG: at least this version
+    struct cc_buffer submission; // PAUSED: for the core
     uint64_t read_index;
     struct cc_slice estimate; // the planner's, of the number of rows
     struct session *session; // the client's token; NULL: none
@@ -61,7 +64,7 @@ struct exchange {
     struct rest_statement statement; // of an operator's query
     const char *name;                // of a migration
     struct history *history;         // a request about histories
-    struct exchange *prev, *next;    // in worker->waiting while CATALOG
+    struct exchange *prev, *next;    // in worker->waiting while CATALOG, in worker->paused while PAUSED
     UT_hash_handle hh;
 };
 
@@ -70,11 +73,14 @@ struct worker { // per HTTP thread
     struct http_worker *http;
     struct io_postgres_read *reads;       // for the row protocol: cannot become more than a role that tokens may name
     struct io_postgres_read *owner_reads; // for operators' queries; NULL until the first of them
+    struct io_postgres_read *long_reads;  // for those that read whole tables; NULL until the first of them
     struct io_auth_cache *auth;
     struct exchange *exchanges; // by number
     struct exchange *waiting;   // for a catalog
+    struct exchange *paused;    // until writes go on
     uint64_t next_number;
     struct event *timer;
+    struct event *go_on; // when the pause is over
 };
 
 struct io_gateway {
@@ -85,6 +91,7 @@ struct io_gateway {
     uint64_t id_seed; // first half of operation ids: random, of this process
     uint32_t n_workers;
     _Atomic bool is_member;
+    _Atomic uint64_t paused_until_us; // no write begins before
     pthread_mutex_t lock; // guards what follows
     struct crdt_frontier everywhere;
 };
@@ -110,6 +117,10 @@ void exchange_make_current(struct exchange *exchange);
 void exchange_query(struct exchange *exchange, const struct rest_statement *statement);
 // The same with exchange->statement, a text of ours, as Caucus itself.
 void exchange_query_as_owner(struct exchange *exchange);
+// The same for a statement that reads a whole table: it may take many minutes, and other operators' queries do not wait for it.
+void exchange_query_for_long(struct exchange *exchange);
+// New writes at this replica wait until then; a time that has passed: those that wait go on.
+void gateway_pause(struct io_gateway *gateway, uint64_t until_us);
 
 // io_gateway_identity.c: who asks, and whether they may. False: answered.
 bool exchange_identify(struct exchange *exchange);

@@ -2,6 +2,7 @@
 #include "proxy/gateway/io_gateway_internal.h"
 
 #include "proxy/postgres/io_postgres.h"
+#include "proxy/postgres/pg_value.h"
 #include "rest/error.h"
 #include "rest/syntax.h"
 #include "rest/sql.h"
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MIGRATION_MS = 600 * 1000 };
+enum { MIGRATION_MS = 600 * 1000, PAUSE_MS_MAX = 2000 };
 
 static const char prefix[] = "/_caucus/";
 
@@ -226,22 +227,24 @@ static void on_json(struct exchange *exchange, const struct io_postgres_read_res
     exchange_reply_json(exchange, 200, io_postgres_read_value(rows, 0, 0));
 }
 
-// Rows, digest and what they belong to are read in one statement, hence in one snapshot.
-static void digest_sql(struct exchange *exchange, const struct rest_table *table, struct cc_buffer *out)
+// All is read in one statement, hence in one snapshot: what is said of the rows, and the point that it belongs to.
+static const char sql_digest_begin[] = "SELECT json_build_object('table', $1::text, 'consistency', $2::text, ";
+static const char sql_strong_point[] = "'index', (SELECT applied FROM caucus.applied), ";
+static const char sql_weak_point[] = "'frontier', (SELECT coalesce(json_object_agg(replica || '.' || to_hex(incarnation), sequence ORDER BY replica, "
+                                     "incarnation), '{}') FROM caucus.frontier), ";
+
+static void put_strong_digest(struct exchange *exchange, const struct rest_table *table, struct cc_buffer *out)
 {
     const char **columns = cc_arena_array(&exchange->arena, table->n_columns, sizeof(*columns));
     for (uint32_t i = 0; i < table->n_columns; i++) {
         columns[i] = quote_identifier(&exchange->arena, table->columns[i].name);
     }
-    cc_buffer_append_text(out, "SELECT json_build_object('table', $1::text, 'consistency', $2::text, 'index', (SELECT applied FROM caucus.applied), "
-                               "'rows', d.rows::bigint, 'digest', d.digest)::text FROM (");
+    cc_buffer_append_text(out, "'rows', d.rows::bigint, 'digest', d.digest)::text FROM (");
     io_postgres_digest_sql(out, table->qualified, columns, table->n_columns);
     cc_buffer_append_text(out, ") d(rows, digest)");
 }
 
-static const char sql_weak_digest[] =
-    "SELECT json_build_object('table', $1::text, 'consistency', $2::text, 'frontier', (SELECT coalesce(json_object_agg(replica || '.' || "
-    "to_hex(incarnation), sequence ORDER BY replica, incarnation), '{}') FROM caucus.frontier), 'rows', d.rows, 'digest', to_hex(d.sum))::text FROM ";
+static const char sql_weak_digest[] = "'rows', d.rows, 'digest', to_hex(d.sum))::text FROM ";
 // Kept up by every transaction, or computed from all rows.
 static const char sql_weak_kept[] =
     "caucus.digests d WHERE d.\"table\" = (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -249,9 +252,8 @@ static const char sql_weak_kept[] =
 static const char sql_weak_full[] = "caucus.digest($3::regclass) d";
 
 // Which rows differ is found in two steps: by buckets, then by the rows of the buckets that differ. Any table with a primary key.
-static const char sql_digest_parts[] =
-    "SELECT json_build_object('table', $1::text, 'consistency', $2::text, 'buckets', caucus.digest_buckets($3::regclass))::text";
-static const char sql_digest_rows[] = "SELECT json_build_object('table', $1::text, 'consistency', $2::text, 'rows', caucus.digest_rows($3::regclass, $4::bigint[]))::text";
+static const char sql_digest_buckets[] = "'buckets', caucus.digest_buckets($3::regclass))::text";
+static const char sql_digest_rows[] = "'rows', caucus.digest_rows($3::regclass, $4::bigint[]))::text";
 
 // "1,5,9" as an array; the NULL slice when it is not a list of numbers.
 static struct cc_slice bucket_array(struct exchange *exchange, struct cc_slice list)
@@ -306,13 +308,16 @@ static void get_digest(struct exchange *exchange)
         exchange_fail(exchange, 400, "CC253", "A table without primary key has no buckets", "Ask for its digest only");
         return;
     }
+    bool kept = weak && !in_parts && !has_flag(exchange, "full"); // one look-up, not all rows
+    cc_buffer_append_text(&sql, sql_digest_begin);
+    cc_buffer_append_text(&sql, weak ? sql_weak_point : sql_strong_point);
     if (in_parts) {
-        cc_buffer_append_text(&sql, rows.data != NULL ? sql_digest_rows : sql_digest_parts);
+        cc_buffer_append_text(&sql, rows.data != NULL ? sql_digest_rows : sql_digest_buckets);
     } else if (weak) {
         cc_buffer_append_text(&sql, sql_weak_digest);
-        cc_buffer_append_text(&sql, has_flag(exchange, "full") ? sql_weak_full : sql_weak_kept);
+        cc_buffer_append_text(&sql, kept ? sql_weak_kept : sql_weak_full);
     } else {
-        digest_sql(exchange, table, &sql);
+        put_strong_digest(exchange, table, &sql);
     }
     exchange->statement = (struct rest_statement){.kind = REST_READ,
                                                   .sql = cc_arena_slice(&exchange->arena, cc_buffer_slice(&sql)),
@@ -324,7 +329,24 @@ static void get_digest(struct exchange *exchange)
     exchange->statement.parameters[3] = buckets;
     cc_buffer_finish(&sql);
     exchange->on_rows = on_json;
-    exchange_query_as_owner(exchange);
+    if (kept) {
+        exchange_query_as_owner(exchange);
+    } else {
+        exchange_query_for_long(exchange);
+    }
+}
+
+// Who compares replicas wants them at one point, which they do not reach while clients write.
+static void post_pause(struct exchange *exchange)
+{
+    struct cc_slice text = operator_parameter(exchange, "ms", 0);
+    int64_t ms = 0;
+    if (text.data == NULL || pg_int8_read(text, &ms) != CC_OK || ms < 0 || ms > PAUSE_MS_MAX) {
+        exchange_fail(exchange, 400, "CC255", "A pause needs a number of milliseconds", "POST /_caucus/pause?ms=100; at most 2000, 0 ends it");
+        return;
+    }
+    gateway_pause(exchange->worker->gateway, gateway_now_us() + (uint64_t)ms * 1000);
+    exchange_reply_json(exchange, 200, cc_slice_text(cc_arena_printf(&exchange->arena, "{\"paused_ms\": %" PRId64 "}", ms)));
 }
 
 // -- Types -----------------------------------------------------------------------------------------------------------
@@ -426,6 +448,7 @@ static const struct route {
     {"GET", "digest", get_digest, ACCESS_OPERATOR},
     {"GET", "history", history_get, ACCESS_OPERATOR},
     {"POST", "repair", post_repair, ACCESS_OPERATOR},
+    {"POST", "pause", post_pause, ACCESS_OPERATOR},
     {"GET", "conflicts", history_get_conflicts, ACCESS_OPERATOR},
     {"POST", "history/restore", history_post_restore, ACCESS_OPERATOR},
     {"GET", "migrations", get_migrations, ACCESS_OPERATOR},
@@ -467,6 +490,6 @@ void operator_begin(struct exchange *exchange)
         exchange_fail(exchange, 405, "PGRST117", "This endpoint does not take this method", NULL);
     } else {
         exchange_fail(exchange, 404, "PGRST125", "There is no such operator endpoint",
-                      "See /_caucus/status, metrics, live, ready, tables, transaction, types.ts, types.js, digest, repair, history, conflicts, migrations");
+                      "See /_caucus/status, metrics, live, ready, tables, transaction, types.ts, types.js, digest, pause, repair, history, conflicts, migrations");
     }
 }
