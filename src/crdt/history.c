@@ -205,6 +205,61 @@ void crdt_history_create(const struct crdt_change_set *sets, size_t n_sets, stru
     *n_out = n_entries;
 }
 
+static const struct crdt_change_set *find_set(const struct crdt_history_entry *entries, size_t n, const struct clock_stamp *stamp)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (entries[i].fate != CRDT_FATE_NOT_RENEWED && clock_stamp_compare(&entries[i].set->stamp, stamp) == 0) {
+            return entries[i].set;
+        }
+    }
+    return NULL;
+}
+
+// Whoever did not tell what it knew is taken to have known everything earlier.
+static bool knew(const struct crdt_change_set *writer, const struct crdt_history_entry *entry)
+{
+    if (entry->fate == CRDT_FATE_NOT_RENEWED || clock_stamp_compare(&entry->set->stamp, &writer->stamp) > 0) {
+        return false;
+    }
+    return entry->set == writer || writer->seen.data == NULL || crdt_change_set_saw(writer, entry->set->origin, entry->set->sequence);
+}
+
+static bool has_field(const struct crdt_field *const *fields, size_t n, struct cc_slice column)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (cc_slice_equal(fields[i]->column, column)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool crdt_history_row_at(const struct crdt_history_entry *entries, size_t n, const struct clock_stamp *stamp, struct cc_arena *arena,
+                         const struct crdt_field ***fields_out, size_t *n_fields_out)
+{
+    const struct crdt_change_set *writer = find_set(entries, n, stamp);
+    const struct crdt_field **fields = cc_arena_array(arena, n + 1, sizeof(*fields));
+    size_t n_fields = 0;
+    bool lives = false, dies = false;
+    for (size_t i = 0; i < n && writer != NULL && !dies; i++) { // newest first
+        const struct crdt_history_entry *entry = &entries[i];
+        if (!knew(writer, entry)) {
+            continue;
+        }
+        dies = entry->change->operation == CRDT_DELETE;
+        lives = lives || entry->change->operation == CRDT_INSERT || entry->change->operation == CRDT_UPSERT;
+        if (entry->field != NULL && !has_field(fields, n_fields, entry->field->column)) {
+            fields[n_fields++] = entry->field;
+        }
+    }
+    if (writer == NULL || (dies && !lives)) { // updated, and its insert is not among the entries: it was there
+        return false;
+    }
+    *fields_out = fields;
+    *n_fields_out = n_fields;
+    return true;
+}
+
 bool crdt_fate_is_conflict(enum crdt_fate fate)
 {
     return fate == CRDT_FATE_NOT_RENEWED || fate == CRDT_FATE_LOST || fate == CRDT_FATE_LOST_DELETED || fate == CRDT_FATE_HIDDEN;

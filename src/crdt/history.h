@@ -33,6 +33,11 @@ struct crdt_history_entry {
 void crdt_history_create(const struct crdt_change_set *sets, size_t n_sets, struct cc_slice table, struct cc_slice key,
                          struct cc_arena *arena, struct crdt_history_entry **entries_out, size_t *n_out);
 
+// The row as the writer of the set under `stamp` had it after that write: the newest value that it knew of each field. False: it had
+// none, or there is no such set. Entries are those of one row, as crdt_history_create gives them; the list lives in the arena.
+bool crdt_history_row_at(const struct crdt_history_entry *entries, size_t n, const struct clock_stamp *stamp, struct cc_arena *arena,
+                         const struct crdt_field ***fields_out, size_t *n_fields_out);
+
 // A concurrent write that lost: what GET /_caucus/conflicts lists.
 bool crdt_fate_is_conflict(enum crdt_fate fate);
 const char *crdt_fate_text(enum crdt_fate fate);

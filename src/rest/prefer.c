@@ -89,13 +89,13 @@ static bool has_prefix(struct cc_slice text, const char *prefix, struct cc_slice
     return true;
 }
 
-// 500ms, 2s, 1min; a bare number is milliseconds.
+// 500ms, 2s, 1min, 1h; a bare number is milliseconds.
 static bool read_duration(struct cc_slice text, uint32_t *ms_out)
 {
     static const struct {
         const char *unit;
         uint64_t ms;
-    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"min", 60000}};
+    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}};
     uint64_t value = 0;
     if (!cc_slice_take_number(&text, UINT32_MAX, &value)) {
         return false;

@@ -319,6 +319,7 @@ class MergeTypes(OneCutCluster):
                 answer = self.cluster.request(1, 'POST', '/_caucus/migrations?name=0003', sql, {'Content-Type': 'application/sql'})
                 self.assertEqual(answer.status, 400, (name, answer))
                 self.assertIn('CC307', str(answer))
+        self.cluster.migrate('0003_lww', "COMMENT ON COLUMN pages.title IS '@caucus lww'")  # what it is without saying so
 
     def test_operators_of_strong_tables_and_wrong_ones(self):
         self.write(1, 'POST', '/ledgers', {'id': 'a', 'balance': {'$inc': '1.5'}, 'labels': ['z', 'y'], 'document': {'$inc': 1}})

@@ -16,6 +16,8 @@ CREATE TABLE notices (
     place uuid, day date, title text NOT NULL, details jsonb, tags text[], updated timestamptz,
     PRIMARY KEY (place, day));
 COMMENT ON TABLE notices IS '@caucus weak';
+CREATE TABLE labels (name text PRIMARY KEY);
+COMMENT ON TABLE labels IS '@caucus weak';
 CREATE FUNCTION set_updated() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.updated := clock_timestamp();
@@ -40,6 +42,19 @@ class Weak(OneCutCluster):
 
     def history(self, replica, query):
         return self.cluster.get(replica, '/_caucus/history?' + query)
+
+    def pages(self, replica, path, name, limit):
+        """All entries of a list that comes in pages."""
+        found, following = [], ''
+        while following is not None:
+            page = self.cluster.get(replica, f'{path}&limit={limit}' + (following and '&next=' + following))
+            self.assertLessEqual(len(page[name]), limit)
+            self.assertEqual(page['truncated'], page['next'] is not None)
+            found, following = found + page[name], page['next']
+        return found
+
+    def restore(self, replica, table, key, stamp, **more):
+        return self.write(replica, 'POST', '/_caucus/history/restore', {'table': table, 'key': key, 'stamp': stamp, **more})
 
     def test_concurrent_writes_to_one_field_and_the_history_tells_who_lost(self):
         key = 'one field'
@@ -73,6 +88,15 @@ class Weak(OneCutCluster):
         conflicts = self.cluster.get(1, '/_caucus/conflicts?table=presence&since=' + early['time'])['conflicts']
         self.assertIn(('status', 'early', {'id': key}), [(c['column'], c['new'], c['key']) for c in conflicts])
         self.assertNotIn(new['stamp'], [c['stamp'] for c in conflicts])
+        whole = self.history(1, 'table=presence&key=one%20field')['entries']
+        self.assertEqual(self.pages(1, '/_caucus/history?table=presence&key=one%20field', 'entries', 1), whole)
+        self.assertEqual(self.pages(1, '/_caucus/history?table=presence&key=one%20field', 'entries', len(whole)), whole)
+        self.assertEqual(self.pages(1, '/_caucus/history?table=presence&key=one%20field&column=status', 'entries', 2), entries)
+        since = '/_caucus/conflicts?since='
+        listed = self.pages(1, since + '1900-01-01', 'conflicts', 10000)
+        self.assertEqual([entry for entry in listed if entry['stamp'] >= conflicts[-1]['stamp'] and entry['table'] == conflicts[-1]['table']], conflicts)
+        self.assertEqual(self.pages(1, since + '1900-01-01', 'conflicts', 1), listed)
+        self.assertEqual(self.pages(1, since + 'infinity', 'conflicts', 1), [])
 
     def test_delete_against_update_and_the_row_is_restored(self):
         self.write(1, 'POST', '/presence', {'id': 'gone', 'status': 'here', 'place': 'home'})
@@ -91,7 +115,9 @@ class Weak(OneCutCluster):
         here = next(entry for entry in history['entries'] if entry['new'] == 'here')
         answer = self.cluster.request(2, 'POST', '/_caucus/history/restore', {'table': 'presence', 'key': 'gone', 'stamp': changed['stamp'], 'column': 'status'})
         self.assertEqual(answer.status, 409, answer)
-        answer = self.write(2, 'POST', '/_caucus/history/restore', {'table': 'presence', 'key': 'gone', 'stamp': here['stamp']})
+        answer = self.restore(2, 'presence', 'gone', changed['stamp'])  # as its writer had it, who had not heard of the deletion
+        self.assertEqual((answer.json()[0]['status'], answer.json()[0]['place']), ('changed', 'home'))
+        answer = self.restore(2, 'presence', 'gone', here['stamp'])
         self.assertEqual((answer.json()[0]['status'], answer.json()[0]['place']), ('here', 'home'))
         self.wait_equal()
         self.assertEqual(self.cluster.get(1, '/presence?id=eq.gone&select=id,status,place'), [{'id': 'gone', 'status': 'here', 'place': 'home'}])
@@ -112,6 +138,20 @@ class Weak(OneCutCluster):
             self.write(1, 'POST', '/_caucus/history/restore', {'table': 'notices', 'key': [place, '2026-01-02'], 'stamp': stamp, 'column': column})
         row = self.cluster.get(1, f'/notices?place=eq.{place}&select=place,day,title,details,tags')[0]
         self.assertEqual(row, first)
+        # Numbers of JSON stay as they are, however many digits they have.
+        numbers = '[0.1, 1.10, 12345678901234567890]'
+        self.write(1, 'PATCH', f'/notices?place=eq.{place}', f'{{"details": {numbers}}}', Content_Type='application/json')
+        stamp = self.history(1, key + '&column=details')['entries'][0]['stamp']
+        self.write(1, 'PATCH', f'/notices?place=eq.{place}', {'details': 0})
+        answer = self.restore(1, 'notices', [place, '2026-01-02'], stamp)
+        self.assertEqual(answer.json()[0]['title'], 'a "b"')
+        self.assertEqual(self.cluster.get(1, f'/notices?place=eq.{place}&select=details::text')[0]['details'], numbers)
+        # A row may have a key and nothing else.
+        self.write(1, 'POST', '/labels', {'name': 'it\'s, "quoted"'})
+        stamp = self.history(1, 'table=labels&key=it%27s,%20%22quoted%22')['entries'][0]['stamp']
+        self.write(1, 'DELETE', '/labels?name=like.it*')
+        answer = self.restore(1, 'labels', 'it\'s, "quoted"', stamp)
+        self.assertEqual(answer.json(), [{'name': 'it\'s, "quoted"'}])
         self.wait_equal()
 
     def test_cleared_fields_of_any_type_hold_their_defaults_at_every_replica(self):
@@ -368,7 +408,10 @@ class Weak(OneCutCluster):
             ('GET', '/_caucus/history?table=presence', None, 400),
             ('GET', '/_caucus/history?table=notices&key=x&key=2026-01-01', None, 400),
             ('GET', '/_caucus/history?table=presence&key=1&limit=0', None, 400),
+            ('GET', '/_caucus/history?table=presence&key=1&column=colour', None, 400),
+            ('GET', '/_caucus/history?table=presence&key=1&next=there', None, 400),
             ('GET', '/_caucus/conflicts?since=sometime', None, 400),
+            ('GET', '/_caucus/conflicts?next=019abc0000000000.1.77~-1', None, 400),
             ('POST', '/_caucus/history/restore', {'table': 'presence', 'key': 'x'}, 400),
             ('POST', '/_caucus/history/restore', {'table': 'presence', 'key': 'x', 'stamp': '0000000000000001.1.1'}, 404),
             ('POST', '/_caucus/history/restore', 'no json', 400),

@@ -7,6 +7,8 @@
 
 #include "crdt/history.h"
 #include "proxy/postgres/pg_value.h"
+#include "rest/json_body.h"
+#include "rest/prefer.h"
 #include "rest/syntax.h"
 
 #include <inttypes.h>
@@ -26,9 +28,14 @@ struct history { // a request about histories, in the exchange's arena
     uint64_t n_entries_max;
     bool restores;
     struct clock_stamp stamp; // restore: of the write whose values are wanted
-    struct crdt_change_set *sets;
+    struct cursor {           // where a page begins; hlc 0: at the newest entry
+        struct clock_stamp stamp;
+        uint64_t n_skipped; // so many entries under this stamp were told before
+    } from;
+    struct crdt_change_set *sets; // newest first: what is newer than the page and tells the fate of its entries, then what the page is made of
     size_t n_sets;
-    bool truncated; // there are older change sets, which were not read
+    bool newer_cut;               // not all newer ones were read
+    bool older_cut;               // there are older ones, which were not read
     struct clock_stamp dropped; // older ones than this may be gone from the history; zero: none are
 };
 
@@ -72,12 +79,11 @@ static json_t *origin_json(struct crdt_origin origin)
     return json_string(text);
 }
 
-static json_t *key_json(struct exchange *exchange, const struct rest_table *table, struct cc_slice key)
+static json_t *key_json(const struct rest_table *table, struct cc_slice key)
 {
     enum { KEY_COLUMNS_MAX = 64 };
     struct cc_slice values[KEY_COLUMNS_MAX];
     size_t n = 0;
-    (void)exchange;
     if (crdt_key_read(key, values, KEY_COLUMNS_MAX, &n) != CC_OK) {
         return json_null();
     }
@@ -161,7 +167,7 @@ static void reply_json(struct exchange *exchange, json_t *json)
 
 // -- Change sets out of PostgreSQL -------------------------------------------------------------------------------------
 
-// False: answered.
+// Rows: change set, up to when sets were dropped, whether it is newer than the page. False: answered.
 static bool take_sets(struct exchange *exchange, const struct io_postgres_read_result *rows)
 {
     struct history *history = exchange->history;
@@ -169,15 +175,18 @@ static bool take_sets(struct exchange *exchange, const struct io_postgres_read_r
         exchange_fail_rows(exchange, rows);
         return false;
     }
-    history->truncated = rows->n_rows > SETS_MAX;
     history->sets = cc_arena_array(&exchange->arena, (size_t)rows->n_rows + 1, sizeof(*history->sets));
     if (rows->n_rows > 0 && clock_stamp_parse(io_postgres_read_value(rows, 0, 1), &history->dropped) != CC_OK) {
         history->dropped = (struct clock_stamp){0};
     }
-    for (uint32_t i = 0; i < rows->n_rows && i < SETS_MAX; i++) {
+    size_t n_newer = 0, n_paged = 0;
+    for (uint32_t i = 0; i < rows->n_rows && n_paged <= SETS_MAX; i++) {
         struct cc_slice bytes;
         struct cc_slice text = cc_arena_slice(&exchange->arena, io_postgres_read_value(rows, i, 0));
-        if (text.data == NULL) {
+        bool newer = cc_slice_equal_text(io_postgres_read_value(rows, i, 2), "t");
+        n_newer += newer;
+        n_paged += !newer;
+        if (text.data == NULL || n_paged > SETS_MAX) {
             continue; // the row that tells what was dropped, beside no change set
         }
         if (pg_bytea_read(text, &exchange->arena, &bytes) != CC_OK ||
@@ -186,7 +195,77 @@ static bool take_sets(struct exchange *exchange, const struct io_postgres_read_r
             return false;
         }
     }
+    history->newer_cut = n_newer > SETS_MAX;
+    history->older_cut = n_paged > SETS_MAX;
     return true;
+}
+
+// -- Pages -------------------------------------------------------------------------------------------------------------
+
+// "<stamp>" or "<stamp>~<entries under it that were told>", as the answer's "next" has it. False: answered.
+static bool take_cursor(struct exchange *exchange)
+{
+    struct cc_slice text = operator_parameter(exchange, "next", 0);
+    struct cursor *from = &exchange->history->from;
+    const uint8_t *tilde = text.n == 0 ? NULL : memchr(text.data, '~', text.n);
+    size_t n = tilde == NULL ? text.n : (size_t)(tilde - text.data);
+    int64_t n_skipped = 0;
+    bool good = text.data == NULL || clock_stamp_parse(cc_slice_of(text.data, n), &from->stamp) == CC_OK;
+    if (good && tilde != NULL) {
+        good = pg_int8_read(cc_slice_of(tilde + 1, text.n - n - 1), &n_skipped) == CC_OK && n_skipped >= 0;
+    }
+    if (!good) {
+        exchange_fail(exchange, 400, "CC249", "next is not what an earlier answer told", "Send the same request again with next=<its \"next\">");
+        return false;
+    }
+    from->n_skipped = (uint64_t)n_skipped;
+    return true;
+}
+
+// The page's bound for SQL: texts of stamps are not greater, if they are of its time.
+static struct cc_slice cursor_bound(struct exchange *exchange)
+{
+    const struct clock_stamp *stamp = &exchange->history->from.stamp;
+    return cc_slice_text(clock_stamp_is_zero(stamp) ? "~" : cc_arena_printf(&exchange->arena, "%016" PRIx64 "~", stamp->hlc));
+}
+
+struct page { // entries told, newest first
+    json_t *list;
+    struct cursor next; // behind the last one; what is before history->from comes in no page
+    bool cut;           // there is an entry behind it
+};
+
+// Whether the entry is to be told on this page.
+static bool page_takes(struct page *page, const struct history *history, const struct crdt_history_entry *entry)
+{
+    int order = clock_stamp_is_zero(&history->from.stamp) ? -1 : clock_stamp_compare(&entry->set->stamp, &history->from.stamp);
+    if (order > 0) {
+        return false;
+    }
+    bool same = clock_stamp_compare(&entry->set->stamp, &page->next.stamp) == 0;
+    struct cursor next = {entry->set->stamp, same ? page->next.n_skipped + 1 : 1};
+    bool told_before = order == 0 && next.n_skipped <= history->from.n_skipped;
+    page->cut = !told_before && json_array_size(page->list) >= history->n_entries_max;
+    if (!page->cut) {
+        page->next = next;
+    }
+    return !told_before && !page->cut;
+}
+
+// Null: this was the last page.
+static json_t *next_json(const struct page *page, const struct history *history)
+{
+    char stamp[CLOCK_STAMP_TEXT_BYTES];
+    if (!page->cut && !history->older_cut) {
+        return json_null();
+    }
+    struct cursor next = page->next;
+    const struct clock_stamp *oldest = &history->sets[history->n_sets - 1].stamp;
+    if (!page->cut && clock_stamp_compare(&next.stamp, oldest) != 0) { // all is told that was read
+        next = (struct cursor){.stamp = *oldest};
+    }
+    clock_stamp_text(&next.stamp, stamp);
+    return json_sprintf("%s~%" PRIu64, stamp, next.n_skipped);
 }
 
 static void query(struct exchange *exchange, struct cc_slice sql, uint32_t n_parameters, struct cc_slice *parameters,
@@ -202,21 +281,42 @@ static void query(struct exchange *exchange, struct cc_slice sql, uint32_t n_par
 
 static void restore(struct exchange *exchange, const struct crdt_history_entry *entries, size_t n);
 
+static bool is_of_column(const struct history *history, const struct crdt_history_entry *entry)
+{
+    return history->column.data == NULL || (entry->field != NULL && cc_slice_equal(entry->field->column, history->column));
+}
+
+// The table has the column, or had it. False: answered.
+static bool knows_column(struct exchange *exchange, const struct crdt_history_entry *entries, size_t n)
+{
+    const struct history *history = exchange->history;
+    bool known = history->column.data == NULL || rest_table_column(history->table, history->column) >= 0;
+    for (size_t i = 0; i < n && !known; i++) {
+        known = is_of_column(history, &entries[i]);
+    }
+    if (!known) {
+        exchange_fail(exchange, 400, "PGRST204", "The table has no such column, and nobody has written to one in this row", "GET /_caucus/tables names the columns");
+    }
+    return known;
+}
+
 static void reply_history(struct exchange *exchange, const struct crdt_history_entry *entries, size_t n)
 {
     const struct history *history = exchange->history;
-    json_t *list = json_array();
-    for (size_t i = 0; i < n && json_array_size(list) < history->n_entries_max; i++) {
-        const struct crdt_field *field = entries[i].field;
-        if (history->column.data == NULL || (field != NULL && cc_slice_equal(field->column, history->column))) {
-            json_array_append_new(list, entry_json(&entries[i]));
+    if (!knows_column(exchange, entries, n)) {
+        return;
+    }
+    struct page page = {.list = json_array()};
+    for (size_t i = 0; i < n && !page.cut; i++) {
+        if (is_of_column(history, &entries[i]) && page_takes(&page, history, &entries[i])) {
+            json_array_append_new(page.list, entry_json(&entries[i]));
         }
     }
-    bool more = history->truncated || json_array_size(list) >= history->n_entries_max;
-    reply_json(exchange, json_pack("{s:s, s:s, s:o, s:o, s:b, s:o, s:o}", "schema", history->table->schema, "table", history->table->name, "key",
-                                   key_json(exchange, history->table, history->key), "visible",
-                                   n == 0 ? json_null() : json_boolean(is_visible(entries, n)), "truncated", more, "dropped_until",
-                                   dropped_json(history), "entries", list));
+    json_t *visible = n == 0 || history->newer_cut ? json_null() : json_boolean(is_visible(entries, n));
+    json_t *next = next_json(&page, history);
+    reply_json(exchange, json_pack("{s:s, s:s, s:o, s:o, s:b, s:o, s:o, s:o}", "schema", history->table->schema, "table", history->table->name, "key",
+                                   key_json(history->table, history->key), "visible", visible, "truncated", !json_is_null(next), "next", next,
+                                   "dropped_until", dropped_json(history), "entries", page.list));
 }
 
 static void on_row_sets(struct exchange *exchange, const struct io_postgres_read_result *rows)
@@ -235,6 +335,13 @@ static void on_row_sets(struct exchange *exchange, const struct io_postgres_read
     }
 }
 
+// $1: the row's hash, $2: sets at most, $3: where the page begins.
+static const char sql_row_sets[] =
+    "WITH s AS MATERIALIZED (SELECT change, stamp COLLATE \"C\" AS stamp FROM caucus.history_of($1::bigint)) "
+    "SELECT h.change, d.stamp, h.newer FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN ("
+    "(SELECT change, stamp, false AS newer FROM s WHERE stamp <= $3::text ORDER BY stamp DESC LIMIT $2::bigint) UNION ALL "
+    "(SELECT change, stamp, true FROM s WHERE stamp > $3::text ORDER BY stamp LIMIT $2::bigint)) h ON true ORDER BY h.stamp DESC";
+
 // The key's values as PostgreSQL writes them: so they are in the change sets.
 static void on_key(struct exchange *exchange, const struct io_postgres_read_result *rows)
 {
@@ -251,14 +358,11 @@ static void on_key(struct exchange *exchange, const struct io_postgres_read_resu
     history->key = cc_arena_slice(&exchange->arena, cc_buffer_slice(&key));
     cc_buffer_finish(&key);
     int64_t hash = crdt_row_hash(cc_slice_text(history->table->qualified), history->key);
-    struct cc_slice *parameters = cc_arena_array(&exchange->arena, 2, sizeof(*parameters));
+    struct cc_slice *parameters = cc_arena_array(&exchange->arena, 3, sizeof(*parameters));
     parameters[0] = cc_slice_text(cc_arena_printf(&exchange->arena, "%" PRId64, hash));
     parameters[1] = cc_slice_text(cc_arena_printf(&exchange->arena, "%d", SETS_MAX + 1));
-    query(exchange,
-          cc_slice_text("SELECT h.change, d.stamp FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN (SELECT change, stamp "
-                        "FROM caucus.history_of($1::bigint) ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) h ON true "
-                        "ORDER BY h.stamp COLLATE \"C\" DESC"),
-          2, parameters, on_row_sets);
+    parameters[2] = cursor_bound(exchange);
+    query(exchange, cc_slice_text(sql_row_sets), 3, parameters, on_row_sets);
 }
 
 static void ask_key(struct exchange *exchange)
@@ -310,7 +414,8 @@ void history_get(struct exchange *exchange)
 {
     exchange->history = cc_arena_alloc(&exchange->arena, sizeof(*exchange->history));
     struct history *history = exchange->history;
-    if (!operator_has_catalog(exchange) || !take_limit(exchange) || !find_weak_table(exchange, operator_parameter(exchange, "table", 0))) {
+    if (!operator_has_catalog(exchange) || !take_limit(exchange) || !take_cursor(exchange) ||
+        !find_weak_table(exchange, operator_parameter(exchange, "table", 0))) {
         return;
     }
     uint32_t n = 0;
@@ -329,6 +434,18 @@ void history_get(struct exchange *exchange)
 
 // -- Conflicts ---------------------------------------------------------------------------------------------------------
 
+// NULL: there is none of that name any more.
+static const struct rest_table *table_of(const struct exchange *exchange, struct cc_slice name)
+{
+    const struct rest_catalog *catalog = exchange->snapshot->catalog;
+    for (uint32_t i = 0; i < catalog->n_tables; i++) {
+        if (crdt_table_equal(cc_slice_text(catalog->tables[i].qualified), name)) {
+            return &catalog->tables[i];
+        }
+    }
+    return NULL;
+}
+
 static void on_conflict_sets(struct exchange *exchange, const struct io_postgres_read_result *rows)
 {
     struct history *history = exchange->history;
@@ -339,38 +456,49 @@ static void on_conflict_sets(struct exchange *exchange, const struct io_postgres
     size_t n = 0;
     struct cc_slice table = cc_slice_text(history->table == NULL ? NULL : history->table->qualified);
     crdt_history_create(history->sets, history->n_sets, table, (struct cc_slice){0}, &exchange->arena, &entries, &n);
-    json_t *list = json_array();
-    for (size_t i = 0; i < n && json_array_size(list) < history->n_entries_max; i++) {
-        if (!crdt_fate_is_conflict(entries[i].fate)) {
-            continue;
+    struct page page = {.list = json_array()};
+    for (size_t i = 0; i < n && !page.cut; i++) {
+        if (crdt_fate_is_conflict(entries[i].fate) && page_takes(&page, history, &entries[i])) {
+            json_t *entry = entry_json(&entries[i]);
+            json_object_set_new(entry, "table", json_text(entries[i].change->table));
+            json_object_set_new(entry, "key", key_json(table_of(exchange, entries[i].change->table), entries[i].change->key));
+            json_array_append_new(page.list, entry);
         }
-        json_t *entry = entry_json(&entries[i]);
-        json_object_set_new(entry, "table", json_text(entries[i].change->table));
-        json_object_set_new(entry, "key", key_json(exchange, history->table, entries[i].change->key));
-        json_array_append_new(list, entry);
     }
-    bool more = history->truncated || json_array_size(list) >= history->n_entries_max;
-    reply_json(exchange, json_pack("{s:b, s:o, s:o}", "truncated", more, "dropped_until", dropped_json(history), "conflicts", list));
+    json_t *next = next_json(&page, history);
+    reply_json(exchange, json_pack("{s:b, s:o, s:o, s:o}", "truncated", !json_is_null(next), "next", next, "dropped_until", dropped_json(history),
+                                   "conflicts", page.list));
 }
+
+// $1: since, $2: sets at most, $3: where the page begins. The page is made of the newest sets up to there; of newer ones those are wanted
+// that touch the same rows. A row of the history holds sets from `since` to `stamp`, with one hash for each unless it holds one set only.
+static const char sql_conflict_sets[] =
+    "WITH t AS (SELECT coalesce(lpad(to_hex(least(greatest(extract(epoch FROM $1::timestamptz) * 1000, 0), 140737488355327)::bigint << 16), 16, '0'), '') AS since), "
+    "r AS (SELECT h.changes, h.rows, h.sets FROM t, LATERAL ("
+    "(SELECT * FROM caucus.history WHERE stamp COLLATE \"C\" >= t.since AND stamp COLLATE \"C\" <= $3::text ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) UNION ALL "
+    "(SELECT * FROM caucus.history WHERE stamp COLLATE \"C\" > $3::text AND since COLLATE \"C\" <= $3::text)) h), "
+    "p AS MATERIALIZED (SELECT s.change, s.stamp, s.hashes FROM t, (SELECT c.change, caucus.time_of(c.change) COLLATE \"C\" AS stamp, "
+    "CASE WHEN r.sets = 1 THEN r.rows ELSE r.rows[c.n:c.n] END AS hashes FROM r, unnest(r.changes) WITH ORDINALITY AS c(change, n)) s "
+    "WHERE s.stamp >= t.since AND s.stamp <= $3::text ORDER BY s.stamp DESC LIMIT $2::bigint), "
+    "n AS (SELECT s.change, s.stamp FROM (SELECT c.change, caucus.time_of(c.change) COLLATE \"C\" AS stamp, "
+    "CASE WHEN h.sets = 1 THEN h.rows ELSE h.rows[c.n:c.n] END AS hashes FROM caucus.history h, unnest(h.changes) WITH ORDINALITY AS c(change, n) "
+    "WHERE h.stamp COLLATE \"C\" > $3::text) s WHERE s.stamp > $3::text AND EXISTS (SELECT FROM unnest(s.hashes) AS x(hash) WHERE x.hash IN "
+    "(SELECT unnest(p.hashes) FROM p)) ORDER BY s.stamp LIMIT $2::bigint) "
+    "SELECT h.change, d.stamp, h.newer FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN "
+    "(SELECT change, stamp, false AS newer FROM p UNION ALL SELECT change, stamp, true FROM n) h ON true ORDER BY h.stamp DESC";
 
 void history_get_conflicts(struct exchange *exchange)
 {
     exchange->history = cc_arena_alloc(&exchange->arena, sizeof(*exchange->history));
     struct cc_slice table = operator_parameter(exchange, "table", 0);
-    if (!operator_has_catalog(exchange) || !take_limit(exchange) || (table.data != NULL && !find_weak_table(exchange, table))) {
+    if (!operator_has_catalog(exchange) || !take_limit(exchange) || !take_cursor(exchange) || (table.data != NULL && !find_weak_table(exchange, table))) {
         return;
     }
-    struct cc_slice *parameters = cc_arena_array(&exchange->arena, 2, sizeof(*parameters));
+    struct cc_slice *parameters = cc_arena_array(&exchange->arena, 3, sizeof(*parameters));
     parameters[0] = operator_parameter(exchange, "since", 0);
     parameters[1] = cc_slice_text(cc_arena_printf(&exchange->arena, "%d", SETS_MAX + 1));
-    query(exchange,
-          cc_slice_text("SELECT h.change, d.stamp FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN (SELECT s.change, s.stamp FROM "
-                        "(SELECT c.change, caucus.time_of(c.change) AS stamp, b.since FROM (SELECT t.since, b.changes FROM "
-                        "(SELECT coalesce(lpad(to_hex((extract(epoch FROM $1::timestamptz) * 1000)::bigint << 16), 16, '0'), '') AS since) t, "
-                        "LATERAL (SELECT changes FROM caucus.history WHERE stamp COLLATE \"C\" >= t.since ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) b) b, "
-                        "unnest(b.changes) AS c(change)) s WHERE s.stamp COLLATE \"C\" >= s.since ORDER BY s.stamp COLLATE \"C\" DESC LIMIT $2::bigint) h ON true "
-                        "ORDER BY h.stamp COLLATE \"C\" DESC"),
-          2, parameters, on_conflict_sets);
+    parameters[2] = cursor_bound(exchange);
+    query(exchange, cc_slice_text(sql_conflict_sets), 3, parameters, on_conflict_sets);
 }
 
 // -- Restore -----------------------------------------------------------------------------------------------------------
@@ -383,52 +511,52 @@ static bool is_json(const struct rest_table *table, struct cc_slice column)
 }
 
 // A value as a request would bring it: the row protocol reads texts as PostgreSQL's input functions do, except JSON.
-static json_t *value_json(const struct rest_table *table, const struct crdt_field *field)
+static void put_value(struct cc_buffer *out, const struct rest_table *table, const struct crdt_field *field)
 {
-    if (field->value.data != NULL && is_json(table, field->column)) {
-        return json_loadb((const char *)field->value.data, field->value.n, JSON_DECODE_ANY, NULL);
+    if (field->value.data == NULL) {
+        cc_buffer_append_text(out, "null");
+    } else if (is_json(table, field->column)) {
+        cc_buffer_append_slice(out, field->value);
+    } else {
+        rest_json_put_string(out, field->value);
     }
-    return json_text(field->value);
 }
 
-// The row's fields as they were after the write under history->stamp; entries are newest first. NULL: there was no row then.
-static json_t *row_as_of(const struct history *history, const struct crdt_history_entry *entries, size_t n)
+static void put_member(struct cc_buffer *out, struct cc_slice column)
 {
-    json_t *row = json_object();
-    bool dead = false;
+    cc_buffer_append_text(out, out->n == 0 ? "{" : ", ");
+    rest_json_put_string(out, column);
+    cc_buffer_append_text(out, ": ");
+}
+
+// Whether a request can write the column: it is still there, and not generated since.
+static bool can_write(const struct rest_table *table, struct cc_slice column)
+{
+    int32_t at = rest_table_column(table, column);
+    return at >= 0 && !table->columns[at].generated;
+}
+
+// The body of the request that writes these fields: the whole row with its key, or the one column. Empty: none of them can be written.
+static void put_row(struct cc_buffer *out, const struct history *history, const struct crdt_field **fields, size_t n)
+{
+    bool whole = history->column.data == NULL;
+    for (uint32_t i = 0; whole && i < history->table->n_key; i++) {
+        put_member(out, column_name(history->table, i));
+        rest_json_put_string(out, history->key_values[i]);
+    }
     for (size_t i = 0; i < n; i++) {
-        const struct crdt_history_entry *entry = &entries[i];
-        if (clock_stamp_compare(&entry->set->stamp, &history->stamp) > 0 || entry->fate == CRDT_FATE_NOT_RENEWED) {
-            continue;
-        }
-        if (entry->change->operation == CRDT_DELETE) {
-            dead = json_object_size(row) == 0;
-            break;
-        }
-        const struct crdt_field *field = entry->field;
-        bool wanted = field != NULL && (history->column.data == NULL || cc_slice_equal(history->column, field->column));
-        char name[CC_NAME_BYTES_MAX + 1];
-        if (!wanted || field->column.n >= sizeof(name) || rest_table_column(history->table, field->column) < 0) {
-            continue;
-        }
-        memcpy(name, field->column.data, field->column.n);
-        name[field->column.n] = '\0';
-        if (json_object_get(row, name) == NULL) {
-            json_object_set_new(row, name, value_json(history->table, field));
+        if ((whole || cc_slice_equal(history->column, fields[i]->column)) && can_write(history->table, fields[i]->column)) {
+            put_member(out, fields[i]->column);
+            put_value(out, history->table, fields[i]);
         }
     }
-    if (dead) {
-        json_decref(row);
-        return NULL;
-    }
-    return row;
+    cc_buffer_append_text(out, out->n == 0 ? "" : "}");
 }
 
 static bool has_stamp(const struct history *history, const struct crdt_history_entry *entries, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        bool matches = history->column.data == NULL || (entries[i].field != NULL && cc_slice_equal(entries[i].field->column, history->column));
-        if (matches && entries[i].fate != CRDT_FATE_NOT_RENEWED && clock_stamp_compare(&entries[i].set->stamp, &history->stamp) == 0) {
+        if (is_of_column(history, &entries[i]) && entries[i].fate != CRDT_FATE_NOT_RENEWED && clock_stamp_compare(&entries[i].set->stamp, &history->stamp) == 0) {
             return true;
         }
     }
@@ -436,30 +564,28 @@ static bool has_stamp(const struct history *history, const struct crdt_history_e
 }
 
 // The exchange goes on as a request of the row protocol: one row inserted, or the named columns of it updated.
-static void write_row(struct exchange *exchange, json_t *row, bool whole)
+static void write_row(struct exchange *exchange, struct cc_slice body)
 {
+    bool whole = exchange->history->column.data == NULL;
     const struct history *history = exchange->history;
     struct cc_arena *arena = &exchange->arena;
     struct cc_buffer path = {0}, filter = {0};
     cc_buffer_append_text(&path, "/");
     rest_percent_encode(&path, cc_slice_text(history->table->name));
     for (uint32_t i = 0; i < history->table->n_key; i++) {
-        struct cc_slice name = column_name(history->table, i);
-        if (whole) {
-            json_object_set_new(row, (const char *)name.data, json_text(history->key_values[i]));
-            continue;
-        }
         cc_buffer_append_text(&filter, i == 0 ? "" : "&");
-        rest_percent_encode(&filter, name);
+        rest_percent_encode(&filter, column_name(history->table, i));
         cc_buffer_append_text(&filter, "=eq.");
         rest_percent_encode(&filter, history->key_values[i]);
     }
-    char *body = json_dumps(row, JSON_COMPACT);
     struct rest_header *headers = cc_arena_array(arena, 5, sizeof(*headers));
-    const char *prefer = whole ? "return=representation, resolution=merge-duplicates" : "return=representation";
+    struct rest_preferences asked, preferences = {.representation = REST_RETURN_REPRESENTATION};
+    rest_prefer_read(&exchange->request, arena, &asked);
+    preferences.durability = asked.durability;
+    preferences.resolution = whole ? REST_RESOLUTION_MERGE : REST_RESOLUTION_NONE;
     uint32_t n = 0;
     headers[n++] = (struct rest_header){cc_slice_text("Content-Type"), cc_slice_text("application/json")};
-    headers[n++] = (struct rest_header){cc_slice_text("Prefer"), cc_slice_text(prefer)};
+    headers[n++] = (struct rest_header){cc_slice_text("Prefer"), cc_slice_text(rest_prefer_applied(&preferences, arena))};
     headers[n++] = (struct rest_header){cc_slice_text("Content-Profile"), cc_slice_text(history->table->schema)};
     const char *kept[] = {"Idempotency-Key", "Caucus-Session"};
     for (size_t i = 0; i < 2; i++) {
@@ -473,8 +599,7 @@ static void write_row(struct exchange *exchange, json_t *row, bool whole)
     exchange->request.query = whole ? cc_slice_text("") : cc_arena_slice(arena, cc_buffer_slice(&filter));
     exchange->request.headers = headers;
     exchange->request.n_headers = n;
-    exchange->request.body = cc_slice_text(cc_arena_text(arena, body));
-    free(body);
+    exchange->request.body = cc_arena_slice(arena, body);
     cc_buffer_finish(&path);
     cc_buffer_finish(&filter);
     exchange_move(exchange, EXCHANGE_PLAN);
@@ -488,19 +613,24 @@ static void restore(struct exchange *exchange, const struct crdt_history_entry *
         exchange_fail(exchange, 404, "CC244", "The row's history has no such write", "Take the stamp of an entry of GET /_caucus/history");
         return;
     }
-    bool whole = history->column.data == NULL;
-    if (!whole && !is_visible(entries, n)) {
+    if (history->column.data != NULL && !is_visible(entries, n)) {
         exchange_fail(exchange, 409, "CC245", "The row is deleted: one column of it cannot be restored", "Leave column out, to restore the row");
         return;
     }
-    json_t *row = row_as_of(history, entries, n);
-    if (row == NULL || json_object_size(row) == 0) {
-        json_decref(row);
+    const struct crdt_field **fields;
+    size_t n_fields;
+    if (!crdt_history_row_at(entries, n, &history->stamp, &exchange->arena, &fields, &n_fields)) {
         exchange_fail(exchange, 409, "CC246", "There was no row after that write", "Take the stamp of an earlier entry, or delete the row");
         return;
     }
-    write_row(exchange, row, whole);
-    json_decref(row);
+    struct cc_buffer row = {0};
+    put_row(&row, history, fields, n_fields);
+    if (row.n > 0) {
+        write_row(exchange, cc_buffer_slice(&row));
+    } else {
+        exchange_fail(exchange, 409, "CC248", "The table has no such column any more, or it cannot be written", NULL);
+    }
+    cc_buffer_finish(&row);
 }
 
 // {"table": "t", "key": "v" | ["v", ...] | {"column": "v", ...}, "stamp": "...", "column": "c"?}. False: not so.
@@ -543,6 +673,7 @@ void history_post_restore(struct exchange *exchange)
         return;
     }
     good = good && take_key(exchange, json_object_get(json, "key"));
+    history->from.stamp = history->stamp;
     json_decref(json);
     if (!good) {
         exchange_fail(exchange, 400, "CC247", "The request does not say what to restore",

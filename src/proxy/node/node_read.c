@@ -26,8 +26,8 @@ static void refuse(struct node *node, uint64_t token)
     } else if (!node->members.has_self) {
         refusal = node_not_a_member(node);
     } else {
-        refusal = node_refusal(node, CC_UNAVAILABLE, "CC209", "This replica could not make sure in time that it would read the newest rows",
-                               "Try again, or read with Prefer: consistency=local");
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC209", "This replica could not make sure in time that it has what the request must see: nothing was executed",
+                               "Try again, use another replica, or read with Prefer: consistency=local");
     }
     node_answer_outcome(node, token, refusal, 0);
 }

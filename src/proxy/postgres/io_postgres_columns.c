@@ -142,13 +142,25 @@ static bool same_fact(const struct columns_check *check, int row, int earlier, e
     return (now.data == NULL) == (then.data == NULL) && cc_slice_equal(now, then);
 }
 
+// Not to say anything is to say lww.
+static bool is_lww(struct cc_slice word)
+{
+    return word.data == NULL || cc_slice_equal_text(word, "lww");
+}
+
+static bool same_merge(const struct columns_check *check, int row, int earlier)
+{
+    struct cc_slice now = pg_result_value(check->after, row, F_MERGE), then = pg_result_value(check->before, earlier, F_MERGE);
+    return is_lww(now) ? is_lww(then) : cc_slice_equal(now, then);
+}
+
 static bool check_change(struct columns_check *check, int row)
 {
     int earlier = holds(check, row, F_ROWS) && !holds(check, row, F_KEY) ? row_before(check, row) : -1;
     if (earlier < 0) {
         return false;
     }
-    if (!same_fact(check, row, earlier, F_MERGE)) {
+    if (!same_merge(check, row, earlier)) {
         return refuse(check, row, "has rows under another merge type", "Add a new column with the merge type, and copy the values in the application");
     }
     if (!same_fact(check, row, earlier, F_DEFAULT)) {

@@ -158,6 +158,60 @@ static void what_is_counted_does_not_lose_until_the_row_is_deleted(void **state)
     assert_int_equal(entry_of(entries, n, 25, "views")->fate, CRDT_FATE_DELETED);
 }
 
+// "a=x b=y", "" for a row without fields, or NULL: there was no row.
+static const char *row_at(struct fixture *fixture, uint32_t replica, uint64_t hlc)
+{
+    size_t n, n_fields;
+    const struct crdt_field **fields;
+    const struct crdt_history_entry *entries = history(fixture, &n);
+    struct clock_stamp stamp = {hlc, replica, 1};
+    if (!crdt_history_row_at(entries, n, &stamp, &fixture->arena, &fields, &n_fields)) {
+        return NULL;
+    }
+    const char *row = "";
+    for (size_t i = 0; i < n_fields; i++) {
+        row = cc_arena_printf(&fixture->arena, "%s%s%s=%s", row, *row == '\0' ? "" : " ", (const char *)fields[i]->column.data, (const char *)fields[i]->value.data);
+    }
+    return row;
+}
+
+static void a_row_at_a_write_is_what_its_writer_knew(void **state)
+{
+    struct fixture *fixture = *state;
+    write_field(fixture, 1, 1, 10, CRDT_INSERT, "a", "x", 2, 0);
+    write_field(fixture, 1, 2, 20, CRDT_UPDATE, "b", "early", 2, 0);
+    write_field(fixture, 2, 1, 30, CRDT_UPDATE, "a", "y", 1, 1); // did not know of b
+    write_field(fixture, 1, 3, 40, CRDT_UPDATE, "b", "late", 2, 1);
+    assert_string_equal(row_at(fixture, 1, 10), "a=x");
+    assert_string_equal(row_at(fixture, 1, 20), "b=early a=x");
+    assert_string_equal(row_at(fixture, 2, 30), "a=y");
+    assert_string_equal(row_at(fixture, 1, 40), "b=late a=y");
+    assert_null(row_at(fixture, 1, 35)); // nobody wrote then
+}
+
+static void a_row_at_an_update_that_lost_to_a_deletion_is_whole(void **state)
+{
+    struct fixture *fixture = *state;
+    write_field(fixture, 1, 1, 10, CRDT_INSERT, "a", "x", 2, 0);
+    write_field(fixture, 1, 2, 20, CRDT_DELETE, NULL, NULL, 2, 0);
+    write_field(fixture, 2, 1, 30, CRDT_UPDATE, "b", "y", 1, 1); // had not heard of the deletion
+    write_field(fixture, 1, 3, 40, CRDT_UPSERT, "b", "z", 2, 1);
+    write_field(fixture, 1, 4, 50, CRDT_DELETE, NULL, NULL, 2, 1);
+    assert_string_equal(row_at(fixture, 2, 30), "b=y a=x");
+    assert_null(row_at(fixture, 1, 20));
+    assert_string_equal(row_at(fixture, 1, 40), "b=z");
+    assert_null(row_at(fixture, 1, 50));
+}
+
+static void a_row_without_fields_is_a_row(void **state)
+{
+    struct fixture *fixture = *state;
+    write_field(fixture, 1, 1, 10, CRDT_INSERT, NULL, NULL, 2, 0);
+    write_field(fixture, 1, 2, 20, CRDT_DELETE, NULL, NULL, 2, 0);
+    assert_string_equal(row_at(fixture, 1, 10), "");
+    assert_null(row_at(fixture, 1, 20));
+}
+
 static void names_of_tables_are_the_same_with_and_without_quotes(void **state)
 {
     (void)state;
@@ -177,6 +231,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_update_does_not_bring_its_row_back_and_says_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_writer_that_does_not_tell_what_it_knew_is_not_called_concurrent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_counted_does_not_lose_until_the_row_is_deleted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_row_at_a_write_is_what_its_writer_knew, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_row_at_an_update_that_lost_to_a_deletion_is_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_row_without_fields_is_a_row, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_of_tables_are_the_same_with_and_without_quotes, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,11 +41,11 @@ static void what_is_unknown_is_listed(void **state)
     struct cc_arena arena;
     struct rest_preferences preferences;
     const char *values[] = {
-        "sparkle, count=some, max-affected=x, consistency=best, consistency=bounded=5h, timezone=a b"};
+        "sparkle, count=some, max-affected=x, consistency=best, consistency=bounded=5d, timezone=a b"};
     cc_arena_init(&arena);
     read_headers(&arena, values, 1, &preferences);
     assert_string_equal(preferences.unknown,
-                        "sparkle, count=some, max-affected=x, consistency=best, consistency=bounded=5h, timezone=a b");
+                        "sparkle, count=some, max-affected=x, consistency=best, consistency=bounded=5d, timezone=a b");
     cc_arena_finish(&arena);
 }
 
