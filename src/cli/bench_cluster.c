@@ -12,6 +12,7 @@ enum {
     PATIENCE_MS = 10 * 1000,
     STATUS_MS = 3000,
     CALL_MS = 60 * 1000,
+    COUNT_MS = 30 * 60 * 1000, // reads whole tables
     POLL_MS = 5,
     RETRY_MS = 100,
     PRELOAD_BYTES = 4 << 20, // of one request, roughly
@@ -315,17 +316,27 @@ static enum cli_exit preload(struct bench_cluster *cluster, const struct bench_w
     return n == 0 ? cli_fail(CLI_IO, "bench: cannot start a thread") : preload.code;
 }
 
+static bool lists(const json_t *tables, const char *name)
+{
+    bool found = false;
+    for (size_t i = 0; i < json_array_size(tables); i++) {
+        const char *listed = json_string_value(json_object_get(json_array_get(tables, i), "name"));
+        found = found || (listed != NULL && strcmp(listed, name) == 0);
+    }
+    return found;
+}
+
 // Every replica must know both tables: one that has not heard of the migration yet would answer 404.
 static bool has_tables(const struct bench_cluster *cluster)
 {
     struct http_response responses[CC_REPLICAS_MAX];
     bool known = true;
-    for (unsigned weak = 0; weak < 2; weak++) {
-        cli_replicas_get(&cluster->replicas, digest_path(weak == 1), CALL_MS, responses);
-        for (size_t i = 0; i < cluster->replicas.n; i++) {
-            known = known && responses[i].status == 200;
-            http_response_finish(&responses[i]);
-        }
+    cli_replicas_get(&cluster->replicas, "/_caucus/tables", CALL_MS, responses);
+    for (size_t i = 0; i < cluster->replicas.n; i++) {
+        json_t *tables = responses[i].status == 200 ? http_response_json(&responses[i]) : NULL;
+        known = known && lists(tables, "bench_strong") && lists(tables, "bench_weak");
+        json_decref(tables);
+        http_response_finish(&responses[i]);
     }
     return known;
 }
@@ -367,7 +378,7 @@ enum cli_exit bench_cluster_count(const struct bench_cluster *cluster, bool weak
     struct http_response responses[CC_REPLICAS_MAX];
     json_t *first = NULL;
     enum cli_exit code = CLI_OK;
-    cli_replicas_get(&cluster->replicas, digest_path(weak), CALL_MS, responses);
+    cli_replicas_get(&cluster->replicas, digest_path(weak), COUNT_MS, responses);
     *counts_out = (struct bench_counts){.equal = true};
     for (size_t i = 0; i < cluster->replicas.n; i++) {
         json_t *digest = responses[i].status == 200 ? http_response_json(&responses[i]) : NULL;
