@@ -86,22 +86,46 @@ static void ask_peers(struct node *node, struct read_group *group)
     }
 }
 
-static bool heard_majority(const struct node *node, const struct read_group *group)
+static void hear(struct read_group *group, uint32_t id, const struct crdt_frontier *frontier)
+{
+    if (crdt_frontier_join(group->frontier, frontier) != CC_OK) {
+        return; // more origins than a frontier has places: such a change cannot be held here either
+    }
+    if (!has_heard(group, id) && group->n_heard < CC_REPLICAS_MAX) {
+        group->heard[group->n_heard++] = id;
+    }
+}
+
+// While this database is away nobody knows what it holds, though it may be what a majority has confirmed.
+static void hear_self(const struct node *node, struct read_group *group)
 {
     bool knows = recovery_is_over(node) || cc_mutant(CC_MUTANT_FORGOTTEN_COUNTS);
-    uint32_t n = knows && membership_votes(node, node->options.raft.id);
+    if (node->weak.up && knows && !has_heard(group, node->options.raft.id)) {
+        struct crdt_frontier frontier;
+        weak_acknowledged(node, &frontier);
+        hear(group, node->options.raft.id, &frontier);
+    }
+}
+
+static bool heard_majority(const struct node *node, const struct read_group *group)
+{
+    uint32_t n = 0;
     for (uint32_t i = 0; i < group->n_heard; i++) {
         n += membership_votes(node, group->heard[i]);
     }
     return n > membership_n_voters(node) / 2;
 }
 
-static void wait_if_heard(struct node *node, struct read_group *group)
+static void wait_if_heard(struct node *node)
 {
-    if (heard_majority(node, group)) {
-        DL_DELETE(node->hearing, group);
-        DL_APPEND(node->waiting, group);
-        read_applied(node);
+    struct read_group *group, *next;
+    DL_FOREACH_SAFE(node->hearing, group, next)
+    {
+        hear_self(node, group);
+        if (heard_majority(node, group)) {
+            DL_DELETE(node->hearing, group);
+            DL_APPEND(node->waiting, group);
+        }
     }
 }
 
@@ -119,7 +143,7 @@ static void submit_wish(struct node *node, const struct read_waiter *waiter, con
     if (wish->frontier != NULL && wish->heard) {
         DL_APPEND(node->hearing, group);
         ask_peers(node, group);
-        wait_if_heard(node, group);
+        read_applied(node);
         return;
     }
     DL_APPEND(node->waiting, group);
@@ -182,13 +206,8 @@ void read_told(struct node *node, uint32_t peer, uint64_t context, const struct 
     if (group == NULL) {
         return;
     }
-    if (crdt_frontier_join(group->frontier, frontier) != CC_OK) {
-        return; // more origins than a frontier has places: such a change cannot be held here either
-    }
-    if (!has_heard(group, peer) && group->n_heard < CC_REPLICAS_MAX) {
-        group->heard[group->n_heard++] = peer;
-    }
-    wait_if_heard(node, group);
+    hear(group, peer, frontier);
+    read_applied(node);
 }
 
 static void flush_weak(struct node *node)
@@ -199,10 +218,9 @@ static void flush_weak(struct node *node)
     }
     node->fresh_weak = NULL;
     group->frontier = cc_alloc(sizeof(*group->frontier));
-    weak_acknowledged(node, group->frontier);
     DL_APPEND(node->hearing, group);
     ask_peers(node, group);
-    wait_if_heard(node, group);
+    read_applied(node);
 }
 
 // --------------------------------------------------------------------------------------------------------------------
@@ -285,6 +303,7 @@ static bool is_reached(const struct node *node, const struct read_group *group)
 void read_applied(struct node *node)
 {
     struct read_group *group, *next;
+    wait_if_heard(node);
     DL_FOREACH_SAFE(node->waiting, group, next)
     {
         if (is_reached(node, group)) {

@@ -124,6 +124,32 @@ static void a_linearizable_read_of_weak_tables_hears_a_majority_of_voters_and_le
     node_destroy(bench.node);
 }
 
+static void what_a_database_holds_that_comes_back_meanwhile_is_part_of_what_a_linearizable_read_of_weak_tables_waits_for(void **state)
+{
+    (void)state;
+    struct bench bench = begin(0);
+    struct db_event down = {.kind = DB_DOWN, .lane = DB_WEAK};
+    node_db_event(bench.node, bench.time, &down);
+    uint64_t context = 0;
+    node_read_weak(bench.node, bench.time, 7, TIMEOUT_MS);
+    node_take_effects(bench.node, &bench.effects);
+    assert_int_equal(count_sent(&bench, FRAME_ASK, 2, &context), 1);
+    tell_nothing(&bench, 3, context);
+    assert_int_equal(bench.effects.n_answers, 0);
+    // Half of the majority is this replica: what a change of replica 2 needed may be here and at replica 2 only.
+    struct crdt_frontier held = {0}, wanted;
+    assert_int_equal(crdt_frontier_raise(&held, (struct crdt_origin){2, 2}, 5), CC_OK);
+    struct db_event up = {.kind = DB_UP, .lane = DB_WEAK, .frontier = &held};
+    node_db_event(bench.node, bench.time, &up);
+    node_take_effects(bench.node, &bench.effects);
+    assert_int_equal(bench.effects.n_answers, 1);
+    assert_int_equal(bench.effects.answers[0].kind, NODE_ANSWER_READ);
+    struct cc_reader reader = cc_reader_of(bench.effects.answers[0].frontier);
+    assert_int_equal(crdt_frontier_read(&reader, &wanted), CC_OK);
+    assert_true(crdt_frontier_covers(&wanted, &held));
+    node_destroy(bench.node);
+}
+
 static void a_learner_that_answers_twice_and_a_stranger_are_no_majority(void **state)
 {
     (void)state;
@@ -553,6 +579,7 @@ int main(void)
         cmocka_unit_test(a_replica_that_is_told_what_it_had_puts_its_log_aside_if_that_is_more_than_it_has),
         cmocka_unit_test(an_older_copy_that_a_leader_feeds_before_it_is_reminded_is_put_aside_nevertheless),
         cmocka_unit_test(a_linearizable_read_of_weak_tables_hears_a_majority_of_voters_and_learners_do_not_count),
+        cmocka_unit_test(what_a_database_holds_that_comes_back_meanwhile_is_part_of_what_a_linearizable_read_of_weak_tables_waits_for),
         cmocka_unit_test(a_learner_that_answers_twice_and_a_stranger_are_no_majority),
         cmocka_unit_test(a_removed_replica_refuses_what_waits_and_what_comes_and_has_it_noted),
         cmocka_unit_test(a_removed_replica_knows_it_from_its_start_on_and_asks_for_no_election),
