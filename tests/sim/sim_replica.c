@@ -451,6 +451,7 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
         .snapshot_piece_bytes = 4000,
         .own_changes_bytes_max = sim->knobs.own_changes_bytes,
         .batch_operations_max = (uint32_t)sim->knobs.batch_operations_max,
+        .ahead_bytes = sim->knobs.batch_operations_max < 4 ? 1 : 0, // where batches are small, there are others behind them
         .request_buckets = REQUEST_BUCKETS,
     };
     options.raft.membership = replica->founders;

@@ -51,6 +51,9 @@ struct node *node_create(const struct node_options *options)
     struct node *node = cc_alloc(sizeof(*node));
     node->options = *options;
     node->options.facts_of_database = cc_slice_of(NULL, 0);
+    if (node->options.ahead_bytes == 0) {
+        node->options.ahead_bytes = NODE_AHEAD_BYTES;
+    }
     if (node->options.batch_operations_max == 0) {
         node->options.batch_operations_max = CC_BATCH_OPERATIONS_MAX;
     }

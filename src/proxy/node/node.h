@@ -30,6 +30,7 @@ struct node_options {
     uint32_t request_buckets;         // of the table in which they are found; default CC_REQUEST_WINDOW
     struct cc_slice facts_of_database; // version, encoding, collation: compared with the peers' (opaque bytes, equal or refused)
     uint32_t batch_operations_max;    // default CC_BATCH_OPERATIONS_MAX
+    size_t ahead_bytes;               // writes of so many bytes are made ready while others execute; default 64 KiB
     size_t own_changes_bytes_max;     // own weak change sets kept in memory; default 64 MB
     uint64_t log_bytes_max;           // a log that is larger is cut also above what other replicas still need; 0: never
     size_t snapshot_piece_bytes;      // default 512 KB

@@ -19,6 +19,7 @@ enum {
                                            // until a majority has the last one, and PostgreSQL keeps no more than 64 subtransactions at hand.
                                            // From half of them on, the first moment that allows it is taken
     NODE_WEAK_TRANSACTION_BATCHES_MAX = 8, // the same of weak writes, which nobody waits for
+    NODE_AHEAD_BYTES = 64 << 10,
     NODE_APPLY_BYTES_MAX = 4 << 20,   // effects in one APPLY or MERGE job
     NODE_APPLY_ENTRIES_MAX = 512,
     NODE_QUEUE_US_MAX = 1000 * 1000,  // writes that come while others have waited for so long are refused: the queue only grows
@@ -157,7 +158,8 @@ struct strong {
     bool migrating;           // LEAD: the open transaction holds a migration: nothing more goes in
     struct job *executing;    // LEAD: at most one
     bool executing_migration; // and it is one
-    NODE_ARRAY(uint8_t) executing_ids;
+    struct job *ahead;        // LEAD: a large batch behind it, which is made ready meanwhile
+    NODE_ARRAY(uint8_t) executing_ids; // of both, in their order
     uint64_t replay_until;    // what was committed here before a crash of PostgreSQL: applied again up to here
     uint64_t told;            // commit index up to which operations were answered and remembered
     char halted[256];

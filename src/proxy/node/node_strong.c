@@ -181,7 +181,10 @@ static void stop_leading(struct node *node)
     }
     if (strong->executing != NULL) {
         strong->executing->abandoned = true;
-        strong->executing = NULL;
+        if (strong->ahead != NULL) {
+            strong->ahead->abandoned = true;
+        }
+        strong->executing = strong->ahead = NULL;
         forward_requeue(node, strong->executing_ids.at, strong->executing_ids.n / OPERATION_ID_BYTES, false);
         strong->executing_ids.n = 0;
     }
@@ -263,6 +266,9 @@ static bool must_wait(const struct strong *strong, struct pending *pending)
     if (!pending->uncertain) {
         return false;
     }
+    if (strong->executing != NULL) {
+        return true; // or in the entry that comes of what executes
+    }
     if (pending->look_again == 0 || pending->look_again > strong->executed) {
         pending->look_again = strong->executed;
     }
@@ -284,7 +290,7 @@ static struct job *batch_create(struct node *node)
         if (pending->migration) {
             snapshot_cancel(node);
         }
-        if (pending->migration && strong->n_open > 0) {
+        if (pending->migration && (strong->n_open > 0 || strong->executing != NULL)) {
             break; // a migration begins its own transaction
         }
         bool full = job != NULL && (alone || job->job.n_items >= node->options.batch_operations_max ||
@@ -305,21 +311,31 @@ static struct job *batch_create(struct node *node)
     return job;
 }
 
+// While a batch executes, the writes behind it gather, since small batches cost more per write. Large ones cost the same whoever they are
+// with, but take long to be made ready: that is done meanwhile. A read would have to wait for them, too.
+static bool may_go_ahead(const struct node *node)
+{
+    const struct strong *strong = &node->strong;
+    return strong->ahead == NULL && !strong->executing_migration && node->queued_bytes >= node->options.ahead_bytes &&
+           !read_was_asked_lately(node) && !read_wants_commit(node, strong->planned);
+}
+
 static void execute_next_batch(struct node *node)
 {
     struct strong *strong = &node->strong;
-    if (strong->executing != NULL || strong->migrating || node->queue == NULL) {
+    bool busy = strong->executing != NULL;
+    if (strong->migrating || node->queue == NULL || (busy && !may_go_ahead(node))) {
         return;
     }
     // Let the open transaction end first when it is long, or when a read waits for what it holds.
-    if (strong->n_open >= NODE_TRANSACTION_BATCHES_MAX || (strong->n_open > 0 && read_wants_commit(node, strong->planned))) {
+    if (strong->n_open + busy >= NODE_TRANSACTION_BATCHES_MAX || (strong->n_open > 0 && read_wants_commit(node, strong->planned))) {
         return;
     }
     struct job *job = batch_create(node);
     if (job == NULL) {
         return;
     }
-    strong->executing = job;
+    *(busy ? &strong->ahead : &strong->executing) = job;
     node_job_submit(node, DB_STRONG, job);
     node->counters.counters.batches++;
 }
@@ -425,12 +441,14 @@ static void batch_executed(struct node *node, struct job *job, const struct db_e
         stop_leading(node); // nothing of it was logged: back into the queue
         return;
     }
-    strong->executing = NULL;
+    strong->executing = strong->ahead;
+    strong->ahead = NULL;
     mark_logged(node, n);
     for (size_t i = 0; cc_mutant(CC_MUTANT_ANSWER_EARLY) && i < n; i++) {
         forward_finish(node, forward_find(node, strong->executing_ids.at + i * OPERATION_ID_BYTES), event->outcomes[i], index);
     }
-    strong->executing_ids.n = 0;
+    strong->executing_ids.n -= n * OPERATION_ID_BYTES;
+    memmove(strong->executing_ids.at, strong->executing_ids.at + n * OPERATION_ID_BYTES, strong->executing_ids.n);
     strong->executed = index;
     strong->n_open++;
     node->counters.counters.entries++;
@@ -478,7 +496,7 @@ static void database_down(struct node *node)
     node_jobs_forget(node, DB_STRONG);
     snapshot_lane(node, DB_STRONG, false);
     strong->applying = NULL;
-    strong->executing = NULL;
+    strong->executing = strong->ahead = NULL;
     strong->n_open = 0;
     strong->migrating = false;
     if (strong->state == STRONG_HALTED || strong->state == STRONG_DOWN) {

@@ -471,6 +471,11 @@ void io_postgres_submit(struct io_postgres *postgres, enum db_lane which, struct
         lane->last = job;
     }
     pg_lane_pump(lane);
+    for (struct pg_job *job = lane->first; job != NULL; job = job->next) {
+        if (!job->started && job->job.kind == DB_EXECUTE && job->state == NULL) {
+            pg_execute_prepare(job);
+        }
+    }
 }
 
 // -- Life ----------------------------------------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ static void dispose(struct pg_job *job)
     clear_chunk(execute);
     pg_digests_finish(&execute->digests);
     effect_builder_finish(&execute->effects);
+    pg_items_forget(execute);
 }
 
 // -- Answers -----------------------------------------------------------------------------------------------------------
@@ -306,6 +307,62 @@ static void next_chunk(struct execute *execute)
     send_chunk(execute);
 }
 
+static void settle_twins(struct execute *execute)
+{
+    for (uint32_t i = 0; i < execute->n; i++) {
+        struct execute_item *item = &execute->items[i];
+        if (item->twin == 0) {
+            continue;
+        }
+        const struct execute_item *first = &execute->items[item->twin - 1];
+        item->stored = true;
+        item->outcome = cc_slice_equal(first->operation.fingerprint, item->operation.fingerprint)
+                            ? first->outcome
+                            : pg_outcome_failed(&execute->job->arena, "CC301", "The Idempotency-Key was used for another request", NULL,
+                                                "Use a new key for each new request");
+    }
+}
+
+// Answers that execution gave are remembered under their keys; a refusal is not: the request may come again.
+static void store_requests(struct execute *execute)
+{
+    struct pg_requests requests;
+    pg_requests_init(&requests);
+    for (uint32_t i = 0; i < execute->n; i++) {
+        const struct execute_item *item = &execute->items[i];
+        if (item->operation.key.data != NULL && !item->stored) {
+            pg_requests_put(&requests, item->operation.principal, item->operation.key, item->operation.fingerprint, item->outcome);
+        }
+    }
+    pg_requests_send(&requests, execute->lane);
+}
+
+// The last that the batch sends: the next one's statements may follow.
+static void send_end(struct execute *execute)
+{
+    if (!execute->ended) {
+        execute->ended = true;
+        settle_twins(execute);
+        pg_lane_begin(execute->lane); // nothing may have been executed, the COMMIT comes all the same
+        store_requests(execute);
+    }
+}
+
+// All outcomes are known: PostgreSQL goes on with the next batch, if that is ready, while the effects of this one are made.
+static void hand_over(struct execute *execute)
+{
+    const struct pg_job *next = execute->job->next;
+    bool ready = next != NULL && next->job.kind == DB_EXECUTE && !next->started && pg_execute_is_ready(next);
+    for (uint32_t i = execute->end; ready && i < execute->n; i++) {
+        ready = execute->items[i].settled;
+    }
+    if (ready) {
+        send_end(execute);
+        execute->job->followed = true;
+        pg_lane_pump(execute->lane);
+    }
+}
+
 static struct cc_slice take_change(struct execute *execute, struct execute_item *item, uint32_t index, struct cc_slice *failure_out)
 {
     struct pg_weak_write write = {.lane = execute->lane,
@@ -361,6 +418,7 @@ static void accept_chunk(struct execute *execute)
     if (execute->saved) {
         pg_lane_must_text(execute->lane, "RELEASE SAVEPOINT caucus_chunk");
     }
+    hand_over(execute);
     for (uint32_t i = execute->first; i < execute->end; i++) {
         struct execute_item *item = &execute->items[i];
         if (item->settled) {
@@ -560,42 +618,10 @@ static void send_chunk(struct execute *execute)
 
 // -- The end -----------------------------------------------------------------------------------------------------------
 
-static void settle_twins(struct execute *execute)
-{
-    for (uint32_t i = 0; i < execute->n; i++) {
-        struct execute_item *item = &execute->items[i];
-        if (item->twin == 0) {
-            continue;
-        }
-        const struct execute_item *first = &execute->items[item->twin - 1];
-        item->stored = true;
-        item->outcome = cc_slice_equal(first->operation.fingerprint, item->operation.fingerprint)
-                            ? first->outcome
-                            : pg_outcome_failed(&execute->job->arena, "CC301", "The Idempotency-Key was used for another request", NULL,
-                                                "Use a new key for each new request");
-    }
-}
-
-// Answers that execution gave are remembered under their keys; a refusal is not: the request may come again.
-static void store_requests(struct execute *execute)
-{
-    struct pg_requests requests;
-    pg_requests_init(&requests);
-    for (uint32_t i = 0; i < execute->n; i++) {
-        const struct execute_item *item = &execute->items[i];
-        if (item->operation.key.data != NULL && !item->stored) {
-            pg_requests_put(&requests, item->operation.principal, item->operation.key, item->operation.fingerprint, item->outcome);
-        }
-    }
-    pg_requests_send(&requests, execute->lane);
-}
-
 static void finish(struct execute *execute)
 {
     struct pg_job *job = execute->job;
-    settle_twins(execute);
-    pg_lane_begin(execute->lane); // nothing may have been executed, the COMMIT comes all the same
-    store_requests(execute);
+    send_end(execute);
     struct cc_slice *outcomes = cc_arena_array(&job->arena, execute->n, sizeof(*outcomes));
     struct cc_slice *changes = cc_arena_array(&job->arena, execute->n, sizeof(*changes));
     for (uint32_t i = 0; i < execute->n; i++) {
@@ -644,7 +670,7 @@ static void find_twins(struct execute *execute)
     }
 }
 
-void pg_execute_start(struct pg_job *job)
+static struct execute *execute_create(struct pg_job *job)
 {
     struct execute *execute = cc_arena_alloc(&job->arena, sizeof(*execute));
     execute->job = job;
@@ -661,12 +687,33 @@ void pg_execute_start(struct pg_job *job)
             settle(execute, i, pg_outcome_failed(&job->arena, "CC304", "The write could not be decoded", cc_status_text(status), NULL));
         }
     }
+    job->state = execute;
+    job->dispose = dispose;
+    find_twins(execute);
+    return execute;
+}
+
+void pg_execute_prepare(struct pg_job *job)
+{
+    pg_items_prepare(execute_create(job));
+}
+
+bool pg_execute_is_ready(const struct pg_job *job)
+{
+    const struct execute *execute = job->state;
+    bool ready = false;
+    for (uint32_t i = 0; execute != NULL && i < execute->n; i++) {
+        ready = ready || !execute->items[i].settled;
+    }
+    return ready;
+}
+
+void pg_execute_start(struct pg_job *job)
+{
+    struct execute *execute = job->state == NULL ? execute_create(job) : job->state;
     if (execute->n == 1 && execute->items[0].operation.kind == OPERATION_MIGRATION) {
         pg_migrate_start(job);
         return;
     }
-    job->state = execute;
-    job->dispose = dispose;
-    find_twins(execute);
     next_chunk(execute);
 }

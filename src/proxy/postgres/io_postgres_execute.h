@@ -6,6 +6,8 @@
 #include "proxy/postgres/io_postgres_internal.h"
 #include "proxy/postgres/io_postgres_weak.h"
 
+struct execute_rows; // io_postgres_items.c
+
 // An operation of the batch.
 struct execute_item {
     struct operation operation;
@@ -17,6 +19,7 @@ struct execute_item {
     uint32_t n_run;      // it and those behind it that its statement speaks for; 0: itself only
     uint32_t twin;       // 1 + the item of this batch that has the same Idempotency-Key
     struct cc_slice outcome, change;
+    struct execute_rows **ready; // per statement; NULL: nothing is ready
 };
 
 // The state of the job.
@@ -43,6 +46,7 @@ struct execute {
     struct cc_slice *asked; // tables to be described
     size_t n_asked;
     struct effect_builder effects;
+    bool ended; // nothing more will be sent
 };
 
 // What an answer is of: packed into its number.
@@ -62,6 +66,9 @@ bool pg_item_needs_cleaning(const struct execute *execute, uint32_t index);
 // The settings that the statement runs with. statement NULL: those of the session. capture: triggers write down what it changes.
 void pg_item_send_settings(struct execute *execute, uint32_t item, const struct rest_statement *statement, bool capture);
 void pg_item_send(struct execute *execute, uint32_t index); // with statements of its own
+// The arrays of items that write many rows, before it is their turn. What of them is not sent goes with pg_items_forget.
+void pg_items_prepare(struct execute *execute);
+void pg_items_forget(struct execute *execute);
 // A result without error, which it takes over.
 void pg_item_take(struct execute *execute, uint32_t index, uint32_t number, PGresult *result);
 // So many items from `first` on can be one statement; 1: it has its own.

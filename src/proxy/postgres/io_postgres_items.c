@@ -147,7 +147,7 @@ void pg_item_send_settings(struct execute *execute, uint32_t item, const struct 
 // -- Rows: INSERT ... SELECT from arrays ------------------------------------------------------------------------------------
 
 // The parameters of many rows of the same text, by column.
-struct rows {
+struct execute_rows {
     struct pg_array *columns; // with the stamps of weak rows behind them
     uint32_t n_columns;
     bool brief;
@@ -158,7 +158,14 @@ static bool takes_stamp(const struct execute *execute, const struct rest_stateme
     return execute->weak && statement->weak;
 }
 
-static void rows_init(struct rows *rows, struct execute *execute, uint32_t item, uint32_t number)
+static void rows_finish(struct execute_rows *rows)
+{
+    for (uint32_t i = 0; i < rows->n_columns; i++) {
+        pg_array_finish(&rows->columns[i]);
+    }
+}
+
+static void rows_init(struct execute_rows *rows, struct execute *execute, uint32_t item, uint32_t number)
 {
     const struct rest_statement *statement = &execute->items[item].operation.statements[number];
     rows->brief = is_brief(&execute->items[item], number);
@@ -169,7 +176,7 @@ static void rows_init(struct rows *rows, struct execute *execute, uint32_t item,
     }
 }
 
-static void rows_add(struct rows *rows, struct execute *execute, uint32_t item, const struct rest_statement *statement)
+static void rows_add(struct execute_rows *rows, struct execute *execute, uint32_t item, const struct rest_statement *statement)
 {
     char stamp[CLOCK_STAMP_TEXT_BYTES] = "";
     if (takes_stamp(execute, statement)) {
@@ -184,7 +191,7 @@ static void rows_add(struct rows *rows, struct execute *execute, uint32_t item, 
     }
 }
 
-static void rows_send(struct rows *rows, struct execute *execute, const struct rest_statement *statement, uint64_t number)
+static void rows_send(struct execute_rows *rows, struct execute *execute, const struct rest_statement *statement, uint64_t number)
 {
     struct cc_arena *arena = &execute->job->arena;
     struct cc_slice *parameters = cc_arena_array(arena, rows->n_columns, sizeof(*parameters));
@@ -199,18 +206,58 @@ static void rows_send(struct rows *rows, struct execute *execute, const struct r
         .sql = (const char *)sql.data, .n_sql = sql.n, .n_parameters = rows->n_columns, .parameters = parameters, .binary = binary};
     io_postgres_link_send(execute->lane->link, &query, pg_execute_on_result, execute, number);
     cc_buffer_finish(&sql);
-    for (uint32_t i = 0; i < rows->n_columns; i++) {
-        pg_array_finish(&rows->columns[i]);
+    rows_finish(rows);
+}
+
+static struct execute_rows *rows_create(struct execute *execute, uint32_t item, uint32_t number)
+{
+    struct execute_rows *rows = cc_arena_alloc(&execute->job->arena, sizeof(*rows));
+    rows_init(rows, execute, item, number);
+    rows_add(rows, execute, item, &execute->items[item].operation.statements[number]);
+    return rows;
+}
+
+static struct execute_rows *take_ready(struct execute_item *item, uint32_t number)
+{
+    struct execute_rows *rows = item->ready == NULL ? NULL : item->ready[number];
+    if (rows != NULL) {
+        item->ready[number] = NULL;
+    }
+    return rows;
+}
+
+void pg_items_prepare(struct execute *execute)
+{
+    for (uint32_t i = 0; i < execute->n; i++) {
+        struct execute_item *item = &execute->items[i];
+        for (uint32_t s = 0; !item->settled && s < item->operation.n_statements; s++) {
+            if (rest_statement_rows(&item->operation.statements[s]) > 1) {
+                item->ready = item->ready == NULL ? cc_arena_array(&execute->job->arena, item->operation.n_statements, sizeof(*item->ready)) : item->ready;
+                item->ready[s] = rows_create(execute, i, s);
+            }
+        }
+    }
+}
+
+void pg_items_forget(struct execute *execute)
+{
+    for (uint32_t i = 0; i < execute->n; i++) {
+        struct execute_item *item = &execute->items[i];
+        for (uint32_t s = 0; item->ready != NULL && s < item->operation.n_statements; s++) {
+            struct execute_rows *rows = take_ready(item, s);
+            if (rows != NULL) {
+                rows_finish(rows);
+            }
+        }
     }
 }
 
 static void send_sql(struct execute *execute, uint32_t item, uint32_t number, const struct rest_statement *statement)
 {
     if (rest_statement_rows(statement) > 1) {
-        struct rows rows;
-        rows_init(&rows, execute, item, number);
-        rows_add(&rows, execute, item, statement);
-        rows_send(&rows, execute, statement, pg_execute_answer_number(item, number, ANSWER_STATEMENT));
+        struct execute_rows *rows = take_ready(&execute->items[item], number);
+        rows = rows == NULL ? rows_create(execute, item, number) : rows;
+        rows_send(rows, execute, statement, pg_execute_answer_number(item, number, ANSWER_STATEMENT));
         return;
     }
     struct cc_slice *parameters = cc_arena_array(&execute->job->arena, statement->n_parameters + 1, sizeof(*parameters));
@@ -356,7 +403,7 @@ static void send_run_of_values(struct execute *execute, uint32_t first, uint32_t
 static void send_run_of_rows(struct execute *execute, uint32_t first, uint32_t n)
 {
     const struct rest_statement *statement = execute->items[first].operation.statements;
-    struct rows rows;
+    struct execute_rows rows;
     rows_init(&rows, execute, first, 0);
     for (uint32_t i = 0; i < n; i++) {
         rows_add(&rows, execute, first + i, execute->items[first + i].operation.statements);

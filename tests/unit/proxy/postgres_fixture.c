@@ -69,6 +69,9 @@ static void on_event(void *context, const struct db_event *event)
     site->last.frontier = &site->frontier;
     site->applied = event->applied;
     site->schema_version = event->schema_version;
+    if (event->kind == DB_EXECUTED) {
+        site->executed[site->n_events[DB_EXECUTED] % 4] = site->last;
+    }
     if (event->kind == DB_UP || event->kind == DB_DOWN) {
         site->up[event->lane] = event->kind == DB_UP;
     }
@@ -285,35 +288,58 @@ struct cc_slice operation_of_statement(struct fixture *fixture, const struct res
     return operation_of(fixture, &operation);
 }
 
-void replicate(struct fixture *fixture, struct cc_slice *operations, uint32_t n, struct rest_outcome *outcomes_out)
+static struct cc_slice entry_of(struct site *site, const struct batch *batch, const struct db_event *event)
 {
-    struct cc_arena *arena = &fixture->arena;
-    struct site *one = &fixture->one;
-    struct db_job execute = {.kind = DB_EXECUTE, .n_items = n, .items = operations};
-    struct db_event event = *site_run(one, DB_STRONG, &execute, DB_EXECUTED);
-    assert_int_equal(event.n_outcomes, n);
-    struct entry entry = {.base_index = one->index, .n_operations = n, .effects = event.effects};
-    entry.operations = cc_arena_array(arena, n, sizeof(*entry.operations));
-    for (uint32_t i = 0; i < n; i++) {
+    struct cc_arena *arena = &site->fixture->arena;
+    assert_int_equal(event->n_outcomes, batch->n);
+    struct entry entry = {.base_index = site->index, .n_operations = batch->n, .effects = event->effects};
+    entry.operations = cc_arena_array(arena, batch->n, sizeof(*entry.operations));
+    for (uint32_t i = 0; i < batch->n; i++) {
         struct operation operation;
-        assert_int_equal(operation_peek(operations[i], &operation), CC_OK);
+        assert_int_equal(operation_peek(batch->operations[i], &operation), CC_OK);
         entry.operations[i].principal = operation.principal;
         entry.operations[i].key = operation.key;
         entry.operations[i].fingerprint = operation.fingerprint;
-        entry.operations[i].outcome = event.outcomes[i];
-        assert_int_equal(rest_outcome_read(event.outcomes[i], &outcomes_out[i]), CC_OK);
+        entry.operations[i].outcome = event->outcomes[i];
+        assert_int_equal(rest_outcome_read(event->outcomes[i], &batch->outcomes_out[i]), CC_OK);
     }
     struct cc_buffer bytes = {0};
     entry_put(&bytes, &entry);
     struct cc_slice payload = cc_arena_slice(arena, cc_buffer_slice(&bytes));
     cc_buffer_finish(&bytes);
-    uint64_t index = ++one->index;
-    fixture->two.index = index;
-    struct db_job commit = {.kind = DB_COMMIT, .last = index};
-    assert_int_equal(site_run(one, DB_STRONG, &commit, DB_COMMITTED)->applied, index);
-    struct db_job apply = {.kind = DB_APPLY, .first = index, .last = index, .n_items = 1, .items = &payload, .indexes = &index};
-    assert_int_equal(site_run(&fixture->two, DB_STRONG, &apply, DB_APPLIED)->applied, index);
+    return payload;
+}
+
+void replicate_batches(struct fixture *fixture, const struct batch *batches, uint32_t n)
+{
+    struct site *one = &fixture->one;
+    struct db_job executes[4] = {0};
+    uint32_t n_before = one->n_events[DB_EXECUTED];
+    assert_in_range(n, 1, 4);
+    for (uint32_t i = 0; i < n; i++) {
+        executes[i] = (struct db_job){.kind = DB_EXECUTE, .n_items = batches[i].n, .items = batches[i].operations};
+        site_submit(one, DB_STRONG, &executes[i]);
+    }
+    site_wait_event(one, DB_EXECUTED, n_before + n);
+    struct cc_slice payloads[4];
+    uint64_t indexes[4];
+    for (uint32_t i = 0; i < n; i++) {
+        const struct db_event *event = &one->executed[(n_before + 1 + i) % 4];
+        assert_int_equal(event->number, executes[i].number);
+        payloads[i] = entry_of(one, &batches[i], event);
+        indexes[i] = ++one->index;
+    }
+    fixture->two.index = one->index;
+    struct db_job commit = {.kind = DB_COMMIT, .last = one->index};
+    assert_int_equal(site_run(one, DB_STRONG, &commit, DB_COMMITTED)->applied, one->index);
+    struct db_job apply = {.kind = DB_APPLY, .first = indexes[0], .last = one->index, .n_items = n, .items = payloads, .indexes = indexes};
+    assert_int_equal(site_run(&fixture->two, DB_STRONG, &apply, DB_APPLIED)->applied, one->index);
     assert_int_equal(one->schema_version, fixture->two.schema_version);
+}
+
+void replicate(struct fixture *fixture, struct cc_slice *operations, uint32_t n, struct rest_outcome *outcomes_out)
+{
+    replicate_batches(fixture, &(struct batch){operations, n, outcomes_out}, 1);
 }
 
 const struct rest_outcome *migrate(struct fixture *fixture, const char *name, const char *sql)

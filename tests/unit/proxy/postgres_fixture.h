@@ -17,6 +17,7 @@ struct site { // a replica's database
     uint64_t n_jobs, index;
     // The last event of each kind, deep copied into the fixture's arena.
     struct db_event last;
+    struct db_event executed[4]; // the last of this kind, the n-th at n % 4
     uint32_t n_events[DB_DIVERGED + 1];
     bool up[DB_LANES];
     struct crdt_frontier frontier;
@@ -52,6 +53,13 @@ const char *site_query(struct site *site, const char *sql);
 // The whole way of a migration or of operations: executed at one, logged, committed there, applied at two.
 const struct rest_outcome *migrate(struct fixture *fixture, const char *name, const char *sql);
 void replicate(struct fixture *fixture, struct cc_slice *operations, uint32_t n, struct rest_outcome *outcomes_out);
+// Up to four batches, each submitted before the one in front of it has been answered.
+struct batch {
+    struct cc_slice *operations;
+    uint32_t n;
+    struct rest_outcome *outcomes_out;
+};
+void replicate_batches(struct fixture *fixture, const struct batch *batches, uint32_t n);
 struct cc_slice operation_of(struct fixture *fixture, const struct operation *operation);
 // Operation of one statement.
 struct cc_slice operation_of_statement(struct fixture *fixture, const struct rest_statement *statement, const char *key);

@@ -685,6 +685,52 @@ static void many_batches_share_one_transaction(void **state)
     assert_string_equal(site_query(&fixture->one, "SELECT applied FROM caucus.applied"), "6");
 }
 
+static void batches_that_wait_for_each_other_have_their_own_outcomes(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", items_sql);
+    struct cc_slice first[] = {insert_items_given(fixture, 3, (const char *const[]){"1", "a", "1", "2", "b", "2", "3", "c", "3"}, true),
+                               insert_item(fixture, "9", "once", "1", "k")};
+    struct cc_slice second[] = {insert_items_given(fixture, 2, (const char *const[]){"4", "d", "4", "2", "again", "2"}, true),
+                                insert_items(fixture, 2, (const char *const[]){"5", "e", "5", "6", "f", "6"}), insert_item(fixture, "9", "once", "1", "k")};
+    struct cc_slice third[] = {insert_items_given(fixture, 2, (const char *const[]){"7", "g", "7", "8", "h", "8"}, true),
+                               insert_item(fixture, "9", "once", "1", "k"), update_items(fixture, "id = 5", "50", UINT64_MAX, false)};
+    struct rest_outcome outcomes[3][3];
+    const struct batch batches[] = {{first, 2, outcomes[0]}, {second, 3, outcomes[1]}, {third, 3, outcomes[2]}};
+    replicate_batches(fixture, batches, 3);
+    assert_true(cc_slice_equal_text(outcomes[0][0].body, "[a!, \n b!, \n c!]"));
+    assert_done(&outcomes[0][1]);
+    assert_code(&outcomes[1][0], "23505");
+    assert_true(cc_slice_equal_text(outcomes[1][1].body, "[e!, \n f!]"));
+    assert_done(&outcomes[2][0]);
+    assert_true(cc_slice_equal(outcomes[1][2].body, outcomes[0][1].body)); // what the first batch stored under the key
+    assert_true(cc_slice_equal(outcomes[2][1].body, outcomes[0][1].body));
+    assert_int_equal(outcomes[2][2].n_rows, 1);
+    assert_same(fixture, all_items);
+    assert_string_equal(site_query(&fixture->two, "SELECT string_agg(id || name || n, ' ' ORDER BY id) FROM items"), "1a1 2b2 3c3 5e50 6f6 7g7 8h8 9once1");
+}
+
+static void batches_that_wait_for_each_other_are_lost_together(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one;
+    migrate_ok(fixture, "0001", items_sql);
+    struct rest_statement sleep = {.kind = REST_CALL, .sql = TEXT("SELECT NULL::text, pg_sleep(60)::text"), .rows_max = UINT64_MAX};
+    struct cc_slice operation = operation_of_statement(fixture, &sleep, NULL);
+    struct cc_slice rows = insert_items_given(fixture, 2, (const char *const[]){"1", "a", "1", "2", "b", "2"}, true);
+    struct db_job execute = {.kind = DB_EXECUTE, .n_items = 1, .items = &operation}, ahead = {.kind = DB_EXECUTE, .n_items = 1, .items = &rows};
+    uint32_t n_down = one->n_events[DB_DOWN], n_executed = one->n_events[DB_EXECUTED];
+    site_submit(one, DB_STRONG, &execute);
+    site_submit(one, DB_STRONG, &ahead);
+    while (strcmp(site_query(one, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "1") != 0) {
+    }
+    (void)site_query(one, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'caucus strong' AND datname = 'one'");
+    site_wait_event(one, DB_DOWN, n_down + 1);
+    site_wait_up(one);
+    assert_int_equal(one->n_events[DB_EXECUTED], n_executed);
+    assert_string_equal(site_query(one, "SELECT count(*) FROM items"), "0");
+}
+
 // -- Failures of the server ----------------------------------------------------------------------------------------------
 
 static void a_killed_backend_loses_the_open_transaction_and_comes_back(void **state)
@@ -1404,6 +1450,8 @@ int main(void)
         TEST(entries_out_of_order_are_refused),
         TEST(a_rollback_leaves_nothing),
         TEST(many_batches_share_one_transaction),
+        TEST(batches_that_wait_for_each_other_have_their_own_outcomes),
+        TEST(batches_that_wait_for_each_other_are_lost_together),
         TEST(a_killed_backend_loses_the_open_transaction_and_comes_back),
         TEST(a_statement_under_way_at_a_crash_is_not_answered),
         TEST(a_write_that_takes_too_long_is_cancelled),
