@@ -23,7 +23,6 @@ enum {
     CC_READS_WAITING_MAX = 65536,
     CC_REQUEST_WINDOW = 1 << 20, // executed request ids remembered for internal retries
 
-    CC_CHANGES_IN_FLIGHT_BYTES_MAX = 8 << 20,
     CC_CHANGES_HELD_MAX = 65536, // weak changes that arrived before their predecessors, per origin
     CC_ORIGINS_MAX = 256,        // (replica, incarnation) pairs in a frontier
 

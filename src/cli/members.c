@@ -38,7 +38,7 @@ json_t *members_leader_status(const struct cli_replicas *replicas)
     return leader;
 }
 
-json_t *members_find(const json_t *status, uint32_t id)
+static json_t *member_of(const json_t *status, uint32_t id)
 {
     json_t *list = json_object_get(status, "replicas");
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -54,7 +54,7 @@ json_t *members_find(const json_t *status, uint32_t id)
 static long post(const json_t *leader, const json_t *change, int64_t *index_out, struct cc_buffer *problem_out)
 {
     uint32_t id = (uint32_t)json_integer_value(json_object_get(leader, "replica"));
-    const char *http = json_string_value(json_object_get(members_find(leader, id), "http"));
+    const char *http = json_string_value(json_object_get(member_of(leader, id), "http"));
     cc_buffer_clear(problem_out);
     if (http == NULL) {
         cc_buffer_append_text(problem_out, "no leader can be reached");

@@ -8,8 +8,6 @@
 
 // The status of the replica that leads; NULL when there is none. The caller's.
 json_t *members_leader_status(const struct cli_replicas *replicas);
-// Of a member in a status; NULL: there is none. Borrowed.
-json_t *members_find(const json_t *status, uint32_t id);
 // Sends one change ({"action", ...}) and waits until it is committed (a transfer: until another one leads). Errors are printed.
 enum cli_exit members_change(const struct cli_replicas *replicas, const json_t *change, uint32_t wait_s);
 // For loops that ask until something is done.

@@ -70,6 +70,31 @@ void raft_restore_hard_state(struct raft *raft, struct raft_hard_state hard_stat
     raft->identity_out.term = hard_state.term;
 }
 
+// Drops from memory what the caller has released and all followers have, beyond a recent tail; and in need of memory whatever
+// is on disk. What the caller does not know to be committed stays: it will look at it when it hears so. That is bounded by what a
+// leader may have in flight.
+static void evict(struct raft *raft)
+{
+    uint64_t needed_from = UINT64_MAX;
+    for (uint32_t i = 0; i < raft->n_peers && raft->role == RAFT_LEADER; i++) {
+        uint64_t next = raft->peers[i].match + 1;
+        needed_from = next < needed_from ? next : needed_from;
+    }
+    struct raft_log *log = &raft->log;
+    while (log->n > 0 && log->cache_first <= raft->persisted_index) {
+        bool needed = log->cache_first > raft->released || log->cache_first >= needed_from;
+        size_t limit = raft->options.cache_bytes_max / (needed ? 1 : RAFT_RECENT_PART);
+        bool unheard = raft->started && log->cache_first > raft->commit_out;
+        if (log->cache_bytes <= limit || unheard) {
+            break;
+        }
+        if (raft->role == RAFT_LEADER && log->cache_first > raft->commit) {
+            raft->uncommitted_bytes -= raft_log_entry_bytes(raft_log_entry(log, log->cache_first));
+        }
+        raft_log_evict_first(log);
+    }
+}
+
 enum cc_status raft_restore_entry(struct raft *raft, const struct raft_entry *entry)
 {
     assert(!raft->started);
@@ -86,7 +111,7 @@ enum cc_status raft_restore_entry(struct raft *raft, const struct raft_entry *en
     raft_truncate(raft, entry->index - 1);
     raft_append_entry(raft, entry);
     settle_restored(raft);
-    raft_evict(raft);
+    evict(raft);
     return CC_OK;
 }
 
@@ -151,37 +176,12 @@ void raft_truncate(struct raft *raft, uint64_t last)
     }
 }
 
-// Drops from memory what the caller has released and all followers have, beyond a recent tail; and in need of memory whatever
-// is on disk. What the caller does not know to be committed stays: it will look at it when it hears so. That is bounded by what a
-// leader may have in flight.
-void raft_evict(struct raft *raft)
-{
-    uint64_t needed_from = UINT64_MAX;
-    for (uint32_t i = 0; i < raft->n_peers && raft->role == RAFT_LEADER; i++) {
-        uint64_t next = raft->peers[i].match + 1;
-        needed_from = next < needed_from ? next : needed_from;
-    }
-    struct raft_log *log = &raft->log;
-    while (log->n > 0 && log->cache_first <= raft->persisted_index) {
-        bool needed = log->cache_first > raft->released || log->cache_first >= needed_from;
-        size_t limit = raft->options.cache_bytes_max / (needed ? 1 : RAFT_RECENT_PART);
-        bool unheard = raft->started && log->cache_first > raft->commit_out;
-        if (log->cache_bytes <= limit || unheard) {
-            break;
-        }
-        if (raft->role == RAFT_LEADER && log->cache_first > raft->commit) {
-            raft->uncommitted_bytes -= raft_log_entry_bytes(raft_log_entry(log, log->cache_first));
-        }
-        raft_log_evict_first(log);
-    }
-}
-
 void raft_release(struct raft *raft, uint64_t index)
 {
     uint64_t known = raft_commit(raft);
     index = index < known ? index : known;
     raft->released = index > raft->released ? index : raft->released;
-    raft_evict(raft);
+    evict(raft);
 }
 
 void raft_note_committed(struct raft *raft, uint64_t index)
@@ -258,7 +258,7 @@ void raft_persisted(struct raft *raft, uint64_t now_us, uint64_t number)
     }
     raft_election_persisted(raft);
     raft_commit_try(raft);
-    raft_evict(raft);
+    evict(raft);
 }
 
 static void push_write(struct raft *raft, uint64_t number, uint64_t last)

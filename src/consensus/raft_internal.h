@@ -194,7 +194,6 @@ void raft_mark_hard_state(struct raft *raft);
 void raft_append_entry(struct raft *raft, const struct raft_entry *entry);
 // Only above the commit index.
 void raft_truncate(struct raft *raft, uint64_t last);
-void raft_evict(struct raft *raft);
 bool raft_hard_state_is_durable(const struct raft *raft);
 
 // raft_membership.c (raft_membership: those in force)

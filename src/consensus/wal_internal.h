@@ -47,7 +47,6 @@ struct wal_walk {
     struct cc_buffer window;
 };
 void wal_walk_start(struct wal_walk *walk, const struct wal_disk *disk, uint64_t sequence, uint64_t offset);
-void wal_walk_seek(struct wal_walk *walk, uint64_t sequence, uint64_t offset);
 // The frame borrows until the next call. CC_CORRUPT when no valid record stands there.
 enum cc_status wal_walk_next(struct wal_walk *walk, struct wal_frame *frame_out) CC_CHECKED;
 void wal_walk_finish(struct wal_walk *walk);

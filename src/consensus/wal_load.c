@@ -7,13 +7,7 @@ enum { WINDOW_BYTES = 256 << 10 };
 
 // -- Records one after the other ------------------------------------------------------------------------------------
 
-void wal_walk_start(struct wal_walk *walk, const struct wal_disk *disk, uint64_t sequence, uint64_t offset)
-{
-    *walk = (struct wal_walk){.disk = disk};
-    wal_walk_seek(walk, sequence, offset);
-}
-
-void wal_walk_seek(struct wal_walk *walk, uint64_t sequence, uint64_t offset)
+static void walk_seek(struct wal_walk *walk, uint64_t sequence, uint64_t offset)
 {
     char name[WAL_NAME_BYTES];
     wal_segment_name(sequence, name);
@@ -23,6 +17,12 @@ void wal_walk_seek(struct wal_walk *walk, uint64_t sequence, uint64_t offset)
         cc_buffer_clear(&walk->window);
     }
     walk->offset = offset;
+}
+
+void wal_walk_start(struct wal_walk *walk, const struct wal_disk *disk, uint64_t sequence, uint64_t offset)
+{
+    *walk = (struct wal_walk){.disk = disk};
+    walk_seek(walk, sequence, offset);
 }
 
 void wal_walk_finish(struct wal_walk *walk)
@@ -151,7 +151,7 @@ static enum cc_status read_planned(struct wal_walk *walk, const struct wal_plan 
     if (progress->i_point + 1 < plan->n_points && plan->points[progress->i_point + 1].index == wanted) {
         progress->i_point++;
         const struct wal_point *point = &plan->points[progress->i_point];
-        wal_walk_seek(walk, point->sequence, point->offset);
+        walk_seek(walk, point->sequence, point->offset);
     }
     struct cc_slice body;
     enum cc_status status = find_entry(walk, plan, wanted, &body);

@@ -121,7 +121,7 @@ enum cc_status rest_class_of_comment(const char *comment, enum rest_class *class
 
 static const char *const merge_texts[] = {"lww", "counter", "max", "min", "set"};
 
-void rest_merge_of_comment(const char *comment, enum rest_merge *merge_out, const char **rest_out)
+static void merge_of_comment(const char *comment, enum rest_merge *merge_out, const char **rest_out)
 {
     size_t n = 0;
     const char *word = word_of_comment(comment, &n, rest_out);
@@ -201,7 +201,7 @@ static void load_column(struct load *load, const json_t *json, struct rest_colum
     column->has_default = column->default_sql != NULL;
     column->constant_default = constant_of(load, column->default_sql);
     column->sequence = text_of(load, json, "sequence");
-    rest_merge_of_comment(text_of(load, json, "comment"), &column->merge, &column->comment);
+    merge_of_comment(text_of(load, json, "comment"), &column->merge, &column->comment);
     column->enum_values = values_of_enum(load, json);
     column->json_out = text_of(load, json, "json_out");
     column->text_out = text_of(load, json, "text_out");

@@ -157,8 +157,6 @@ int32_t rest_table_column(const struct rest_table *table, struct cc_slice name);
 // comment without that line (borrowed; NULL when nothing is left). CC_INVALID: the line states something else.
 enum cc_status rest_class_of_comment(const char *comment, enum rest_class *class_out, const char **rest_out) CC_CHECKED;
 
-// The same for a column: "@caucus counter", max, min, set, lww. Another word is lww: migrations refuse it.
-void rest_merge_of_comment(const char *comment, enum rest_merge *merge_out, const char **rest_out);
 const char *rest_merge_text(enum rest_merge merge);
 
 #endif

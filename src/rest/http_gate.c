@@ -763,13 +763,3 @@ size_t http_gate_memory_bytes(const struct http_gate *gate)
 {
     return gate->body.capacity;
 }
-
-struct cc_slice http_request_header(const struct http_request *request, const char *name)
-{
-    for (size_t i = 0; i < request->n_headers; i++) {
-        if (cc_slice_equal_fold(request->headers[i].name, name)) {
-            return request->headers[i].value;
-        }
-    }
-    return (struct cc_slice){0};
-}

@@ -80,9 +80,6 @@ struct http_request {
     bool close; // the client said "Connection: close"
 };
 
-// The first header of that name in any letter case; the NULL slice when there is none.
-struct cc_slice http_request_header(const struct http_request *request, const char *name);
-
 enum http_verdict {
     HTTP_MORE,     // everything was taken, no complete request yet
     HTTP_COMPLETE, // one request is complete: read it with http_gate_request, then call http_gate_next

@@ -91,7 +91,6 @@ bool plan_answer_options(struct planner *planner, const char *allow); // false
 bool plan_is_singular(const struct planner *planner);
 
 // plan_settings.c
-void plan_add_setting(struct planner *planner, const char *name, struct cc_slice value); // name: borrowed
 bool plan_add_identity(struct planner *planner);         // role, its settings, claims, time zone, app.settings.*; false: refused
 void plan_add_request_settings(struct planner *planner); // request.method, .path, .headers, .cookies
 void plan_add_function_settings(struct planner *planner, const struct rest_function *function);

@@ -8,7 +8,7 @@
 
 enum { SETTINGS_OF_ROLE_MAX = 32 };
 
-void plan_add_setting(struct planner *planner, const char *name, struct cc_slice value)
+static void add_setting(struct planner *planner, const char *name, struct cc_slice value)
 {
     struct rest_statement *statement = &planner->plan->statement;
     statement->settings =
@@ -82,7 +82,7 @@ static void add_settings_of_role(struct planner *planner, struct cc_slice role)
     for (uint32_t i = 0; found != NULL && i < found->n_settings && i < SETTINGS_OF_ROLE_MAX; i++) {
         const char *name = found->settings[i].name;
         if (!is_listed(never_of_roles, name) && !is_ours(name) && (reads || !is_listed(never_of_writers, name))) {
-            plan_add_setting(planner, name, cc_slice_text(found->settings[i].value));
+            add_setting(planner, name, cc_slice_text(found->settings[i].value));
         }
     }
 }
@@ -97,18 +97,18 @@ bool plan_add_identity(struct planner *planner)
                            NULL, NULL);
     }
     if (identity->role.data != NULL) {
-        plan_add_setting(planner, "role", identity->role);
+        add_setting(planner, "role", identity->role);
         add_settings_of_role(planner, identity->role);
     }
     if (identity->claims.data != NULL) {
-        plan_add_setting(planner, "request.jwt.claims", identity->claims);
+        add_setting(planner, "request.jwt.claims", identity->claims);
     }
     if (planner->preferences.timezone.data != NULL) {
-        plan_add_setting(planner, "timezone", planner->preferences.timezone);
+        add_setting(planner, "timezone", planner->preferences.timezone);
     }
     const struct rest_options *options = &planner->request->options;
     for (uint32_t i = 0; i < options->n_settings; i++) {
-        plan_add_setting(planner, cc_arena_text_n(planner->arena, options->settings[i].name.data, options->settings[i].name.n),
+        add_setting(planner, cc_arena_text_n(planner->arena, options->settings[i].name.data, options->settings[i].name.n),
                          options->settings[i].value);
     }
     return true;
@@ -142,7 +142,7 @@ static void add_header_setting(struct planner *planner)
         rest_json_put_string(&json, rest_text_trim(header->value));
     }
     cc_buffer_append_text(&json, "}");
-    plan_add_setting(planner, "request.headers", cc_buffer_slice(&json));
+    add_setting(planner, "request.headers", cc_buffer_slice(&json));
     cc_buffer_finish(&json);
 }
 
@@ -174,14 +174,14 @@ static void add_cookie_setting(struct planner *planner)
     cc_buffer_append_text(&json, "{");
     put_cookies(&json, rest_request_header(planner->request, "Cookie"));
     cc_buffer_append_text(&json, "}");
-    plan_add_setting(planner, "request.cookies", cc_buffer_slice(&json));
+    add_setting(planner, "request.cookies", cc_buffer_slice(&json));
     cc_buffer_finish(&json);
 }
 
 void plan_add_request_settings(struct planner *planner)
 {
-    plan_add_setting(planner, "request.method", planner->request->method);
-    plan_add_setting(planner, "request.path", planner->request->path);
+    add_setting(planner, "request.method", planner->request->method);
+    add_setting(planner, "request.path", planner->request->path);
     add_header_setting(planner);
     add_cookie_setting(planner);
 }
@@ -189,7 +189,7 @@ void plan_add_request_settings(struct planner *planner)
 void plan_add_function_settings(struct planner *planner, const struct rest_function *function)
 {
     for (uint32_t i = 0; i < function->n_settings; i++) {
-        plan_add_setting(planner, function->settings[i].name, cc_slice_text(function->settings[i].value));
+        add_setting(planner, function->settings[i].name, cc_slice_text(function->settings[i].value));
     }
 }
 

@@ -61,7 +61,7 @@ void exchange_move(struct exchange *exchange, enum exchange_state state)
     }
 }
 
-uint32_t exchange_left_ms(const struct exchange *exchange)
+static uint32_t left_ms(const struct exchange *exchange)
 {
     uint64_t now = gateway_now_us();
     return now + 1000 >= exchange->deadline_us ? 1 : (uint32_t)((exchange->deadline_us - now) / 1000);
@@ -184,7 +184,7 @@ void exchange_fail_rows(struct exchange *exchange, const struct io_postgres_read
 
 void exchange_ask_core(struct exchange *exchange, enum inbox_kind kind, uint64_t index, struct cc_buffer *bytes)
 {
-    struct inbox_message message = {.kind = kind, .token = exchange->number, .index = index, .timeout_ms = exchange_left_ms(exchange)};
+    struct inbox_message message = {.kind = kind, .token = exchange->number, .index = index, .timeout_ms = left_ms(exchange)};
     if (bytes != NULL) {
         message.bytes = *bytes;
         *bytes = (struct cc_buffer){0};
@@ -230,7 +230,7 @@ void exchange_submit(struct exchange *exchange, struct operation *operation)
     uint64_t seed = exchange->worker->gateway->id_seed, number = exchange->number << 4 | (exchange->n_plans & 15);
     memcpy(operation->id, &seed, sizeof(seed));
     memcpy(operation->id + sizeof(seed), &number, sizeof(number));
-    operation->timeout_ms = exchange_left_ms(exchange);
+    operation->timeout_ms = left_ms(exchange);
     operation_put(&exchange->submission, operation);
     if (exchange->worker->gateway->paused_until_us > gateway_now_us()) {
         exchange_move(exchange, EXCHANGE_PAUSED);
@@ -258,7 +258,7 @@ static void query(struct exchange *exchange, struct io_postgres_read *pool, cons
 {
     exchange_move(exchange, EXCHANGE_QUERY);
     exchange->n_queries++;
-    if (io_postgres_read_query(pool, statement, exchange_left_ms(exchange), on_rows, exchange) != CC_OK) {
+    if (io_postgres_read_query(pool, statement, left_ms(exchange), on_rows, exchange) != CC_OK) {
         exchange_fail(exchange, 503, "CC202", "Too many reads are waiting", "Try again later or at a lower rate");
     }
 }

@@ -100,7 +100,6 @@ struct io_gateway {
 void gateway_shorten(struct io_gateway *gateway, struct session *session);
 uint64_t gateway_now_us(void);
 void exchange_move(struct exchange *exchange, enum exchange_state state);
-uint32_t exchange_left_ms(const struct exchange *exchange); // until its deadline, at least 1
 // Ends the exchange with an answer.
 void exchange_reply(struct exchange *exchange, const struct rest_reply *reply);
 void exchange_reply_json(struct exchange *exchange, int status, struct cc_slice body);

@@ -10,7 +10,7 @@
 #define CAUCUS_VERSION "0.1.0"
 #endif
 
-void status_put_origin(struct cc_buffer *out, struct crdt_origin origin)
+static void put_origin(struct cc_buffer *out, struct crdt_origin origin)
 {
     cc_buffer_printf(out, "%" PRIu32 ".%" PRIx32, origin.replica, origin.incarnation);
 }
@@ -75,7 +75,7 @@ static json_t *frontier_json(const struct crdt_frontier *frontier)
     json_t *object = json_object();
     for (uint32_t i = 0; i < frontier->n; i++) {
         struct cc_buffer name = {0};
-        status_put_origin(&name, frontier->at[i].origin);
+        put_origin(&name, frontier->at[i].origin);
         json_object_set_new(object, cc_buffer_text(&name), json_integer((json_int_t)frontier->at[i].sequence));
         cc_buffer_finish(&name);
     }

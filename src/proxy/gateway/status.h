@@ -40,7 +40,5 @@ void status_put_metrics(struct cc_buffer *out, const struct config *config, cons
 bool status_is_away(const struct config *config, const struct node_peer_status *peer, const struct status_shell *shell);
 // What is being compared with other members, or was last: one JSON object; appended.
 void status_put_repair(struct cc_buffer *out, const struct node_status *status);
-// "2.1a2b": the key of an origin in frontiers.
-void status_put_origin(struct cc_buffer *out, struct crdt_origin origin);
 
 #endif

@@ -634,7 +634,6 @@ bool stable_trusts(const struct node *node, const struct repair_moment *moment);
 void recovery_start(struct node *node);
 void recovery_tick(struct node *node);
 bool recovery_is_over(const struct node *node);
-void recovery_forgot(struct node *node, const char *how);
 bool recovery_compare(struct node *node, uint64_t applied); // with what the database that is up has. False: the log lacks some of it
 void recovery_recall(struct node *node); // what the log says of others' logs
 void recovery_memorise(const struct node *node, struct wal_mark *mark);
@@ -651,7 +650,6 @@ void snapshot_piece(struct node *node, const struct peer *peer, const struct sna
 void snapshot_lane(struct node *node, enum db_lane lane, bool up);
 void snapshot_cancel(struct node *node);                 // a migration comes
 void snapshot_describe(const struct node *node, struct node_status *status);
-bool snapshot_is_wanted(const struct node *node);        // the log does not lead from the database to the commit index
 bool snapshot_is_installing(const struct node *node);    // the database may be replaced at any time
 bool snapshot_blocks(const struct node *node);           // no new jobs on either lane
 uint64_t snapshot_hold(const struct node *node);         // the log must not be cut above this

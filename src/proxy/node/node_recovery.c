@@ -70,6 +70,16 @@ static bool has_grown(struct log_extent log, struct log_extent had)
     return log.index >= had.index && (log.promise >= had.promise || cc_mutant(CC_MUTANT_REPLACED_UNNOTICED));
 }
 
+// This replica's log lacks what it once had: the shell puts it aside, and the next start is that of a new replica.
+static void forget(struct node *node, const char *how)
+{
+    if (!node->recovery.forgot && recovery_is_over(node)) {
+        node->recovery.forgot = true;
+        node->out->forgot = true;
+        node_fact(node, NODE_FACT_FORGOT, raft_last_index(node->raft), node->strong.applied, 0, how);
+    }
+}
+
 void recovery_told(const struct node *node, struct peer *peer)
 {
     peer->told = extent_of(node);
@@ -80,17 +90,7 @@ void recovery_told(const struct node *node, struct peer *peer)
 void recovery_reminded(struct node *node, const struct peer *peer, struct log_extent had)
 {
     if (!has_grown(peer->told, had)) {
-        recovery_forgot(node, "another replica remembers more of this log than it held");
-    }
-}
-
-// This replica's log lacks what it once had: the shell puts it aside, and the next start is that of a new replica.
-void recovery_forgot(struct node *node, const char *how)
-{
-    if (!node->recovery.forgot && recovery_is_over(node)) {
-        node->recovery.forgot = true;
-        node->out->forgot = true;
-        node_fact(node, NODE_FACT_FORGOT, raft_last_index(node->raft), node->strong.applied, 0, how);
+        forget(node, "another replica remembers more of this log than it held");
     }
 }
 
@@ -104,7 +104,7 @@ bool recovery_compare(struct node *node, uint64_t applied)
     if (applied <= held || !(recovery_is_over(node) || membership_is_alone(node))) {
         return true;
     }
-    recovery_forgot(node, "the database has applied more than the log holds: the log was lost or is an older copy");
+    forget(node, "the database has applied more than the log holds: the log was lost or is an older copy");
     return false;
 }
 

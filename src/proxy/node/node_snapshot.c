@@ -169,7 +169,8 @@ static void source_read(struct node *node, const struct snapshot_event *event)
 
 // -- Target --------------------------------------------------------------------------------------------------------------
 
-bool snapshot_is_wanted(const struct node *node)
+// The log does not lead from the database to the commit index.
+static bool is_wanted(const struct node *node)
 {
     uint64_t applied = node->strong.applied;
     return applied < log_base(node) || raft_snapshot_wanted(node->raft) > raft_commit(node->raft);
@@ -234,7 +235,7 @@ static void continue_pulling(struct node *node)
 {
     struct snapshot_target *target = &node->target;
     bool down = node->strong.state != STRONG_FOLLOW || !node->weak.up;
-    if (!snapshot_is_wanted(node) || down || target->overrun) {
+    if (!is_wanted(node) || down || target->overrun) {
         give_up(node, 0);
         return;
     }
@@ -386,7 +387,7 @@ void snapshot_pump(struct node *node)
     }
     switch (node->target.state) {
     case TARGET_IDLE:
-        if (snapshot_is_wanted(node)) {
+        if (is_wanted(node)) {
             start_pulling(node);
         }
         break;

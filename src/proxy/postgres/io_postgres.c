@@ -176,7 +176,7 @@ void pg_lane_begin(struct pg_lane *lane)
     }
 }
 
-void pg_schema_changed(struct io_postgres *postgres)
+static void schema_changed(struct io_postgres *postgres)
 {
     pg_tables_forget(postgres);
     for (size_t i = 0; i < DB_LANES; i++) {
@@ -244,7 +244,7 @@ static void watch_create(struct pg_lane *lane)
 void pg_lane_take_schema(struct pg_job *job, io_postgres_on_sync *on_taken)
 {
     struct pg_lane *lane = job->lane;
-    pg_schema_changed(lane->postgres);
+    schema_changed(lane->postgres);
     pg_lane_ask_deferrable(lane);
     bool granted = pg_executor_grant(lane);
     io_postgres_link_sync(lane->main, granted ? on_taken : NULL, job, 0);

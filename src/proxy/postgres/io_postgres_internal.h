@@ -147,8 +147,6 @@ enum { PG_ARRAYS_MAX = 8 };
 void pg_lane_must_arrays(struct pg_lane *lane, const char *before, struct pg_array *const *arrays, uint32_t n, const char *after);
 void pg_lane_begin(struct pg_lane *lane); // BEGIN, if no transaction is open
 void pg_lane_sequences_forget(struct pg_lane *lane);
-// The schema has changed: descriptions and prepared statements are of the past.
-void pg_schema_changed(struct io_postgres *postgres);
 // After the commit of a migration: forgets what is known of the old schema. on_taken gets the job, perhaps from within the call.
 void pg_lane_take_schema(struct pg_job *job, io_postgres_on_sync *on_taken);
 // Starts what waits and may be started.
