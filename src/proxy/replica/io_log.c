@@ -18,6 +18,7 @@ enum {
     CHANGES_BYTES_MAX = 1 << 20,
     TASKS_MAX = 256, // reads asked for and not yet done: more are answered with nothing
     SPACE_RETRY_MS = 1000,
+    QUICK_SYNCS_MIN = 16, // in a row, before one is done on the core thread
 };
 
 enum task_kind { TASK_LOAD, TASK_CHANGES, TASK_TRUNCATE, TASK_CREATE };
@@ -51,7 +52,7 @@ struct task_list {
 };
 
 struct io_log {
-    // Of the log thread alone.
+    // Of the log thread; while it waits and has nothing to do, of the core thread.
     struct io_disk *disk;
     struct wal_disk functions;
     struct wal *wal;
@@ -59,7 +60,9 @@ struct io_log {
     uint64_t retry_create_ms; // 0: the last attempt did not fail
     struct wal_batch writing;
     bool blocked; // it waits for space
-    uint64_t slow_us; // a sync that takes longer is counted
+    uint64_t slow_us, quick_us; // io_log_options
+    uint32_t n_quick;           // syncs since the last one that was not quick
+    uint64_t synced_us, synced_for_us; // when the last one ended, how long it took
 
     // Of the second thread alone.
     struct io_disk *helper_disk;
@@ -429,10 +432,14 @@ static void note_extent(struct io_log *log)
     log->stats.base_index = wal_state_of(log->wal)->base_index;
 }
 
-static void note_synced(struct io_log *log, const struct work *work, uint64_t n_bytes, uint64_t spent_us)
+static void note_synced(struct io_log *log, uint64_t number, uint64_t n_bytes, uint64_t start_us)
 {
+    log->synced_us = now_us();
+    uint64_t spent_us = log->synced_us - start_us;
+    log->synced_for_us = spent_us;
+    log->n_quick = spent_us <= log->quick_us ? log->n_quick + 1 : 0;
     lock(log);
-    log->synced_number = work->number;
+    log->synced_number = number;
     log->synced_record = wal_state_of(log->wal)->durable_number;
     log->synced_promise = wal_state_of(log->wal)->promise_number;
     struct io_log_stats *stats = &log->stats;
@@ -451,6 +458,19 @@ static void note_synced(struct io_log *log, const struct work *work, uint64_t n_
     }
 }
 
+// Writes and syncs. False: it failed, which was told.
+static bool write_batch(struct io_log *log, const struct wal_batch *batch, uint64_t number)
+{
+    uint64_t start_us = now_us();
+    enum cc_status status = wal_append(log->wal, batch);
+    if (status != CC_OK) {
+        fail(log, status, io_disk_problem(log->disk));
+        return false;
+    }
+    note_synced(log, number, batch->bytes.n, start_us);
+    return true;
+}
+
 static bool write_pending(struct io_log *log, const struct work *work)
 {
     if (!work->has_append) {
@@ -467,13 +487,9 @@ static bool write_pending(struct io_log *log, const struct work *work)
     if (log->blocked) { // no space for the next segment: nothing is acknowledged until there is, or the log has been cut
         return true;
     }
-    uint64_t start_us = now_us();
-    enum cc_status status = wal_append(log->wal, &log->writing);
-    if (status != CC_OK) {
-        fail(log, status, io_disk_problem(log->disk));
+    if (!write_batch(log, &log->writing, work->number)) {
         return false;
     }
-    note_synced(log, work, log->writing.bytes.n, now_us() - start_us);
     wal_batch_clear(&log->writing);
     return true;
 }
@@ -587,6 +603,37 @@ void io_log_append(struct io_log *log, const struct wal_batch *batch, uint64_t n
     if (wake) {
         wake_log(log);
     }
+}
+
+// Whether the log thread sleeps, and nothing but this thread can give it work: what is its own may be used meanwhile.
+static bool is_at_rest(struct io_log *log)
+{
+    lock(log);
+    bool rests = log->log_waits && !has_work(log) && !log->making_segment && !log->blocked && log->retry_create_ms == 0;
+    unlock(log);
+    return rests;
+}
+
+// Whoever writes often leaves it to the log thread, and does something else during the syncs.
+static bool may_append_at_once(struct io_log *log, const struct wal_batch *batch)
+{
+    return log->quick_us > 0 && is_at_rest(log) && log->n_quick >= QUICK_SYNCS_MIN && now_us() - log->synced_us >= log->synced_for_us &&
+           !wal_would_roll(log->wal, batch);
+}
+
+bool io_log_append_at_once(struct io_log *log, const struct wal_batch *batch, uint64_t number)
+{
+    if (!may_append_at_once(log, batch)) {
+        return false;
+    }
+    lock(log);
+    log->stats.n_batches++;
+    log->stats.n_queued_bytes += batch->bytes.n;
+    unlock(log);
+    if (write_batch(log, batch, number)) {
+        want_segment(log);
+    }
+    return true;
 }
 
 static void ask(struct io_log *log, const struct task *request)
@@ -784,6 +831,7 @@ enum cc_status io_log_open(const struct io_log_options *options, wal_visit visit
     *report_out = (struct wal_report){0};
     struct io_log *log = make();
     log->slow_us = options->slow_us;
+    log->quick_us = options->quick_us;
     enum cc_status status = open_disks(log, options->directory);
     if (status == CC_OK) {
         struct wal_options wal_options = {.segment_bytes = options->segment_bytes};

@@ -4,6 +4,7 @@
 //                                               |  plans of loads, new segments
 //                                               +--> second thread: reads back, zero-fills
 //
+// While the log thread has nothing to do, the core thread may write and sync in its place: io_log_append_at_once.
 // All functions are called by the core thread only. A failure of the disk or damage found while reading back is final: it is
 // told once, nothing is written after it, and the process must exit (74, damage: 65).
 #ifndef IO_LOG_H
@@ -17,6 +18,7 @@ struct io_log_options {
     const char *directory;
     uint64_t segment_bytes; // 0: the default
     uint64_t slow_us;       // a sync that takes longer is counted as slow; 0: none is
+    uint64_t quick_us;      // if the last syncs took no longer, io_log_append_at_once may wait for one; 0: never
 };
 
 struct io_log;
@@ -34,6 +36,10 @@ int io_log_descriptor(const struct io_log *log);
 
 // Queues a copy of the batch. io_log_handler.synced tells when it is durable. Numbers rise.
 void io_log_append(struct io_log *log, const struct wal_batch *batch, uint64_t number);
+// The same, but writes and syncs before it returns, so that no thread has to wake up for it, if the log thread has nothing to do, the last
+// syncs were quick, and the log has rested since the last one for as long as that took. True: io_log_drain tells the outcome. False:
+// nothing was done, call io_log_append.
+bool io_log_append_at_once(struct io_log *log, const struct wal_batch *batch, uint64_t number) CC_CHECKED;
 // Reads entries back; answered once by io_log_handler.loaded.
 void io_log_load(struct io_log *log, uint32_t peer, uint64_t first, uint64_t last);
 // Reads own weak changes back from the cursor on; answered once by io_log_handler.changes.

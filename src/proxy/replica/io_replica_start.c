@@ -15,7 +15,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { COMMIT_NOTICE_US = 1000 };
+enum { COMMIT_NOTICE_US = 1000, QUICK_SYNC_US = 500 };
 
 static char *path_in_data(const struct replica *replica, const char *name)
 {
@@ -224,7 +224,8 @@ bool replica_open_log(struct replica *replica)
     struct cc_buffer directory = {0}, text = {0};
     cc_buffer_printf(&directory, "%s/log", replica->self->data_directory);
     struct io_log_options options = {.directory = cc_buffer_text(&directory), .segment_bytes = replica->config->limits.log_segment_bytes,
-                                     .slow_us = replica->config->limits.log_sync_ms * UINT64_C(1000)};
+                                     .slow_us = replica->config->limits.log_sync_ms * UINT64_C(1000),
+                                     .quick_us = QUICK_SYNC_US};
     struct wal_report report = {0};
     char *problem = NULL;
     enum cc_status status = io_log_open(&options, restore, replica, &replica->log, &report, &problem);

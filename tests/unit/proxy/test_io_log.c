@@ -23,6 +23,7 @@ enum { WAIT_MS = 60000, SEGMENT_BYTES = 256 << 10 };
 struct fixture {
     char root[64];
     char path[96];
+    uint64_t quick_us;
     struct io_log *log;
     struct wal_report report;
     uint64_t n_replayed;
@@ -103,7 +104,7 @@ static void drain(struct fixture *f)
 
 static enum cc_status try_open(struct fixture *f)
 {
-    struct io_log_options options = {.directory = f->path, .segment_bytes = SEGMENT_BYTES};
+    struct io_log_options options = {.directory = f->path, .segment_bytes = SEGMENT_BYTES, .quick_us = f->quick_us};
     f->n_replayed = f->synced = f->synced_record = 0;
     return io_log_open(&options, count_entries, f, &f->log, &f->report, NULL);
 }
@@ -144,20 +145,34 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void append_entry(struct fixture *f, uint64_t index, size_t n_payload, uint64_t number)
+static void put_entry(struct wal_batch *batch, uint64_t index, size_t n_payload)
 {
-    struct wal_batch batch = {0};
     if (index == 1) {
-        wal_put_identity(&batch, &(struct wal_identity){.cluster = "shop", .replica = 1, .incarnation = 1});
+        wal_put_identity(batch, &(struct wal_identity){.cluster = "shop", .replica = 1, .incarnation = 1});
     }
     uint8_t *payload = calloc(1, n_payload + 1);
     struct raft_entry entry = {.index = index, .term = 1, .kind = RAFT_ENTRY_DATA};
     entry.payload = n_payload > 0 ? cc_blob_create(payload, n_payload) : NULL;
-    wal_put_entry(&batch, &entry);
-    io_log_append(f->log, &batch, number);
+    wal_put_entry(batch, &entry);
     cc_blob_unref(entry.payload);
     free(payload);
+}
+
+static void append_entry(struct fixture *f, uint64_t index, size_t n_payload, uint64_t number)
+{
+    struct wal_batch batch = {0};
+    put_entry(&batch, index, n_payload);
+    io_log_append(f->log, &batch, number);
     wal_batch_finish(&batch);
+}
+
+static bool append_entry_at_once(struct fixture *f, uint64_t index, size_t n_payload, uint64_t number)
+{
+    struct wal_batch batch = {0};
+    put_entry(&batch, index, n_payload);
+    bool done = io_log_append_at_once(f->log, &batch, number);
+    wal_batch_finish(&batch);
+    return done;
 }
 
 static void append_many(struct fixture *f, uint64_t n, size_t n_payload)
@@ -383,6 +398,89 @@ static void new_segments_are_private_and_filled_with_real_zeros(void **state)
     assert_int_equal(facts.st_mode & 0777, 0600);
 }
 
+// Each is tried until the log has rested; where it would have to roll over, the log thread does it.
+static uint64_t append_at_once_until(struct fixture *f, uint64_t first, uint64_t last, size_t n_payload)
+{
+    uint64_t n_at_once = 0;
+    for (uint64_t i = first; i <= last; i++) {
+        struct io_log_stats stats;
+        io_log_describe(f->log, &stats);
+        bool done = append_entry_at_once(f, i, n_payload, i);
+        for (int n_tries = 0; !done && n_tries < 100; n_tries++) {
+            (void)poll(NULL, 0, 1);
+            done = append_entry_at_once(f, i, n_payload, i);
+        }
+        if (done) {
+            struct io_log_stats now;
+            io_log_describe(f->log, &now);
+            assert_int_equal(now.n_syncs, stats.n_syncs + 1);
+            assert_int_equal(now.n_queued_bytes, 0);
+        } else {
+            append_entry(f, i, n_payload, i);
+        }
+        n_at_once += done;
+        while (f->synced < i && f->failure == CC_OK) {
+            drain(f);
+        }
+    }
+    return n_at_once;
+}
+
+static void what_is_appended_at_once_is_durable_then_over_many_segments(void **state)
+{
+    struct fixture *f = *state;
+    f->quick_us = UINT64_MAX;
+    assert_int_equal(try_open(f), CC_OK);
+    for (uint64_t i = 1; i <= 20; i++) { // it takes a few quick ones
+        append_entry(f, i, 100, i);
+        while (f->synced < i) {
+            drain(f);
+        }
+    }
+    uint64_t n_at_once = append_at_once_until(f, 21, 60, 100);
+    assert_true(n_at_once > 0);
+    n_at_once = append_at_once_until(f, 61, 160, 30000);
+    assert_true(n_at_once > 0);
+    assert_int_equal(f->failure, CC_OK);
+    reopen(f);
+    assert_int_equal(f->n_replayed, 160);
+    assert_true(f->report.n_segments > 3);
+}
+
+static void nothing_is_appended_at_once_where_syncs_are_not_quick(void **state)
+{
+    struct fixture *f = *state;
+    f->quick_us = 0;
+    assert_int_equal(try_open(f), CC_OK);
+    append_many(f, 30, 100);
+    (void)poll(NULL, 0, 50);
+    assert_false(append_entry_at_once(f, 31, 100, 31));
+    append_entry(f, 31, 100, 31);
+    while (f->synced < 31) {
+        drain(f);
+    }
+    reopen(f);
+    assert_int_equal(f->n_replayed, 31);
+}
+
+// The log's own assertions hold each entry to follow the one before it.
+static void what_is_appended_at_once_does_not_overtake_what_is_queued(void **state)
+{
+    struct fixture *f = *state;
+    f->quick_us = UINT64_MAX;
+    assert_int_equal(try_open(f), CC_OK);
+    for (uint64_t i = 1; i <= 300; i++) {
+        if (i % 2 == 0 || !append_entry_at_once(f, i, 100, i)) {
+            append_entry(f, i, 100, i);
+        }
+    }
+    while (f->synced < 300 && f->failure == CC_OK) {
+        drain(f);
+    }
+    reopen(f);
+    assert_int_equal(f->n_replayed, 300);
+}
+
 int main(void)
 {
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -398,6 +496,9 @@ int main(void)
         LOG_TEST(a_failure_is_told_once_and_nothing_is_told_durable_after_it),
         LOG_TEST(verify_tells_whole_from_damaged),
         LOG_TEST(new_segments_are_private_and_filled_with_real_zeros),
+        LOG_TEST(what_is_appended_at_once_is_durable_then_over_many_segments),
+        LOG_TEST(nothing_is_appended_at_once_where_syncs_are_not_quick),
+        LOG_TEST(what_is_appended_at_once_does_not_overtake_what_is_queued),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
