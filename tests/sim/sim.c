@@ -241,6 +241,7 @@ static void wait_for_convergence(struct sim *sim)
                   sim_clients_are_idle(sim) ? cc_buffer_text(&why_not) : "a client waits");
         run_until(sim, sim->now_us + CONVERGE_LOOK_US);
         sim_check_spread(sim);
+        sim_check_serves(sim);
         cc_buffer_clear(&why_not);
     }
     cc_buffer_finish(&why_not);

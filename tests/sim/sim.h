@@ -222,7 +222,7 @@ struct sim_counters {
     uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, hand_overs, amnesias, databases_lost, copies, noticed, recovered, weak_reads, skewed, upgrades, ended_lives, stand_ins, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
     uint64_t weak_key_hits, tombstones_dropped, sets_dropped, tampered, rows_repaired, strays, adoptions; // weak tables
-    uint64_t begun_anew, put_aside, renewed, not_renewed; // members that were away
+    uint64_t begun_anew, dead_ends, put_aside, renewed, not_renewed; // members that were away
     uint64_t world; // all that happened and was drawn, in one number
 };
 
@@ -387,6 +387,8 @@ void sim_check_strong_state(struct sim *sim, uint32_t replica, uint64_t index, u
 // W7: when nothing is in the way any more, ten rounds of frontiers do not pass without anybody getting what is missing and in a
 // history. What no history has is taken over by comparing rows: that waits until another comparison is done, and is L1's.
 void sim_check_spread(struct sim *sim);
+// L3: when nothing is in the way any more, every replica takes weak writes within so long that it can begin anew.
+void sim_check_serves(struct sim *sim);
 // H7: nobody takes another for reachable who understands nothing of what it says.
 bool sim_check_stands_in(const struct sim_replica *replica); // it leads, or would, although its database is not fit
 void sim_check_stranger(struct sim *sim, const struct sim_replica *replica, uint32_t from);

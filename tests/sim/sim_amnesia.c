@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum loss {
+enum sim_loss {
     LOSE_BOTH,
     LOSE_LOG,
     LOSE_DATABASE,
@@ -179,7 +179,7 @@ static bool leaves_majority(struct sim *sim, const struct sim_replica *replica)
     return true;
 }
 
-static bool may_lose(struct sim *sim, const struct sim_replica *replica, enum loss loss)
+static bool may_lose(struct sim *sim, const struct sim_replica *replica, enum sim_loss loss)
 {
     bool has_copy = replica->copy != NULL && replica->copy->incarnation == replica->incarnation;
     if (is_impaired(replica) || !leaves_majority(sim, replica)) {
@@ -252,7 +252,7 @@ void sim_amnesia_wipe(struct sim *sim, struct sim_replica *replica)
     sim_check_database_ends(sim);
 }
 
-static void lose(struct sim *sim, struct sim_replica *replica, enum loss loss)
+static void lose(struct sim *sim, struct sim_replica *replica, enum sim_loss loss)
 {
     struct crdt_origin origin = {replica->id, replica->incarnation};
     bool keeps_log = loss == LOSE_DATABASE || loss == OLD_DATABASE;
@@ -301,7 +301,7 @@ static void lose_data(struct sim *sim, struct sim_event *event)
         return;
     }
     struct sim_replica *replica = draw_replica(sim);
-    enum loss loss = (enum loss)sim_draw(sim, 0, LOSSES - 1);
+    enum sim_loss loss = (enum sim_loss)sim_draw(sim, 0, LOSSES - 1);
     if (may_lose(sim, replica, loss)) {
         if (replica->alive) {
             sim_replica_crash(sim, replica, SIM_KILLED);
@@ -341,7 +341,9 @@ static void put_aside(struct sim *sim, struct sim_event *event)
 void sim_amnesia_noticed(struct sim *sim, struct sim_replica *replica)
 {
     bool begins_anew = sim_rows_n_aside(sim_database_rows(replica->database), replica->incarnation) > 0;
-    SIM_CHECK(sim, "B7", replica->is_copy || begins_anew, "r%u is told that it forgot something", replica->id);
+    bool has_lost = replica->node->loss.leaving;
+    SIM_CHECK(sim, "B7", replica->is_copy || begins_anew || has_lost, "r%u is told that it forgot something", replica->id);
+    sim->counters.dead_ends += has_lost ? 1 : 0;
     sim->counters.noticed += replica->is_copy ? 1 : 0;
     sim_after(sim, 0, put_aside, replica->id);
 }

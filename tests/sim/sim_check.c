@@ -16,7 +16,7 @@
 #include <string.h>
 #include <uthash.h>
 
-enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, FRAME_TOLD = 9, FRAME_PULL = 20, TOLD_MAX = 8, SPREAD_ROUNDS = 10 };
+enum { FRAME_HEAD_BYTES = 18, FRAME_RAFT = 2, FRAME_TOLD = 9, FRAME_PULL = 20, TOLD_MAX = 8, SPREAD_ROUNDS = 10, SERVE_US = 20 * 1000 * 1000 };
 
 struct office {
     uint64_t term;
@@ -54,6 +54,7 @@ struct sim_check {
     struct committed *log; // [index]
     size_t n_log, log_capacity;
     uint64_t commit;
+    uint64_t served_us; // L3: all that are whole took weak writes then
     uint64_t spread_held, spread_us; // W7: what all hold together, and since when it is this
     struct digest *digests; // [index]
     size_t n_digests, digests_capacity;
@@ -521,6 +522,35 @@ void sim_check_spread(struct sim *sim)
         check->spread_us = sim->now_us;
     }
     SIM_CHECK(sim, "W7", sim->now_us - check->spread_us < SPREAD_ROUNDS * SIM_FRONTIER_US, "weak changes do not get to who lacks them");
+}
+
+static bool takes_weak_writes(const struct sim_replica *replica)
+{
+    const struct node *node = replica->node;
+    return node->weak.up && !weak_is_replaying(node) && !weak_must_rejoin(node) && renewal_is_done(node);
+}
+
+void sim_check_serves(struct sim *sim)
+{
+    struct cc_buffer ignored = {0};
+    bool whole = true, all_take = true;
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        const struct sim_replica *replica = &sim->replicas[i];
+        struct node_status status;
+        if (replica->absent) {
+            continue;
+        }
+        whole = whole && replica->alive && !replica->is_new && !replica->is_copy;
+        if (whole) {
+            node_describe(replica->node, sim->now_us, &status);
+            whole = has_log(sim, replica, &status, &ignored);
+            all_take = all_take && takes_weak_writes(replica);
+        }
+    }
+    cc_buffer_finish(&ignored);
+    uint64_t served_us = sim->check->served_us > sim->phase_us ? sim->check->served_us : sim->phase_us;
+    sim->check->served_us = whole && !all_take ? served_us : sim->now_us;
+    SIM_CHECK(sim, "L3", sim->now_us - sim->check->served_us < SERVE_US, "a replica refuses weak writes although everything is whole");
 }
 
 struct sim_replica *sim_present(struct sim *sim)

@@ -455,15 +455,19 @@ static void check_let_through(struct sim *sim, const struct sim_replica *replica
 // What is said to be durable at others is there, and a crash of their databases leaves it.
 static void check_durability(struct sim *sim, const struct request *request, const struct node_answer *answer)
 {
-    uint32_t n_holding = 0;
+    uint32_t n_holding = 0, n_present = 0;
     for (uint32_t id = 1; id <= sim->n_replicas && answer->durability != OPERATION_LOCAL; id++) {
         struct crdt_frontier frontier;
+        if (sim_replica_of(sim, id)->absent) {
+            continue;
+        }
+        n_present++;
         sim_database_frontier(sim_replica_of(sim, id)->database, &frontier);
         bool is_own = id == answer->origin.replica; // in its log
         n_holding += is_own || crdt_frontier_get(&frontier, answer->origin) >= answer->sequence ? 1 : 0;
     }
-    bool good = answer->durability == OPERATION_LOCAL || n_holding == sim->n_replicas ||
-                (answer->durability == OPERATION_MAJORITY && n_holding > sim->n_replicas / 2);
+    bool good = answer->durability == OPERATION_LOCAL || n_holding == n_present ||
+                (answer->durability == OPERATION_MAJORITY && n_holding > n_present / 2);
     good = good || sim->counters.amnesias > 0 || sim->knobs.member_mean_us > 0; // or it was, and the disk is lost
     SIM_CHECK(sim, "W5", good, "weak request %u was answered as spread, but only %u replicas hold it", request->number, n_holding);
     if (answer->durability != OPERATION_LOCAL) {

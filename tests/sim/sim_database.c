@@ -224,6 +224,17 @@ static struct answer *begin_anew(struct sim *sim, struct sim_database *database,
     return answer;
 }
 
+static struct answer *put_aside(struct sim *sim, struct sim_database *database, const struct db_job *job)
+{
+    struct answer *answer = answer_create(job, DB_WEAK, DB_BEGUN_ANEW);
+    sim_rows_put_aside(sim, &database->rows, job->items, job->n_items);
+    sim_store_commit(database->rows.store, DB_WEAK);
+    sim_rows_flush(&database->rows);
+    fill_state(database, answer);
+    answer->event.n_aside = job->n_items;
+    return answer;
+}
+
 static struct answer *renew(struct sim *sim, struct sim_database *database, const struct db_job *job)
 {
     struct answer *answer = answer_create(job, DB_WEAK, DB_RENEWED);
@@ -258,6 +269,8 @@ static struct answer *run_job(struct sim *sim, struct sim_database *database, co
         return fetch(database, job);
     case DB_BEGIN_ANEW:
         return begin_anew(sim, database, job);
+    case DB_PUT_ASIDE:
+        return put_aside(sim, database, job);
     case DB_RENEW:
         return renew(sim, database, job);
     }

@@ -133,7 +133,27 @@ static void weak_storm(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->migrate_percent = 0;
 }
 
-enum { FIXED_MAX = 16 };
+// Databases and disks are lost one soon after the other, with weak writes that nobody waited for.
+static void losses(struct sim_knobs *knobs, struct cc_prng *prng)
+{
+    knobs->amnesia_mean_us = cc_prng_between(prng, 300 * MS, 600 * MS);
+    knobs->repair_mean_us = 300 * MS;
+    knobs->tamper_mean_us = knobs->member_mean_us = knobs->kept_percent = knobs->durable_percent = knobs->migrate_percent = 0;
+    knobs->n_replicas = knobs->n_founders = 5;
+    knobs->cut_mean_us = cc_prng_between(prng, 100 * MS, 600 * MS);
+    knobs->cut_length_us = cc_prng_between(prng, 200 * MS, 2 * S);
+    knobs->crash_length_us = cc_prng_between(prng, 500 * MS, 3 * S);
+    knobs->log_bytes = 1;
+    knobs->segment_bytes = cc_prng_between(prng, 2, 4) << 10;
+    knobs->clock_wild_ms = 0;
+    knobs->drops_history = 1;
+    knobs->garbage_us = knobs->flush_us = 20 * MS;
+    knobs->weak_percent = 95;
+    knobs->read_percent = 5;
+    knobs->n_keys = 2;
+}
+
+enum { FIXED_MAX = 32 };
 
 static struct {
     size_t n;
@@ -216,7 +236,13 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
     if (knobs->member_mean_us > 0 && knobs->amnesia_mean_us == 0) { // one of both, that is enough to take
         knobs->kept_percent = maybe(&later, 20, 100);
     }
+    if (cc_prng_below(&later, 24) == 0) {
+        losses(knobs, &later);
+    }
     for (size_t i = 0; i < fixed.n; i++) {
         memcpy((char *)knobs + fixed.at[i].offset, &fixed.at[i].value, sizeof(uint64_t));
+    }
+    if (knobs->amnesia_mean_us > 0) { // the wrong row could be the only one that is left
+        knobs->tamper_mean_us = 0;
     }
 }

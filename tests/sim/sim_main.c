@@ -168,9 +168,9 @@ static void print_counters(const struct sim_counters *c)
            "replicas of other versions %" PRIu64 " (their frames %" PRIu64 "), copies of earlier lives %" PRIu64 ", offices of who stood in %" PRIu64 "\n",
            c->member_changes, c->reloads, c->amnesias, c->copies, c->noticed, c->recovered, c->full_disks, c->no_space, c->hand_overs, c->strangers, c->upgrades, c->skewed, c->ended_lives, c->stand_ins);
     printf("tombstones dropped %" PRIu64 ", change sets dropped %" PRIu64 ", rows changed past us %" PRIu64 ", rows joined %" PRIu64
-           ", rows deleted long ago %" PRIu64 ", frontiers taken over %" PRIu64 ", replicas that began anew %" PRIu64 " (changes renewed %" PRIu64
-           ", lost %" PRIu64 ")\n",
-           c->tombstones_dropped, c->sets_dropped, c->tampered, c->rows_repaired, c->strays, c->adoptions, c->begun_anew, c->renewed, c->not_renewed);
+           ", rows deleted long ago %" PRIu64 ", frontiers taken over %" PRIu64 ", replicas that began anew %" PRIu64 ", and because of changes that all had lost %" PRIu64
+           " (changes renewed %" PRIu64 ", lost %" PRIu64 ")\n",
+           c->tombstones_dropped, c->sets_dropped, c->tampered, c->rows_repaired, c->strays, c->adoptions, c->begun_anew, c->dead_ends, c->renewed, c->not_renewed);
     printf("operations %" PRIu64 ": acknowledged %" PRIu64 " (reads %" PRIu64 ", of sessions %" PRIu64 ", of weak tables %" PRIu64 "), unknown %" PRIu64 ", refused %" PRIu64
            "; batches executed again %" PRIu64 ", keys met again %" PRIu64 " (weak %" PRIu64 "), migrations %" PRIu64 "\n",
            c->operations, c->acknowledged, c->reads, c->session_reads, c->weak_reads, c->unknown, c->refused, c->requeues, c->key_hits, c->weak_key_hits, c->migrations);

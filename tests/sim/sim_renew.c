@@ -59,29 +59,41 @@ static void drop_all(const struct sim_rows *rows, const char *prefix)
     free(names.at);
 }
 
+static void put_aside(struct sim *sim, const struct sim_rows *rows, struct cc_slice change)
+{
+    struct crdt_change_set set;
+    char name[KEY_BYTES];
+    enum cc_status status = crdt_change_set_peek(change, &set);
+    SIM_CHECK(sim, "codec", status == CC_OK, "r%u: a change set cannot be read", rows->replica);
+    aside_name(&set, name);
+    sim_store_put(rows->store, DB_WEAK, name, change);
+    sim_weak_check_aside(sim, rows->replica, &set);
+    sim->counters.put_aside++;
+}
+
+void sim_rows_put_aside(struct sim *sim, struct sim_rows *rows, const struct cc_slice *changes, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        put_aside(sim, rows, changes[i]);
+    }
+}
+
 uint64_t sim_rows_begin_anew(struct sim *sim, struct sim_rows *rows, struct crdt_origin origin, uint64_t first)
 {
     struct crdt_frontier held;
     sim_rows_frontier(rows, &held);
     uint64_t n = 0;
     for (uint64_t sequence = first; sequence <= crdt_frontier_get(&held, origin); sequence++) {
-        struct crdt_change_set set;
-        char name[KEY_BYTES];
         const struct cc_blob *change = sim_rows_history(rows, origin, sequence);
         SIM_CHECK(sim, "W9", change != NULL, "r%u has dropped its change %" PRIu64 ", which nobody has", rows->replica, sequence);
-        if (crdt_change_set_peek(cc_blob_slice(change), &set) == CC_OK) {
-            aside_name(&set, name);
-            sim_store_put(rows->store, DB_WEAK, name, cc_blob_slice(change));
-            sim_weak_check_aside(sim, rows->replica, &set);
-            n++;
-        }
+        put_aside(sim, rows, cc_blob_slice(change));
+        n++;
     }
     static const char *const prefixes[] = {"w/", "t/", "h/", "f", "x", "b"};
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
         drop_all(rows, prefixes[i]);
     }
     sim->counters.begun_anew++;
-    sim->counters.put_aside += n;
     return n;
 }
 

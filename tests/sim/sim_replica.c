@@ -252,6 +252,8 @@ static void tell_fact(struct sim *sim, struct sim_replica *replica, const struct
     case NODE_FACT_RESTORED:
     case NODE_FACT_REJOIN:
     case NODE_FACT_BEGIN_ANEW:
+    case NODE_FACT_CHANGES_MISSING:
+    case NODE_FACT_CHANGES_LOST:
     case NODE_FACT_RENEWED:
     case NODE_FACT_CATCH_UP:
     case NODE_FACT_CAUGHT_UP:

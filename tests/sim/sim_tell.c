@@ -119,6 +119,10 @@ static const char *fact_name(enum node_fact_kind kind)
         return "must begin anew";
     case NODE_FACT_BEGIN_ANEW:
         return "begins anew";
+    case NODE_FACT_CHANGES_MISSING:
+        return "misses changes of its own";
+    case NODE_FACT_CHANGES_LOST:
+        return "has lost changes";
     case NODE_FACT_RENEWED:
         return "has renewed";
     case NODE_FACT_CATCH_UP:
@@ -152,7 +156,7 @@ const char *sim_job_name(enum db_job_kind kind)
 {
     static const char *const names[] = {
         [DB_EXECUTE] = "execute",   [DB_COMMIT] = "commit",           [DB_ROLLBACK] = "rollback",           [DB_APPLY] = "apply",
-        [DB_WEAK_EXECUTE] = "execute", [DB_WEAK_COMMIT] = "commit", [DB_WEAK_ROLLBACK] = "rollback", [DB_MERGE] = "merge", [DB_FETCH] = "fetch", [DB_BEGIN_ANEW] = "begin anew", [DB_RENEW] = "renew",
+        [DB_WEAK_EXECUTE] = "execute", [DB_WEAK_COMMIT] = "commit", [DB_WEAK_ROLLBACK] = "rollback", [DB_MERGE] = "merge", [DB_FETCH] = "fetch", [DB_BEGIN_ANEW] = "begin anew", [DB_PUT_ASIDE] = "put aside", [DB_RENEW] = "renew",
     };
     return (size_t)kind < sizeof(names) / sizeof(names[0]) && names[kind] != NULL ? names[kind] : "other";
 }

@@ -214,6 +214,13 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
     if (status->must_rejoin) {
         json_object_set_new(root, "must_rejoin", json_true());
     }
+    if (status->missing_first > 0) {
+        json_object_set_new(root, "changes_missing",
+                            json_pack("{s:I, s:I}", "first", (json_int_t)status->missing_first, "last", (json_int_t)status->missing_last));
+    }
+    if (status->n_changes_lost > 0) {
+        json_object_set_new(root, "changes_lost", json_integer((json_int_t)status->n_changes_lost));
+    }
     if (status->n_aside + status->n_renewed + status->n_not_renewed > 0) {
         json_object_set_new(root, "renewal",
                             json_pack("{s:I, s:I, s:I}", "waiting", (json_int_t)status->n_aside, "renewed", (json_int_t)status->n_renewed, "lost",
@@ -300,6 +307,9 @@ void status_put_metrics(struct cc_buffer *out, const struct config *config, cons
            status->repair.n_suspected);
     metric(out, "caucus_repaired_rows_total", "counter", "Rows of weak tables that differed from another member's and were made equal",
            status->repair.n_repaired_ever);
+    metric(out, "caucus_changes_missing", "gauge", "Own weak change sets that PostgreSQL has lost and nobody has sent: weak writes are refused",
+           status->missing_first > 0 ? status->missing_last - status->missing_first + 1 : 0);
+    metric(out, "caucus_changes_lost", "gauge", "Own weak change sets that PostgreSQL had lost and no member had any more", status->n_changes_lost);
     metric(out, "caucus_changes_aside", "gauge", "Weak change sets of an earlier life that are to be written again", status->n_aside);
     metric(out, "caucus_renewed_changes_total", "counter", "Weak change sets of an earlier life of which something was written again", status->n_renewed);
     metric(out, "caucus_renewals_lost_total", "counter", "Weak change sets of an earlier life of which something had lost", status->n_not_renewed);

@@ -5,7 +5,7 @@
 //
 //   strong, leader:    EXECUTE* COMMIT   (EXECUTE opens a transaction if none is open; COMMIT or ROLLBACK ends it)
 //   strong, follower:  APPLY             (a transaction of its own)
-//   weak:              WEAK_EXECUTE* WEAK_COMMIT, MERGE, FETCH, BEGIN_ANEW, RENEW
+//   weak:              WEAK_EXECUTE* WEAK_COMMIT, MERGE, FETCH, BEGIN_ANEW, PUT_ASIDE, RENEW
 //
 // Losing a lane (DB_DOWN) forgets all its jobs and the open transaction; DB_UP says what the database really holds.
 #ifndef PROXY_DATABASE_H
@@ -43,6 +43,9 @@ enum db_job_kind {
     // For a new life of this replica, all in one transaction that is on disk when it is answered: own change sets from `sequence` on, which
     // nobody else has, are put aside, and weak tables are as in a new database. -> DB_BEGUN_ANEW
     DB_BEGIN_ANEW,
+    // The same for own change sets that follow on some that are lost, and nothing else: items, of which there may be none. What is lost is noted.
+    // -> DB_BEGUN_ANEW
+    DB_PUT_ASIDE,
     // Decides what remains of the oldest change sets that were put aside (crdt_change_set_renew), up to as many as there are stamps, each under one
     // of these; nothing is written. Merging the resulting sets, once they are numbered, takes the old ones away. -> DB_RENEWED
     DB_RENEW,
@@ -51,7 +54,7 @@ enum db_job_kind {
 struct db_job { // slices and arrays live until the job's answer, or the lane's DB_DOWN
     enum db_job_kind kind;
     uint64_t number; // echoed
-    // EXECUTE, WEAK_EXECUTE: encoded operations. APPLY: encoded entries (payloads). WEAK_COMMIT, MERGE: encoded change sets.
+    // EXECUTE, WEAK_EXECUTE: encoded operations. APPLY: encoded entries (payloads). WEAK_COMMIT, MERGE, PUT_ASIDE: encoded change sets.
     uint32_t n_items;
     struct cc_slice *items;
     struct clock_stamp *stamps; // WEAK_EXECUTE: one per item. RENEW: n_stamps
@@ -59,8 +62,9 @@ struct db_job { // slices and arrays live until the job's answer, or the lane's 
     uint64_t settled;           // WEAK_EXECUTE: up to this hybrid logical time all is settled among the members (crdt/stability.h)
     uint64_t first, last;       // APPLY: indexes of the items. COMMIT: last
     uint64_t *indexes;          // APPLY: index of each item (entries without payload are not items)
-    struct crdt_origin origin;  // FETCH, BEGIN_ANEW
-    uint64_t sequence;          // FETCH, BEGIN_ANEW: from here
+    struct crdt_origin origin;  // FETCH, BEGIN_ANEW, PUT_ASIDE
+    uint64_t sequence;          // FETCH, BEGIN_ANEW: from here. PUT_ASIDE: of the first lost one
+    uint64_t n_lost;            // PUT_ASIDE: so many are lost
     uint32_t peer;              // FETCH: echoed
     bool states;                // MERGE
     uint64_t bound;             // MERGE of states of whoever holds every write up to this hybrid logical time, and may have dropped tombstones up to there; else 0
@@ -100,7 +104,7 @@ struct db_event { // borrowed by the node during the call
     uint32_t n_outcomes;
     const struct cc_slice *outcomes;
     uint32_t n_changed; // MERGED, of states: rows that are not as they were. RENEWED: sets of which something is written again
-    uint32_t n_lost;    // RENEWED: sets of which something has lost
+    uint64_t n_lost;    // RENEWED: sets of which something has lost. DB_UP (weak): own sets that PUT_ASIDE has noted as lost
     struct cc_slice effects;    // EXECUTED: of all operations that succeeded, in order
     bool has_migration;         // EXECUTED: effects end with a migration
     const struct cc_slice *changes; // WEAK_EXECUTED: encoded, unnumbered change set per operation; empty: changed nothing.

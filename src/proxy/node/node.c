@@ -346,6 +346,7 @@ void node_tick(struct node *node, struct node_time time)
     recovery_tick(node);
     snapshot_pump(node);
     repair_tick(node);
+    loss_tick(node);
     renewal_tick(node);
     stand_in(node);
     strong_pump(node);
@@ -645,6 +646,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
     repair_describe(node, status);
     status->n_identity_alarms = node->weak.n_alarms;
     status->must_rejoin = weak_must_rejoin(node);
+    loss_describe(node, status);
     status->n_aside = node->renewal.n_aside;
     status->n_renewed = node->renewal.n_renewed;
     status->n_not_renewed = node->renewal.n_lost;

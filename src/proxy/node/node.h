@@ -194,6 +194,8 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_HISTORY_GAP, // a: peer, b: replica, c: incarnation: it needs changes of this origin that our history has no longer
     NODE_FACT_REJOIN,         // a: peer, b: sequence of our change that it refuses because it comes too late, c: our last one: this replica must begin anew
     NODE_FACT_BEGIN_ANEW,     // a: own change sets that were put aside; the log follows, and the process ends
+    NODE_FACT_CHANGES_MISSING, // a: first, b: last of our changes that the database has lost, the log does not have and nobody has sent; c: members who do not answer
+    NODE_FACT_CHANGES_LOST,    // a: first of them, b: how many no member has; c: how many, behind them, are put aside
     NODE_FACT_RENEWED,        // a: change sets of an earlier life of which something was written again, b: of which something had lost
     NODE_FACT_CATCH_UP,       // a: peer, b: replica, c: incarnation: the rows are taken over from the peer, whose history lacks changes of this origin
     NODE_FACT_CAUGHT_UP,      // a: peer, b: rows changed, c: rows told
@@ -315,6 +317,8 @@ struct node_status {
     const char *snapshot; // "pulling", "installing", "making", "serving", or NULL
     uint64_t snapshot_index, snapshot_bytes, snapshot_total; // bytes: of total, pulled so far
     struct node_repair_status repair;
+    uint64_t missing_first, missing_last; // own changes that its database has lost and nobody has sent; 0: none
+    uint64_t n_changes_lost;    // such that nobody has any more, as far as its database remembers
     bool must_rejoin;           // others no longer take its weak changes: it was removed for a time
     uint64_t n_aside;             // change sets of an earlier life that are to be written again
     uint64_t n_renewed, n_not_renewed; // since the start: of which something was; of which something had lost

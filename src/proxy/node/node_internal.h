@@ -226,7 +226,8 @@ struct weak {
     struct wal_cursor log_cursor;  // where to go on reading own change sets that are no longer in memory
     bool loading;                  // that was asked for
     bool load_again;               // from the beginning, whatever the answer under way says
-    bool log_lacks;                // all of it was looked at since the database came up
+    bool log_lacks;                // all of it was looked at since the database came up,
+    uint64_t log_looked_for;       // in vain for this one; later ones were passed over
     uint64_t replay_until;         // own sequences up to here may be missing in the database: they are merged before new writes
     struct weak_write *queue;      // not executed yet
     uint32_t n_queued;
@@ -289,6 +290,7 @@ struct peer {
     } clock, clock_before;
     uint64_t clock_window_us; // when the window began
     bool clock_is_ahead;     // its stamps are from further in the future than is tolerated
+    bool database_up;    // its weak tables', when it told its frontier last
     bool frontier_known;
     struct crdt_frontier frontier;
     struct crdt_frontier frontier_before; // about a second ago, to see who is stuck
@@ -390,6 +392,19 @@ struct renewal {
     uint64_t since_us, again_us; // TOLD: since then; when to try again to hand over
     uint64_t n_aside;            // change sets that are to be renewed
     uint64_t n_renewed, n_lost;  // since the start: sets of which something was written again; of which something was not
+};
+
+// -- Own changes that are missing (node_loss.c) ------------------------------------------------------------------------
+
+struct loss {
+    uint64_t first;           // own change that neither database nor log has; 0: none
+    uint64_t since_us;        // it has been the first one since then
+    uint64_t nobody_since_us; // every member has said since then that it does not have it; 0: not all do
+    bool told;
+    bool leaving;             // this life ends: what the log has behind the gap is gathered,
+    NODE_ARRAY(struct cc_blob *) kept; // here, and put aside
+    size_t kept_bytes;
+    uint64_t n_lost_ever;     // in all lives that this database remembers
 };
 
 // -- Amnesia (node_recovery.c) ----------------------------------------------------------------------------------------
@@ -557,6 +572,7 @@ struct node {
     struct stable stable;
     struct repair repair;
     struct renewal renewal;
+    struct loss loss;
     struct snapshot_source source;
     struct snapshot_target target;
     uint64_t next_snapshot_job;
@@ -618,6 +634,16 @@ bool renewal_wants_turn(const struct node *node);
 struct job *renewal_take_job(struct node *node); // once it has its turn
 void renewal_decided(struct node *node, const struct db_event *event);
 void renewal_begun_anew(struct node *node, const struct db_event *event);
+
+// node_loss.c
+void loss_tick(struct node *node);
+bool loss_is_noticed(const struct node *node); // own changes have been missing for a while: weak writes are refused
+bool loss_is_certain(const struct node *node); // and no member has them
+void loss_leave(struct node *node); // puts aside what the log holds behind them; answered as BEGIN_ANEW
+void loss_loaded(struct node *node, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done);
+void loss_forget(struct node *node); // the database went away; also frees
+void loss_database_up(struct node *node, const struct db_event *event);
+void loss_describe(const struct node *node, struct node_status *status);
 
 // node_stable.c
 void stable_tick(struct node *node);

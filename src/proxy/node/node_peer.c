@@ -461,6 +461,7 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     peer->may_lead = flags & FRONTIER_MAY_LEAD;
     peer->relays = flags & FRONTIER_RELAYS;
     peer->deaf = flags & FRONTIER_DEAF;
+    peer->database_up = flags & FRONTIER_HELD;
     if (peer->deaf) {
         forward_peer_lost(node, peer->id); // what was sent to it goes another way
         forward_pump(node);

@@ -1,7 +1,7 @@
 // The way back of a replica whose weak changes the others no longer take (docs/adr/renewal.md).
 //
 //   in the life that ends:   IDLE --told--> TOLD --a majority is well without it, nothing is under way--> LEAVING --put aside, on disk--> the log
-//                            is put aside, too, and the process ends
+//                            is put aside, too, and the process ends; so do own changes that are lost (node_loss.c)
 //   in the new life:         IDLE <--nothing is aside-- WAITING --all is here that others hold--> DECIDING --sets to log--> WAITING --merged,
 //                            as own ones that the database lacks--> DECIDING ...
 //
@@ -43,8 +43,18 @@ static uint64_t patience_us(const struct node *node)
     return (1 + n_before) * PATIENCE_US;
 }
 
+// This life cannot go on: the others no longer take its changes, or some of them are lost.
+static bool must_end(const struct node *node)
+{
+    return weak_must_rejoin(node) || loss_is_certain(node);
+}
+
 static bool is_quiet(const struct node *node)
 {
+    if (loss_is_certain(node)) { // who waits for an answer has waited in vain
+        bool idle = node->weak.up && node->weak.merging == NULL && node->weak.executing == NULL && !node->weak.loading;
+        return idle && node->repair.state == REPAIR_IDLE && !snapshot_blocks(node) && recovery_is_over(node);
+    }
     bool whole = crdt_frontier_get(&node->weak.frontier, node->weak.self) + 1 == node->weak.next_sequence;
     return node->weak.up && whole && weak_is_idle(node) && node->repair.state == REPAIR_IDLE && !snapshot_blocks(node) && recovery_is_over(node);
 }
@@ -64,6 +74,11 @@ static uint64_t own_flushed(const struct node *node)
 
 static void leave(struct node *node)
 {
+    if (loss_is_certain(node)) {
+        node->renewal.state = RENEWAL_LEAVING;
+        loss_leave(node);
+        return;
+    }
     struct job *job = node_job_create(node, DB_BEGIN_ANEW, 0);
     job->job.origin = node->weak.self;
     job->job.sequence = own_flushed(node) + 1;
@@ -85,8 +100,8 @@ static void look_for_way_out(struct node *node)
 {
     struct renewal *renewal = &node->renewal;
     const char *why;
-    if (!weak_must_rejoin(node) || !others_are_well(node)) {
-        renewal->state = RENEWAL_IDLE;
+    if (!must_end(node) || !others_are_well(node)) {
+        renewal->state = renewal->n_aside > 0 ? RENEWAL_WAITING : RENEWAL_IDLE;
         return;
     }
     if (node->time.now_us < renewal->since_us + patience_us(node) || node->time.now_us < renewal->again_us || node->stopping) {
@@ -105,7 +120,8 @@ void renewal_tick(struct node *node)
     struct renewal *renewal = &node->renewal;
     switch (renewal->state) {
     case RENEWAL_IDLE:
-        if (weak_must_rejoin(node) && others_are_well(node) && membership_has_self(node)) {
+    case RENEWAL_WAITING:
+        if ((loss_is_certain(node) || (renewal->state == RENEWAL_IDLE && must_end(node))) && others_are_well(node) && membership_has_self(node)) {
             renewal->state = RENEWAL_TOLD;
             renewal->since_us = node->time.now_us;
         }
@@ -114,7 +130,6 @@ void renewal_tick(struct node *node)
         look_for_way_out(node);
         return;
     case RENEWAL_LEAVING:
-    case RENEWAL_WAITING:
     case RENEWAL_DECIDING:
         return;
     }

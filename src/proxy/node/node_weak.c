@@ -83,6 +83,7 @@ static void database_down(struct node *node)
     weak_writes_rolled_back(node);
     weak->replay_until = cc_mutant(CC_MUTANT_REPLAY_MISSING) ? 0 : weak->next_sequence - 1;
     renewal_database_down(node);
+    loss_forget(node);
     repair_database_lost(node);
     snapshot_lane(node, DB_WEAK, false);
 }
@@ -94,6 +95,7 @@ static void database_up(struct node *node, const struct db_event *event)
     clock_hlc_floor(&node->clock, cc_mutant(CC_MUTANT_FLOOR_FORGOTTEN) ? 0 : event->hlc_floor);
     weak->up = true;
     renewal_database_up(node, event);
+    loss_database_up(node, event);
     stable_database_up(node, event);
     if (node->strong.state == STRONG_DOWN) { // after a crash the database may have lost a migration, too
         node->strong.schema_version = event->schema_version;
@@ -223,6 +225,7 @@ bool weak_is_idle(const struct node *node)
 
 void weak_finish_all(struct node *node)
 {
+    loss_forget(node);
     weak_writes_finish(node);
     weak_own_finish(node);
     weak_incoming_finish(node);

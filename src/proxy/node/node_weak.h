@@ -1,4 +1,4 @@
-// Inside of the weak tables: shared by node_weak*.c only. What the rest of the node calls stands in node_internal.h.
+// Inside of the weak tables: shared by node_weak*.c and node_loss.c only. What the rest of the node calls stands in node_internal.h.
 #ifndef PROXY_NODE_WEAK_H
 #define PROXY_NODE_WEAK_H
 
@@ -14,6 +14,10 @@ uint64_t weak_own_committed(const struct node *node); // the last one that the d
 struct own_change *weak_own_find(struct node *node, uint64_t sequence); // borrowed until the next one is logged or dropped; NULL: not in memory
 void weak_own_trim(struct node *node, bool only_committed); // drops the oldest above the limit
 uint64_t weak_log_change(struct node *node, struct cc_slice bytes); // a copy, numbered, into the log's batch of this turn; its sequence
+// An own change that the database lacks, and neither log nor queue has; 0: there is none, or that is not known yet.
+uint64_t weak_first_missing(struct node *node);
+void weak_look_again(struct node *node); // through the log, for what was passed over
+void weak_load_log(struct node *node, struct wal_cursor from); // own changes: for replaying, or into loss_loaded while a life ends
 void weak_replay_own(struct node *node); // what the database lacks of them is merged again, as far as the log has it durably
 void weak_own_finish(struct node *node);
 

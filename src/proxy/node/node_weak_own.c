@@ -115,11 +115,37 @@ void weak_restore_sequence(struct node *node, uint64_t sequence)
     }
 }
 
-static void load_own(struct node *node)
+void weak_load_log(struct node *node, struct wal_cursor from)
 {
-    if (!node->weak.loading && node->weak.incoming_bytes < WEAK_GATHER_BYTES_MAX) {
-        node->weak.loading = true;
-        node->out->load_changes = true;
+    node->weak.log_cursor = from;
+    node->weak.loading = true;
+    node->out->load_changes = true;
+}
+
+void weak_look_again(struct node *node)
+{
+    node->weak.log_lacks = false;
+    node->weak.log_cursor = (struct wal_cursor){0};
+}
+
+uint64_t weak_first_missing(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    uint64_t next = weak_own_committed(node) + 1;
+    if (!weak->up || !weak->log_lacks || weak->loading || next > weak->replay_until) {
+        return 0;
+    }
+    const struct incoming *incoming = weak_incoming_of(node, weak->self);
+    return incoming != NULL && incoming->next == next && weak_own_find(node, next) == NULL ? next : 0;
+}
+
+static void load_own(struct node *node, uint64_t next)
+{
+    struct weak *weak = &node->weak;
+    if (!weak->loading && weak->incoming_bytes < WEAK_GATHER_BYTES_MAX) {
+        bool is_start = weak->log_cursor.sequence == 0 && weak->log_cursor.offset == 0;
+        weak->log_looked_for = is_start ? next : weak->log_looked_for;
+        weak_load_log(node, weak->log_cursor);
     }
 }
 
@@ -130,6 +156,10 @@ void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_c
     weak->loading = false;
     if (weak->load_again) { // asked for before the database went away
         weak->load_again = false;
+        return;
+    }
+    if (node->loss.leaving) {
+        loss_loaded(node, changes, n_changes, next, done);
         return;
     }
     weak->log_cursor = done ? (struct wal_cursor){0} : next; // what is not in the log others send
@@ -155,7 +185,7 @@ void weak_replay_own(struct node *node)
     while (incoming != NULL && incoming->next <= weak->replay_until) {
         struct own_change *change = weak_own_find(node, incoming->next);
         if (change == NULL && !weak->log_lacks) {
-            load_own(node);
+            load_own(node, incoming->next);
         }
         if (change == NULL || change->log_number > weak->synced) {
             return;

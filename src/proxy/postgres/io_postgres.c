@@ -358,6 +358,9 @@ static void start(struct pg_job *job)
     case DB_BEGIN_ANEW:
         pg_begin_anew_start(job);
         return;
+    case DB_PUT_ASIDE:
+        pg_put_aside_start(job);
+        return;
     case DB_RENEW:
         pg_renew_start(job);
         return;
@@ -384,7 +387,7 @@ static bool may_take_turn(struct pg_lane *lane, const struct pg_job *job)
     if (job != lane->first) {
         return false;
     }
-    bool is_apart = job->job.kind == DB_MERGE || job->job.kind == DB_BEGIN_ANEW || job->job.kind == DB_RENEW;
+    bool is_apart = job->job.kind == DB_MERGE || job->job.kind == DB_BEGIN_ANEW || job->job.kind == DB_PUT_ASIDE || job->job.kind == DB_RENEW;
     if (lane->in_transaction && is_apart) { // of executed writes that changed nothing
         pg_lane_must_text(lane, "COMMIT");
         io_postgres_link_sync(lane->link, on_left, lane, 0);

@@ -360,6 +360,7 @@ struct io_postgres_link *pg_executor_link_for(const struct pg_lane *lane, const 
     case DB_APPLY:
     case DB_MERGE:
     case DB_BEGIN_ANEW:
+    case DB_PUT_ASIDE:
     case DB_RENEW:
         return lane->main;
     case DB_COMMIT:

@@ -95,6 +95,7 @@ struct pg_lane {
     uint64_t hlc_floor;
     uint64_t n_aside; // weak lane, when it came up: change sets of earlier lives that are to be renewed,
     bool aside_own;   // or of the present one
+    uint64_t n_lost;  // own ones that nobody had any more
     struct pg_digests digests; // weak lane: what the open transaction has changed
     // Weak lane: tables that may have tombstones, by name. A name stays until the connection ends.
     char **tombstoned;
@@ -276,9 +277,10 @@ void pg_fetch_start(struct pg_job *job);        // io_postgres_weak.c
 void pg_merge_start(struct pg_job *job);        // io_postgres_merge.c
 void pg_adopt_start(struct pg_job *job);        // io_postgres_adopt.c: MERGE with `adopt`
 void pg_begin_anew_start(struct pg_job *job);   // io_postgres_renew.c
+void pg_put_aside_start(struct pg_job *job);
 void pg_renew_start(struct pg_job *job);        // io_postgres_renew.c
 
 // io_postgres_renew.c: the table of what was put aside; how much is in it, and how much of that is of the incarnation $1.
-extern const char pg_sql_aside[], pg_sql_aside_count[];
+extern const char pg_sql_aside[], pg_sql_lost[], pg_sql_aside_count[];
 
 #endif

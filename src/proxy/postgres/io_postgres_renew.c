@@ -12,10 +12,13 @@
 
 enum { RENEW_BYTES = 256 << 10 };
 
-// Of this database only: no snapshot carries it, none replaces it.
+// Of this database only: no snapshot carries them, none replaces them.
 const char pg_sql_aside[] = "CREATE TABLE IF NOT EXISTS caucus.aside (replica bigint, incarnation bigint, sequence bigint, stamp text NOT NULL, "
                             "change bytea NOT NULL, PRIMARY KEY (replica, incarnation, sequence))";
-const char pg_sql_aside_count[] = "SELECT count(*), count(*) FILTER (WHERE incarnation = $1::bigint) FROM caucus.aside";
+const char pg_sql_lost[] = "CREATE TABLE IF NOT EXISTS caucus.lost (replica bigint, incarnation bigint, first bigint NOT NULL, sets bigint NOT NULL, "
+                           "at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (replica, incarnation))";
+const char pg_sql_aside_count[] = "SELECT count(*), count(*) FILTER (WHERE incarnation = $1::bigint), "
+                                  "(SELECT coalesce(sum(sets), 0)::bigint FROM caucus.lost) FROM caucus.aside";
 
 static void put_numbers(struct pg_job *job, const uint64_t *numbers, size_t n, struct cc_slice *parameters)
 {
@@ -75,6 +78,60 @@ void pg_begin_anew_start(struct pg_job *job)
     io_postgres_link_send(lane->link, &query, on_put_aside, job, 0);
     struct io_postgres_query commit = {.sql = "COMMIT"};
     io_postgres_link_send(lane->link, &commit, on_begun_anew, job, 0);
+    io_postgres_link_sync(lane->link, NULL, NULL, 0);
+}
+
+// -- PUT_ASIDE -----------------------------------------------------------------------------------------------------------
+
+static void on_sets_aside(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct pg_job *job = context;
+    if (pg_lane_committed(job->lane, result)) {
+        pg_lane_emit(job->lane, &(struct db_event){.kind = DB_BEGUN_ANEW, .number = job->job.number, .n_aside = job->job.n_items});
+        pg_job_finish(job);
+    }
+}
+
+static void put_sets(struct pg_job *job)
+{
+    struct pg_array sequences, sets;
+    struct pg_array *arrays[2] = {&sequences, &sets};
+    pg_array_init(&sequences, PG_INT8);
+    pg_array_init(&sets, PG_BYTEA);
+    for (uint32_t i = 0; i < job->job.n_items; i++) {
+        struct crdt_change_set set;
+        if (crdt_change_set_peek(job->job.items[i], &set) == CC_OK) {
+            pg_array_put_int8(&sequences, (int64_t)set.sequence);
+            pg_array_put(&sets, job->job.items[i]);
+        }
+    }
+    struct cc_buffer before = {0};
+    cc_buffer_printf(&before, "INSERT INTO caucus.aside (replica, incarnation, sequence, stamp, change) SELECT %u, %u, u.q, caucus.time_of(u.c), u.c FROM ",
+                     job->job.origin.replica, job->job.origin.incarnation);
+    pg_lane_must_arrays(job->lane, cc_buffer_text(&before), arrays, 2, " AS u(q, c) ON CONFLICT DO NOTHING");
+    cc_buffer_finish(&before);
+    pg_array_finish(&sequences);
+    pg_array_finish(&sets);
+}
+
+void pg_put_aside_start(struct pg_job *job)
+{
+    struct pg_lane *lane = job->lane;
+    uint64_t numbers[4] = {job->job.origin.replica, job->job.origin.incarnation, job->job.sequence, job->job.n_lost};
+    struct cc_slice parameters[4];
+    put_numbers(job, numbers, 4, parameters);
+    end_transaction(lane);
+    pg_lane_must_text(lane, "BEGIN");
+    pg_lane_commit_durably(lane);
+    pg_lane_must(lane, "INSERT INTO caucus.lost (replica, incarnation, first, sets) VALUES ($1::bigint, $2::bigint, $3::bigint, $4::bigint) "
+                       "ON CONFLICT (replica, incarnation) DO UPDATE SET first = EXCLUDED.first, sets = EXCLUDED.sets, at = EXCLUDED.at",
+                 4, parameters, NULL);
+    if (job->job.n_items > 0) {
+        put_sets(job);
+    }
+    struct io_postgres_query commit = {.sql = "COMMIT"};
+    io_postgres_link_send(lane->link, &commit, on_sets_aside, job, 0);
     io_postgres_link_sync(lane->link, NULL, NULL, 0);
 }
 

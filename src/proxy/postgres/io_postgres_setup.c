@@ -235,6 +235,7 @@ static void on_aside(void *context, uint64_t number, PGresult *result)
     }
     lane->n_aside = pg_result_u64(result, 0, 0);
     lane->aside_own = pg_result_u64(result, 0, 1) > 0;
+    lane->n_lost = pg_result_u64(result, 0, 2);
     PQclear(result);
 }
 
@@ -285,7 +286,8 @@ void pg_lane_ready(struct pg_lane *lane)
                                         .hlc_floor = lane->hlc_floor,
                                         .collected = lane->collected,
                                         .n_aside = lane->n_aside,
-                                        .aside_own = lane->aside_own});
+                                        .aside_own = lane->aside_own,
+                                        .n_lost = lane->n_lost});
     if (lane->lane == DB_STRONG) { // the weak lane may be waiting for the schema or the rights to be there
         struct pg_lane *weak = &postgres->lanes[DB_WEAK];
         io_postgres_link_connect(weak->main);
@@ -313,6 +315,7 @@ static void ask_state(struct pg_lane *lane)
     if (lane->lane == DB_WEAK) {
         struct io_postgres_query query = {.sql = pg_sql_aside_count, .n_parameters = 1, .parameters = &parameter};
         pg_lane_must_once(lane, pg_sql_aside);
+        pg_lane_must_once(lane, pg_sql_lost);
         io_postgres_link_send(lane->link, &query, on_aside, lane, 0);
     }
     if (lane->lane == DB_STRONG) {

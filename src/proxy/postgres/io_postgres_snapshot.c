@@ -27,7 +27,7 @@ static const char sql_tables[] =
     "FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' "
-    "AND NOT (n.nspname = 'caucus' AND c.relname IN ('meta', 'applied', 'aside')) "
+    "AND NOT (n.nspname = 'caucus' AND c.relname IN ('meta', 'applied', 'aside', 'lost')) "
     "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e') "
     "ORDER BY 1";
 

@@ -112,6 +112,12 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_BEGIN_ANEW:
         cc_log(CC_LOG_WARN, "begin_anew", "changes=%" PRIu64, fact->a);
         return;
+    case NODE_FACT_CHANGES_MISSING:
+        cc_log(CC_LOG_ERROR, "changes_missing", "first=%" PRIu64 " last=%" PRIu64 " silent=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
+    case NODE_FACT_CHANGES_LOST:
+        cc_log(CC_LOG_ERROR, "changes_lost", "first=%" PRIu64 " sets=%" PRIu64 " kept=%" PRIu64, fact->a, fact->b, fact->c);
+        return;
     case NODE_FACT_RENEWED:
         cc_log(CC_LOG_WARN, "renewed", "changes=%" PRIu64 " lost=%" PRIu64, fact->a, fact->b);
         return;

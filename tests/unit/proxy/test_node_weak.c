@@ -490,6 +490,122 @@ static void a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of
     end(&bench);
 }
 
+// What the log holds is told when it is asked for: own change 4.
+static void log_is_read(struct bench *bench, struct cc_slice change)
+{
+    struct wal_record record = {.kind = WAL_CHANGE, .body = change};
+    assert_non_null(bench->effects.load_changes);
+    node_changes_loaded(bench->node, bench->time, &record, 1, (struct wal_cursor){0}, true);
+    turn(bench);
+}
+
+// The log was cut below own change 4; the database is lost. Others have 1 and 2, and send them.
+static struct cc_slice begin_with_a_gap(struct bench *bench, struct crdt_frontier *held)
+{
+    begin(bench, WALL_MS);
+    uint64_t hlc = clock_hlc_of_ms(WALL_MS);
+    struct cc_slice four = change_of(bench, 1, 4, hlc + 4, "four");
+    struct wal_record record = {.kind = WAL_CHANGE, .body = four};
+    assert_int_equal(node_restore(bench->node, &record), CC_OK);
+    start(bench);
+    log_is_read(bench, four);
+    held->n = 0;
+    assert_int_equal(crdt_frontier_raise(held, (struct crdt_origin){1, 1}, 2), CC_OK);
+    for (uint64_t sequence = 1; sequence <= 2; sequence++) {
+        struct crdt_frontier now = {.n = 0};
+        assert_int_equal(crdt_frontier_raise(&now, (struct crdt_origin){1, 1}, sequence), CC_OK);
+        deliver_change(bench, 2, WALL_MS, change_of(bench, 1, sequence, hlc + sequence, "earlier"));
+        const struct db_job *job = await_job(bench, DB_MERGE);
+        assert_non_null(job);
+        merged(bench, job->number, &now);
+    }
+    deliver_frontier(bench, 2, held);
+    deliver_frontier(bench, 3, held);
+    for (int ms = 0; ms < 2000 && bench->effects.load_changes == NULL; ms += 100) {
+        pass(bench, 100); // it was passed over when 1 was looked for
+    }
+    log_is_read(bench, four);
+    return four;
+}
+
+// Or NULL: not within the time.
+static const struct node_fact *await_fact(struct bench *bench, enum node_fact_kind kind, int ms_max)
+{
+    for (int ms = 0; ms < ms_max && find_fact(bench, kind) == NULL; ms += 100) {
+        pass(bench, 100);
+    }
+    return find_fact(bench, kind);
+}
+
+static void own_changes_that_no_member_has_are_given_up_and_what_follows_them_is_put_aside(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct crdt_frontier held;
+    struct cc_slice four = begin_with_a_gap(&bench, &held);
+    const struct node_fact *fact = await_fact(&bench, NODE_FACT_CHANGES_MISSING, 6000);
+    assert_non_null(fact);
+    assert_int_equal(fact->a, 3);
+    assert_int_equal(fact->b, 4);
+    assert_int_equal(fact->c, 1); // the learner does not answer: it may have them
+    submit(&bench, 1);
+    turn(&bench);
+    assert_string_equal(refusal(&bench), "CC226");
+    for (int ms = 0; ms < 20000; ms += 100) {
+        pass(&bench, 100);
+        assert_null(bench.effects.load_changes);
+    }
+    node_peer_up(bench.node, bench.time, LEARNER, 1);
+    deliver_frontier(&bench, LEARNER, &held);
+    for (int ms = 0; ms < 10000 && bench.effects.load_changes == NULL; ms += 100) {
+        pass(&bench, 100);
+    }
+    log_is_read(&bench, four);
+    fact = find_fact(&bench, NODE_FACT_CHANGES_LOST);
+    assert_non_null(fact);
+    assert_int_equal(fact->a, 3);
+    assert_int_equal(fact->b, 1);
+    assert_int_equal(fact->c, 1);
+    const struct db_job *job = find_job(&bench, DB_PUT_ASIDE);
+    assert_non_null(job);
+    assert_int_equal(job->n_items, 1);
+    assert_true(cc_slice_equal(job->items[0], four));
+    assert_int_equal(job->sequence, 3);
+    assert_int_equal(job->n_lost, 1);
+    assert_false(bench.effects.forgot);
+    weak_event(&bench, (struct db_event){.kind = DB_BEGUN_ANEW, .number = job->number, .n_aside = 1});
+    assert_true(bench.effects.forgot); // only when that is on disk
+    end(&bench);
+}
+
+static void own_changes_that_a_member_has_are_waited_for_and_followed_by_what_the_log_has(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct crdt_frontier held, more;
+    struct cc_slice four = begin_with_a_gap(&bench, &held);
+    more.n = 0;
+    assert_int_equal(crdt_frontier_raise(&more, (struct crdt_origin){1, 1}, 3), CC_OK);
+    node_peer_up(bench.node, bench.time, LEARNER, 1);
+    deliver_frontier(&bench, LEARNER, &more);
+    for (int ms = 0; ms < 20000; ms += 100) {
+        pass(&bench, 100);
+        assert_null(find_fact(&bench, NODE_FACT_CHANGES_LOST));
+    }
+    deliver_change(&bench, LEARNER, bench.time.wall_ms, change_of(&bench, 1, 3, clock_hlc_of_ms(WALL_MS) + 3, "three"));
+    const struct db_job *job = await_job(&bench, DB_MERGE);
+    assert_non_null(job);
+    merged(&bench, job->number, &more);
+    job = await_job(&bench, DB_MERGE);
+    assert_non_null(job);
+    assert_true(cc_slice_equal(job->items[0], four));
+    assert_int_equal(crdt_frontier_raise(&more, (struct crdt_origin){1, 1}, 4), CC_OK);
+    merged(&bench, job->number, &more);
+    submit(&bench, 1);
+    assert_non_null(await_job(&bench, DB_WEAK_EXECUTE));
+    end(&bench);
+}
+
 // True when a frame of this kind is sent to the peer.
 static bool sends(const struct bench *bench, uint32_t peer, uint8_t kind)
 {
@@ -988,6 +1104,8 @@ int main(void)
         cmocka_unit_test(numbers_that_an_earlier_life_gave_are_not_given_again),
         cmocka_unit_test(a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it),
         cmocka_unit_test(a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them),
+        cmocka_unit_test(own_changes_that_no_member_has_are_given_up_and_what_follows_them_is_put_aside),
+        cmocka_unit_test(own_changes_that_a_member_has_are_waited_for_and_followed_by_what_the_log_has),
         cmocka_unit_test(who_sends_a_change_that_comes_too_late_is_told),
         cmocka_unit_test(a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),

@@ -1203,6 +1203,31 @@ static void what_cannot_be_written_again_has_lost_and_what_others_have_after_all
     assert_same(fixture, all_presence);
 }
 
+static void what_follows_lost_changes_is_put_aside_once_and_the_rows_stay(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *two = &fixture->two;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice sets[8], aside[2];
+    aside[0] = weak_write(two, weak_insert(fixture, "a", "here"), 100);
+    aside[1] = weak_write(two, weak_update(fixture, "a", true, "again"), 101);
+    for (uint32_t i = 0; i < 2; i++) { // as if they had been written behind a gap
+        crdt_change_set_number((uint8_t *)(uintptr_t)aside[i].data, aside[i].n, 7 + i);
+    }
+    struct db_job job = {.kind = DB_PUT_ASIDE, .origin = {2, 1}, .sequence = 3, .n_lost = 4, .n_items = 2, .items = aside};
+    for (int i = 0; i < 2; i++) { // the process ended before its log was put aside, say
+        assert_int_equal(site_run(two, DB_WEAK, &job, DB_BEGUN_ANEW)->n_aside, 2);
+        assert_aside(fixture, "2");
+        assert_string_equal(site_query(two, "SELECT first || ' ' || sets FROM caucus.lost"), "3 4");
+    }
+    assert_string_equal(site_query(two, shown_presence), "a/again/home/wa");
+    assert_int_equal(renew(fixture, 1, sets), 2);
+    merge(two, sets, 2);
+    assert_aside(fixture, "0");
+    job.n_items = 0;
+    assert_int_equal(site_run(two, DB_WEAK, &job, DB_BEGUN_ANEW)->n_aside, 0);
+}
+
 // Random writes at both, merged in batches of random length.
 static void random_weak_writes_converge(void **state)
 {
@@ -1464,6 +1489,7 @@ int main(void)
         TEST(a_delete_and_a_later_insert_meet_in_any_order),
         TEST(what_is_put_aside_is_written_again_upon_the_others_rows),
         TEST(what_cannot_be_written_again_has_lost_and_what_others_have_after_all_is_not_written_twice),
+        TEST(what_follows_lost_changes_is_put_aside_once_and_the_rows_stay),
         TEST(random_weak_writes_converge),
         TEST(history_can_be_fetched_from_a_sequence_on),
         TEST(sets_of_one_merge_are_told_apart_in_the_history),
