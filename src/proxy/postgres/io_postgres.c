@@ -223,10 +223,11 @@ static void on_watch(evutil_socket_t socket, short what, void *context)
     if (job->limit_ms == 0 || ms < job->limit_ms) {
         return;
     }
-    if (job->cancellable && !job->cancelled) {
+    bool may_cancel = job->cancellable && !job->followed; // else it could meet what follows
+    if (may_cancel && !job->cancelled) {
         job->cancelled = true;
         io_postgres_link_cancel(lane->link);
-    } else if (!job->cancellable || ms >= job->limit_ms + CANCEL_MS_MAX) {
+    } else if (!may_cancel || ms >= job->limit_ms + CANCEL_MS_MAX) {
         pg_lane_drop(lane, "no answer in time", NULL);
     }
 }
@@ -322,6 +323,15 @@ static void rollback_start(struct pg_job *job)
     pg_job_finish(job);
 }
 
+bool pg_lane_is_cancelling(struct pg_lane *lane)
+{
+    if (!io_postgres_link_is_cancelling(lane->link)) {
+        return false;
+    }
+    pg_lane_drop(lane, "what was to be cancelled has ended before", NULL);
+    return true;
+}
+
 // -- Queue ---------------------------------------------------------------------------------------------------------------
 
 static void start(struct pg_job *job)
@@ -331,6 +341,9 @@ static void start(struct pg_job *job)
         job->lane->link = pg_executor_link_for(job->lane, job);
     }
     pg_job_progress(job, 0, false);
+    if (pg_lane_is_cancelling(job->lane)) {
+        return; // begun anew with the next connection
+    }
     switch (job->job.kind) {
     case DB_EXECUTE:
     case DB_WEAK_EXECUTE:

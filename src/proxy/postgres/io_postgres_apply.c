@@ -23,10 +23,7 @@ static void on_applied_one(void *context, uint64_t number, PGresult *result)
         return;
     }
     state->failed = true;
-    struct rest_outcome outcome;
-    struct cc_slice error = pg_outcome_of_error(&job->arena, result, false);
-    bool passing = rest_outcome_read(error, &outcome) == CC_OK && outcome.kind == REST_REFUSED;
-    if (passing) {
+    if (pg_error_passes(result)) {
         pg_lane_drop(job->lane, "cannot apply now", result);
         PQclear(result);
         return;

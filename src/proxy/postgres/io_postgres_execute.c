@@ -492,7 +492,7 @@ static void on_chunk(void *context, uint64_t number)
 {
     (void)number;
     struct execute *execute = context;
-    if (io_postgres_link_connection(execute->lane->link) == NULL) {
+    if (io_postgres_link_connection(execute->lane->link) == NULL || pg_lane_is_cancelling(execute->lane)) {
         return;
     }
     if (execute->failed && execute->retry) {

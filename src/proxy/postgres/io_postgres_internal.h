@@ -137,6 +137,8 @@ void pg_lane_halt(struct pg_lane *lane, const char *text);
 void pg_job_finish(struct pg_job *job);
 // The job goes on: its patience starts anew.
 void pg_job_progress(struct pg_job *job, uint32_t limit_ms, bool cancellable);
+// Whether a cancellation could still come, which must not meet what is sent next: then the lane is dropped.
+bool pg_lane_is_cancelling(struct pg_lane *lane);
 // Commands whose failure drops the lane. Context of the callback is the lane only: they may outlive their job.
 void pg_lane_must_text(struct pg_lane *lane, const char *sql);
 void pg_lane_must_once(struct pg_lane *lane, const char *sql); // not prepared
@@ -260,6 +262,8 @@ const struct pg_table *pg_capture_table(struct io_postgres *postgres, const PGre
 
 // Outcomes, in the arena, encoded.
 struct cc_slice pg_outcome_of_error(struct cc_arena *arena, const PGresult *result, bool weak);
+// Says something about the server's condition, or the statement was cancelled: what must be done in any case is done again.
+bool pg_error_passes(const PGresult *result);
 struct cc_slice pg_outcome_encode(struct cc_arena *arena, const struct rest_outcome *outcome);
 struct cc_slice pg_outcome_failed(struct cc_arena *arena, const char *code, const char *message, const char *details, const char *hint);
 struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statement *statements, const struct pg_rows *rows, uint32_t n);

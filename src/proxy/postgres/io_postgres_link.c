@@ -45,6 +45,7 @@ struct io_postgres_link {
     unsigned backoff_ms;
     char why[300];
     bool closing; // no new attempt after the failure
+    bool cancelling; // asked for, and nothing has been cancelled so far
     bool unsynced; // commands follow the last sync: the server answers them at the next one, so they leave with it
     struct command *commands;
     size_t first, n, capacity; // a ring of commands in flight
@@ -258,6 +259,7 @@ static void opened(struct io_postgres_link *link)
         return;
     }
     link->state = LINK_OPEN;
+    link->cancelling = false;
     link->unsynced = false;
     link->readable = event_new(link->options.base, PQsocket(link->connection), EV_READ | EV_PERSIST, on_socket, link);
     link->writable = event_new(link->options.base, PQsocket(link->connection), EV_WRITE, on_socket, link);
@@ -357,6 +359,12 @@ static bool is_fatal(const PGresult *result)
     return severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
 }
 
+static bool is_cancelled(const PGresult *result)
+{
+    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    return code != NULL && strcmp(code, "57014") == 0;
+}
+
 static void deliver(struct io_postgres_link *link, PGresult *result)
 {
     struct command *head = command_head(link);
@@ -411,6 +419,7 @@ static bool process_one(struct io_postgres_link *link)
         fail_with_message(link, "connection lost");
         return false;
     }
+    link->cancelling = link->cancelling && !is_cancelled(result);
     deliver(link, result);
     if (link->state != LINK_OPEN) {
         return false;
@@ -590,7 +599,7 @@ static void *cancel(void *context)
 {
     PGcancel *request = context;
     char text[256];
-    (void)PQcancel(request, text, sizeof(text)); // too late is no harm, and nothing else can be done
+    (void)PQcancel(request, text, sizeof(text)); // nothing else can be done
     PQfreeCancel(request);
     return NULL;
 }
@@ -609,6 +618,12 @@ void io_postgres_link_cancel(struct io_postgres_link *link)
         PQfreeCancel(request);
     }
     pthread_attr_destroy(&attributes);
+    link->cancelling = true;
+}
+
+bool io_postgres_link_is_cancelling(const struct io_postgres_link *link)
+{
+    return link->cancelling;
 }
 
 // -- Life ------------------------------------------------------------------------------------------------------------------

@@ -69,6 +69,8 @@ void io_postgres_link_sync(struct io_postgres_link *link, io_postgres_on_sync *o
 void io_postgres_link_forget_statements(struct io_postgres_link *link);
 // Asks the server to cancel what runs now, in a thread and over a connection of its own (libpq 15 can do so only by waiting).
 void io_postgres_link_cancel(struct io_postgres_link *link);
+// That was asked for, and no answer has said since that something was cancelled: it may still come, and meet what is sent next.
+bool io_postgres_link_is_cancelling(const struct io_postgres_link *link);
 PGconn *io_postgres_link_connection(struct io_postgres_link *link); // NULL when down
 
 #endif

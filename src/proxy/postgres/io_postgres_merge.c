@@ -56,6 +56,7 @@ static void note_error(struct merge *merge, const PGresult *result)
         const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
         snprintf(merge->error, sizeof(merge->error), "%s %.250s", code == NULL ? "" : code, message == NULL ? "" : message);
+        merge->passing = pg_error_passes(result);
     }
     merge->failed = true;
 }
@@ -120,6 +121,10 @@ static void attempt_failed(struct merge *merge)
     if (!merge->one_by_one) {
         merge->one_by_one = true;
         next_attempt(merge);
+        return;
+    }
+    if (merge->passing) {
+        pg_lane_drop(merge->lane, cc_arena_printf(&merge->arena, "cannot merge now: %s", merge->error), NULL);
         return;
     }
     if (merge->renewed != NULL) {

@@ -55,6 +55,7 @@ struct merge {
     bool presumes;   // that rows which are inserted are not there: should one be, PostgreSQL refuses it
     bool one_by_one;
     bool failed;
+    bool passing; // the error says something about the server's condition, nothing about the change sets
     char error[300];
     struct merge_table *tables;
     struct merge_row **slots; // hash of rows

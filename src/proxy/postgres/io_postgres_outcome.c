@@ -36,6 +36,12 @@ static bool is_passing(const char *sqlstate)
     return strcmp(sqlstate, "55P03") == 0; // a lock was not available
 }
 
+bool pg_error_passes(const PGresult *result)
+{
+    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    return code != NULL && (is_passing(code) || strcmp(code, "57014") == 0);
+}
+
 // "Failing row contains (...)" shows all columns: of a weak row its stamps, too, which nobody is to see.
 static const char *details_of(const PGresult *result, bool weak)
 {

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -637,6 +638,36 @@ static void rows_that_are_missing_stop_the_follower(void **state)
     cc_buffer_finish(&bytes);
 }
 
+static void what_is_cancelled_while_it_is_applied_is_applied_again(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *two = &fixture->two;
+    migrate_ok(fixture, "0001", items_sql);
+    struct cc_slice insert = insert_item(fixture, "1", "a", "1", NULL);
+    struct db_job execute = {.kind = DB_EXECUTE, .n_items = 1, .items = &insert};
+    struct db_event event = *site_run(&fixture->one, DB_STRONG, &execute, DB_EXECUTED);
+    struct entry entry = {.base_index = 1, .effects = event.effects};
+    struct cc_buffer bytes = {0};
+    entry_put(&bytes, &entry);
+    struct cc_slice payload = cc_buffer_slice(&bytes);
+    uint64_t index = 2;
+    struct db_job apply = {.kind = DB_APPLY, .first = 2, .last = 2, .n_items = 1, .items = &payload, .indexes = &index};
+    (void)site_query(two, "BEGIN; LOCK TABLE items");
+    uint32_t n_down = two->n_events[DB_DOWN];
+    site_submit(two, DB_STRONG, &apply);
+    static const char cancel[] = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE application_name = 'caucus strong' AND "
+                                 "datname = 'two' AND wait_event_type = 'Lock'";
+    while (strcmp(site_query(two, cancel), "1") != 0) {
+    }
+    (void)site_query(two, "ROLLBACK");
+    site_wait_event(two, DB_DOWN, n_down + 1);
+    assert_int_equal(two->n_events[DB_DIVERGED], 0);
+    site_wait_up(two);
+    (void)site_run(two, DB_STRONG, &apply, DB_APPLIED);
+    assert_string_equal(site_query(two, "SELECT count(*) FROM items"), "1");
+    cc_buffer_finish(&bytes);
+}
+
 static void entries_out_of_order_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -791,6 +822,31 @@ static void a_write_that_takes_too_long_is_cancelled(void **state)
     assert_code(&outcomes[1], "57014");
     assert_done(&outcomes[2]);
     assert_same(fixture, all_items);
+}
+
+static void a_cancellation_that_comes_too_late_meets_nothing_else(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one;
+    migrate_ok(fixture, "0001", items_sql);
+    struct rest_statement statement = {.kind = REST_CALL, .sql = TEXT("SELECT NULL::text, pg_sleep(1.5)::text"), .rows_max = UINT64_MAX};
+    struct operation operation = {.kind = OPERATION_STATEMENTS, .n_statements = 1, .statements = &statement, .timeout_ms = 600};
+    struct cc_slice slow = operation_of(fixture, &operation);
+    struct db_job execute = {.kind = DB_EXECUTE, .n_items = 1, .items = &slow};
+    // Whoever cancels asks the postmaster, which stands still until the write has ended by itself.
+    pid_t postmaster = (pid_t)atoi(site_query(one, "SELECT split_part(pg_read_file('postmaster.pid'), chr(10), 1)"));
+    assert_true(postmaster > 1);
+    uint32_t n_down = one->n_events[DB_DOWN], n_executed = one->n_events[DB_EXECUTED];
+    assert_int_equal(kill(postmaster, SIGSTOP), 0);
+    site_submit(one, DB_STRONG, &execute);
+    site_wait_event(one, DB_DOWN, n_down + 1);
+    assert_int_equal(kill(postmaster, SIGCONT), 0);
+    assert_int_equal(one->n_events[DB_EXECUTED], n_executed); // it is executed again on another connection, which nobody cancels
+    site_wait_up(one);
+    struct cc_slice insert = insert_item(fixture, "1", "a", "1", NULL);
+    struct rest_outcome outcome;
+    replicate(fixture, &insert, 1, &outcome);
+    assert_done(&outcome);
 }
 
 static void a_commit_that_hangs_drops_the_connection(void **state)
@@ -1472,6 +1528,7 @@ int main(void)
         TEST(every_type_survives_as_text),
         TEST(a_change_of_schema_is_seen_by_prepared_statements_and_captures),
         TEST(rows_that_are_missing_stop_the_follower),
+        TEST(what_is_cancelled_while_it_is_applied_is_applied_again),
         TEST(entries_out_of_order_are_refused),
         TEST(a_rollback_leaves_nothing),
         TEST(many_batches_share_one_transaction),
@@ -1480,6 +1537,7 @@ int main(void)
         TEST(a_killed_backend_loses_the_open_transaction_and_comes_back),
         TEST(a_statement_under_way_at_a_crash_is_not_answered),
         TEST(a_write_that_takes_too_long_is_cancelled),
+        TEST(a_cancellation_that_comes_too_late_meets_nothing_else),
         TEST(a_commit_that_hangs_drops_the_connection),
         TEST(a_database_of_another_replica_is_refused),
         TEST(a_migration_is_all_or_nothing_and_once),
