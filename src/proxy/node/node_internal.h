@@ -289,6 +289,7 @@ struct peer {
         int64_t least_ms, greatest_ms;
     } clock, clock_before;
     uint64_t clock_window_us; // when the window began
+    uint64_t clock_told_us;  // when it was last told that its clock is ahead
     bool clock_is_ahead;     // its stamps are from further in the future than is tolerated
     bool database_up;    // its weak tables', when it told its frontier last
     bool frontier_known;

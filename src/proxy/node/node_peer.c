@@ -6,6 +6,7 @@
 static const char other_version[] = "it speaks another version of the protocol between replicas";
 
 enum {
+    CLOCK_TOLD_US = 60 * 1000 * 1000,
     CLOCK_WINDOW_US = 2000 * 1000, // of the frames in it, some come at once
     LENGTH_BYTES_MAX = 10,         // of a string
 };
@@ -579,7 +580,9 @@ static void observe_clock(struct node *node, struct peer *peer, uint64_t hlc, ui
 {
     note_clock(node, peer, wall_ms);
     peer->clock_is_ahead = clock_hlc_observe(&node->clock, hlc, node->time.wall_ms) != CC_OK;
-    if (peer->clock_is_ahead) {
+    bool told = peer->clock_told_us > 0 && node->time.now_us - peer->clock_told_us < CLOCK_TOLD_US;
+    if (peer->clock_is_ahead && !told) { // each of its frames says so
+        peer->clock_told_us = node->time.now_us;
         node_fact(node, NODE_FACT_CLOCK, peer->id, clock_hlc_ms(hlc) - node->time.wall_ms, 0, NULL);
     }
 }

@@ -377,6 +377,35 @@ static void one_number_for_two_contents_is_told_and_the_first_one_counts(void **
     end(&bench);
 }
 
+static size_t count_facts(const struct bench *bench, enum node_fact_kind kind)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < bench->effects.n_facts; i++) {
+        n += bench->effects.facts[i].kind == kind;
+    }
+    return n;
+}
+
+static void a_clock_that_is_ahead_is_told_once_a_minute_not_with_every_frame(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    size_t n = 0;
+    for (int i = 0; i < 90; i++) { // a second each
+        for (int frame = 0; frame < 5; frame++) {
+            deliver(&bench, 2, FRAME_CHANGES, bench.time.wall_ms + 3600000, cc_slice_text(""));
+        }
+        turn(&bench);
+        n += count_facts(&bench, NODE_FACT_CLOCK);
+        bench.time.now_us += 1000 * 1000;
+        bench.time.wall_ms += 1000;
+    }
+    assert_int_equal(n, 2);
+    end(&bench);
+}
+
 static void numbers_that_an_earlier_life_gave_are_not_given_again(void **state)
 {
     (void)state;
@@ -1101,6 +1130,7 @@ int main(void)
         cmocka_unit_test(a_restart_with_an_earlier_clock_does_not_go_back),
         cmocka_unit_test(own_changes_that_memory_does_not_hold_are_replayed_from_the_log),
         cmocka_unit_test(one_number_for_two_contents_is_told_and_the_first_one_counts),
+        cmocka_unit_test(a_clock_that_is_ahead_is_told_once_a_minute_not_with_every_frame),
         cmocka_unit_test(numbers_that_an_earlier_life_gave_are_not_given_again),
         cmocka_unit_test(a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it),
         cmocka_unit_test(a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them),
