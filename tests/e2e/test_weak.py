@@ -277,12 +277,18 @@ class Weak(OneCutCluster):
         for i in range(20):
             key = f'majority {i}'
             self.write(1 + i % 3, 'POST', '/presence', {'id': key}, Prefer='durability=majority')
+            self.cluster.get(1 + i % 3, '/notes?limit=1')
             for replica in self.cluster.ids:
                 answer = self.cluster.request(replica, 'GET', f'/presence?id=eq.majority%20{i}', headers={'Prefer': 'consistency=linearizable'})
                 self.assertEqual((answer.status, len(answer.json())), (200, 1), (i, replica))
                 self.assertEqual(answer.headers['Preference-Applied'], 'consistency=linearizable')
         self.cluster.cut(3)
-        for level in ('linearizable', 'bounded=1s'):
+        for level in ('bounded=1h', 'bounded=1min'):  # what it has made sure of is not as old as that
+            answer = self.cluster.request(3, 'GET', '/presence?id=eq.majority%2019', headers={'Prefer': 'consistency=' + level})
+            self.assertEqual((answer.status, len(answer.json()), answer.headers['Preference-Applied'][:20]), (200, 1, 'consistency=bounded='), answer)
+        answer = self.cluster.request(3, 'GET', '/notes?limit=1', headers={'Prefer': 'consistency=bounded=1h'})
+        self.assertEqual(answer.status, 200, answer)
+        for level in ('linearizable', 'bounded=1ms'):
             answer = self.cluster.request(3, 'GET', '/presence?limit=1', headers={'Prefer': 'consistency=' + level})
             self.assertEqual((answer.status, answer.json()['code']), (503, 'CC209'), answer)
             answer = self.cluster.request(1, 'GET', '/presence?limit=1', headers={'Prefer': 'consistency=' + level})

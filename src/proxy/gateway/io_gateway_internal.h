@@ -56,6 +56,7 @@ struct exchange {
     struct session *session; // the client's token; NULL: none
     bool session_asked;      // the core was asked to wait for it
     bool weak_asked;         // the core was asked for what a majority holds of weak tables
+    uint64_t asked_us;       // when it was asked for what is newest, and has not answered yet; else 0
     struct crdt_frontier *read_frontier; // of weak tables, what must be there; NULL: nothing particular
     // An operator's request: what becomes of rows, an outcome or a status.
     void (*on_rows)(struct exchange *exchange, const struct io_postgres_read_result *rows);
@@ -94,6 +95,11 @@ struct io_gateway {
     _Atomic uint64_t paused_until_us; // no write begins before
     pthread_mutex_t lock; // guards what follows
     struct crdt_frontier everywhere;
+    struct made_sure { // what was newest when the core was asked at these times; 0: never
+        uint64_t index_us, index;
+        uint64_t frontier_us;
+        struct crdt_frontier frontier;
+    } sure;
 };
 
 // If its token would be long.

@@ -187,10 +187,61 @@ static bool covers_wanted(const struct exchange *exchange, struct cc_slice posit
            (!weak || exchange->read_frontier == NULL || crdt_frontier_covers(&held.frontier, exchange->read_frontier));
 }
 
+// -- Bounded reads: what any read has made sure of within the bound will do ----------------------------------------------
+
+static bool is_within_bound(const struct exchange *exchange, uint64_t asked_us)
+{
+    const struct rest_preferences *applied = &exchange->plan.facts.applied;
+    return applied->level == REST_LEVEL_BOUNDED && asked_us > 0 && gateway_now_us() - asked_us <= applied->bounded_ms * 1000ull;
+}
+
+// 0: the leader is to be asked.
+static uint64_t bounded_index(const struct exchange *exchange)
+{
+    struct io_gateway *gateway = exchange->worker->gateway;
+    pthread_mutex_lock(&gateway->lock);
+    uint64_t index = is_within_bound(exchange, gateway->sure.index_us) ? gateway->sure.index : 0;
+    pthread_mutex_unlock(&gateway->lock);
+    return index;
+}
+
+// False: a majority is to be asked.
+static bool put_bounded_frontier(const struct exchange *exchange, struct cc_buffer *out)
+{
+    struct io_gateway *gateway = exchange->worker->gateway;
+    pthread_mutex_lock(&gateway->lock);
+    bool good = is_within_bound(exchange, gateway->sure.frontier_us);
+    if (good) {
+        crdt_frontier_put(out, &gateway->sure.frontier);
+    }
+    pthread_mutex_unlock(&gateway->lock);
+    return good;
+}
+
+static void note_answer(struct exchange *exchange, const struct node_answer *answer)
+{
+    struct made_sure *sure = &exchange->worker->gateway->sure;
+    struct cc_reader reader = cc_reader_of(answer->frontier);
+    uint64_t asked_us = exchange->asked_us;
+    exchange->asked_us = 0;
+    pthread_mutex_lock(&exchange->worker->gateway->lock);
+    if (exchange->weak_asked && asked_us > sure->frontier_us) {
+        sure->frontier_us = crdt_frontier_read(&reader, &sure->frontier) == CC_OK ? asked_us : 0;
+    } else if (!exchange->weak_asked && asked_us > sure->index_us) {
+        sure->index_us = asked_us;
+        sure->index = answer->index;
+    }
+    pthread_mutex_unlock(&exchange->worker->gateway->lock);
+}
+
+// --------------------------------------------------------------------------------------------------------------------
+
 static void ask_index(struct exchange *exchange)
 {
     exchange->session_asked = exchange->weak_asked = false;
     exchange_move(exchange, EXCHANGE_ASK_INDEX);
+    exchange->read_index = exchange->read_index > 0 ? exchange->read_index : bounded_index(exchange);
+    exchange->asked_us = exchange->read_index == 0 ? gateway_now_us() : 0;
     exchange_ask_core(exchange, exchange->read_index == 0 ? INBOX_READ : INBOX_READ_AT, exchange->read_index, NULL);
 }
 
@@ -208,10 +259,12 @@ static void ask_weak(struct exchange *exchange)
         exchange_move(exchange, EXCHANGE_ASK_INDEX);
     }
     exchange->weak_asked = true;
-    exchange_ask_core(exchange, INBOX_READ_WEAK, 0, NULL);
+    struct cc_buffer frontier = {0};
+    bool bounded = put_bounded_frontier(exchange, &frontier);
+    exchange->asked_us = bounded ? 0 : gateway_now_us();
+    exchange_ask_core(exchange, bounded ? INBOX_READ_SESSION : INBOX_READ_WEAK, 0, bounded ? &frontier : NULL);
 }
 
-// Bounded reads are as fresh as linearizable ones: whoever asks finds out, and is within any bound.
 static bool wants_index(const struct rest_plan *plan)
 {
     return plan->touches_strong && (plan->level == REST_LEVEL_LINEARIZABLE || plan->level == REST_LEVEL_BOUNDED);
@@ -410,6 +463,9 @@ static void want(struct exchange *exchange, struct cc_slice frontier)
 
 void rows_core_read(struct exchange *exchange, const struct node_answer *answer)
 {
+    if (exchange->asked_us > 0) {
+        note_answer(exchange, answer);
+    }
     want(exchange, answer->frontier);
     if (!exchange->session_asked) {
         exchange->read_index = answer->index > exchange->read_index ? answer->index : exchange->read_index;

@@ -437,6 +437,7 @@ void node_read_at(struct node *node, struct node_time time, uint64_t token, uint
 {
     set_time(node, time);
     read_submit(node, token, &(struct read_wish){.index = index}, timeout_ms);
+    read_applied(node);
     strong_pump(node);
 }
 
