@@ -38,3 +38,7 @@ CREATE FUNCTION nap() RETURNS text LANGUAGE sql STABLE AS $$ SELECT 'slept' || p
 CREATE FUNCTION nap_by_writer() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT nap() $$;
 CREATE FUNCTION short_nap() RETURNS text LANGUAGE sql STABLE SET statement_timeout = '100ms' AS $$ SELECT nap() $$;
 CREATE FUNCTION short_nap_by_writer() RETURNS text LANGUAGE sql VOLATILE SET statement_timeout = '100ms' AS $$ SELECT nap() $$;
+
+CREATE TABLE pinned (id text PRIMARY KEY, note text, hidden text);
+COMMENT ON TABLE pinned IS '@caucus weak';
+GRANT SELECT (id, note), INSERT (id, note), UPDATE (note) ON pinned TO h1_member;

@@ -113,6 +113,16 @@ class Routes(unittest.TestCase):
                     self.assertEqual(status, 401, code)
                     self.assertIn(code, (None,) if method == 'HEAD' else ('PGRST301', 'PGRST303'))
 
+    def test_who_may_use_single_columns_of_a_weak_table_uses_these(self):
+        member = ROLES['h1_member']
+        self.assertEqual(self.ask('POST', '/pinned', '{"id": "a", "note": "x"}', member), (201, None))
+        self.assertEqual(self.ask('PATCH', '/pinned?id=eq.a', '{"note": "y"}', member), (204, None))
+        self.assertEqual(self.ask('GET', '/pinned?select=id,note', None, member), (200, None))
+        for method, path, body in (('GET', '/pinned', None), ('GET', '/pinned?select=_caucus', None), ('POST', '/pinned', '{"id": "b", "hidden": "x"}'),
+                                   ('PATCH', '/pinned?id=eq.a', '{"hidden": "x"}'), ('PATCH', '/pinned?id=eq.a', '{"_caucus": {}}'), ('DELETE', '/pinned?id=eq.a', None)):
+            with self.subTest(f'{method} {path}'):
+                self.assertIn(self.ask(method, path, body, member), [(403, '42501'), (400, '42703'), (400, 'PGRST204')])
+
     def test_open_routes_do_not_look_at_tokens_and_tell_nothing(self):
         routes = [(method, path) for method, path, access in operator_routes() if access == 'ACCESS_OPEN']
         self.assertEqual(sorted(routes), [('GET', '/_caucus/live'), ('GET', '/_caucus/ready')])

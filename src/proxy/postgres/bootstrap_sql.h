@@ -384,6 +384,27 @@ static const char *const bootstrap_functions[] = {
     "  RETURN n;\n"
     "END $$",
 
+    // Whoever may use single columns of a weak table may use its stamps, too, which are read and written with them.
+    "CREATE OR REPLACE FUNCTION caucus.grant_stamps(relation oid) RETURNS void LANGUAGE plpgsql AS $$\n"
+    "DECLARE\n"
+    "  g record;\n"
+    "BEGIN\n"
+    "  FOR g IN\n"
+    "    WITH held AS (SELECT x.grantee, x.privilege_type AS privilege, a.attname = '_caucus' AS of_stamps FROM pg_catalog.pg_attribute a,\n"
+    "        pg_catalog.aclexplode(a.attacl) x WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped\n"
+    "        AND x.privilege_type IN ('SELECT', 'INSERT', 'UPDATE')),\n"
+    "      wanted AS (SELECT grantee, privilege FROM held WHERE NOT of_stamps UNION SELECT grantee, 'SELECT' FROM held WHERE NOT of_stamps),\n"
+    "      there AS (SELECT grantee, privilege FROM held WHERE of_stamps)\n"
+    "    SELECT coalesce(w.privilege, t.privilege) AS privilege, t.privilege IS NULL AS missing,\n"
+    "           CASE coalesce(w.grantee, t.grantee) WHEN 0 THEN 'PUBLIC' ELSE coalesce(w.grantee, t.grantee)::regrole::text END AS grantee\n"
+    "    FROM wanted w FULL JOIN there t ON t.grantee = w.grantee AND t.privilege = w.privilege\n"
+    "    WHERE w.privilege IS NULL OR t.privilege IS NULL ORDER BY 3, 1\n"
+    "  LOOP\n"
+    "    EXECUTE pg_catalog.format('%s %s (_caucus) ON %s %s %s', CASE WHEN g.missing THEN 'GRANT' ELSE 'REVOKE' END, g.privilege, relation::regclass,\n"
+    "      CASE WHEN g.missing THEN 'TO' ELSE 'FROM' END, g.grantee);\n"
+    "  END LOOP;\n"
+    "END $$",
+
     // Guards and capture on every table of users; the stamps of weak tables. Called at the end of each migration. The
     // capture trigger's name makes it the first of a row's AFTER triggers: what others do comes after the row itself.
     "CREATE OR REPLACE FUNCTION caucus.protect() RETURNS void LANGUAGE plpgsql AS $$\n"
@@ -412,6 +433,9 @@ static const char *const bootstrap_functions[] = {
     "    END IF;\n"
     "    IF NOT r.stamped AND caucus.is_weak(r.oid) THEN\n"
     "      EXECUTE pg_catalog.format('ALTER TABLE %s ADD COLUMN _caucus jsonb', r.name);\n"
+    "    END IF;\n"
+    "    IF caucus.is_weak(r.oid) THEN\n"
+    "      PERFORM caucus.grant_stamps(r.oid);\n"
     "    END IF;\n"
     "  END LOOP;\n"
     "  PERFORM caucus.note_digests(false);\n"
