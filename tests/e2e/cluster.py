@@ -184,7 +184,7 @@ class Directory:
     def __init__(self, n=3):
         self.n = n
         self.ids = range(1, n + 1)
-        self.root = tempfile.mkdtemp(prefix='caucus-e2e-', dir='/tmp')
+        self.root = tempfile.mkdtemp(prefix='caucus-e2e-', dir=os.environ.get('CAUCUS_E2E_DIR', '/tmp'))
         os.chmod(self.root, 0o755)  # PostgreSQL runs as another user when we are root
         self.data = os.path.join(self.root, 'data')
         self.config = os.path.join(self.data, 'config.json')

@@ -13,10 +13,10 @@ enum {
     // Meanwhile what others have written is merged in parts that take about so long, with pauses as long as the work: no write waits for
     // long, and half of the time is theirs; a repair, which is to end, comes in shorter parts with shorter pauses. Where nobody writes and
     // there is much to merge, a third is for those who read.
-    GENTLE_MERGE_US = 4 * 1000,
+    GENTLE_MERGE_US = 1500,
     GENTLE_ROWS_US = 3 * 1000,
     GENTLE_PAUSE_US_MAX = 20 * 1000,
-    GENTLE_BYTES_MIN = 16 << 10,     // less costs more for the transaction than for its rows
+    GENTLE_BYTES_MIN = 4 << 10,     // less costs more for the transaction than for its rows
     GENTLE_ROW_BYTES_MIN = 8 << 10, // of states of rows, which cost more
     GENTLE_BYTES_MAX = 64 << 10,
     MERGE_BYTES_MAX = 256 << 10, // otherwise: some thousand rows, so that a first write does not wait for long either
