@@ -44,6 +44,17 @@ static void print_note(bool holds, const char *text)
     }
 }
 
+static void print_repair(const json_t *repair)
+{
+    const char *table = json_string_value(json_object_get(repair, "table"));
+    if (table != NULL) {
+        bool whole = json_is_true(json_object_get(repair, "catching_up"));
+        (void)printf("         %s replica %" PRIu64 ": table %s, %" PRIu64 " %%, %" PRIu64 " rows made equal\n",
+                     whole ? "takes over rows of weak tables from" : "compares its weak tables with", number(repair, "member"), table,
+                     number(repair, "table_percent"), number(repair, "rows_repaired"));
+    }
+}
+
 // What an operator should know, below the row.
 static void print_notes(const json_t *status)
 {
@@ -62,6 +73,7 @@ static void print_notes(const json_t *status)
     print_note(json_is_true(json_object_get(status, "clock_off")), "its clock is off: refuses weak writes");
     print_note(json_is_true(json_object_get(status, "space_low")), "its disk is nearly full: takes no writes");
     print_note(json_is_true(json_object_get(status, "disk_slow")), "its disk is slow: does not lead if another can");
+    print_repair(json_object_get(status, "repair"));
     size_t i;
     const json_t *difference;
     json_array_foreach(json_object_get(status, "config_differs"), i, difference)

@@ -305,6 +305,7 @@ void status_put_metrics(struct cc_buffer *out, const struct config *config, cons
     metric(out, "caucus_identity_alarms_total", "counter", "Times that a number of a weak change set was found to stand for two", status->n_identity_alarms);
     metric(out, "caucus_digests_differ_total", "counter", "Times that a weak table's digest differed from another member's at the same frontier",
            status->repair.n_suspected);
+    metric(out, "caucus_repair_running", "gauge", "1 while weak tables are compared with another member's", status->repair.running);
     metric(out, "caucus_repaired_rows_total", "counter", "Rows of weak tables that differed from another member's and were made equal",
            status->repair.n_repaired_ever);
     metric(out, "caucus_changes_missing", "gauge", "Own weak change sets that PostgreSQL has lost and nobody has sent: weak writes are refused",

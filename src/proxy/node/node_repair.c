@@ -685,6 +685,16 @@ void repair_tick(struct node *node)
     }
 }
 
+// Of the table, by buckets.
+static uint32_t done_percent(const struct repair *repair)
+{
+    uint64_t done = repair->from;
+    if (repair->state == REPAIR_JOINING && repair->states != NULL) {
+        done += (repair->next - repair->from) * (uint64_t)repair->states_at / repair->states->n;
+    }
+    return (uint32_t)(done * 100 / REPAIR_BUCKETS);
+}
+
 void repair_describe(const struct node *node, struct node_status *status)
 {
     const struct repair *repair = &node->repair;
@@ -694,7 +704,7 @@ void repair_describe(const struct node *node, struct node_status *status)
         .catching_up = repair->whole,
         .n_adopted = repair->n_adopted,
         .peer = repair->peer,
-        .done_percent = repair->from * 100 / REPAIR_BUCKETS,
+        .done_percent = done_percent(repair),
         .n_rounds = repair->n_rounds,
         .n_compared = repair->n_compared,
         .n_repaired = repair->n_repaired,

@@ -11,10 +11,11 @@ enum {
     ALARM_GAP_US = 1000 * 1000,
     AMONG_WRITES_US = 1000 * 1000, // clients have written within this
     // Meanwhile what others have written is merged in parts that take about so long, with pauses as long as the work: no write waits for
-    // long, and half of the time is theirs; a repair, which is to end, comes in shorter parts with shorter pauses. Where nobody writes and
-    // there is much to merge, a third is for those who read.
+    // long, and half of the time is theirs. A repair, which is to end, has no pauses: a write that has come meanwhile is the next all the
+    // same. Its transactions cost more before the first row, so its parts are longer. Where nobody writes and there is much to merge, a third
+    // is for those who read.
     GENTLE_MERGE_US = 1500,
-    GENTLE_ROWS_US = 3 * 1000,
+    GENTLE_ROWS_US = 2 * 1000,
     GENTLE_PAUSE_US_MAX = 20 * 1000,
     GENTLE_BYTES_MIN = 4 << 10,     // less costs more for the transaction than for its rows
     GENTLE_ROW_BYTES_MIN = 8 << 10, // of states of rows, which cost more
@@ -261,7 +262,7 @@ void weak_note_merged(struct node *node, bool rows)
     n_bytes = n_bytes > 2 * *gentle ? 2 * *gentle : n_bytes;
     n_bytes = n_bytes < n_bytes_min ? n_bytes_min : n_bytes;
     *gentle = n_bytes > GENTLE_BYTES_MAX ? GENTLE_BYTES_MAX : n_bytes;
-    uint64_t pause_us = !is_among_writes(node) ? took_us / 2 : rows ? took_us / 3 : took_us;
+    uint64_t pause_us = !is_among_writes(node) ? took_us / 2 : rows ? 0 : took_us;
     weak->gather.until_us = node->time.now_us + (pause_us < GENTLE_PAUSE_US_MAX ? pause_us : GENTLE_PAUSE_US_MAX);
 }
 

@@ -14,7 +14,7 @@
 
 enum {
     WAITING_MAX = 16,
-    ANSWER_BYTES = 8 << 20, // about so many, unless a single bucket has more
+    ANSWER_BYTES = 16 << 20, // about so many, unless a single bucket has more
     KEPT_SUMS_S = 60,
 };
 

@@ -15,7 +15,7 @@
 
 enum {
     // Many: each answer costs a reading of all keys, and what was written together is looked up in the histories once for each.
-    ROWS_PER_ANSWER = 50000,
+    ROWS_PER_ANSWER = 100000,
     ANSWER_BYTES_MAX = CC_FRAME_BYTES_MAX - (1 << 20), // what goes with it is small
 };
 

@@ -721,8 +721,7 @@ static void repaired(struct bench *bench, enum repair_job_kind kind, struct cc_s
     turn(bench);
 }
 
-// A whole answer of replica 2, which held so many changes of its own at that moment, to the question in the last effects.
-static void deliver_answer(struct bench *bench, uint64_t round, uint32_t from, uint32_t next, uint64_t held)
+static void deliver_states(struct bench *bench, uint64_t round, uint32_t from, uint32_t next, uint64_t held, struct cc_slice states)
 {
     static const uint8_t buckets[REPAIR_BITMAP_BYTES];
     struct crdt_frontier frontier = {.n = 0};
@@ -733,7 +732,7 @@ static void deliver_answer(struct bench *bench, uint64_t round, uint32_t from, u
     cc_put_u32(&body, from);
     cc_put_u32(&body, next);
     cc_put_u32(&body, 0);
-    cc_put_string(&body, cc_slice_text(""));
+    cc_put_string(&body, states);
     cc_put_u8(&body, 1);
     cc_put_u64(&body, 77); // bound
     cc_put_u32(&body, 0);  // schema version
@@ -742,6 +741,12 @@ static void deliver_answer(struct bench *bench, uint64_t round, uint32_t from, u
     deliver(bench, 2, FRAME_STATES, bench->time.wall_ms, cc_buffer_slice(&body));
     cc_buffer_finish(&body);
     turn(bench);
+}
+
+// A whole answer of replica 2, which held so many changes of its own at that moment, to the question in the last effects.
+static void deliver_answer(struct bench *bench, uint64_t round, uint32_t from, uint32_t next, uint64_t held)
+{
+    deliver_states(bench, round, from, next, held, cc_slice_text(""));
 }
 
 // The round and the first bucket of the question in the last effects; false: there is none.
@@ -830,6 +835,43 @@ static void what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstone
     assert_non_null(job);
     assert_true(job->states);
     assert_int_equal(job->bound, 77);
+    end(&bench);
+}
+
+static void an_answer_is_sifted_before_it_is_joined_and_asked_for_again_if_that_fails(void **state)
+{
+    (void)state;
+    static uint8_t sums[REPAIR_SUMS_BYTES];
+    struct bench bench;
+    uint64_t round = 0;
+    uint32_t from = 1;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    assert_true(node_repair(bench.node, bench.time));
+    turn(&bench);
+    repaired(&bench, REPAIR_TABLES, cc_slice_of("public.t", 9));
+    repaired(&bench, REPAIR_SUMS, cc_slice_of(sums, sizeof(sums)));
+    assert_true(question(&bench, &round, &from));
+    struct cc_buffer lists = {0};
+    cc_put_string(&lists, cc_slice_text("states of rows"));
+    deliver_states(&bench, round, 0, REPAIR_BUCKETS, 0, cc_buffer_slice(&lists));
+    assert_int_equal(bench.effects.n_repairs, 1);
+    assert_int_equal(bench.effects.repairs[0].kind, REPAIR_SIFT);
+    assert_true(cc_slice_equal(bench.effects.repairs[0].states, cc_buffer_slice(&lists)));
+    assert_null(find_job(&bench, DB_MERGE));
+    struct repair_event failed = {.kind = REPAIR_SIFT, .number = bench.effects.repairs[0].number, .failed = true};
+    node_repair_event(bench.node, bench.time, &failed);
+    turn(&bench);
+    for (int i = 0; i < 20 && !question(&bench, &round, &from); i++) {
+        pass(&bench, 100);
+    }
+    assert_int_equal(from, 0);
+    deliver_states(&bench, round, 0, REPAIR_BUCKETS, 0, cc_buffer_slice(&lists));
+    repaired(&bench, REPAIR_SIFT, cc_buffer_slice(&lists));
+    const struct db_job *job = await_job(&bench, DB_MERGE);
+    assert_non_null(job);
+    assert_true(job->states);
+    cc_buffer_finish(&lists);
     end(&bench);
 }
 
@@ -1140,6 +1182,7 @@ int main(void)
         cmocka_unit_test(a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
         cmocka_unit_test(what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstones_may_be_gone),
+        cmocka_unit_test(an_answer_is_sifted_before_it_is_joined_and_asked_for_again_if_that_fails),
         cmocka_unit_test(a_replica_that_cannot_answer_is_asked_again_soon),
         cmocka_unit_test(who_asks_a_replica_whose_database_is_down_is_told_at_once),
         cmocka_unit_test(what_is_lacking_of_one_origin_does_not_keep_back_another),
