@@ -8,7 +8,7 @@
 #include "cli/one_point.h"
 #include "cli/verify_rows.h"
 
-enum { DIGEST_MS = 30 * 60 * 1000, ROWS_NAMED_MAX = 20 };
+enum { DIGEST_MS = 30 * 60 * 1000, ROWS_NAMED_MAX = 20, NAMING_MS = 30 * 1000 };
 
 static const struct cli_option options[] = {
     CLI_REPLICAS_OPTIONS,
@@ -121,7 +121,10 @@ static void compare(const struct cli_replicas *replicas, const char *table, cons
         show_progress(table, "looking for the rows that differ");
         const char *consistency = json_string_value(json_object_get(comparison->digests[0], "consistency"));
         bool weak = consistency != NULL && strcmp(consistency, "weak") == 0;
-        comparison->rows = verify_rows_find(replicas, point_options, table, weak, ROWS_NAMED_MAX);
+        struct cli_point_options naming = *point_options; // what differs is worth the time
+        uint64_t until = cli_now_ms() + NAMING_MS;
+        naming.give_up_ms = until > naming.give_up_ms ? until : naming.give_up_ms;
+        comparison->rows = verify_rows_find(replicas, &naming, table, weak, ROWS_NAMED_MAX);
     }
     end_progress();
 }
@@ -139,6 +142,9 @@ static void print_result(const char *table, const struct cli_replicas *replicas,
         } else {
             (void)printf("%s: %s\n", verdict_name(comparison->verdict), comparison->text);
             verify_rows_print(comparison->rows);
+            if (comparison->verdict == VERDICT_DIFFERENT && comparison->rows == NULL) {
+                (void)puts("    which rows differ could not be read at one point; --wait gives it more time");
+            }
         }
         return;
     }
