@@ -413,7 +413,9 @@ struct sim_weak_check *sim_weak_check_create(void);
 void sim_weak_check_destroy(struct sim_weak_check *check);
 // The committed weak rows of a replica, and what its frontier says that they are.
 void sim_check_weak_state(struct sim *sim, uint32_t replica, const struct crdt_frontier *frontier, const struct sim_store *store);
-void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice change); // about to be committed somewhere
+void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice change); // about to be committed somewhere, or on a disk
+// Own changes that this batch of the log, behind the one before, has brought to the disk: they may be acknowledged.
+void sim_check_logged_changes(struct sim *sim, const struct sim_replica *replica, uint64_t before, uint64_t number);
 // A database is lost: with it may be gone what only it had of origins whose disks were lost before.
 void sim_check_database_ends(struct sim *sim);
 // The disk of this origin is lost: what no other database has on disk may be gone.

@@ -116,6 +116,7 @@ static void log_done(struct sim *sim, struct sim_event *event)
     }
     sim_trace(sim, "r%u log synced %" PRIu64, replica->id, replica->log_number);
     uint64_t number = replica->log_number;
+    sim_check_logged_changes(sim, replica, replica->log_synced, number);
     replica->log_synced = number;
     replica->log_record = wal_state_of(replica->wal)->durable_number;
     log_start(sim, replica);

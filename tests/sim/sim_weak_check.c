@@ -189,6 +189,18 @@ void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice bytes)
               set.origin.replica, set.origin.incarnation, set.sequence);
 }
 
+void sim_check_logged_changes(struct sim *sim, const struct sim_replica *replica, uint64_t before, uint64_t number)
+{
+    const struct weak *weak = &replica->node->weak;
+    size_t first = weak->own.n;
+    while (first > weak->own_head && weak->own.at[first - 1].log_number > before) {
+        first--;
+    }
+    for (size_t i = first; i < weak->own.n && weak->own.at[i].log_number <= number; i++) {
+        sim_check_change(sim, replica->id, cc_blob_slice(weak->own.at[i].bytes));
+    }
+}
+
 void sim_weak_check_key(struct sim *sim, const struct sim_rows *rows, struct cc_slice key)
 {
     struct crdt_frontier held;

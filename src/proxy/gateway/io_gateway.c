@@ -280,9 +280,27 @@ static struct io_postgres_read *open_reads(struct worker *worker, uint32_t n_con
     return io_postgres_read_create(&options);
 }
 
+bool exchange_waits_for_own(struct exchange *exchange)
+{
+    if (exchange->own_asked || !exchange->worker->gateway->has_unread) {
+        return false;
+    }
+    exchange->own_asked = true;
+    if (exchange->state != EXCHANGE_ASK_INDEX) {
+        exchange_move(exchange, EXCHANGE_ASK_INDEX);
+    }
+    exchange_ask_core(exchange, INBOX_READ_OWN, 0, NULL);
+    return true;
+}
+
 void exchange_query_as_owner(struct exchange *exchange)
 {
     struct worker *worker = exchange->worker;
+    exchange->is_owners = true;
+    if (exchange_waits_for_own(exchange)) {
+        return;
+    }
+    exchange->is_owners = false;
     if (worker->owner_reads == NULL) {
         worker->owner_reads = open_reads(worker, 1, NULL, worker->gateway->options.config->timeouts.statement_ms);
     }
@@ -371,6 +389,10 @@ static void try_catalog(struct exchange *exchange)
 
 static void take_read(struct exchange *exchange, const struct node_answer *answer)
 {
+    if (exchange->is_owners) {
+        exchange_query_as_owner(exchange);
+        return;
+    }
     if (exchange->state == EXCHANGE_BARRIER || answer->schema_version > exchange->snapshot->catalog->version) {
         exchange->barrier_passed = true;
         wait_for_catalog(exchange, answer->schema_version);
@@ -391,6 +413,10 @@ static void take_outcome(struct exchange *exchange, const struct node_answer *an
     if (stale && exchange->n_plans < 8 && exchange->on_outcome == NULL) {
         wait_for_catalog(exchange, (uint32_t)outcome.n_rows);
         try_catalog(exchange);
+        return;
+    }
+    if (exchange->is_owners) {
+        exchange_fail_outcome(exchange, &outcome);
         return;
     }
     if (exchange->state == EXCHANGE_BARRIER) { // nobody to ask: the name may exist where the schema is newer
@@ -546,6 +572,11 @@ void gateway_shorten(struct io_gateway *gateway, struct session *session)
     pthread_mutex_lock(&gateway->lock);
     session_shorten(session, &gateway->everywhere);
     pthread_mutex_unlock(&gateway->lock);
+}
+
+void io_gateway_set_unread(struct io_gateway *gateway, bool has_unread)
+{
+    gateway->has_unread = has_unread;
 }
 
 void io_gateway_set_member(struct io_gateway *gateway, bool is_member)

@@ -40,6 +40,8 @@ void io_gateway_answers(struct io_gateway *gateway, const struct node_answer *an
 void io_gateway_status(struct io_gateway *gateway, uint64_t token, const struct node_status *status, const struct status_shell *shell);
 // Whether this replica is a member of the cluster; one that is not refuses all but operators' questions.
 void io_gateway_set_member(struct io_gateway *gateway, bool is_member);
+// Whether there are weak writes that were acknowledged, though the database that is read has not committed them: reads wait for that.
+void io_gateway_set_unread(struct io_gateway *gateway, bool has_unread);
 // The changes of weak tables that every member has on disk, as far as this replica knows: session tokens may leave them out.
 void io_gateway_set_everywhere(struct io_gateway *gateway, const struct crdt_frontier *everywhere);
 // The answer to INBOX_FAULTS: a JSON body, taken over.

@@ -57,6 +57,8 @@ struct exchange {
     bool session_asked;      // the core was asked to wait for it
     bool weak_asked;         // the core was asked for what a majority holds of weak tables
     uint64_t asked_us;       // when it was asked for what is newest, and has not answered yet; else 0
+    bool own_asked;          // the core was asked to commit what this replica has acknowledged of weak tables
+    bool is_owners;          // so that exchange->statement can run
     struct crdt_frontier *read_frontier; // of weak tables, what must be there; NULL: nothing particular
     // An operator's request: what becomes of rows, an outcome or a status.
     void (*on_rows)(struct exchange *exchange, const struct io_postgres_read_result *rows);
@@ -93,6 +95,7 @@ struct io_gateway {
     uint32_t n_workers;
     _Atomic bool is_member;
     _Atomic uint64_t paused_until_us; // no write begins before
+    _Atomic bool has_unread; // acknowledged weak writes that are not committed
     pthread_mutex_t lock; // guards what follows
     struct crdt_frontier everywhere;
     struct made_sure { // what was newest when the core was asked at these times; 0: never
@@ -118,6 +121,8 @@ void exchange_ask_core(struct exchange *exchange, enum inbox_kind kind, uint64_t
 void exchange_submit(struct exchange *exchange, struct operation *operation);
 // A name is unknown: begins again once this replica's catalog is known to be current (barrier_passed), or cannot be made so.
 void exchange_make_current(struct exchange *exchange);
+// Before a read of weak tables that the core is not asked about otherwise. True: it was asked, or the exchange is answered; once.
+bool exchange_waits_for_own(struct exchange *exchange);
 // Runs a statement of a request on a read connection; on_rows gets the result.
 void exchange_query(struct exchange *exchange, const struct rest_statement *statement);
 // The same with exchange->statement, a text of ours, as Caucus itself.

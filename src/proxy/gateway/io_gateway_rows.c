@@ -144,7 +144,7 @@ static void ask_session(struct exchange *exchange)
         exchange_move(exchange, EXCHANGE_ASK_INDEX);
     }
     exchange->session_asked = true;
-    enum inbox_kind kind = exchange->session->shortened ? INBOX_READ_SHORTENED : INBOX_READ_SESSION;
+    enum inbox_kind kind = exchange->session->shortened ? INBOX_READ_SHORTENED : reads ? INBOX_READ_SESSION : INBOX_WRITE_SESSION;
     exchange_ask_core(exchange, kind, reads && plan->touches_strong ? exchange->session->index : 0, &frontier);
 }
 
@@ -272,10 +272,21 @@ static bool wants_index(const struct rest_plan *plan)
 
 static void query(struct exchange *exchange);
 
+// Whoever was told that a weak write is done sees it here, with or without a token.
+static void query_own(struct exchange *exchange)
+{
+    const struct rest_plan *plan = &exchange->plan;
+    bool reads_weak = plan->touches_weak || plan->statement.kind == REST_CALL;
+    bool knows = exchange->session_asked || exchange->weak_asked;
+    if (knows || !reads_weak || !exchange_waits_for_own(exchange)) {
+        query(exchange);
+    }
+}
+
 // The core, for what the read needs to be there.
 static void ask(struct exchange *exchange)
 {
-    exchange->session_asked = exchange->weak_asked = false;
+    exchange->session_asked = exchange->weak_asked = exchange->own_asked = false;
     exchange->read_frontier = NULL;
     if (wants_index(&exchange->plan)) {
         ask_index(exchange);
@@ -284,7 +295,7 @@ static void ask(struct exchange *exchange)
     } else if (wants_session(exchange)) {
         ask_session(exchange);
     } else {
-        query(exchange);
+        query_own(exchange);
     }
 }
 
@@ -482,7 +493,7 @@ void rows_core_read(struct exchange *exchange, const struct node_answer *answer)
         submit(exchange);
         return;
     }
-    query(exchange);
+    query_own(exchange);
 }
 
 void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome, const struct node_answer *answer)

@@ -9,8 +9,10 @@ enum inbox_kind {
     INBOX_READ,
     INBOX_READ_AT, // index
     INBOX_READ_WEAK,
+    INBOX_READ_OWN, // of weak tables: what this replica has acknowledged
     INBOX_READ_SESSION, // index, bytes: encoded frontier (empty: of no interest)
-    INBOX_READ_SHORTENED, // the same of a token that is shortened
+    INBOX_WRITE_SESSION,  // of a weak write that comes next; bytes: encoded frontier
+    INBOX_READ_SHORTENED, // as INBOX_READ_SESSION of a token that is shortened
     INBOX_STATUS,
     INBOX_REPAIR, // begins to compare the weak tables with the other members', and answers as INBOX_STATUS
     INBOX_MEMBER, // bytes: struct node_member_change

@@ -320,7 +320,8 @@ void node_tick(struct node *node, struct node_time time)
     if (gather_ends(&node->strong.gather, time.now_us)) {
         strong_pump(node);
     }
-    if (gather_ends(&node->weak.gather, time.now_us)) {
+    bool merge_is_due = gather_ends(&node->weak.gather, time.now_us);
+    if (gather_ends(&node->weak.stay, time.now_us) || merge_is_due) {
         weak_pump(node);
     }
     if (time.now_us < node->housekeeping_us) {
@@ -357,8 +358,8 @@ uint64_t node_next_tick_us(const struct node *node)
 {
     uint64_t raft = raft_next_tick_us(node->raft);
     uint64_t next = raft < node->housekeeping_us ? raft : node->housekeeping_us;
-    const uint64_t gathers[] = {node->strong.gather.until_us, node->weak.gather.until_us};
-    for (size_t i = 0; i < 2; i++) {
+    const uint64_t gathers[] = {node->strong.gather.until_us, node->weak.gather.until_us, node->weak.stay.until_us};
+    for (size_t i = 0; i < sizeof(gathers) / sizeof(gathers[0]); i++) {
         next = gathers[i] != 0 && gathers[i] < next ? gathers[i] : next;
     }
     return next;
@@ -445,15 +446,37 @@ void node_read_weak(struct node *node, struct node_time time, uint64_t token, ui
 {
     set_time(node, time);
     read_submit_weak(node, token, timeout_ms);
+    weak_pump(node);
+}
+
+void node_read_own(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms)
+{
+    set_time(node, time);
+    struct crdt_frontier own = {.n = 0};
+    if (node_has_unread(node) && crdt_frontier_raise(&own, node->weak.self, node->weak.told) != CC_OK) {
+        own.n = 0; // one origin always fits
+    }
+    read_submit(node, token, &(struct read_wish){.frontier = &own}, timeout_ms);
+    read_applied(node);
+    weak_pump(node);
 }
 
 void node_read_session(struct node *node, struct node_time time, uint64_t token, uint64_t index,
                        const struct crdt_frontier *frontier, bool shortened, uint32_t timeout_ms)
 {
     set_time(node, time);
-    read_submit(node, token, &(struct read_wish){index, frontier, shortened}, timeout_ms);
+    read_submit(node, token, &(struct read_wish){.index = index, .frontier = frontier, .heard = shortened}, timeout_ms);
     read_applied(node);
     strong_pump(node);
+    weak_pump(node);
+}
+
+void node_write_session(struct node *node, struct node_time time, uint64_t token, const struct crdt_frontier *frontier, uint32_t timeout_ms)
+{
+    set_time(node, time);
+    read_submit(node, token, &(struct read_wish){.frontier = frontier, .writes = true}, timeout_ms);
+    read_applied(node);
+    weak_pump(node);
 }
 
 void node_db_event(struct node *node, struct node_time time, const struct db_event *event)
@@ -638,6 +661,9 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         .n_waiting_reads = node->n_reads,
         .counters = node->counters.counters,
     };
+    if (node_has_unread(node) && crdt_frontier_raise(&status->frontier, node->weak.self, node->weak.told) != CC_OK) {
+        status->frontier = node->weak.frontier; // never: it is one of the origins there
+    }
     memcpy(status->stages, node->counters.stages, sizeof(status->stages));
     status->reload.state = node->reload.state;
     status->reload.n_steps = node->reload.n_steps;

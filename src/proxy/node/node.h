@@ -95,11 +95,17 @@ void node_read_at(struct node *node, struct node_time time, uint64_t token, uint
 // A read of weak tables at level linearizable: answered as node_read when this database holds every change that one of a majority
 // of the replicas had acknowledged when it was asked, which is after now.
 void node_read_weak(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms);
+// A read of weak tables in this database, as soon as that has committed every weak write that this replica has acknowledged. Answered as
+// node_read. Only worth asking when node_has_unread() says that there is such a write which it has not.
+void node_read_own(struct node *node, struct node_time time, uint64_t token, uint32_t timeout_ms);
+bool node_has_unread(const struct node *node);
 // A read of a session wants this database to hold what the session has seen: the log up to `index` (0: nothing of it) and
 // the frontier of weak changes (copied). `shortened`: also everything that a majority of the replicas holds now (session.h).
 // Answered as node_read.
 void node_read_session(struct node *node, struct node_time time, uint64_t token, uint64_t index,
                        const struct crdt_frontier *frontier, bool shortened, uint32_t timeout_ms);
+// The same for a weak write of a session: what is executed in the open transaction, which it will execute in, is there for it.
+void node_write_session(struct node *node, struct node_time time, uint64_t token, const struct crdt_frontier *frontier, uint32_t timeout_ms);
 // PostgreSQL is connected but does not answer, or does again: a leader hands its office over meanwhile.
 void node_set_sick(struct node *node, struct node_time time, bool sick);
 enum node_member_action {

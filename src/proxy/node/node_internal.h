@@ -17,14 +17,13 @@ enum {
     NODE_HOUSEKEEPING_US = 20 * 1000, // retries of what had no leader, deadlines
     NODE_TRANSACTION_BATCHES_MAX = 32,     // batches executed into one open transaction before it must be committed: each time nothing executes
                                            // until a majority has the last one, and PostgreSQL keeps no more than 64 subtransactions at hand.
-                                           // From half of them on, the first moment that allows it is taken
-    NODE_WEAK_TRANSACTION_BATCHES_MAX = 8, // the same of weak writes, which nobody waits for
+                                           // From half of them on, the first moment that allows it is taken. Of weak writes likewise
     NODE_AHEAD_BYTES = 64 << 10,
     NODE_APPLY_BYTES_MAX = 4 << 20,   // effects in one APPLY or MERGE job
     NODE_APPLY_ENTRIES_MAX = 512,
     NODE_QUEUE_US_MAX = 1000 * 1000,  // writes that come while others have waited for so long are refused: the queue only grows
     NODE_STAND_IN_ELECTIONS = 8, // without a leader for so many election timeouts
-    NODE_GATHER_US = 5 * 1000, // what nobody waits for (changes of others, the end of a leader's transaction) gathers for so long: half the
+    NODE_GATHER_US = 5 * 1000, // what nobody waits for (changes of others, the end of an open transaction) gathers for so long: half the
                                // transactions, half the CPU
     NODE_FOLLOW_GATHER_US = 20 * 1000, // committed entries at a follower: a transaction costs it as much as 50 rows
     NODE_FOLLOW_GATHER_MAX = 256,      // or until there are so many
@@ -178,6 +177,7 @@ struct read_group {
     uint64_t asked_us;
     uint64_t index; // 0: not known yet, or of no interest to a session
     struct crdt_frontier *frontier; // of a session, or what was heard; NULL: of no interest
+    bool writes;    // what is acknowledged here counts as held, though it is not committed
     uint32_t heard[CC_REPLICAS_MAX]; // replicas that have told their frontier
     uint32_t n_heard;
     NODE_ARRAY(struct read_waiter) waiters;
@@ -231,11 +231,14 @@ struct weak {
     uint64_t replay_until;         // own sequences up to here may be missing in the database: they are merged before new writes
     struct weak_write *queue;      // not executed yet
     uint32_t n_queued;
-    struct weak_write *executed;   // in the open transaction, in order of execution
-    struct weak_write *committing; // logged: answered when the database's frontier has reached them
-    struct weak_write *spreading;  // committed here: answered when enough others have them on disk, or at the deadline
+    struct weak_write *executed;   // in order of execution, not known to be durable
+    struct weak_write *spreading;  // in the log: answered when enough others have them on disk, or at the deadline
     struct job *executing;
-    uint32_t n_open;
+    uint32_t n_open;               // batches executed since the last COMMIT
+    NODE_ARRAY(uint64_t) open;     // sequences of what they changed
+    struct gather stay;            // batches, before the open transaction ends
+    uint64_t told;                 // own changes up to this one are acknowledged, but may not be committed yet
+    uint64_t read_us;              // when somebody last asked for what was written here
     struct job *merging;
     bool merged_last;              // the last thing that was begun is a merge, not a batch of local writes
     uint64_t executed_us;          // when the last batch was begun
@@ -747,7 +750,8 @@ void reload_answered(struct node *node, uint64_t request, uint8_t verdict, struc
 struct read_wish { // nothing of it: the newest
     uint64_t index;
     const struct crdt_frontier *frontier;
-    bool heard; // and what a majority holds
+    bool heard;  // and what a majority holds
+    bool writes; // not to read, but to write
 };
 void read_submit(struct node *node, uint64_t token, const struct read_wish *wish, uint32_t timeout_ms);
 void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms);

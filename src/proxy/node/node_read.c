@@ -134,7 +134,9 @@ static void wait_if_heard(struct node *node)
 static void submit_wish(struct node *node, const struct read_waiter *waiter, const struct read_wish *wish)
 {
     struct read_group *group = group_create(node);
+    node->weak.read_us = wish->frontier == NULL || wish->writes ? node->weak.read_us : node->time.now_us;
     group->index = wish->index;
+    group->writes = wish->writes;
     NODE_PUSH(group->waiters, *waiter);
     if (wish->frontier != NULL) {
         group->frontier = cc_alloc(sizeof(*group->frontier));
@@ -169,7 +171,8 @@ void read_submit(struct node *node, uint64_t token, const struct read_wish *wish
     if (!take_on(node, token, timeout_ms, &waiter)) {
         return;
     }
-    node->read_us = node->time.now_us;
+    bool only_weak = wish->index == 0 && wish->frontier != NULL;
+    node->read_us = only_weak ? node->read_us : node->time.now_us;
     if (wish->index > 0 || wish->frontier != NULL) {
         submit_wish(node, &waiter, wish);
         return;
@@ -191,6 +194,7 @@ void read_submit_weak(struct node *node, uint64_t token, uint32_t timeout_ms)
     if (node->fresh_weak == NULL) {
         node->fresh_weak = group_create(node);
     }
+    node->weak.read_us = node->time.now_us;
     NODE_PUSH(node->fresh_weak->waiters, waiter);
 }
 
@@ -290,13 +294,23 @@ static void answer_group(struct node *node, struct read_group *group)
     node->n_reads -= (uint32_t)group->waiters.n;
 }
 
+static bool holds(const struct node *node, const struct read_group *group)
+{
+    if (!group->writes) {
+        return node->weak.up && crdt_frontier_covers(&node->weak.frontier, group->frontier);
+    }
+    struct crdt_frontier held;
+    weak_acknowledged(node, &held);
+    return node->weak.up && crdt_frontier_covers(&held, group->frontier);
+}
+
 // This database holds what the group waits for.
 static bool is_reached(const struct node *node, const struct read_group *group)
 {
     const struct strong *strong = &node->strong;
     bool has_log = strong->state != STRONG_DOWN && strong->state != STRONG_HALTED && group->index <= strong->applied;
     has_log = has_log || cc_mutant(CC_MUTANT_READ_UNAPPLIED);
-    bool has_changes = group->frontier == NULL || cc_mutant(CC_MUTANT_SESSION_IGNORED) || (node->weak.up && crdt_frontier_covers(&node->weak.frontier, group->frontier));
+    bool has_changes = group->frontier == NULL || cc_mutant(CC_MUTANT_SESSION_IGNORED) || holds(node, group);
     return (group->index == 0 || has_log) && has_changes;
 }
 

@@ -1,6 +1,6 @@
 // Weak tables in a node: a pipeline as that of strong writes, with a majority of one.
 //
-//   local:   queue -> WEAK_EXECUTE -> change set numbered and logged -> synced -> pushed to peers, WEAK_COMMIT -> answered
+//   local:   queue -> WEAK_EXECUTE -> change set numbered and logged -> synced -> pushed to peers, answered; WEAK_COMMIT when somebody needs it
 //   remote:  frame -> incoming, in order per origin -> MERGE -> frontier
 //   after a crash of PostgreSQL: own change sets above its frontier are merged like remote ones.
 //
@@ -15,17 +15,35 @@ void weak_init(struct node *node)
     weak_merge_init(node);
 }
 
+// COMMIT costs PostgreSQL as much as the rows of a few batches: as long as nobody needs its end, the transaction stays open for more of them.
+// Where reads come, too, the next one may be of what was just written, and would have to wait.
+static bool may_stay_open(struct node *node, bool is_needed)
+{
+    struct weak *weak = &node->weak;
+    bool hurry = is_needed || node->stopping || weak->n_open >= NODE_TRANSACTION_BATCHES_MAX / 2 || snapshot_blocks(node) ||
+                 read_wants_merge(node) || (weak->read_us != 0 && node->time.now_us - weak->read_us < NODE_GATHER_US);
+    return node_gathers(node, &weak->stay, NODE_GATHER_US, hurry);
+}
+
+static void end_transaction(struct node *node, bool is_needed)
+{
+    struct weak *weak = &node->weak;
+    bool may_end = weak->executing == NULL && weak->n_open > 0 && weak->committing_job == NULL && weak_is_logged(node);
+    if (may_end && !may_stay_open(node, is_needed)) {
+        weak_commit(node);
+    }
+}
+
 void weak_pump(struct node *node)
 {
     struct weak *weak = &node->weak;
+    weak_tell_synced(node); // also while the database is down: what is in the log comes back
     if (!weak->up || node->renewal.state == RENEWAL_LEAVING) {
         return;
     }
     weak_replay_own(node);
-    if (weak->executing == NULL && weak->n_open > 0 && weak->committing_job == NULL && weak_is_logged(node)) {
-        weak_commit(node);
-    }
     if (snapshot_blocks(node)) {
+        end_transaction(node, true);
         return;
     }
     bool replayed = weak_own_committed(node) >= weak->replay_until;
@@ -37,15 +55,16 @@ void weak_pump(struct node *node)
     bool hurry = !replayed || node->stopping || (weak->incoming_bytes >= WEAK_GATHER_BYTES_MAX && weak_rushes(node)) || read_wants_merge(node);
     bool turn_of_writes = weak->merged_last && weak->queue != NULL && replayed; // by turns: neither is to wait for all of the other
     bool mergeable = weak->merging == NULL && !turn_of_writes && weak_has_mergeable(node) && !node_gathers(node, &weak->gather, NODE_GATHER_US, hurry);
-    if (mergeable && weak->executing == NULL && weak->n_open == 0) {
+    bool had_its_turn = replayed || weak->log_lacks || repair_is_whole(node); // what the log lacks comes from others, or is taken over
+    bool joinable = weak->merging == NULL && had_its_turn && !turn_of_writes && !mergeable && !weak_rests(node) && repair_has_states(node);
+    end_transaction(node, mergeable || joinable || renewal_wants_turn(node));
+    bool has_turn = weak->executing == NULL && weak->n_open == 0;
+    if (mergeable && has_turn) {
         weak_merge(node);
         mergeable = false;
     } else if (mergeable) { // it waits for the local writes under way, not for more of its kind
         weak->gather.over = true;
-    }
-    bool had_its_turn = replayed || weak->log_lacks || repair_is_whole(node); // what the log lacks comes from others, or is taken over
-    bool joinable = weak->merging == NULL && had_its_turn && !turn_of_writes && !mergeable && !weak_rests(node) && repair_has_states(node);
-    if (joinable && weak->executing == NULL && weak->n_open == 0) {
+    } else if (joinable && has_turn) {
         size_t n_bytes = 0;
         struct job *job = repair_take_job(node, &n_bytes);
         weak_begin_merge(node, job, n_bytes);
@@ -53,7 +72,8 @@ void weak_pump(struct node *node)
     }
     // A batch that were begun behind a merge would have the first write alone, and all others would come in a second one.
     bool idle = weak->executing == NULL && weak->merging == NULL && !mergeable && !joinable;
-    if (idle && weak->queue != NULL && replayed && renewal_is_done(node) && weak->n_open < NODE_WEAK_TRANSACTION_BATCHES_MAX) {
+    bool full = weak->n_open >= NODE_TRANSACTION_BATCHES_MAX || (weak->n_open > 0 && read_wants_merge(node));
+    if (idle && weak->queue != NULL && replayed && renewal_is_done(node) && !full) {
         weak_execute(node);
     }
 }
@@ -65,7 +85,6 @@ static void take_frontier(struct node *node, const struct crdt_frontier *frontie
     weak->frontier_moved = true;
     stable_moved(node);
     weak_incoming_held(node);
-    weak_writes_committed(node);
     weak_own_trim(node, true);
     read_applied(node);
 }
@@ -210,17 +229,23 @@ bool weak_is_replaying(const struct node *node)
 void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_out)
 {
     *frontier_out = node->weak.frontier;
-    // A database that has crashed may be behind what was acknowledged.
-    if (crdt_frontier_raise(frontier_out, node->weak.self, node->weak.replay_until) != CC_OK) {
+    // A database that has crashed, or whose transaction is still open, is behind what was acknowledged.
+    uint64_t own = node->weak.told > node->weak.replay_until ? node->weak.told : node->weak.replay_until;
+    if (crdt_frontier_raise(frontier_out, node->weak.self, own) != CC_OK) {
         frontier_out->n = 0; // too many origins: not reached, the frontier had to be raised before
     }
+}
+
+bool node_has_unread(const struct node *node)
+{
+    return node->weak.up && node->weak.told > weak_own_committed(node) && !weak_is_replaying(node);
 }
 
 bool weak_is_idle(const struct node *node)
 {
     const struct weak *weak = &node->weak;
-    return weak->queue == NULL && weak->executed == NULL && weak->committing == NULL && weak->spreading == NULL &&
-           weak->merging == NULL;
+    return weak->queue == NULL && weak->executed == NULL && weak->n_open == 0 && weak->committing_job == NULL &&
+           weak->spreading == NULL && weak->merging == NULL;
 }
 
 void weak_finish_all(struct node *node)

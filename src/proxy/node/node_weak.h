@@ -45,9 +45,9 @@ void weak_execute(struct node *node); // a batch of the queue
 void weak_executed(struct node *node, const struct db_event *event);
 bool weak_is_logged(struct node *node); // the open transaction may be committed: everything executed in it is durable in the log
 void weak_commit(struct node *node);
-void weak_writes_committed(struct node *node);   // the database's frontier has moved
+void weak_tell_synced(struct node *node);        // answers what is in the log
 void weak_writes_rolled_back(struct node *node); // what was executed and not logged is executed again; what was logged comes back as a replay
-void weak_answer_spread(struct node *node); // what is committed here and durable where it was to be; at the deadline, with what was reached
+void weak_answer_spread(struct node *node); // what is in the log here and durable where it was to be; at the deadline, with what was reached
 void weak_writes_expire(struct node *node);
 void weak_writes_finish(struct node *node);
 

@@ -156,45 +156,37 @@ void weak_executed(struct node *node, const struct db_event *event)
         assert(write != NULL);
         write->outcome = cc_blob_create(event->outcomes[i].data, event->outcomes[i].n);
         write->sequence = event->changes[i].n > 0 ? weak_log_change(node, event->changes[i]) : 0;
+        if (write->sequence > 0) {
+            NODE_PUSH(weak->open, write->sequence);
+        }
         write = write->next;
     }
     weak->executing = NULL;
     weak->n_open++;
 }
 
+static bool is_synced(struct node *node, uint64_t sequence)
+{
+    const struct own_change *change = weak_own_find(node, sequence);
+    return change != NULL && (change->log_number <= node->weak.synced || cc_mutant(CC_MUTANT_WEAK_COMMIT_UNSYNCED));
+}
+
 bool weak_is_logged(struct node *node)
 {
-    for (struct weak_write *write = node->weak.executed; write != NULL; write = write->next) {
-        if (write->sequence > 0) {
-            const struct own_change *change = weak_own_find(node, write->sequence);
-            bool synced = change != NULL && (change->log_number <= node->weak.synced || cc_mutant(CC_MUTANT_WEAK_COMMIT_UNSYNCED));
-            if (!synced) {
-                return false;
-            }
-        }
-    }
-    return true;
+    const struct weak *weak = &node->weak;
+    return weak->open.n == 0 || is_synced(node, weak->open.at[weak->open.n - 1]);
 }
 
 void weak_commit(struct node *node)
 {
     struct weak *weak = &node->weak;
-    uint32_t n = 0;
-    struct weak_write *write;
-    DL_FOREACH(weak->executed, write)
-    {
-        n += write->sequence > 0;
+    struct job *job = node_job_create(node, DB_WEAK_COMMIT, (uint32_t)weak->open.n);
+    for (size_t i = 0; i < weak->open.n; i++) {
+        node_job_item(job, weak_own_find(node, weak->open.at[i])->bytes);
     }
-    struct job *job = node_job_create(node, DB_WEAK_COMMIT, n);
-    DL_FOREACH(weak->executed, write)
-    {
-        if (write->sequence > 0) {
-            node_job_item(job, weak_own_find(node, write->sequence)->bytes);
-        }
-    }
-    DL_CONCAT(weak->committing, weak->executed);
-    weak->executed = NULL;
+    weak->open.n = 0;
     weak->n_open = 0;
+    weak->stay = (struct gather){0};
     weak->committing_job = job;
     node_job_submit(node, DB_WEAK, job);
 }
@@ -213,18 +205,21 @@ void weak_answer_spread(struct node *node)
     }
 }
 
-void weak_writes_committed(struct node *node)
+// The log is what makes a write durable; its transaction may end later. In the order of execution: an outcome may tell of a write before it.
+void weak_tell_synced(struct node *node)
 {
     struct weak *weak = &node->weak;
-    struct weak_write *write, *next;
-    DL_FOREACH_SAFE(weak->committing, write, next)
-    {
-        if (write->sequence <= weak_own_committed(node)) {
-            DL_DELETE(weak->committing, write);
-            DL_APPEND(weak->spreading, write);
-        }
+    struct weak_write *write;
+    bool any = false;
+    while ((write = weak->executed) != NULL && write->outcome != NULL && (write->sequence == 0 || is_synced(node, write->sequence))) {
+        weak->told = write->sequence > weak->told ? write->sequence : weak->told;
+        DL_DELETE(weak->executed, write);
+        DL_APPEND(weak->spreading, write);
+        any = true;
     }
-    weak_answer_spread(node);
+    if (any) {
+        weak_answer_spread(node);
+    }
 }
 
 void weak_writes_rolled_back(struct node *node)
@@ -244,8 +239,8 @@ void weak_writes_rolled_back(struct node *node)
     }
     DL_CONCAT(again, weak->queue);
     weak->queue = again;
-    DL_CONCAT(weak->committing, weak->executed);
-    weak->executed = NULL;
+    weak->open.n = 0;
+    weak->stay = (struct gather){0};
 }
 
 static void expire_executed(struct node *node, struct weak_write *writes)
@@ -276,7 +271,6 @@ void weak_writes_expire(struct node *node)
         }
     }
     expire_executed(node, weak->executed);
-    expire_executed(node, weak->committing);
     weak_answer_spread(node);
 }
 
@@ -293,6 +287,6 @@ void weak_writes_finish(struct node *node)
 {
     free_writes(node->weak.queue);
     free_writes(node->weak.executed);
-    free_writes(node->weak.committing);
     free_writes(node->weak.spreading);
+    free(node->weak.open.at);
 }

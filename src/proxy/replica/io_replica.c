@@ -171,6 +171,9 @@ static void carry_out(struct replica *replica, const struct node_effects *effect
     for (size_t i = 0; i < effects->n_repairs; i++) {
         io_repair_submit(replica->repair, &effects->repairs[i]);
     }
+    if (replica->gateway != NULL) { // before the answers: who has one may read next
+        io_gateway_set_unread(replica->gateway, node_has_unread(replica->node));
+    }
     if (effects->n_answers > 0 && replica->gateway != NULL) {
         io_gateway_answers(replica->gateway, effects->answers, effects->n_answers);
     }
@@ -323,6 +326,10 @@ static void read_session(struct replica *replica, const struct inbox_message *me
     struct crdt_frontier frontier;
     struct cc_reader reader = cc_reader_of(cc_buffer_slice(&message->bytes));
     bool has_frontier = message->bytes.n > 0 && crdt_frontier_read(&reader, &frontier) == CC_OK;
+    if (message->kind == INBOX_WRITE_SESSION && has_frontier) {
+        node_write_session(replica->node, replica_now(), message->token, &frontier, message->timeout_ms);
+        return;
+    }
     node_read_session(replica->node, replica_now(), message->token, message->index, has_frontier ? &frontier : NULL, is_shortened, message->timeout_ms);
 }
 
@@ -349,7 +356,11 @@ static void on_inbox(evutil_socket_t fd, short what, void *context)
         case INBOX_READ_WEAK:
             node_read_weak(replica->node, time, message->token, message->timeout_ms);
             break;
+        case INBOX_READ_OWN:
+            node_read_own(replica->node, time, message->token, message->timeout_ms);
+            break;
         case INBOX_READ_SESSION:
+        case INBOX_WRITE_SESSION:
         case INBOX_READ_SHORTENED:
             read_session(replica, message);
             break;

@@ -433,8 +433,8 @@ static void weak_event(struct bench *bench, struct db_event event)
     turn(bench);
 }
 
-// A weak write that asks for this durability is executed, on disk and committed here.
-static void write_here(struct bench *bench, enum operation_durability durability, const struct crdt_frontier *frontier)
+// A weak write that asks for this durability is executed here, in a transaction that is still open.
+static void execute_here(struct bench *bench, enum operation_durability durability)
 {
     struct rest_outcome done = {.kind = REST_DONE};
     struct cc_buffer bytes = {0};
@@ -444,12 +444,19 @@ static void write_here(struct bench *bench, enum operation_durability durability
     const struct db_job *job = await_job(bench, DB_WEAK_EXECUTE);
     assert_non_null(job);
     weak_event(bench, (struct db_event){.kind = DB_WEAK_EXECUTED, .number = job->number, .n_outcomes = 1, .outcomes = &outcome, .changes = &change, .n_changes = 1});
+    cc_buffer_finish(&bytes);
+}
+
+static void sync_log(struct bench *bench)
+{
     node_log_synced(bench->node, bench->time, bench->effects.log_number);
     turn(bench);
-    job = await_job(bench, DB_WEAK_COMMIT);
+}
+
+static void committed(struct bench *bench, const struct db_job *job, const struct crdt_frontier *frontier)
+{
     assert_non_null(job);
     weak_event(bench, (struct db_event){.kind = DB_WEAK_COMMITTED, .number = job->number, .frontier = frontier});
-    cc_buffer_finish(&bytes);
 }
 
 // What it asks for is reached when these have it, one after the other, and is called `told`: 1 counts itself, a learner never counts.
@@ -461,7 +468,8 @@ static void answered_with(enum operation_durability asked, const uint32_t *holde
     node_peer_up(bench.node, bench.time, LEARNER, 1);
     struct crdt_frontier frontier = {.n = 0};
     assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){1, 1}, 1), CC_OK);
-    write_here(&bench, asked, &frontier);
+    execute_here(&bench, asked);
+    sync_log(&bench);
     for (size_t i = 0; i < n_holders; i++) {
         assert_int_equal(bench.effects.n_answers, 0);
         deliver_frontier(&bench, holders[i], &frontier);
@@ -1075,6 +1083,97 @@ static void a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds(v
     end(&bench);
 }
 
+// -- The open transaction ----------------------------------------------------------------------------------------------------
+
+static struct crdt_frontier own_frontier(uint64_t sequence)
+{
+    struct crdt_frontier frontier = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){1, 1}, sequence), CC_OK);
+    return frontier;
+}
+
+static void a_weak_write_is_answered_when_it_is_in_the_log_though_its_transaction_stays_open(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    execute_here(&bench, OPERATION_LOCAL);
+    assert_int_equal(bench.effects.n_answers, 0);
+    assert_false(node_has_unread(bench.node));
+    sync_log(&bench);
+    assert_int_equal(bench.effects.n_answers, 1);
+    assert_true(node_has_unread(bench.node));
+    struct node_status status;
+    node_describe(bench.node, bench.time.now_us, &status);
+    assert_int_equal(crdt_frontier_get(&status.frontier, (struct crdt_origin){1, 1}), 1); // it holds it: in the log
+    assert_null(find_job(&bench, DB_WEAK_COMMIT));
+    pass(&bench, 4);
+    assert_null(find_job(&bench, DB_WEAK_COMMIT));
+    pass(&bench, 2);
+    struct crdt_frontier frontier = own_frontier(1);
+    committed(&bench, find_job(&bench, DB_WEAK_COMMIT), &frontier);
+    assert_false(node_has_unread(bench.node));
+    end(&bench);
+}
+
+static void who_reads_waits_for_what_was_answered_and_ends_the_open_transaction(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    execute_here(&bench, OPERATION_LOCAL);
+    sync_log(&bench);
+    node_read_own(bench.node, bench.time, 7, 1000);
+    turn(&bench);
+    assert_int_equal(bench.effects.n_answers, 0);
+    struct crdt_frontier frontier = own_frontier(1);
+    committed(&bench, find_job(&bench, DB_WEAK_COMMIT), &frontier);
+    assert_int_equal(bench.effects.n_answers, 1);
+    assert_int_equal(bench.effects.answers[0].token, 7);
+    assert_int_equal(bench.effects.answers[0].kind, NODE_ANSWER_READ);
+    end(&bench);
+}
+
+static void a_merge_that_is_due_ends_the_open_transaction(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "x"));
+    pass(&bench, 3);
+    execute_here(&bench, OPERATION_LOCAL);
+    sync_log(&bench);
+    pass(&bench, 1);
+    assert_null(find_job(&bench, DB_WEAK_COMMIT));
+    pass(&bench, 2); // the merge has waited for 6 ms, the transaction is 3 ms old
+    assert_non_null(find_job(&bench, DB_WEAK_COMMIT));
+    assert_non_null(find_job(&bench, DB_MERGE));
+    end(&bench);
+}
+
+static void what_was_answered_and_not_committed_comes_back_from_the_log(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    execute_here(&bench, OPERATION_LOCAL);
+    sync_log(&bench);
+    assert_int_equal(bench.effects.n_answers, 1);
+    struct db_event down = {.kind = DB_DOWN, .lane = DB_WEAK};
+    node_db_event(bench.node, bench.time, &down);
+    turn(&bench);
+    struct crdt_frontier nothing = {.n = 0};
+    database_up(&bench, &nothing);
+    const struct db_job *merge = await_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    assert_int_equal(merge->n_items, 1);
+    end(&bench);
+}
+
 // -- Turns ---------------------------------------------------------------------------------------------------------------
 
 static void a_local_write_does_not_wait_for_all_that_is_to_be_merged(void **state)
@@ -1130,7 +1229,7 @@ static void merges_pause_while_clients_write(void **state)
     struct db_event event = {.kind = DB_WEAK_EXECUTED, .lane = DB_WEAK, .number = job->number, .n_outcomes = 1, .outcomes = &outcome, .changes = &change};
     node_db_event(bench.node, bench.time, &event);
     turn(&bench);
-    job = find_job(&bench, DB_WEAK_COMMIT);
+    job = await_job(&bench, DB_WEAK_COMMIT);
     assert_non_null(job);
     struct crdt_frontier nothing = {.n = 0};
     event = (struct db_event){.kind = DB_WEAK_COMMITTED, .lane = DB_WEAK, .number = job->number, .frontier = &nothing};
@@ -1174,6 +1273,10 @@ int main(void)
         cmocka_unit_test(one_number_for_two_contents_is_told_and_the_first_one_counts),
         cmocka_unit_test(a_clock_that_is_ahead_is_told_once_a_minute_not_with_every_frame),
         cmocka_unit_test(numbers_that_an_earlier_life_gave_are_not_given_again),
+        cmocka_unit_test(a_weak_write_is_answered_when_it_is_in_the_log_though_its_transaction_stays_open),
+        cmocka_unit_test(who_reads_waits_for_what_was_answered_and_ends_the_open_transaction),
+        cmocka_unit_test(a_merge_that_is_due_ends_the_open_transaction),
+        cmocka_unit_test(what_was_answered_and_not_committed_comes_back_from_the_log),
         cmocka_unit_test(a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it),
         cmocka_unit_test(a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them),
         cmocka_unit_test(own_changes_that_no_member_has_are_given_up_and_what_follows_them_is_put_aside),
