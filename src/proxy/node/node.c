@@ -648,7 +648,6 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         .applied = node->strong.applied,
         .last_index = raft_last_index(node->raft),
         .schema_version = node->strong.schema_version,
-        .frontier = node->weak.frontier,
         .hlc = node->clock.last,
         .database_up = {node->strong.state != STRONG_DOWN, node->weak.up},
         .replaying = node->strong.applied < node->strong.replay_until || weak_is_replaying(node),
@@ -661,9 +660,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         .n_waiting_reads = node->n_reads,
         .counters = node->counters.counters,
     };
-    if (node_has_unread(node) && crdt_frontier_raise(&status->frontier, node->weak.self, node->weak.told) != CC_OK) {
-        status->frontier = node->weak.frontier; // never: it is one of the origins there
-    }
+    weak_held(node, &status->frontier);
     memcpy(status->stages, node->counters.stages, sizeof(status->stages));
     status->reload.state = node->reload.state;
     status->reload.n_steps = node->reload.n_steps;

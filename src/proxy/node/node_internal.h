@@ -771,6 +771,7 @@ void weak_event(struct node *node, const struct db_event *event);
 void weak_pump(struct node *node); // starts what may be started
 void weak_deadlines(struct node *node);
 bool weak_is_replaying(const struct node *node);
+void weak_held(const struct node *node, struct crdt_frontier *frontier_out); // committed, or acknowledged in the open transaction
 void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_out); // covers all that this replica has acknowledged
 bool weak_is_idle(const struct node *node);
 void weak_finish_all(struct node *node);

@@ -241,6 +241,14 @@ bool node_has_unread(const struct node *node)
     return node->weak.up && node->weak.told > weak_own_committed(node) && !weak_is_replaying(node);
 }
 
+void weak_held(const struct node *node, struct crdt_frontier *frontier_out)
+{
+    *frontier_out = node->weak.frontier;
+    if (node_has_unread(node) && crdt_frontier_raise(frontier_out, node->weak.self, node->weak.told) != CC_OK) {
+        *frontier_out = node->weak.frontier; // too many origins: not reached, as there are none in the transaction but our own
+    }
+}
+
 bool weak_is_idle(const struct node *node)
 {
     const struct weak *weak = &node->weak;

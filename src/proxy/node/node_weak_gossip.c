@@ -198,11 +198,12 @@ void weak_put_frontier(const struct node *node, struct cc_buffer *frame)
 
 uint64_t weak_missing_at(const struct node *node, const struct peer *peer)
 {
-    const struct crdt_frontier *mine = &node->weak.frontier;
+    struct crdt_frontier mine;
+    weak_held(node, &mine);
     uint64_t n = 0;
-    for (uint32_t i = 0; i < mine->n; i++) {
-        uint64_t theirs = crdt_frontier_get(&peer->frontier, mine->at[i].origin);
-        n += mine->at[i].sequence > theirs ? mine->at[i].sequence - theirs : 0;
+    for (uint32_t i = 0; i < mine.n; i++) {
+        uint64_t theirs = crdt_frontier_get(&peer->frontier, mine.at[i].origin);
+        n += mine.at[i].sequence > theirs ? mine.at[i].sequence - theirs : 0;
     }
     return n;
 }
