@@ -14,7 +14,7 @@
 #include <string.h>
 
 enum {
-    // Many: each answer costs a reading of all keys, and what was written together is looked up in the histories once for each.
+    // Many: each answer costs a reading of all keys at both ends.
     ROWS_PER_ANSWER = 100000,
     ANSWER_BYTES_MAX = CC_FRAME_BYTES_MAX - (1 << 20), // what goes with it is small
 };
@@ -40,8 +40,10 @@ static void put_rows_sql(struct cc_buffer *sql, const struct io_repair *repair, 
         apply_sql_identifier(sql, repair->columns[i].name);
     }
     io_repair_put_from(sql, repair, table);
-    // What was written together comes together: should it be looked up in the histories, then each change set once.
-    cc_buffer_printf(sql, " WHERE (k.h >> %d) & %d = ANY ($1::bigint[]) ORDER BY t._caucus ->> ''", (int)REPAIR_BUCKET_SHIFT, REPAIR_BUCKETS - 1);
+    cc_buffer_printf(sql, " WHERE (k.h >> %d) & %d = ANY ($1::bigint[])", (int)REPAIR_BUCKET_SHIFT, REPAIR_BUCKETS - 1);
+    if (repair->first->job.whole) { // it is joined without a sift: what was written together comes together, to be looked up in the histories once
+        cc_buffer_append_text(sql, " ORDER BY t._caucus ->> ''");
+    }
 }
 
 // -- Rows --------------------------------------------------------------------------------------------------------------
