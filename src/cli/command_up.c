@@ -1,4 +1,5 @@
 // caucus up: a whole cluster for development on this machine, from one command.
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,7 +218,7 @@ static void print_overview(struct up_children *children, bool has_schema)
     }
     (void)printf("\nconfiguration: %s\nlogs: %s/N/caucus.log and postgres.log\n\ntry:\n", directory->config_path,
                  directory->path);
-    (void)printf("  caucus status --config %s\n", directory->config_path);
+    (void)printf("  %s status --config %s\n", program_invocation_name, directory->config_path);
     (void)printf("  curl http://%s/_caucus/tables\n", first->http.text);
     print_example(tables, "strong", last);
     print_example(tables, "weak", last);

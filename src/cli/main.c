@@ -25,7 +25,7 @@ static void print_overview(FILE *out)
     (void)fputs(
         "\nTo try it: caucus up\nMore about one: caucus <command> --help. Version: caucus --version\n\n"
         "exit codes: 0 done, 64 wrong command line, 65 damaged or differing data, 69 refused or not reachable,\n"
-        "            74 a file or disk failed, 78 wrong configuration\n",
+        "            74 a file or disk failed, 75 start again, 78 wrong configuration\n",
         out);
 }
 
