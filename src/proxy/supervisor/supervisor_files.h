@@ -27,25 +27,26 @@ struct supervisor_place { // absolute paths; texts are owned
 
 void supervisor_place_finish(struct supervisor_place *place);
 
+// As root: `wanted`, or else postgres or nobody. CC_NOT_FOUND: there is none of them. error_out is a sentence, here and below.
 enum cc_status supervisor_find_user(const char *wanted, struct supervisor_user *user_out,
                                     char error_out[static SUPERVISOR_ERROR_BYTES]) CC_CHECKED;
 // Becomes the user for good; only calls that are safe after fork.
 bool supervisor_become(const struct supervisor_user *user);
-// Fills and makes everything but bin_directory.
+// Fills and makes everything but bin_directory. CC_INVALID: the user cannot get there, or the data are another one's; CC_IO.
 enum cc_status supervisor_make_place(const char *data_directory, const struct supervisor_user *user,
                                      struct supervisor_place *place,
                                      char error_out[static SUPERVISOR_ERROR_BYTES]) CC_CHECKED;
-// Fills bin_directory: 15 or later, and the very version that made the data if there is some.
+// Fills bin_directory: 15 or later, and the very version that made the data if there is some. CC_NOT_FOUND.
 enum cc_status supervisor_find_binaries(const char *wanted, struct supervisor_place *place,
                                         char error_out[static SUPERVISOR_ERROR_BYTES]) CC_CHECKED;
 
 bool supervisor_has_data(const struct supervisor_place *place);
-// An empty directory `fresh` that the user owns; removes what an interrupted attempt left.
+// An empty directory `fresh` that the user owns; removes what an interrupted attempt left. CC_IO.
 enum cc_status supervisor_make_fresh(const struct supervisor_place *place,
                                      const struct supervisor_user *user) CC_CHECKED;
-// Makes the fresh directory the data directory, durably.
+// Makes the fresh directory the data directory, durably. CC_IO.
 enum cc_status supervisor_adopt_fresh(const struct supervisor_place *place) CC_CHECKED;
-// <directory>/caucus.conf, and postgresql.conf includes it.
+// <directory>/caucus.conf, and postgresql.conf includes it. CC_IO.
 enum cc_status supervisor_write_settings(const char *directory, const char *sockets, const struct supervisor_user *user,
                                          uint32_t connections_max, const struct supervisor_setting *settings,
                                          size_t n_settings) CC_CHECKED;
