@@ -211,6 +211,7 @@ void raft_install_snapshot(struct raft *raft, uint64_t now_us, uint64_t index, u
         raft_log_reset(&raft->log, index, term); // what does not lead to the snapshot cannot be right (FAILURES A12)
         raft->n_configs = 0;
         raft->handed_index = index;
+        raft->persisted_index = raft->persisted_index < index ? raft->persisted_index : index;
         for (size_t i = 0; i < raft->n_writes; i++) {
             raft->writes[raft->writes_head + i].last = raft->persisted_index; // nothing of them is left
         }

@@ -327,6 +327,26 @@ static void a_snapshot_at_or_below_the_commit_index_is_ignored_and_a_newer_one_r
     raft_destroy(fixture.raft);
 }
 
+static void what_follows_a_snapshot_that_replaced_the_log_is_acknowledged_when_it_is_on_disk(void **state)
+{
+    (void)state;
+    struct fixture fixture = fixture_make(3, (struct raft_hard_state){.term = 2}, (uint64_t[]){1, 1, 1}, 3);
+    struct raft_membership membership = fixture_options(3).membership;
+    fixture_receive(&fixture, (struct raft_message){.kind = RAFT_APPEND, .from = 2, .term = 2, .log_index = 2, .log_term = 2, .commit = 2});
+    raft_install_snapshot(fixture.raft, 0, 2, 2, &membership); // another entry 2 is right, and 3 goes with it
+    fixture_pump(&fixture);
+    fixture.persist = false;
+    struct raft_entry entry = {.index = 3, .term = 2, .kind = RAFT_ENTRY_DATA};
+    fixture_receive(&fixture, (struct raft_message){
+                                  .kind = RAFT_APPEND, .from = 2, .term = 2, .log_index = 2, .log_term = 2, .commit = 2, .entries = &entry, .n_entries = 1});
+    assert_int_equal(raft_last_index(fixture.raft), 3);
+    assert_null(fixture_sent(&fixture, RAFT_APPEND_REPLY, 2));
+    raft_persisted(fixture.raft, 0, fixture.persist_number);
+    fixture_pump(&fixture);
+    assert_int_equal(fixture_sent(&fixture, RAFT_APPEND_REPLY, 2)->log_index, 3);
+    raft_destroy(fixture.raft);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +359,7 @@ int main(void)
         cmocka_unit_test(a_server_that_was_removed_while_it_was_cut_off_does_not_disturb_the_others),
         cmocka_unit_test(an_ineligible_leader_tries_another_target_when_the_first_does_not_take_over),
         cmocka_unit_test(a_snapshot_at_or_below_the_commit_index_is_ignored_and_a_newer_one_replaces_the_log),
+        cmocka_unit_test(what_follows_a_snapshot_that_replaced_the_log_is_acknowledged_when_it_is_on_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
