@@ -293,7 +293,7 @@ bool exchange_waits_for_own(struct exchange *exchange)
     return true;
 }
 
-void exchange_query_as_owner(struct exchange *exchange)
+static void query_as_owner(struct exchange *exchange)
 {
     struct worker *worker = exchange->worker;
     exchange->is_owners = true;
@@ -301,20 +301,24 @@ void exchange_query_as_owner(struct exchange *exchange)
         return;
     }
     exchange->is_owners = false;
-    if (worker->owner_reads == NULL) {
-        worker->owner_reads = open_reads(worker, 1, NULL, worker->gateway->options.config->timeouts.statement_ms);
+    struct io_postgres_read **pool = exchange->is_long ? &worker->long_reads : &worker->owner_reads;
+    if (*pool == NULL) {
+        *pool = open_reads(worker, 1, NULL, exchange->is_long ? LONG_READ_MS : worker->gateway->options.config->timeouts.statement_ms);
     }
-    query(exchange, worker->owner_reads, &exchange->statement);
+    query(exchange, *pool, &exchange->statement);
+}
+
+void exchange_query_as_owner(struct exchange *exchange)
+{
+    exchange->is_long = false;
+    query_as_owner(exchange);
 }
 
 void exchange_query_for_long(struct exchange *exchange)
 {
-    struct worker *worker = exchange->worker;
-    if (worker->long_reads == NULL) {
-        worker->long_reads = open_reads(worker, 1, NULL, LONG_READ_MS);
-    }
+    exchange->is_long = true;
     exchange->deadline_us = gateway_now_us() + LONG_READ_MS * 1000ull;
-    query(exchange, worker->long_reads, &exchange->statement);
+    query_as_owner(exchange);
 }
 
 // -- Requests and answers, on the worker's thread --------------------------------------------------------------------
@@ -390,7 +394,7 @@ static void try_catalog(struct exchange *exchange)
 static void take_read(struct exchange *exchange, const struct node_answer *answer)
 {
     if (exchange->is_owners) {
-        exchange_query_as_owner(exchange);
+        query_as_owner(exchange);
         return;
     }
     if (exchange->state == EXCHANGE_BARRIER || answer->schema_version > exchange->snapshot->catalog->version) {

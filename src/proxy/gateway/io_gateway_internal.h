@@ -59,6 +59,7 @@ struct exchange {
     uint64_t asked_us;       // when it was asked for what is newest, and has not answered yet; else 0
     bool own_asked;          // the core was asked to commit what this replica has acknowledged of weak tables
     bool is_owners;          // so that exchange->statement can run
+    bool is_long;            // which reads a whole table
     struct crdt_frontier *read_frontier; // of weak tables, what must be there; NULL: nothing particular
     // An operator's request: what becomes of rows, an outcome or a status.
     void (*on_rows)(struct exchange *exchange, const struct io_postgres_read_result *rows);
