@@ -54,6 +54,7 @@ enum db_job_kind {
 struct db_job { // slices and arrays live until the job's answer, or the lane's DB_DOWN
     enum db_job_kind kind;
     uint64_t number; // echoed
+    uint32_t schema_version; // that the node knew when it made the job
     // EXECUTE, WEAK_EXECUTE: encoded operations. APPLY: encoded entries (payloads). WEAK_COMMIT, MERGE, PUT_ASIDE: encoded change sets.
     uint32_t n_items;
     struct cc_slice *items;

@@ -9,6 +9,7 @@ struct job *node_job_create(struct node *node, enum db_job_kind kind, uint32_t n
     cc_arena_init(&job->arena);
     job->job.kind = kind;
     job->job.number = ++node->next_job;
+    job->job.schema_version = node->strong.schema_version;
     job->n_items_max = n_items_max;
     if (n_items_max > 0) {
         job->job.items = cc_arena_array(&job->arena, n_items_max, sizeof(*job->job.items));

@@ -340,6 +340,9 @@ static void start(struct pg_job *job)
     if (!job->lane->in_transaction) {
         job->lane->link = pg_executor_link_for(job->lane, job);
     }
+    if (!job->lane->in_transaction || job->job.schema_version < job->lane->planned_for) {
+        job->lane->planned_for = job->job.schema_version;
+    }
     pg_job_progress(job, 0, false);
     if (pg_lane_is_cancelling(job->lane)) {
         return; // begun anew with the next connection

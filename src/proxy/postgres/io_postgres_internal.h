@@ -97,6 +97,7 @@ struct pg_lane {
     bool aside_own;   // or of the present one
     uint64_t n_lost;  // own ones that nobody had any more
     struct pg_digests digests; // weak lane: what the open transaction has changed
+    uint32_t planned_for;      // the oldest schema version that a job of the transaction was made under
     // Weak lane: tables that may have tombstones, by name. A name stays until the connection ends.
     char **tombstoned;
     size_t n_tombstoned, tombstoned_capacity;

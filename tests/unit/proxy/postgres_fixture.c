@@ -111,6 +111,7 @@ void site_wait_up(struct site *site)
 void site_submit(struct site *site, enum db_lane lane, struct db_job *job)
 {
     job->number = ++site->n_jobs;
+    job->schema_version = job->schema_version == 0 ? UINT32_MAX : job->schema_version; // whatever there is, unless the test says
     io_postgres_submit(site->postgres, lane, &job, 1);
 }
 

@@ -1378,6 +1378,39 @@ static void a_poisoned_change_holds_up_its_origin_only(void **state)
     assert_string_equal(site_query(&fixture->one, "SELECT string_agg(id, ' ' ORDER BY id) FROM presence"), "k0 k3");
 }
 
+static void a_weak_write_that_waited_for_a_migration_of_its_table_is_executed_anew(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one;
+    migrate_ok(fixture, "0001", presence_sql);
+    (void)weak_write(one, weak_insert(fixture, "a", "here"), 100);
+    // It holds the table until the majority has it.
+    struct operation migration = {.kind = OPERATION_MIGRATION, .migration_name = cc_slice_text("0002"),
+                                  .migration_sql = cc_slice_text("ALTER TABLE presence ADD COLUMN more text DEFAULT 'x';")};
+    struct cc_slice operation = operation_of(fixture, &migration);
+    struct db_job execute = {.kind = DB_EXECUTE, .n_items = 1, .items = &operation};
+    (void)site_run(one, DB_STRONG, &execute, DB_EXECUTED);
+    struct clock_stamp stamp = {200, 1, 1};
+    struct cc_slice insert = weak_insert(fixture, "b", "here");
+    struct db_job write = {.kind = DB_WEAK_EXECUTE, .schema_version = 1, .n_items = 1, .items = &insert, .stamps = &stamp};
+    uint32_t n_down = one->n_events[DB_DOWN];
+    site_submit(one, DB_WEAK, &write);
+    while (strcmp(site_query(one, "SELECT count(*) FROM pg_stat_activity WHERE datname = 'one' AND wait_event_type = 'Lock'"), "1") != 0) {
+    }
+    struct db_job commit = {.kind = DB_COMMIT, .last = 2};
+    site_submit(one, DB_STRONG, &commit);
+    site_wait_event(one, DB_WEAK_EXECUTED, 2);
+    struct cc_slice change = cc_arena_slice(&fixture->arena, one->last.changes[0]);
+    crdt_change_set_number((uint8_t *)(uintptr_t)change.data, change.n, 2);
+    struct db_job weak_commit = {.kind = DB_WEAK_COMMIT, .n_items = 1, .items = &change};
+    site_submit(one, DB_WEAK, &weak_commit);
+    site_wait_event(one, DB_DOWN, n_down + 1);
+    site_wait_up(one);
+    assert_string_equal(site_query(one, "SELECT string_agg(id, ' ') FROM presence"), "a");
+    assert_string_equal(site_query(one, "SELECT rows || ' ' || sum FROM caucus.digests"),
+                        site_query(one, "SELECT rows || ' ' || sum FROM caucus.digest('presence'::regclass)"));
+}
+
 static void a_weak_write_must_not_change_strong_tables(void **state)
 {
     struct fixture *fixture = *state;
@@ -1552,6 +1585,7 @@ int main(void)
         TEST(history_can_be_fetched_from_a_sequence_on),
         TEST(sets_of_one_merge_are_told_apart_in_the_history),
         TEST(a_poisoned_change_holds_up_its_origin_only),
+        TEST(a_weak_write_that_waited_for_a_migration_of_its_table_is_executed_anew),
         TEST(a_weak_write_must_not_change_strong_tables),
         TEST(triggers_of_weak_tables_are_stamped_too),
         TEST(merging_never_reads_the_whole_table),
