@@ -488,11 +488,22 @@ static void collect_unknown_tables(struct execute *execute)
     }
 }
 
+// A weak statement may have waited for the locks of a migration, and its rows may not be as it was planned.
+static bool is_out_of_date(const struct execute *execute)
+{
+    const struct pg_lane *strong = &execute->lane->postgres->lanes[DB_STRONG];
+    return execute->weak && strong->schema_version > execute->job->job.schema_version;
+}
+
 static void on_chunk(void *context, uint64_t number)
 {
     (void)number;
     struct execute *execute = context;
     if (io_postgres_link_connection(execute->lane->link) == NULL || pg_lane_is_cancelling(execute->lane)) {
+        return;
+    }
+    if (is_out_of_date(execute)) {
+        pg_lane_drop(execute->lane, "the schema has changed", NULL); // executed anew
         return;
     }
     if (execute->failed && execute->retry) {
