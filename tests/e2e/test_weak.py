@@ -211,6 +211,26 @@ class Weak(OneCutCluster):
         other = self.history(3, 'table=presence&key=' + rows[400]['id'].replace(' ', '%20'))['entries'][0]
         self.assertEqual((entry['origin'], entry['sequence']), (other['origin'], other['sequence']))
 
+    def test_a_write_that_was_answered_is_seen_there_without_a_token(self):
+        missed = []
+
+        def write_and_read(replica, writer):
+            for i in range(15):
+                name = f'seen {replica} {writer} {i}'
+                self.write(replica, 'POST', '/labels', {'name': name})
+                if not self.cluster.get(replica, '/labels?name=eq.' + name.replace(' ', '%20')):
+                    missed.append(name)
+        writers = [threading.Thread(target=write_and_read, args=(replica, writer)) for replica in self.cluster.ids for writer in range(2)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        self.assertEqual(missed, [])
+        self.write(1, 'POST', '/labels', {'name': 'seen by digests'})
+        before = self.cluster.get(1, '/_caucus/digest?table=labels')['rows']
+        self.write(1, 'POST', '/labels', {'name': 'seen by digests, too'})
+        self.assertGreater(self.cluster.get(1, '/_caucus/digest?table=labels')['rows'], before)
+
     def test_the_same_key_at_another_replica_takes_effect_once(self):
         key = str(uuid.uuid4())
         body = {'id': key, 'status': 'once'}
