@@ -66,6 +66,7 @@ struct sim_replica;
     X(clock_wild_ms) /* clocks jump so far, beyond what is tolerated */                                                \
     X(born_new)      /* a first start is that of a new cluster, in which all ask each other */                         \
     X(amnesia_mean_us) /* until a log, a database or both are lost, or replaced by older copies */                     \
+    X(second_percent) /* of losses take a database and whoever alone has its newest weak changes, if there is one */     \
     X(space_mean_us) /* until a disk is nearly full, */                                                                \
     X(space_length_us) /* and how long it stays so */                                                                  \
     X(full_percent)    /* of these are full: records find no room */                                                   \
@@ -89,6 +90,7 @@ struct sim_replica;
     X(weak_percent)                                                                                                    \
     X(read_percent)                                                                                                    \
     X(session_percent) /* of reads: of what the client has seen, instead of linearizable */                            \
+    X(session_bytes) /* tokens of sessions that would be longer leave out what all have; 0: the default */              \
     X(keyed_percent) /* with an Idempotency-Key, retried by the client */                                              \
     X(fail_percent)                                                                                                    \
     X(migrate_percent)                                                                                                 \
@@ -220,7 +222,7 @@ enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
     uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, hand_overs, amnesias, databases_lost, copies, noticed, recovered, weak_reads, skewed, upgrades, ended_lives, stand_ins, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
-    uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, migrations, key_hits;
+    uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, shortened_reads, migrations, key_hits;
     uint64_t weak_key_hits, tombstones_dropped, sets_dropped, tampered, rows_repaired, strays, adoptions; // weak tables
     uint64_t begun_anew, dead_ends, put_aside, renewed, not_renewed; // members that were away
     uint64_t world; // all that happened and was drawn, in one number

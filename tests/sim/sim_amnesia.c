@@ -257,7 +257,8 @@ static void lose(struct sim *sim, struct sim_replica *replica, enum sim_loss los
     struct crdt_origin origin = {replica->id, replica->incarnation};
     bool keeps_log = loss == LOSE_DATABASE || loss == OLD_DATABASE;
     sim_rows_flush(sim_database_rows(replica->database));
-    replica->rebuilt_index = sim_rows_applied(sim_database_rows(replica->database));
+    uint64_t applied = sim_rows_applied(sim_database_rows(replica->database));
+    replica->rebuilt_index = applied > 0 ? applied : 1;
     switch (loss) {
     case LOSE_BOTH:
         sim_amnesia_wipe(sim, replica);
@@ -292,27 +293,69 @@ void sim_copy_restore_database(struct sim *sim, struct sim_replica *replica)
     lose(sim, replica, OLD_DATABASE);
 }
 
-static void lose_data(struct sim *sim, struct sim_event *event)
+// False: that could not be made good.
+static bool try_to_lose(struct sim *sim, struct sim_replica *replica, enum sim_loss loss)
 {
     static const char *const names[LOSSES] = {"log and database", "log", "database", "log for a copy", "database for a copy",
                                               "log and database for copies"};
+    if (!may_lose(sim, replica, loss)) {
+        return false;
+    }
+    if (replica->alive) {
+        sim_replica_crash(sim, replica, SIM_KILLED);
+        sim_fault_restart_later(sim, replica->id);
+    }
+    sim_trace(sim, "r%u loses its %s", replica->id, names[loss]);
+    sim->counters.amnesias++;
+    sim->counters.databases_lost += loss == LOSE_DATABASE || loss == OLD_DATABASE ? 1 : 0;
+    sim->counters.copies += loss == OLD_LOG || loss == OLD_BOTH ? 1 : 0;
+    lose(sim, replica, loss);
+    sim->counters.ended_lives += replica->is_over ? 1 : 0;
+    return true;
+}
+
+enum { LEAD_MIN = 40 }; // changes: more than the log keeps beyond what it may drop
+
+// Who alone, but for their writer, has many of a replica's changes; NULL: nobody does.
+static struct sim_replica *only_holder(struct sim *sim, const struct sim_replica *of)
+{
+    struct sim_replica *best = NULL;
+    uint64_t most = 0, second = 0;
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        struct sim_replica *other = &sim->replicas[i];
+        uint64_t held = other == of ? 0 : own_sequence_of(of, &sim_database_rows(other->database)->frontier_flushed);
+        second = held > most ? most : held > second ? held : second;
+        best = held > most ? other : best;
+        most = held > most ? held : most;
+    }
+    return most >= second + LEAD_MIN ? best : NULL;
+}
+
+// A database, and the only other one that has its newest weak changes: no disk has them any more.
+static void lose_two(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        struct sim_replica *replica = &sim->replicas[i];
+        struct sim_replica *holder = only_holder(sim, replica);
+        if (holder != NULL && try_to_lose(sim, replica, LOSE_DATABASE)) {
+            (void)try_to_lose(sim, holder, LOSE_BOTH);
+            return;
+        }
+    }
+}
+
+static void lose_data(struct sim *sim, struct sim_event *event)
+{
     (void)event;
     if (is_over(sim)) {
         return;
     }
-    struct sim_replica *replica = draw_replica(sim);
-    enum sim_loss loss = (enum sim_loss)sim_draw(sim, 0, LOSSES - 1);
-    if (may_lose(sim, replica, loss)) {
-        if (replica->alive) {
-            sim_replica_crash(sim, replica, SIM_KILLED);
-            sim_fault_restart_later(sim, replica->id);
-        }
-        sim_trace(sim, "r%u loses its %s", replica->id, names[loss]);
-        sim->counters.amnesias++;
-        sim->counters.databases_lost += loss == LOSE_DATABASE || loss == OLD_DATABASE ? 1 : 0;
-        sim->counters.copies += loss == OLD_LOG || loss == OLD_BOTH ? 1 : 0;
-        lose(sim, replica, loss);
-        sim->counters.ended_lives += replica->is_over ? 1 : 0;
+    bool aims = sim->knobs.second_percent > 0 && sim_draw(sim, 0, 99) < sim->knobs.second_percent;
+    if (aims) {
+        lose_two(sim);
+    } else {
+        struct sim_replica *replica = draw_replica(sim);
+        (void)try_to_lose(sim, replica, (enum sim_loss)sim_draw(sim, 0, LOSSES - 1));
     }
     sim_after(sim, sim_spread(sim, sim->knobs.amnesia_mean_us), lose_data, 0);
 }

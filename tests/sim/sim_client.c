@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "proxy/node/node_internal.h"
+#include "proxy/node/session.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -59,16 +60,17 @@ struct attempt {
     uint64_t submitted_us;
     uint64_t committed_index;
     struct cc_blob *outcome; // as committed
+    bool asks_index; // read: its database was down, and it asks again when that is back
     struct crdt_frontier *wanted; // read of weak rows: what must be there
 };
 
-struct session { // what a client has seen
-    uint64_t index;
-    struct crdt_frontier frontier;
+struct memory { // of a client
+    struct session token;
+    struct crdt_frontier seen; // what the token says, or would say if nothing were left out
 };
 
 struct sim_clients {
-    struct session *sessions; // client - 1
+    struct memory *memories; // client - 1
     struct crdt_frontier spread; // weak writes acknowledged as held by a majority
     struct request **requests;
     size_t n_requests, requests_capacity;
@@ -270,17 +272,27 @@ static void encode(struct sim *sim, const struct request *request, const struct 
     operation_put(out, &operation);
 }
 
-static struct session *session_of(struct sim *sim, const struct request *request)
+static struct memory *memory_of(struct sim *sim, const struct request *request)
 {
-    return &sim->clients->sessions[request->client - 1];
+    return &sim->clients->memories[request->client - 1];
+}
+
+// As the gateway of this replica does it.
+static void shorten(const struct sim *sim, const struct sim_replica *replica, struct session *token)
+{
+    if (sim->knobs.session_bytes > 0 && session_is_long(token, sim->knobs.session_bytes)) {
+        struct node_garbage garbage;
+        node_garbage(replica->node, &garbage);
+        session_shorten(token, &garbage.history, sim->knobs.session_bytes);
+    }
 }
 
 static void ask_to_read(struct sim *sim, struct sim_replica *replica, const struct request *request, uint64_t token)
 {
     struct node_time time = sim_replica_time(sim, replica);
     if (request->is_session) {
-        const struct session *session = session_of(sim, request);
-        node_read_session(replica->node, time, token, session->index, &session->frontier, false, timeout_ms(sim, request));
+        const struct session *session = &memory_of(sim, request)->token;
+        node_read_session(replica->node, time, token, session->index, &session->frontier, session->shortened, timeout_ms(sim, request));
     } else if (request->is_weak) {
         node_read_weak(replica->node, time, token, timeout_ms(sim, request));
     } else {
@@ -373,29 +385,54 @@ static bool may_miss_confirmed(const struct sim *sim)
     return sim->counters.databases_lost > 0 || sim->knobs.member_mean_us > 0;
 }
 
+// What was left out of its token everybody had on disk.
+static bool holds_seen(const struct sim *sim, const struct memory *memory, const struct crdt_frontier *frontier)
+{
+    bool may_miss = memory->token.shortened && may_miss_confirmed(sim);
+    return crdt_frontier_covers(frontier, &memory->token.frontier) && (may_miss || crdt_frontier_covers(frontier, &memory->seen));
+}
+
+// As io_gateway_rows.c: where the database is down it waits for that first, then asks for all that it asked for before.
+static void read_again(struct sim *sim, struct sim_replica *replica, const struct sim_event *event, bool up)
+{
+    struct attempt *attempt = &sim->clients->attempts[event->a - 1];
+    const struct request *request = attempt->request;
+    bool asks_all = request->is_session || request->is_weak;
+    attempt->submitted_us = sim->now_us;
+    attempt->asks_index = !up && asks_all;
+    if (up && asks_all) {
+        free(attempt->wanted);
+        attempt->wanted = NULL;
+        ask_to_read(sim, replica, request, event->a);
+    } else {
+        uint64_t index = event->b > 0 ? event->b : 1;
+        node_read_at(replica->node, sim_replica_time(sim, replica), event->a, index, timeout_ms(sim, request));
+    }
+    sim_replica_settle(sim, replica);
+}
+
 static void select_row(struct sim *sim, struct sim_event *event)
 {
     struct attempt *attempt = &sim->clients->attempts[event->a - 1];
     struct request *request = attempt->request;
     struct sim_replica *replica = sim_replica_of(sim, event->replica);
+    if (attempt->asks_index) { // its database is back
+        attempt->asks_index = false;
+        attempt->submitted_us = sim->now_us;
+        ask_to_read(sim, replica, request, event->a);
+        sim_replica_settle(sim, replica);
+        return;
+    }
     struct cc_buffer value = {0};
     uint64_t applied = 0;
     struct crdt_frontier frontier;
     bool up = sim_database_read(replica->database, request->keys[0], &value, &applied);
     sim_database_frontier(replica->database, &frontier);
-    struct session *session = request->is_session ? session_of(sim, request) : NULL;
-    bool behind = session != NULL && (applied < session->index || !crdt_frontier_covers(&frontier, &session->frontier));
-    behind = behind || (attempt->wanted != NULL && !crdt_frontier_covers(&frontier, attempt->wanted));
+    struct memory *memory = request->is_session ? memory_of(sim, request) : NULL;
+    bool behind = (memory != NULL && applied < memory->token.index) || (attempt->wanted != NULL && !crdt_frontier_covers(&frontier, attempt->wanted));
     if (!up || behind || applied < event->b) { // this database lost what it had: wait until it has it again
         cc_buffer_finish(&value);
-        attempt->submitted_us = sim->now_us;
-        if (session != NULL || request->is_weak) {
-            ask_to_read(sim, replica, request, event->a);
-            sim_replica_settle(sim, replica);
-            return;
-        }
-        node_read_at(replica->node, sim_replica_time(sim, replica), event->a, event->b, timeout_ms(sim, request));
-        sim_replica_settle(sim, replica);
+        read_again(sim, replica, event, up);
         return;
     }
     SIM_CHECK(sim, "I11", applied >= request->commit_at_begin,
@@ -403,9 +440,13 @@ static void select_row(struct sim *sim, struct sim_event *event)
               request->commit_at_begin);
     SIM_CHECK(sim, "W8", !request->is_weak || may_miss_confirmed(sim) || sim_weak_check_holds(sim, &frontier, request->spread_at_begin),
               "request %u read rows without changes that a majority had confirmed when it began", request->number);
-    if (session != NULL) {
-        *session = (struct session){applied, frontier};
+    if (memory != NULL) {
+        SIM_CHECK(sim, "W8", holds_seen(sim, memory, &frontier), "request %u read rows without changes that its session has seen", request->number);
         sim->counters.session_reads++;
+        sim->counters.shortened_reads += memory->token.shortened;
+        memory->token = (struct session){.index = applied, .frontier = frontier, .shortened = memory->token.shortened};
+        memory->seen = frontier;
+        shorten(sim, replica, &memory->token);
     }
     sim->counters.weak_reads += request->is_weak ? 1 : 0;
     attempt->waits = false;
@@ -428,12 +469,15 @@ static void check_recorded(struct sim *sim, const struct attempt *attempt, const
 }
 
 // An acknowledged write is part of what its client has seen.
-static void take_token(struct sim *sim, const struct request *request, const struct node_answer *answer)
+static void take_token(struct sim *sim, const struct sim_replica *replica, const struct request *request, const struct node_answer *answer)
 {
-    struct session *session = session_of(sim, request);
-    session->index = answer->index > session->index ? answer->index : session->index;
-    enum cc_status status = crdt_frontier_raise(&session->frontier, answer->origin, answer->sequence);
+    struct memory *memory = memory_of(sim, request);
+    session_wrote(&memory->token, answer->index);
+    enum cc_status status = session_wrote_weak(&memory->token, answer->origin, answer->sequence);
     SIM_CHECK(sim, "W8", status == CC_OK, "too many origins in a session");
+    status = crdt_frontier_raise(&memory->seen, answer->origin, answer->sequence);
+    SIM_CHECK(sim, "W8", status == CC_OK, "too many origins in a session");
+    shorten(sim, replica, &memory->token);
 }
 
 // A read is let through when the replica believes that it holds what must be seen. The thread that reads looks again, in its own
@@ -446,8 +490,8 @@ static void check_let_through(struct sim *sim, const struct sim_replica *replica
               request->number, index);
     SIM_CHECK(sim, "W8", !request->is_weak || may_miss_confirmed(sim) || crdt_frontier_covers(frontier, request->spread_at_begin),
               "r%u lets request %u read before it holds what a majority had acknowledged", replica->id, request->number);
-    const struct session *session = session_of(sim, request);
-    bool holds = applied >= session->index && crdt_frontier_covers(frontier, &session->frontier);
+    const struct memory *memory = memory_of(sim, request);
+    bool holds = applied >= memory->token.index && holds_seen(sim, memory, frontier);
     SIM_CHECK(sim, "W8", !request->is_session || holds, "r%u lets request %u read before it holds what the session has seen",
               replica->id, request->number);
 }
@@ -494,7 +538,7 @@ static void take_outcome(struct sim *sim, struct attempt *attempt, const struct 
         } else if (answer->sequence > 0) {
             check_durability(sim, request, answer);
         }
-        take_token(sim, request, answer);
+        take_token(sim, sim_replica_of(sim, attempt->replica), request, answer);
         finish(sim, request, outcome.kind == REST_DONE ? DONE : FAILED);
         return;
     case REST_REFUSED:
@@ -512,11 +556,15 @@ static void take_outcome(struct sim *sim, struct attempt *attempt, const struct 
 static void take_wanted(struct sim *sim, struct attempt *attempt, const struct node_answer *answer)
 {
     struct cc_reader reader = cc_reader_of(answer->frontier);
-    free(attempt->wanted);
-    attempt->wanted = NULL;
     if (answer->frontier.n > 0) {
+        struct crdt_frontier *before = attempt->wanted;
         attempt->wanted = cc_alloc(sizeof(*attempt->wanted));
-        SIM_CHECK(sim, "answers", crdt_frontier_read(&reader, attempt->wanted) == CC_OK, "a read's frontier cannot be read");
+        bool good = crdt_frontier_read(&reader, attempt->wanted) == CC_OK;
+        for (uint32_t i = 0; before != NULL && i < before->n; i++) {
+            good = crdt_frontier_raise(attempt->wanted, before->at[i].origin, before->at[i].sequence) == CC_OK && good;
+        }
+        free(before);
+        SIM_CHECK(sim, "answers", good, "a read's frontier cannot be read");
     }
     const struct request *request = attempt->request;
     bool told = !request->is_weak || (attempt->wanted != NULL && (may_miss_confirmed(sim) || sim_weak_check_holds(sim, attempt->wanted, request->spread_at_begin)));
@@ -532,8 +580,10 @@ void sim_clients_answer(struct sim *sim, struct sim_replica *replica, const stru
     check_in_time(sim, replica, attempt);
     if (answer->kind == NODE_ANSWER_READ) {
         SIM_CHECK(sim, "I11", attempt->request->is_read, "a read's answer to a write");
-        check_let_through(sim, replica, attempt->request, answer->index);
-        take_wanted(sim, attempt, answer);
+        if (!attempt->asks_index) {
+            check_let_through(sim, replica, attempt->request, answer->index);
+            take_wanted(sim, attempt, answer);
+        }
         struct sim_event *event = sim_after(sim, sim_draw(sim, 1, SELECT_US_MAX), select_row, replica->id);
         event->a = answer->token;
         event->b = answer->index;
@@ -561,7 +611,7 @@ struct sim_clients *sim_clients_create(struct sim *sim)
 {
     struct sim_clients *clients = cc_alloc(sizeof(*clients));
     size_t n_sessions = sim->knobs.n_clients > sim->n_replicas ? sim->knobs.n_clients : sim->n_replicas; // probes have one each
-    clients->sessions = cc_alloc_array(n_sessions, sizeof(*clients->sessions));
+    clients->memories = cc_alloc_array(n_sessions, sizeof(*clients->memories));
     for (uint32_t client = 1; client <= sim->knobs.n_clients; client++) {
         sim_after(sim, sim_draw(sim, 0, 500 * 1000), next_request, 0)->a = client;
     }
@@ -579,7 +629,7 @@ void sim_clients_destroy(struct sim_clients *clients)
         cc_blob_unref(clients->attempts[i].outcome);
         free(clients->attempts[i].wanted);
     }
-    free(clients->sessions);
+    free(clients->memories);
     free(clients->requests);
     free(clients->attempts);
     free(clients);

@@ -141,7 +141,11 @@ static void losses(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->tamper_mean_us = knobs->member_mean_us = knobs->kept_percent = knobs->durable_percent = knobs->migrate_percent = 0;
     knobs->n_replicas = knobs->n_founders = 5;
     knobs->cut_mean_us = cc_prng_between(prng, 100 * MS, 600 * MS);
-    knobs->cut_length_us = cc_prng_between(prng, 200 * MS, 2 * S);
+    knobs->fault_us = cc_prng_between(prng, 6 * S, 12 * S);
+    knobs->think_us = cc_prng_between(prng, 2 * MS, 10 * MS);
+    knobs->n_clients = 10;
+    knobs->cut_length_us = cc_prng_between(prng, 2 * S, 5 * S); // longer than the log keeps what it may drop
+    knobs->second_percent = 80;
     knobs->crash_length_us = cc_prng_between(prng, 500 * MS, 3 * S);
     knobs->log_bytes = 1;
     knobs->segment_bytes = cc_prng_between(prng, 2, 4) << 10;
@@ -236,6 +240,7 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
     if (knobs->member_mean_us > 0 && knobs->amnesia_mean_us == 0) { // one of both, that is enough to take
         knobs->kept_percent = maybe(&later, 20, 100);
     }
+    knobs->session_bytes = maybe(&later, 40, 110);
     if (cc_prng_below(&later, 24) == 0) {
         losses(knobs, &later);
     }

@@ -171,9 +171,9 @@ static void print_counters(const struct sim_counters *c)
            ", rows deleted long ago %" PRIu64 ", frontiers taken over %" PRIu64 ", replicas that began anew %" PRIu64 ", and because of changes that all had lost %" PRIu64
            " (changes renewed %" PRIu64 ", lost %" PRIu64 ")\n",
            c->tombstones_dropped, c->sets_dropped, c->tampered, c->rows_repaired, c->strays, c->adoptions, c->begun_anew, c->dead_ends, c->renewed, c->not_renewed);
-    printf("operations %" PRIu64 ": acknowledged %" PRIu64 " (reads %" PRIu64 ", of sessions %" PRIu64 ", of weak tables %" PRIu64 "), unknown %" PRIu64 ", refused %" PRIu64
+    printf("operations %" PRIu64 ": acknowledged %" PRIu64 " (reads %" PRIu64 ", of sessions %" PRIu64 " with %" PRIu64 " shortened tokens, of weak tables %" PRIu64 "), unknown %" PRIu64 ", refused %" PRIu64
            "; batches executed again %" PRIu64 ", keys met again %" PRIu64 " (weak %" PRIu64 "), migrations %" PRIu64 "\n",
-           c->operations, c->acknowledged, c->reads, c->session_reads, c->weak_reads, c->unknown, c->refused, c->requeues, c->key_hits, c->weak_key_hits, c->migrations);
+           c->operations, c->acknowledged, c->reads, c->session_reads, c->shortened_reads, c->weak_reads, c->unknown, c->refused, c->requeues, c->key_hits, c->weak_key_hits, c->migrations);
 }
 
 // A run in which nothing broke, or nothing was done, proves nothing.
@@ -187,7 +187,7 @@ static bool is_meaningful(const struct sim_counters *c, uint64_t n_seeds)
            c->disk_failures > 0 && c->loads > 0 && c->member_changes > 0 && c->amnesias > 0 && c->noticed == c->copies && c->recovered > 0 &&
            c->full_disks > 0 && c->no_space > 0 && c->hand_overs > 0 && c->strangers > 0 && c->weak_reads > 0 && (n_seeds < 200 || (c->snapshots > 0 && c->copies > 0 && c->reloads > 0 && c->skewed > 0)) &&
            (n_seeds < 1000 || (c->ended_lives > 0 && c->stand_ins > 0)) &&
-           c->migrations > 0 && c->session_reads > 0 && c->truncations > 0 && c->acknowledged > c->operations / 3;
+           c->migrations > 0 && c->session_reads > 0 && c->shortened_reads > 0 && c->truncations > 0 && c->acknowledged > c->operations / 3;
 }
 
 struct running {

@@ -570,11 +570,11 @@ void io_gateway_set_everywhere(struct io_gateway *gateway, const struct crdt_fro
 
 void gateway_shorten(struct io_gateway *gateway, struct session *session)
 {
-    if (!session_is_long(session)) {
+    if (!session_is_long(session, SESSION_TOKEN_BYTES_AIM)) {
         return;
     }
     pthread_mutex_lock(&gateway->lock);
-    session_shorten(session, &gateway->everywhere);
+    session_shorten(session, &gateway->everywhere, SESSION_TOKEN_BYTES_AIM);
     pthread_mutex_unlock(&gateway->lock);
 }
 

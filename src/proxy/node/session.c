@@ -38,18 +38,18 @@ void session_put(struct cc_buffer *out, const struct session *session, const uin
     cc_buffer_finish(&tag);
 }
 
-bool session_is_long(const struct session *session)
+bool session_is_long(const struct session *session, size_t n_bytes_aim)
 {
     struct cc_buffer bytes = {0};
     put_content(&bytes, session);
     size_t n = bytes.n + TAG_BYTES;
     cc_buffer_finish(&bytes);
-    return (n * 4 + 2) / 3 > SESSION_TOKEN_BYTES_AIM;
+    return (n * 4 + 2) / 3 > n_bytes_aim;
 }
 
-void session_shorten(struct session *session, const struct crdt_frontier *everywhere)
+void session_shorten(struct session *session, const struct crdt_frontier *everywhere, size_t n_bytes_aim)
 {
-    if (!session_is_long(session)) {
+    if (!session_is_long(session, n_bytes_aim)) {
         return;
     }
     struct crdt_frontier *frontier = &session->frontier;

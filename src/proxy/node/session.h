@@ -23,10 +23,10 @@ struct session {
 };
 
 void session_put(struct cc_buffer *out, const struct session *session, const uint8_t key[SESSION_KEY_BYTES]);
-// Leaves out what `everywhere` covers, if the token would be longer than SESSION_TOKEN_BYTES_AIM otherwise.
-void session_shorten(struct session *session, const struct crdt_frontier *everywhere);
+// Leaves out what `everywhere` covers, if the token would be longer than `n_bytes_aim` otherwise (SESSION_TOKEN_BYTES_AIM).
+void session_shorten(struct session *session, const struct crdt_frontier *everywhere, size_t n_bytes_aim);
 // Whether it is that long.
-bool session_is_long(const struct session *session);
+bool session_is_long(const struct session *session, size_t n_bytes_aim);
 // CC_MALFORMED: not a token. CC_REFUSED: not of this cluster.
 enum cc_status session_read(struct cc_slice text, const uint8_t key[SESSION_KEY_BYTES], struct session *session_out) CC_CHECKED;
 

@@ -152,11 +152,11 @@ static void a_shortened_token_asks_for_the_same(void **state)
             sequence = ahead ? sequence - 1 : sequence + cc_prng_below(&prng, 2);
             assert_true(sequence == 0 || crdt_frontier_raise(&everywhere, session.frontier.at[i].origin, sequence) == CC_OK);
         }
-        session_shorten(&shortened, &everywhere);
+        session_shorten(&shortened, &everywhere, SESSION_TOKEN_BYTES_AIM);
         struct cc_buffer token = {0};
         session_put(&token, &shortened, key);
         assert_true(token.n < 1024);
-        assert_int_equal(shortened.shortened, session_is_long(&session));
+        assert_int_equal(shortened.shortened, session_is_long(&session, SESSION_TOKEN_BYTES_AIM));
         assert_int_equal(session_read(cc_buffer_slice(&token), key, &back), CC_OK);
         assert_int_equal(back.index, session.index);
         assert_int_equal(back.shortened, shortened.shortened);
@@ -176,7 +176,7 @@ static void what_not_everybody_holds_stays_in_the_token(void **state)
     cc_prng_seed(&prng, 6);
     struct session session = random_session(&prng, CC_ORIGINS_MAX), shortened = session, back = {0};
     struct crdt_frontier nothing = {.n = 0};
-    session_shorten(&shortened, &nothing);
+    session_shorten(&shortened, &nothing, SESSION_TOKEN_BYTES_AIM);
     assert_false(shortened.shortened);
     struct cc_buffer token = {0};
     session_put(&token, &shortened, key);
