@@ -849,22 +849,26 @@ static enum harness_fate die_on_the_way_back(void *context, struct harness *harn
     return on_its_way ? die_there(context, harness, replica, stage, moment, effects) : HARNESS_GO_ON;
 }
 
+// It votes when everybody knows: who loses their log while it is promoted makes more than the one failure of which two are left.
 static bool must_begin_anew_and_votes(struct harness *harness)
 {
-    struct node *node = harness_node(harness, AWAY);
-    if (node == NULL) {
-        return false;
+    for (uint32_t id = 1; id <= harness_size(harness); id++) {
+        uint64_t index = 0;
+        const struct node *node = harness_node(harness, id);
+        const struct raft_member *away = node == NULL ? NULL : raft_member_find(raft_membership_committed(node_raft(node), &index), AWAY);
+        if (index == 0 || away == NULL || !away->voter) {
+            return false;
+        }
     }
     struct node_status status;
-    node_describe(node, harness_now_us(harness), &status);
-    const struct raft_member *self = raft_member_find(raft_membership(node_raft(node)), AWAY);
-    return status.must_rejoin && self != NULL && self->voter;
+    node_describe(harness_node(harness, AWAY), harness_now_us(harness), &status);
+    return status.must_rejoin;
 }
 
 // Replica 3 writes alone, is removed meanwhile, and added when the others have forgotten what it would have to be told.
-static struct harness *write_alone_and_be_added(void)
+static struct harness *write_alone_and_be_added(uint64_t seed)
 {
-    struct harness *harness = harness_create(&(struct harness_options){.seed = 4, .garbage_ms = 100});
+    struct harness *harness = harness_create(&(struct harness_options){.seed = seed, .garbage_ms = 100});
     (void)harness_wait_for_leader(harness);
     settle(harness);
     if (harness_leader(harness) == AWAY) {
@@ -919,7 +923,7 @@ static void assert_written_again(struct harness *harness)
 
 static bool write_alone_and_come_back(struct death death)
 {
-    struct harness *harness = write_alone_and_be_added();
+    struct harness *harness = write_alone_and_be_added(4);
     harness_set_hooks(harness, &(struct harness_hooks){.context = &death, .stage = die_on_the_way_back});
     assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
     for (int i = 0; i < 40; i++) {
@@ -932,11 +936,11 @@ static bool write_alone_and_come_back(struct death death)
     return death.replica == 0; // it died, if it was to
 }
 
-// Who recovers waits for what the others hold, and who must begin anew until the others are well.
-static void a_member_that_must_begin_anew_and_one_that_has_lost_all_do_not_wait_for_each_other(void **state)
+// Who recovers waits for what the others hold, and who must begin anew until the others are well. What the latter has written is not held by
+// the former when that has taken over its rows, which lack it by then: seeds 3 and 21.
+static void begin_anew_while_another_one_recovers(uint64_t seed)
 {
-    (void)state;
-    struct harness *harness = write_alone_and_be_added();
+    struct harness *harness = write_alone_and_be_added(seed);
     assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
     for (int i = 0; i < 1000 && !must_begin_anew_and_votes(harness); i++) {
         harness_run_ms(harness, 10);
@@ -951,6 +955,14 @@ static void a_member_that_must_begin_anew_and_one_that_has_lost_all_do_not_wait_
     }
     assert_written_again(harness);
     harness_destroy(harness);
+}
+
+static void a_member_that_must_begin_anew_and_one_that_has_lost_all_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        begin_anew_while_another_one_recovers(seed);
+    }
 }
 
 static void what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_on_its_way_back(void **state)

@@ -412,6 +412,13 @@ static void refuse(struct node *node, const struct peer *peer, uint64_t round, s
     peer_send_states(node, peer, &(struct repair_event){.kind = REPAIR_STATES, .round = round, .table = table, .from = from, .next = from});
 }
 
+// Of one that must begin anew nobody takes rows: its frontier says that it holds changes of its own which its rows may lack by now, as it has
+// taken over others' rows. Whoever adopted it would hold them, too, by name only, and nobody would write them again.
+static bool may_answer(const struct node *node)
+{
+    return node->weak.up && !weak_must_rejoin(node);
+}
+
 void node_repair_event(struct node *node, struct node_time time, const struct repair_event *event)
 {
     node->time = time;
@@ -425,7 +432,7 @@ void node_repair_event(struct node *node, struct node_time time, const struct re
         break;
     case REPAIR_STATES:
         peer = peer_find(node, event->peer);
-        if (peer != NULL && peer->up && !event->failed) {
+        if (peer != NULL && peer->up && !event->failed && may_answer(node)) {
             peer_send_states(node, peer, event);
         } else if (peer != NULL && peer->up) {
             refuse(node, peer, event->round, event->table, event->from);
@@ -453,7 +460,7 @@ void repair_compared(struct node *node, const struct peer *peer, const struct re
     if (question->sums.n != REPAIR_SUMS_BYTES || question->from >= REPAIR_BUCKETS) {
         return; // of a broken sender
     }
-    if (!node->weak.up) {
+    if (!may_answer(node)) {
         refuse(node, peer, question->round, question->table, question->from);
         return;
     }

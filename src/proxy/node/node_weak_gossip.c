@@ -122,6 +122,9 @@ void weak_peer_frontier(struct node *node, struct peer *peer)
 
 static void tell_gap(struct node *node, struct peer *peer, struct crdt_origin origin)
 {
+    if (weak_must_rejoin(node)) { // its rows are not to be taken over instead
+        return;
+    }
     peer_send_gap(node, peer, origin, crdt_frontier_get(&peer->frontier, origin) + 1);
     if (node->time.now_us >= peer->gap_told_us + GAP_TOLD_US) {
         peer->gap_told_us = node->time.now_us;

@@ -902,26 +902,87 @@ static void a_replica_that_cannot_answer_is_asked_again_soon(void **state)
     end(&bench);
 }
 
-static void who_asks_a_replica_whose_database_is_down_is_told_at_once(void **state)
+static void deliver_question(struct bench *bench)
 {
-    (void)state;
     static const uint8_t sums[REPAIR_SUMS_BYTES];
-    struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
-    node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_DOWN, .lane = DB_WEAK});
-    turn(&bench);
     struct cc_buffer body = {0};
     cc_put_u64(&body, 7); // round
     cc_put_string(&body, cc_slice_text("public.t"));
     cc_put_u32(&body, 0);
     cc_put_string(&body, cc_slice_of(sums, sizeof(sums)));
     cc_put_u8(&body, 1);
-    deliver(&bench, 2, FRAME_COMPARE, bench.time.wall_ms, cc_buffer_slice(&body));
+    deliver(bench, 2, FRAME_COMPARE, bench->time.wall_ms, cc_buffer_slice(&body));
     cc_buffer_finish(&body);
+    turn(bench);
+}
+
+// Replica 2 is told that its question leads nowhere.
+static bool refuses_to_answer(const struct bench *bench)
+{
+    for (size_t i = 0; i < bench->effects.n_sends; i++) {
+        struct cc_reader reader = cc_reader_of(bench->effects.sends[i].frame);
+        (void)cc_read_u8(&reader);
+        uint8_t kind = cc_read_u8(&reader);
+        (void)cc_read_bytes(&reader, 2 * sizeof(uint64_t));
+        if (bench->effects.sends[i].peer == 2 && kind == FRAME_STATES) {
+            (void)cc_read_u64(&reader); // round
+            (void)cc_read_string(&reader);
+            uint32_t from = cc_read_u32(&reader);
+            return cc_read_u32(&reader) == from && cc_reader_ok(&reader);
+        }
+    }
+    return false;
+}
+
+static void who_asks_a_replica_whose_database_is_down_is_told_at_once(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    start(&bench);
+    node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_DOWN, .lane = DB_WEAK});
     turn(&bench);
-    assert_true(sends(&bench, 2, FRAME_STATES));
+    deliver_question(&bench);
+    assert_true(refuses_to_answer(&bench));
     end(&bench);
+}
+
+// Its frontier has its own changes; its rows may lack them when it has taken over those of the others.
+static void who_must_begin_anew_gives_its_rows_to_nobody(void **state)
+{
+    (void)state;
+    static const struct crdt_frontier nothing;
+    struct crdt_frontier held = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&held, (struct crdt_origin){1, 1}, 1), CC_OK);
+    assert_int_equal(crdt_frontier_raise(&held, (struct crdt_origin){9, 7}, 3), CC_OK);
+    for (int must = 0; must <= 1; must++) {
+        struct bench bench;
+        begin(&bench, WALL_MS);
+        struct wal_record record = {.kind = WAL_CHANGE, .body = change_of(&bench, 1, 1, clock_hlc_of_ms(WALL_MS), "own")};
+        assert_int_equal(node_restore(bench.node, &record), CC_OK);
+        start(&bench);
+        database_up(&bench, &held);
+        turn(&bench);
+        deliver_question(&bench);
+        assert_int_equal(bench.effects.n_repairs, 1);
+        struct repair_event answer = {.kind = REPAIR_STATES, .round = 7, .table = cc_slice_text("public.t"), .next = REPAIR_BUCKETS, .peer = 2};
+        if (must) {
+            deliver_too_old(&bench, 3, 1, 1);
+        }
+        node_repair_event(bench.node, bench.time, &answer); // begun before it was told
+        turn(&bench);
+        assert_int_equal(refuses_to_answer(&bench), must);
+        deliver_question(&bench);
+        assert_int_equal(bench.effects.n_repairs, !must);
+        assert_int_equal(refuses_to_answer(&bench), must);
+        deliver_frontier(&bench, 2, &nothing);
+        turn(&bench);
+        const struct db_job *job = find_job(&bench, DB_FETCH);
+        assert_non_null(job);
+        weak_event(&bench, (struct db_event){.kind = DB_FETCHED, .number = job->number, .origin = job->origin, .peer = 2});
+        assert_int_equal(sends(&bench, 2, FRAME_GAP), !must);
+        end(&bench);
+    }
 }
 
 // One that was removed long ago, and another one: nobody else sends what they wrote.
@@ -1288,6 +1349,7 @@ int main(void)
         cmocka_unit_test(an_answer_is_sifted_before_it_is_joined_and_asked_for_again_if_that_fails),
         cmocka_unit_test(a_replica_that_cannot_answer_is_asked_again_soon),
         cmocka_unit_test(who_asks_a_replica_whose_database_is_down_is_told_at_once),
+        cmocka_unit_test(who_must_begin_anew_gives_its_rows_to_nobody),
         cmocka_unit_test(what_is_lacking_of_one_origin_does_not_keep_back_another),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
         cmocka_unit_test(a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_pulls),
