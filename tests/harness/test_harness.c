@@ -938,7 +938,7 @@ static bool write_alone_and_come_back(struct death death)
 
 // Who recovers waits for what the others hold, and who must begin anew until the others are well. What the latter has written is not held by
 // the former when that has taken over its rows, which lack it by then: seeds 3 and 21.
-static void begin_anew_while_another_one_recovers(uint64_t seed)
+static void begin_anew_while_another_one_recovers(uint64_t seed, bool meets_it_first)
 {
     struct harness *harness = write_alone_and_be_added(seed);
     assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
@@ -948,7 +948,15 @@ static void begin_anew_while_another_one_recovers(uint64_t seed)
     assert_true(must_begin_anew_and_votes(harness));
     harness_stop(harness, 2, HARNESS_KILL);
     harness_wipe(harness, 2);
+    if (meets_it_first) { // and has forgotten that it was told
+        harness_stop(harness, AWAY, HARNESS_KILL);
+        add_fault(harness, (struct faults_rule){.kind = FAULTS_DROP, .from = 1, .to = AWAY});
+        add_fault(harness, (struct faults_rule){.kind = FAULTS_DROP, .from = AWAY, .to = 1});
+        harness_start(harness, AWAY);
+    }
     harness_start(harness, 2);
+    harness_run_ms(harness, 3000);
+    harness_heal(harness);
     for (int i = 0; i < 60; i++) {
         harness_run_ms(harness, 500);
         harness_start(harness, AWAY);
@@ -961,7 +969,16 @@ static void a_member_that_must_begin_anew_and_one_that_has_lost_all_do_not_wait_
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 40; seed++) {
-        begin_anew_while_another_one_recovers(seed);
+        begin_anew_while_another_one_recovers(seed, false);
+    }
+}
+
+// One that has lost all refuses nothing, until it knows what the others refuse: seeds 12, 14 and 35.
+static void what_a_removed_member_wrote_alone_is_not_held_by_one_that_has_lost_all_before_others_take_it(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        begin_anew_while_another_one_recovers(seed, true);
     }
 }
 
@@ -1108,6 +1125,7 @@ int main(void)
         cmocka_unit_test(whoever_dies_between_any_two_stages_nothing_acknowledged_is_lost),
         cmocka_unit_test(what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_on_its_way_back),
         cmocka_unit_test(a_member_that_must_begin_anew_and_one_that_has_lost_all_do_not_wait_for_each_other),
+        cmocka_unit_test(what_a_removed_member_wrote_alone_is_not_held_by_one_that_has_lost_all_before_others_take_it),
         cmocka_unit_test(a_comparison_takes_nothing_from_who_lacks_deletions_that_are_forgotten_here),
         cmocka_unit_test(what_arrives_while_rows_are_taken_over_does_not_bring_back_what_was_deleted),
         cmocka_unit_test(a_leader_that_dies_between_sync_and_answer_loses_nothing),

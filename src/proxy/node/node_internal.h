@@ -296,6 +296,7 @@ struct peer {
     bool clock_is_ahead;     // its stamps are from further in the future than is tolerated
     bool database_up;    // its weak tables', when it told its frontier last
     bool frontier_known;
+    uint64_t backlog;        // changes of its own that it held when it connected, known like its frontier
     struct crdt_frontier frontier;
     struct crdt_frontier frontier_before; // about a second ago, to see who is stuck
     uint64_t frontier_before_us;
@@ -792,6 +793,7 @@ void weak_synced(struct node *node, uint64_t log_number);
 void weak_peer_frontier(struct node *node, struct peer *peer);
 void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence); // that peer refuses this change set of ours
 bool weak_must_rejoin(const struct node *node);
+bool weak_doubts(const struct node *node, const struct peer *peer); // others may refuse what that one wrote while it was away
 void weak_put_frontier(const struct node *node, struct cc_buffer *frame); // as others are told: without what they will never take
 uint64_t weak_missing_at(const struct node *node, const struct peer *peer);
 

@@ -213,7 +213,7 @@ void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin o
 {
     struct repair *repair = &node->repair;
     uint64_t now_us = node->time.now_us;
-    if (!node->weak.up || crdt_frontier_get(&node->weak.frontier, origin) + 1 != sequence) {
+    if (!node->weak.up || weak_doubts(node, peer) || crdt_frontier_get(&node->weak.frontier, origin) + 1 != sequence) {
         return; // it came meanwhile
     }
     bool same = crdt_origin_compare(repair->gap.origin, origin) == 0 && repair->gap.sequence == sequence;
@@ -560,7 +560,7 @@ void repair_states(struct node *node, const struct peer *peer, const struct repa
     }
     // It lacks deletions that are forgotten here: what it has of their rows is not to come back. Gossip, or a whole comparison of its own,
     // brings it what it lacks.
-    if (!stable_trusts(node, answer->moment)) {
+    if (!stable_trusts(node, answer->moment) || weak_doubts(node, peer)) {
         refused(node);
         return;
     }

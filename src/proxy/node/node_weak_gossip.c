@@ -111,7 +111,10 @@ void weak_peer_frontier(struct node *node, struct peer *peer)
     if (!peer->frontier_known || peer->pushed < theirs || (stuck && peer->pushed > theirs)) {
         peer->pushed = theirs;
     }
-    peer->frontier_known = true;
+    if (!peer->frontier_known) {
+        peer->frontier_known = true;
+        peer->backlog = crdt_frontier_get(&peer->frontier, (struct crdt_origin){peer->id, peer->incarnation});
+    }
     push_to(node, peer);
     relay_to(node, peer, second_look);
     if (second_look || peer->frontier_before_us == 0) {
@@ -182,6 +185,24 @@ void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence)
     }
     weak->too_old = sequence;
     node_fact(node, NODE_FACT_REJOIN, peer->id, sequence, weak->next_sequence - 1, NULL);
+}
+
+// A replica that has lost all refuses nothing: it has forgotten what it had forgotten. What a member wrote while it was removed would be held
+// by it, so nobody would write it again; and it would go from its rows when it takes over those of the others, who refuse it.
+bool weak_doubts(const struct node *node, const struct peer *peer)
+{
+    if (recovery_is_over(node)) {
+        return false;
+    }
+    struct crdt_origin origin = {peer->id, peer->incarnation};
+    bool is_held = false, alone = membership_n_voters(node) > 0;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        const struct peer *other = &node->peers[i];
+        bool counts = other != peer && membership_votes(node, other->id);
+        alone = alone && !counts;
+        is_held = is_held || (counts && other->frontier_known && !other->recovering && crdt_frontier_get(&other->frontier, origin) >= peer->backlog);
+    }
+    return !alone && !(is_held && peer->frontier_known);
 }
 
 void weak_put_frontier(const struct node *node, struct cc_buffer *frame)

@@ -172,6 +172,9 @@ static bool receive_set(struct node *node, const struct peer *peer, struct cc_sl
         }
         return true;
     }
+    if (set.origin.replica == peer->id && weak_doubts(node, peer)) { // it comes again
+        return true;
+    }
     bool gap = set.sequence > incoming->next && !cc_mutant(CC_MUTANT_GAP_TAKEN);
     if (gap || weak->incoming_bytes > INCOMING_BYTES_MAX) {
         return false;

@@ -26,10 +26,11 @@ static void turn(struct bench *bench)
     node_take_effects(bench->node, &bench->effects);
 }
 
-static struct node *create(void)
+static struct node *create(bool is_new)
 {
     struct node_options options = {.raft = {.id = 1, .election_us = 1000000, .heartbeat_us = 100000, .seed = 1},
                                    .incarnation = 1,
+                                   .is_new = is_new,
                                    .clock_skew_ms_max = SKEW_MS,
                                    .own_changes_bytes_max = 1000,
                                    .facts_of_database = cc_slice_text("facts")};
@@ -50,11 +51,16 @@ static void database_up(struct bench *bench, const struct crdt_frontier *frontie
     turn(bench);
 }
 
-static void begin(struct bench *bench, uint64_t wall_ms)
+static void begin_as(struct bench *bench, uint64_t wall_ms, bool is_new)
 {
     *bench = (struct bench){.time = {.now_us = 1000000, .wall_ms = wall_ms}};
     cc_arena_init(&bench->arena);
-    bench->node = create();
+    bench->node = create(is_new);
+}
+
+static void begin(struct bench *bench, uint64_t wall_ms)
+{
+    begin_as(bench, wall_ms, false);
 }
 
 static void start(struct bench *bench)
@@ -777,12 +783,10 @@ static bool question(const struct bench *bench, uint64_t *round_out, uint32_t *f
 }
 
 // Replica 2 lacks change 1 in its history, again and again: it is asked for its rows.
-static void begin_catching_up(struct bench *bench, uint64_t *round_out)
+static void ask_for_rows(struct bench *bench, uint64_t *round_out)
 {
     static uint8_t sums[REPAIR_SUMS_BYTES];
     uint32_t from = 1;
-    begin(bench, WALL_MS);
-    start(bench);
     deliver_gap(bench, 1);
     assert_int_equal(bench->effects.n_repairs, 0); // somebody else may still have it
     pass(bench, 3000);
@@ -792,6 +796,13 @@ static void begin_catching_up(struct bench *bench, uint64_t *round_out)
     repaired(bench, REPAIR_SUMS, cc_slice_of(sums, sizeof(sums)));
     assert_true(question(bench, round_out, &from));
     assert_int_equal(from, 0);
+}
+
+static void begin_catching_up(struct bench *bench, uint64_t *round_out)
+{
+    begin(bench, WALL_MS);
+    start(bench);
+    ask_for_rows(bench, round_out);
 }
 
 static void a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined(void **state)
@@ -983,6 +994,53 @@ static void who_must_begin_anew_gives_its_rows_to_nobody(void **state)
         assert_int_equal(sends(&bench, 2, FRAME_GAP), !must);
         end(&bench);
     }
+}
+
+// Replica 2 has written 5 changes, or more, while it was away perhaps: who has lost all would not refuse what 3 refuses.
+static void who_recovers_takes_what_a_member_wrote_when_another_one_has_taken_it(void **state)
+{
+    (void)state;
+    struct crdt_frontier five = {.n = 0}, nine = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&five, far, 5), CC_OK);
+    assert_int_equal(crdt_frontier_raise(&nine, far, 9), CC_OK);
+    struct bench bench;
+    begin_as(&bench, WALL_MS, true);
+    start(&bench);
+    struct cc_slice change = change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "alone");
+    deliver_frontier(&bench, 2, &five);
+    deliver_change(&bench, 2, bench.time.wall_ms, change);
+    assert_null(await_job(&bench, DB_MERGE));
+    for (int i = 0; i < 5; i++) {
+        deliver_gap(&bench, 1);
+        pass(&bench, 1000);
+        assert_int_equal(bench.effects.n_repairs, 0);
+    }
+    deliver_frontier(&bench, 3, &five);
+    uint64_t round = 0;
+    ask_for_rows(&bench, &round);
+    node_peer_down(bench.node, bench.time, 2);
+    node_peer_up(bench.node, bench.time, 2, 1);
+    deliver_frontier(&bench, 2, &nine);
+    turn(&bench);
+    deliver_answer(&bench, round, 0, 100, 9);
+    assert_int_equal(bench.effects.n_repairs, 0);
+    uint32_t from = 1;
+    for (int ms = 0; ms < 1000 && !question(&bench, &round, &from); ms += 100) {
+        pass(&bench, 100);
+    }
+    deliver_frontier(&bench, 3, &nine);
+    turn(&bench);
+    deliver_answer(&bench, round, 0, 100, 9);
+    assert_int_equal(bench.effects.n_repairs, 1);
+    end(&bench);
+    begin_as(&bench, WALL_MS, true);
+    start(&bench);
+    change = change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "alone");
+    deliver_frontier(&bench, 2, &five);
+    deliver_frontier(&bench, 3, &five);
+    deliver_change(&bench, 2, bench.time.wall_ms, change);
+    assert_non_null(await_job(&bench, DB_MERGE));
+    end(&bench);
 }
 
 // One that was removed long ago, and another one: nobody else sends what they wrote.
@@ -1350,6 +1408,7 @@ int main(void)
         cmocka_unit_test(a_replica_that_cannot_answer_is_asked_again_soon),
         cmocka_unit_test(who_asks_a_replica_whose_database_is_down_is_told_at_once),
         cmocka_unit_test(who_must_begin_anew_gives_its_rows_to_nobody),
+        cmocka_unit_test(who_recovers_takes_what_a_member_wrote_when_another_one_has_taken_it),
         cmocka_unit_test(what_is_lacking_of_one_origin_does_not_keep_back_another),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
         cmocka_unit_test(a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_pulls),
