@@ -217,6 +217,10 @@ struct incoming {
     } seen[NODE_SEEN_SETS]; // the last ones that came, by sequence: what comes again must be the same
 };
 
+// What a merge is made of: change sets that were just written, those that come late since somebody was away, states of rows.
+enum merge_kind { MERGE_FRESH, MERGE_OLD, MERGE_ROWS };
+enum { MERGE_KINDS = MERGE_ROWS + 1 };
+
 struct weak {
     bool up;
     struct crdt_frontier frontier; // committed in the database
@@ -245,8 +249,9 @@ struct weak {
     uint64_t behind_since_us;      // much waits to be merged since then; 0: it does not
     uint64_t rush_until_us;        // no pauses between merges
     uint64_t merge_began_us;
-    size_t merge_bytes;              // of the merge under way
-    size_t gentle_sets, gentle_rows; // bytes of the next one while clients write: of change sets, and of states of rows
+    size_t merge_bytes;            // of the merge under way
+    enum merge_kind merge_kind;    // of the last one of change sets
+    size_t gentle_bytes[MERGE_KINDS]; // at most, of the next one, while clients write
     bool merging_durable;          // somebody waits for the frontier that follows
     struct gather gather;          // incoming change sets, before they are merged
     struct job *committing_job;

@@ -10,25 +10,34 @@ enum {
     INCOMING_BYTES_MAX = 64 << 20,
     ALARM_GAP_US = 1000 * 1000,
     AMONG_WRITES_US = 1000 * 1000, // clients have written within this
-    // Meanwhile what others have written is merged in parts that take about so long, with pauses as long as the work: no write waits for
-    // long, and half of the time is theirs. A repair, which is to end, has no pauses: a write that has come meanwhile is the next all the
-    // same. Its transactions cost more before the first row, so its parts are longer. Where nobody writes and there is much to merge, a third
-    // is for those who read.
-    GENTLE_MERGE_US = 1500,
-    GENTLE_ROWS_US = 2 * 1000,
+    // Meanwhile what others have written is merged in parts, with pauses. What is fresh is to stay so, however much is written here. What is
+    // old, because its replica or this one was away, has waited anyhow, and there may be much of it: half of the time is for those who write,
+    // and none of them waits for long. A repair, which is to end, has no pauses: a write that has come meanwhile is the next all the same.
+    // Where nobody writes and there is much to merge, a third is for those who read.
+    FRESH_MS = 2000,
     GENTLE_PAUSE_US_MAX = 20 * 1000,
-    GENTLE_BYTES_MIN = 4 << 10,     // less costs more for the transaction than for its rows
-    GENTLE_ROW_BYTES_MIN = 8 << 10, // of states of rows, which cost more
     GENTLE_BYTES_MAX = 64 << 10,
     MERGE_BYTES_MAX = 256 << 10, // otherwise: some thousand rows, so that a first write does not wait for long either
     BEHIND_US_MAX = 8 * 1000 * 1000, // when that does not suffice: no more pauses
     RUSH_US = 60 * 1000 * 1000,      // for so long
 };
 
+// Of a part that is merged while clients write: how long it takes, how long the pause behind it is, in percent of that, and the least that
+// it has, since fewer bytes cost more for the transaction than for their rows (of states of rows: bytes that cost more).
+static const struct {
+    uint64_t us, pause_percent;
+    size_t n_bytes_min;
+} paces[MERGE_KINDS] = {
+    [MERGE_FRESH] = {.us = 4 * 1000, .pause_percent = 50, .n_bytes_min = 16 << 10},
+    [MERGE_OLD] = {.us = 1500, .pause_percent = 100, .n_bytes_min = 4 << 10},
+    [MERGE_ROWS] = {.us = 2 * 1000, .pause_percent = 0, .n_bytes_min = 8 << 10},
+};
+
 void weak_merge_init(struct node *node)
 {
-    node->weak.gentle_sets = GENTLE_BYTES_MIN;
-    node->weak.gentle_rows = GENTLE_ROW_BYTES_MIN;
+    for (size_t kind = 0; kind < MERGE_KINDS; kind++) {
+        node->weak.gentle_bytes[kind] = paces[kind].n_bytes_min;
+    }
 }
 
 struct incoming *weak_incoming_of(struct node *node, struct crdt_origin origin)
@@ -239,33 +248,34 @@ void weak_note_behind(struct node *node)
     }
 }
 
-static size_t merge_bytes_max(const struct node *node, size_t gentle)
+static size_t merge_bytes_max(const struct node *node, enum merge_kind kind)
 {
     if (is_paced(node)) {
-        return is_among_writes(node) ? gentle : GENTLE_BYTES_MAX;
+        return is_among_writes(node) ? node->weak.gentle_bytes[kind] : GENTLE_BYTES_MAX;
     }
     return is_among_writes(node) ? GENTLE_BYTES_MAX : MERGE_BYTES_MAX;
 }
 
 size_t weak_join_bytes_max(const struct node *node)
 {
-    return merge_bytes_max(node, node->weak.gentle_rows);
+    return merge_bytes_max(node, MERGE_ROWS);
 }
 
 // The next part takes as long as it should, if it is like this one; not before a pause.
 void weak_note_merged(struct node *node, bool rows)
 {
     struct weak *weak = &node->weak;
-    size_t *gentle = rows ? &weak->gentle_rows : &weak->gentle_sets, n_bytes_min = rows ? GENTLE_ROW_BYTES_MIN : GENTLE_BYTES_MIN;
+    enum merge_kind kind = rows ? MERGE_ROWS : weak->merge_kind;
     uint64_t took_us = node->time.now_us - weak->merge_began_us;
     if (!is_paced(node) || weak->merge_bytes == 0) {
         return;
     }
-    uint64_t n_bytes = weak->merge_bytes * (rows ? GENTLE_ROWS_US : GENTLE_MERGE_US) / (took_us > 0 ? took_us : 1);
+    size_t *gentle = &weak->gentle_bytes[kind];
+    uint64_t n_bytes = weak->merge_bytes * paces[kind].us / (took_us > 0 ? took_us : 1);
     n_bytes = n_bytes > 2 * *gentle ? 2 * *gentle : n_bytes;
-    n_bytes = n_bytes < n_bytes_min ? n_bytes_min : n_bytes;
+    n_bytes = n_bytes < paces[kind].n_bytes_min ? paces[kind].n_bytes_min : n_bytes;
     *gentle = n_bytes > GENTLE_BYTES_MAX ? GENTLE_BYTES_MAX : n_bytes;
-    uint64_t pause_us = !is_among_writes(node) ? took_us / 2 : rows ? 0 : took_us;
+    uint64_t pause_us = took_us * (is_among_writes(node) ? paces[kind].pause_percent : 50) / 100;
     weak->gather.until_us = node->time.now_us + (pause_us < GENTLE_PAUSE_US_MAX ? pause_us : GENTLE_PAUSE_US_MAX);
 }
 
@@ -287,10 +297,14 @@ void weak_begin_merge(struct node *node, struct job *job, size_t n_bytes)
 static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blob, size_t *n_bytes)
 {
     struct crdt_change_set set;
-    size_t n_bytes_max = merge_bytes_max(node, node->weak.gentle_sets);
-    bool full = job->job.n_items >= NODE_APPLY_ENTRIES_MAX || (*n_bytes > 0 && *n_bytes + blob->n > n_bytes_max);
+    bool full = job->job.n_items >= NODE_APPLY_ENTRIES_MAX ||
+                (*n_bytes > 0 && *n_bytes + blob->n > merge_bytes_max(node, node->weak.merge_kind));
     if (full || crdt_change_set_peek(cc_blob_slice(blob), &set) != CC_OK || !may_merge(node, &set)) {
         return false;
+    }
+    if (*n_bytes == 0) {
+        bool fresh = clock_hlc_ms(set.stamp.hlc) + FRESH_MS >= node->time.wall_ms;
+        node->weak.merge_kind = fresh ? MERGE_FRESH : MERGE_OLD;
     }
     // A later local write must win over this one.
     bool is_own = crdt_origin_compare(set.origin, node->weak.self) == 0; // its stamp is below the clock's floor

@@ -1334,9 +1334,9 @@ static const struct db_job *answered(struct bench *bench, const struct db_job *m
     return find_job(bench, DB_MERGE);
 }
 
-static void merges_pause_while_clients_write(void **state)
+// Change sets of so long ago are merged while clients write here: the pause behind a merge of 8 ms is over after so long, and not before.
+static void check_pauses(uint64_t age_ms, uint64_t pause_ms)
 {
-    (void)state;
     struct bench bench;
     begin(&bench, WALL_MS);
     start(&bench);
@@ -1355,16 +1355,16 @@ static void merges_pause_while_clients_write(void **state)
     node_db_event(bench.node, bench.time, &event);
     turn(&bench);
     for (uint64_t i = 1; i <= 20000; i++) {
-        deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, i, clock_hlc_of_ms(WALL_MS), "x"));
+        deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, i, clock_hlc_of_ms(WALL_MS - age_ms), "x"));
     }
     uint64_t held = 0;
     const struct db_job *merge = await_job(&bench, DB_MERGE);
     assert_non_null(merge);
     uint32_t first = merge->n_items;
     assert_null(answered(&bench, merge, 8000, &held)); // a pause
-    pass(&bench, 5);
+    pass(&bench, pause_ms - 2);
     assert_null(find_job(&bench, DB_MERGE));
-    pass(&bench, 5);
+    pass(&bench, 4);
     merge = find_job(&bench, DB_MERGE);
     assert_non_null(merge);
     assert_true(merge->n_items <= first); // it took longer than it should
@@ -1379,6 +1379,18 @@ static void merges_pause_while_clients_write(void **state)
     pass(&bench, 2);
     assert_non_null(find_job(&bench, DB_MERGE));
     end(&bench);
+}
+
+static void merges_pause_while_clients_write(void **state)
+{
+    (void)state;
+    check_pauses(60 * 1000, 8);
+}
+
+static void merges_of_what_was_just_written_pause_for_half_as_long(void **state)
+{
+    (void)state;
+    check_pauses(0, 4);
 }
 
 int main(void)
@@ -1415,6 +1427,7 @@ int main(void)
         cmocka_unit_test(a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds),
         cmocka_unit_test(a_local_write_does_not_wait_for_all_that_is_to_be_merged),
         cmocka_unit_test(merges_pause_while_clients_write),
+        cmocka_unit_test(merges_of_what_was_just_written_pause_for_half_as_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
