@@ -9,6 +9,7 @@ import subprocess
 import unittest
 
 from conformance_cluster import ConformanceCluster, seed, token
+from cluster import wait_until  # noqa: E402  (conformance_cluster knows where)
 
 SUPERUSER = ['RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION postgres', 'SET ROLE postgres', 'CREATE ROLE evil SUPERUSER',
              'GRANT postgres TO plain', "COPY (SELECT 1) TO PROGRAM 'true'", "SELECT pg_read_file('/etc/passwd')", 'SELECT current_user',
@@ -166,6 +167,8 @@ class Intruders(unittest.TestCase):
         leader = self.cluster.request(1, 'GET', '/_caucus/status', headers=operator).json()['leader']
         for setting in ('statement_timeout = 1', "search_path = 'nowhere'", 'default_transaction_read_only = on'):
             self.assertEqual(self.attempt(['RESET ROLE', 'ALTER ROLE CURRENT_USER SET ' + setting]), ['ok', 'ok'])
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'caucus_executor'"
+        wait_until(lambda: self.cluster.sql(leader, sessions).stdout.split() == ['2'], 60, 'both sessions')
         ended = self.cluster.sql(leader, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'caucus_executor'")
         self.assertEqual((ended.returncode, ended.stdout.split()), (0, ['t', 't']), ended.stderr)
         self.cluster.wait_ready()

@@ -247,6 +247,7 @@ static void restore_database(struct sim *sim, const struct sim_replica *replica)
 
 void sim_amnesia_wipe(struct sim *sim, struct sim_replica *replica)
 {
+    sim->counters.copies -= replica->is_copy ? 1 : 0; // nobody reminds one that was removed
     forget_log(sim, replica);
     forget_database(sim, replica);
     sim_check_database_ends(sim);
