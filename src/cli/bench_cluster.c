@@ -4,9 +4,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/bench_call.h"
+#include "cli/monotonic.h"
 
 enum {
     PATIENCE_MS = 10 * 1000,
@@ -20,11 +20,6 @@ enum {
     PRELOAD_TRIES = 20,
     PRELOAD_THREADS = 4,
 };
-
-static void sleep_ms(long ms)
-{
-    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
 
 static bool before(uint64_t deadline_ns)
 {
@@ -103,7 +98,7 @@ static bool wait_until(const struct bench_cluster *cluster, uint32_t patience_ms
         if (done || !before(deadline_ns)) {
             return done;
         }
-        sleep_ms(POLL_MS);
+        cli_sleep_ms(POLL_MS);
     }
 }
 
@@ -163,7 +158,7 @@ static enum cli_exit migrate(struct bench_cluster *cluster)
                                    .content_type = "application/sql",
                                    .timeout_ms = CALL_MS};
     struct http_response response = {0};
-    for (uint64_t deadline_ns = deadline_in(PATIENCE_MS); before(deadline_ns); sleep_ms(RETRY_MS)) {
+    for (uint64_t deadline_ns = deadline_in(PATIENCE_MS); before(deadline_ns); cli_sleep_ms(RETRY_MS)) {
         http_response_finish(&response);
         http_fetch(&request, &response, 1, NULL, NULL);
         if (response.status != 503 && response.status != 504) {
@@ -209,7 +204,7 @@ static enum cli_exit send_upsert(struct bench_call *call, struct cc_slice reques
         if (status == CC_OK && answer.status < 500) {
             break;
         }
-        sleep_ms(RETRY_MS);
+        cli_sleep_ms(RETRY_MS);
     }
     if (status != CC_OK) {
         return cli_fail(CLI_REFUSED, "bench: cannot write the first rows: %s", cc_status_text(status));
@@ -343,7 +338,7 @@ static bool has_tables(const struct bench_cluster *cluster)
 
 static enum cli_exit wait_for_tables(const struct bench_cluster *cluster)
 {
-    for (uint64_t deadline_ns = deadline_in(PATIENCE_MS); before(deadline_ns); sleep_ms(POLL_MS)) {
+    for (uint64_t deadline_ns = deadline_in(PATIENCE_MS); before(deadline_ns); cli_sleep_ms(POLL_MS)) {
         if (has_tables(cluster)) {
             return CLI_OK;
         }

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "cli/members.h"
+#include "cli/monotonic.h"
 #include "proxy/config/config.h"
 #include "proxy/config/keys.h"
 
@@ -133,12 +134,12 @@ static void print_changes(const json_t *changes, bool dry_run)
 // Until the replica that makes the changes says that they are made, or why not.
 static enum cli_exit wait_done(const char *url, uint32_t wait_s)
 {
-    uint64_t deadline_ms = members_now_ms() + (wait_s + 5) * UINT64_C(1000);
+    uint64_t deadline_ms = cli_now_ms() + (wait_s + 5) * UINT64_C(1000);
     struct cc_buffer problem = {0}, why = {0};
     enum cli_exit code = CLI_REFUSED;
     bool ended = false;
     cc_buffer_append_text(&why, "it was not done in time");
-    while (!ended && members_now_ms() < deadline_ms) {
+    while (!ended && cli_now_ms() < deadline_ms) {
         json_t *status = fetch(url, "/_caucus/status", "GET", NULL, &problem);
         const json_t *reload = json_object_get(status, "reload");
         const char *state = json_string_value(json_object_get(reload, "state"));
@@ -152,7 +153,7 @@ static enum cli_exit wait_done(const char *url, uint32_t wait_s)
         }
         json_decref(status);
         if (!ended) {
-            members_pause();
+            cli_sleep_ms(MEMBERS_POLL_MS);
         }
     }
     if (code != CLI_OK) {

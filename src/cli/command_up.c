@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/http_client.h"
 #include "cli/migration_file.h"
+#include "cli/monotonic.h"
 #include "cli/token.h"
 #include "cli/up_children.h"
 #include "cli/up_directory.h"
@@ -26,13 +26,6 @@ static const struct cli_option options[] = {
     {.name = "schema", .argument = "FILE", .help = "SQL file to apply as a migration named after it; may be repeated."},
     {.name = "no-restart", .help = "A replica or PostgreSQL that died stays down."},
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static bool keep_going(void *context)
 {
@@ -89,14 +82,14 @@ static void say_who_is_not_ready(const struct up_children *children, const struc
 static enum cli_exit wait_ready(struct up_children *children)
 {
     struct readiness readiness = {0};
-    uint64_t give_up_ms = now_ms() + READY_MS;
+    uint64_t give_up_ms = cli_now_ms() + READY_MS;
     while (up_children_turn(children, PAUSE_MS)) {
         ask_ready(children, &readiness);
         if (readiness.n_ready == children->n) {
             children->all_ready = true;
             return CLI_OK;
         }
-        if (now_ms() >= give_up_ms) {
+        if (cli_now_ms() >= give_up_ms) {
             say_who_is_not_ready(children, &readiness);
             return CLI_REFUSED;
         }

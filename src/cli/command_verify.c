@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "cli/monotonic.h"
 #include "cli/one_point.h"
 #include "cli/verify_rows.h"
 
@@ -47,11 +48,6 @@ static const char *verdict_name(enum verdict verdict)
     return "";
 }
 
-static bool same(const json_t *a, const json_t *b, const char *name)
-{
-    return json_equal(json_object_get(a, name), json_object_get(b, name)) == 1;
-}
-
 static void clear(struct comparison *comparison)
 {
     for (size_t i = 0; i < CC_REPLICAS_MAX; i++) {
@@ -66,13 +62,13 @@ static void judge(const struct cli_replicas *replicas, struct comparison *compar
     comparison->verdict = VERDICT_EQUAL;
     for (size_t i = 1; i < replicas->n; i++) {
         const json_t *first = comparison->digests[0], *other = comparison->digests[i];
-        if (!same(first, other, "digest") || !same(first, other, "rows")) {
+        if (!cli_is_same(first, other, "digest") || !cli_is_same(first, other, "rows")) {
             comparison->verdict = VERDICT_DIFFERENT;
             (void)snprintf(comparison->text, sizeof(comparison->text),
                            "replica %u has %lld rows, replica %u has %lld, digests %s", replicas->ids[0],
                            (long long)json_integer_value(json_object_get(first, "rows")), replicas->ids[i],
                            (long long)json_integer_value(json_object_get(other, "rows")),
-                           same(first, other, "digest") ? "equal" : "differ");
+                           cli_is_same(first, other, "digest") ? "equal" : "differ");
             return;
         }
     }

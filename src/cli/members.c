@@ -1,23 +1,11 @@
 // Changes of the cluster's members, as the commands send them.
 #include "cli/members.h"
 
+#include "cli/monotonic.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-uint64_t members_now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-void members_pause(void)
-{
-    struct timespec wait = {.tv_nsec = 100 * 1000 * 1000};
-    (void)nanosleep(&wait, NULL);
-}
 
 json_t *members_leader_status(const struct cli_replicas *replicas)
 {
@@ -101,12 +89,12 @@ static bool is_done(const json_t *leader, const json_t *change, int64_t index, j
 
 enum cli_exit members_change(const struct cli_replicas *replicas, const json_t *change, uint32_t wait_s)
 {
-    uint64_t deadline_ms = members_now_ms() + wait_s * 1000ull;
+    uint64_t deadline_ms = cli_now_ms() + wait_s * 1000ull;
     struct cc_buffer problem = {0};
     bool sent = false, done = false, refused = false;
     int64_t index = 0;
     json_int_t leader_before = 0;
-    while (!done && !refused && members_now_ms() < deadline_ms) {
+    while (!done && !refused && cli_now_ms() < deadline_ms) {
         json_t *leader = members_leader_status(replicas);
         if (!sent) {
             leader_before = json_integer_value(json_object_get(leader, "replica"));
@@ -118,7 +106,7 @@ enum cli_exit members_change(const struct cli_replicas *replicas, const json_t *
         }
         json_decref(leader);
         if (!done && !refused) {
-            members_pause();
+            cli_sleep_ms(MEMBERS_POLL_MS);
         }
     }
     enum cli_exit code = done ? CLI_OK

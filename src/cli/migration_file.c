@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/limits.h"
 #include "cli/http_client.h"
+#include "cli/monotonic.h"
 
 enum { REQUEST_MS = 600 * 1000, PAUSE_MS = 300 };
 
@@ -38,13 +38,6 @@ static bool read_whole(const char *path, struct cc_buffer *out, struct migration
         (void)fclose(file);
     }
     return report->text[0] == '\0';
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 // Nothing is decided: nobody answered, not executed (503), or the outcome is unknown (504).
@@ -88,16 +81,15 @@ void migration_file_send(const char *path, const char *url, uint32_t patience_ms
         .content_type = "application/sql",
         .timeout_ms = REQUEST_MS,
     };
-    uint64_t give_up_ms = now_ms() + patience_ms;
+    uint64_t give_up_ms = cli_now_ms() + patience_ms;
     for (;;) {
         http_fetch(&request, &response, 1, keep_going, context);
-        bool again = is_undecided(&response) && now_ms() < give_up_ms && (keep_going == NULL || keep_going(context));
+        bool again = is_undecided(&response) && cli_now_ms() < give_up_ms && (keep_going == NULL || keep_going(context));
         if (!again) {
             break;
         }
         http_response_finish(&response);
-        struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
-        (void)nanosleep(&pause, NULL);
+        cli_sleep_ms(PAUSE_MS);
     }
     judge(&response, report_out);
     http_response_finish(&response);

@@ -6,9 +6,10 @@
 //     \--not within a second--> PAUSE: writes wait --all at one point, or the pause is over--> ASK
 #include "cli/one_point.h"
 
+#include "cli/monotonic.h"
+
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     STATUS_MS = 5000,
@@ -19,23 +20,10 @@ enum {
     TRY_AGAIN_MS = 200,
 };
 
-uint64_t cli_now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static void rest(uint32_t ms)
-{
-    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    (void)nanosleep(&pause, NULL);
-}
-
-static bool same(const json_t *a, const json_t *b, const char *name)
+bool cli_is_same(const json_t *a, const json_t *b, const char *name)
 {
     const json_t *x = json_object_get(a, name), *y = json_object_get(b, name);
-    return x == y || json_equal(x, y) == 1; // a strong table has no frontier, a weak one no index
+    return x == y || json_equal(x, y) == 1;
 }
 
 static void forget(const struct cli_replicas *replicas, json_t **answers)
@@ -55,7 +43,7 @@ static bool are_settled(const struct cli_replicas *replicas)
     bool settled = true;
     for (size_t i = 0; i < replicas->n; i++) {
         statuses[i] = responses[i].status == 200 ? http_response_json(&responses[i]) : NULL;
-        settled = settled && statuses[i] != NULL && same(statuses[0], statuses[i], "applied") && same(statuses[0], statuses[i], "frontier") &&
+        settled = settled && statuses[i] != NULL && cli_is_same(statuses[0], statuses[i], "applied") && cli_is_same(statuses[0], statuses[i], "frontier") &&
                   json_equal(json_object_get(statuses[i], "applied"), json_object_get(statuses[0], "commit")) == 1;
         http_response_finish(&responses[i]);
     }
@@ -70,7 +58,7 @@ static bool settle(const struct cli_replicas *replicas, uint32_t ms)
         if (cli_now_ms() >= until) {
             return false;
         }
-        rest(LOOK_AGAIN_MS);
+        cli_sleep_ms(LOOK_AGAIN_MS);
     }
     return true;
 }
@@ -101,8 +89,8 @@ static enum cli_point ask_once(const struct cli_replicas *replicas, const char *
         http_response_finish(&responses[i]);
     }
     for (size_t i = 1; i < replicas->n && point == CLI_POINT_SAME; i++) {
-        if (!same(answers_out[0], answers_out[i], "consistency") || !same(answers_out[0], answers_out[i], "index") ||
-            !same(answers_out[0], answers_out[i], "frontier")) {
+        if (!cli_is_same(answers_out[0], answers_out[i], "consistency") || !cli_is_same(answers_out[0], answers_out[i], "index") ||
+            !cli_is_same(answers_out[0], answers_out[i], "frontier")) {
             point = CLI_POINT_MOVING;
             (void)snprintf(text_out, n_text, "replicas %u and %u are not at the same point", replicas->ids[0], replicas->ids[i]);
         }
@@ -130,6 +118,6 @@ enum cli_point cli_ask_at_one_point(const struct cli_replicas *replicas, const c
             tell(about, text_out);
         }
         pause_ms = pause && pause_ms < PAUSE_MS_MAX ? pause_ms * 2 : pause_ms;
-        rest(TRY_AGAIN_MS);
+        cli_sleep_ms(TRY_AGAIN_MS);
     }
 }

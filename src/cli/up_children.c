@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "cli/monotonic.h"
 
 enum {
     BACK_OFF_MS = 200,
@@ -24,13 +25,6 @@ enum {
     TURN_MS = 100,
     LOG_BYTES_MAX = 64 << 20
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void our_signals(sigset_t *set)
 {
@@ -119,7 +113,7 @@ static bool start(struct up_children *children, struct up_child *child)
         return false;
     }
     child->pid = pid;
-    child->started_ms = now_ms();
+    child->started_ms = cli_now_ms();
     child->start_at_ms = 0;
     return true;
 }
@@ -144,7 +138,7 @@ static bool is_final(int exit_code)
 
 static void ended(struct up_children *children, struct up_child *child, int status)
 {
-    bool healthy = now_ms() - child->started_ms >= HEALTHY_MS;
+    bool healthy = cli_now_ms() - child->started_ms >= HEALTHY_MS;
     child->pid = 0;
     child->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     if (children->stopping) {
@@ -158,7 +152,7 @@ static void ended(struct up_children *children, struct up_child *child, int stat
     (void)fflush(stdout);
     if (again) {
         child->back_off_ms = healthy ? BACK_OFF_MS : child->back_off_ms;
-        child->start_at_ms = now_ms() + child->back_off_ms;
+        child->start_at_ms = cli_now_ms() + child->back_off_ms;
         child->back_off_ms = child->back_off_ms * 2 < BACK_OFF_MS_MAX ? child->back_off_ms * 2 : BACK_OFF_MS_MAX;
     } else if (!children->all_ready) {
         children->fatal = child->exit_code > 0 ? (enum cli_exit)child->exit_code : CLI_REFUSED;
@@ -180,8 +174,8 @@ static void restart_due(struct up_children *children)
 {
     for (size_t i = 0; i < children->n; i++) {
         struct up_child *child = &children->children[i];
-        if (child->pid == 0 && child->start_at_ms > 0 && now_ms() >= child->start_at_ms && !start(children, child)) {
-            child->start_at_ms = now_ms() + BACK_OFF_MS_MAX;
+        if (child->pid == 0 && child->start_at_ms > 0 && cli_now_ms() >= child->start_at_ms && !start(children, child)) {
+            child->start_at_ms = cli_now_ms() + BACK_OFF_MS_MAX;
         }
     }
 }
@@ -228,13 +222,13 @@ bool up_children_turn(struct up_children *children, uint32_t wait_ms)
 
 void up_children_stop(struct up_children *children)
 {
-    uint64_t give_up_ms = now_ms() + STOP_MS;
+    uint64_t give_up_ms = cli_now_ms() + STOP_MS;
     children->stopping = true;
     children->killing = false;
     (void)send_all(children, SIGTERM);
     reap(children);
     while (send_all(children, 0) > 0) {
-        if (children->killing || now_ms() >= give_up_ms) {
+        if (children->killing || cli_now_ms() >= give_up_ms) {
             (void)send_all(children, SIGKILL);
         }
         take_signals(children, TURN_MS);

@@ -2,12 +2,12 @@
 #include "cli/verify_rows.h"
 
 #include "cli/http_client.h"
+#include "cli/monotonic.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { ASK_MS = 120 * 1000, POLL_MS = 100, BUCKETS_MAX = 64, HISTORY_MS = 5000 };
@@ -232,8 +232,7 @@ static bool repair_one(const struct cli_replicas *replicas, size_t i)
     json_t *json = ask_one(replicas->urls[i], "/_caucus/repair", "POST");
     json_t *repair = json_incref(json);
     while (json != NULL && json_is_true(json_object_get(repair, "running"))) {
-        struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
-        (void)nanosleep(&pause, NULL);
+        cli_sleep_ms(POLL_MS);
         json_decref(repair);
         json_decref(json);
         json = ask_one(replicas->urls[i], "/_caucus/status", NULL);
