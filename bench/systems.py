@@ -177,10 +177,11 @@ class Caucus(System):
              'read': ('read', 'all'), 'read, session': ('read@session', 'all'), 'weak insert': ('weak-insert', 'all'),
              'weak update': ('weak-update', 'all'), 'bulk insert': ('bulk', 'leader')}
 
-    def __init__(self, directory, program, replicas=3):
+    def __init__(self, directory, program, replicas=3, rows=ROWS):
         super().__init__(directory)
         self.program = program
         self.n_replicas = replicas
+        self.rows = rows     # that updates and reads know at the start
         self.base = 0
         self.weak = False    # what is measured now
         self.proxies = {}    # replica: pid
@@ -204,7 +205,7 @@ class Caucus(System):
         self.find_processes(up.pid)
         self.check_settings()
         for mix in ('read', 'weak-update'):
-            subprocess.run([self.program, 'bench', '--url', self.url(), '--duration', '0', '--mix', mix, '--rows', str(ROWS),
+            subprocess.run([self.program, 'bench', '--url', self.url(), '--duration', '0', '--mix', mix, '--rows', str(self.rows),
                             '--value-bytes', str(VALUE_BYTES)], check=True)
 
     def check_settings(self):
@@ -262,7 +263,7 @@ class Caucus(System):
         mix, to = self.MIXES[case]
         self.weak = case.startswith('weak')
         verify = [] if case in ('insert', 'weak insert') else ['--no-verify']
-        return self.load(mix, clients, seconds, warmup, '--to', to, '--rows', str(ROWS), '--value-bytes', str(VALUE_BYTES), *verify)
+        return self.load(mix, clients, seconds, warmup, '--to', to, '--rows', str(self.rows), '--value-bytes', str(VALUE_BYTES), *verify)
 
     def load(self, mix, clients, seconds, warmup, *more):
         return self.run_generator([
@@ -373,9 +374,8 @@ class Postgres(System):
         'read': '\\set n random(0, {last})\nSELECT id, value FROM bench_strong WHERE id = md5(:n)::uuid;',
     }
     CREATE = 'CREATE TABLE bench_strong (id uuid PRIMARY KEY, value text NOT NULL)'
-    FILL = f"INSERT INTO bench_strong SELECT md5(i::text)::uuid, '{VALUE}' FROM generate_series(0, {ROWS - 1}) i"
     # As Caucus sets its own, so that only the replication differs.
-    SETTINGS = {'listen_addresses': '', 'shared_buffers': '128MB', 'max_wal_size': '1GB', 'jit': 'off', 'fsync': 'on',
+    SETTINGS = {'listen_addresses': '', 'shared_buffers': '128MB', 'max_wal_size': '1GB', 'jit': 'off', 'fsync': 'on', 'default_toast_compression': 'lz4',
                 'synchronous_commit': 'on', 'max_connections': '400', 'log_min_messages': 'fatal', 'wal_level': 'replica',
                 'max_wal_senders': '8', 'log_checkpoints': 'off'}
 
@@ -387,6 +387,7 @@ class Postgres(System):
         if root:
             shutil.chown(directory, 'postgres', 'postgres')
         self.servers = []
+        self.rows = 0  # that updates and reads know
 
     def program(self, name):
         return os.path.join(self.bin, name)
@@ -431,10 +432,10 @@ class Postgres(System):
                      f'host={self.socket("primary")} user=postgres application_name={node}')
         self.serve(node)
 
-    def start(self):
+    def start(self, rows=ROWS):
         self.make_primary()
         self.psql(self.CREATE)
-        self.psql(self.FILL)
+        self.fill(rows)
         for i in range(self.standbys):
             self.make_standby(f's{i + 1}')
         if self.standbys:
@@ -448,6 +449,11 @@ class Postgres(System):
     def stop(self, how=signal.SIGINT):
         super().stop(how)
         self.servers = []
+
+    def fill(self, rows):
+        """So many rows with known keys."""
+        self.psql(f"INSERT INTO bench_strong SELECT md5(i::text)::uuid, '{VALUE}' FROM generate_series({self.rows}, {rows - 1}) i")
+        self.rows = rows
 
     def parts(self):
         parts = {'PostgreSQL, primary': lambda: processes.tree_cpu_us(self.servers[0].pid)}
@@ -471,7 +477,7 @@ class Postgres(System):
     def write_script(self, case):
         path = os.path.join(self.directory, case.replace(' ', '-') + '.sql')
         with open(path, 'w', encoding='utf-8') as file:
-            file.write(self.SCRIPTS[case].format(last=ROWS - 1))
+            file.write(self.SCRIPTS[case].format(last=max(0, self.rows - 1)))
         return path
 
     def run(self, case, clients, seconds, warmup):
