@@ -269,8 +269,8 @@ static void start_server(struct supervisor *supervisor)
     move(supervisor, SUPERVISOR_STARTING, "starts the server");
     int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
     bool started =
-        supervisor_write_settings(supervisor->place.postgres, supervisor->place.sockets, &supervisor->user,
-                                  supervisor->connections_max, supervisor->settings, supervisor->n_settings) == CC_OK &&
+        supervisor_write_settings(&supervisor->place, &supervisor->user, supervisor->connections_max, supervisor->settings,
+                                  supervisor->n_settings) == CC_OK &&
         spawn_program(supervisor, CHILD_SERVER, input, "postgres", arguments);
     (void)close(input);
     if (!started) {

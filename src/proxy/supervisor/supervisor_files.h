@@ -23,6 +23,7 @@ struct supervisor_place { // absolute paths; texts are owned
     char *fresh;    // where a new one is made, beside it
     char *sockets;
     char *log;
+    bool tried_lz4, has_lz4; // whether the binaries compress values with lz4: supervisor_write_settings finds out, once
 };
 
 void supervisor_place_finish(struct supervisor_place *place);
@@ -46,12 +47,11 @@ enum cc_status supervisor_make_fresh(const struct supervisor_place *place,
                                      const struct supervisor_user *user) CC_CHECKED;
 // Makes the fresh directory the data directory, durably. CC_IO.
 enum cc_status supervisor_adopt_fresh(const struct supervisor_place *place) CC_CHECKED;
-// <directory>/caucus.conf, and postgresql.conf includes it. CC_IO.
-enum cc_status supervisor_write_settings(const char *directory, const char *sockets, const struct supervisor_user *user,
-                                         uint32_t connections_max, const struct supervisor_setting *settings,
-                                         size_t n_settings) CC_CHECKED;
-// Text of caucus.conf.
-void supervisor_put_settings(struct cc_buffer *out, const char *sockets, uint32_t connections_max,
+// caucus.conf of the data directory, and postgresql.conf includes it. CC_IO.
+enum cc_status supervisor_write_settings(struct supervisor_place *place, const struct supervisor_user *user, uint32_t connections_max,
+                                         const struct supervisor_setting *settings, size_t n_settings) CC_CHECKED;
+// Text of caucus.conf. What the operator has set comes last, and wins.
+void supervisor_put_settings(struct cc_buffer *out, const struct supervisor_place *place, uint32_t connections_max,
                              const struct supervisor_setting *settings, size_t n_settings);
 
 // The server that runs on the data directory according to its postmaster.pid: its pid, 0 if none does.

@@ -140,6 +140,9 @@ static void a_server_is_made_started_killed_restarted_and_stopped(void **state)
     assert_string_equal(query(fixture, "SHOW data_checksums"), "on");
     assert_string_equal(query(fixture, "SHOW listen_addresses"), "");
     assert_string_equal(query(fixture, "SHOW shared_buffers"), "16MB");
+    const char *compressions = query(fixture, "SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'");
+    const char *best = strstr(compressions, "lz4") != NULL ? "lz4" : "pglz";
+    assert_string_equal(query(fixture, "SHOW default_toast_compression"), best);
     (void)query(fixture, "CREATE TABLE kept AS SELECT 7 AS n");
 
     pid_t first = supervisor_pid(fixture->supervisor);
@@ -304,12 +307,20 @@ static void settings_are_quoted_and_the_operators_win(void **state)
     (void)state;
     struct cc_buffer text = {0};
     const struct supervisor_setting settings[] = {{"shared_buffers", "1GB"}, {"cluster_name", "it's \\ here"}};
-    supervisor_put_settings(&text, "/tmp/x", 50, settings, 2);
+    char sockets[] = "/tmp/x";
+    struct supervisor_place place = {.sockets = sockets, .has_lz4 = true};
+    supervisor_put_settings(&text, &place, 50, settings, 2);
     const char *all = cc_buffer_text(&text);
     assert_non_null(strstr(all, "max_connections = '50'\n"));
     assert_non_null(strstr(all, "cluster_name = 'it''s \\\\ here'\n"));
     assert_true(strstr(all, "shared_buffers = '1GB'") > strstr(all, "shared_buffers = '128MB'"));
     assert_non_null(strstr(all, "unix_socket_directories = '/tmp/x'\n"));
+    assert_non_null(strstr(all, "default_toast_compression = 'lz4'\n"));
+    cc_buffer_finish(&text);
+
+    place.has_lz4 = false;
+    supervisor_put_settings(&text, &place, 50, settings, 2);
+    assert_null(strstr(cc_buffer_text(&text), "default_toast_compression"));
     cc_buffer_finish(&text);
 }
 
