@@ -12,7 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WALL_MS = 1700000000, SKEW_MS = 500, FRAME_RAFT = 2, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_ASK = 8, FRAME_TOLD = 9, FRAME_STABLE = 10, FRAME_COMPARE = 14, FRAME_STATES = 15, FRAME_GAP = 17, FRAME_TOO_OLD = 18, FRAME_PULL = 20, LEARNER = 4 };
+enum { WALL_MS = 1700000000, SKEW_MS = 500, LEARNER = 4 };
+
+enum {
+    FRAME_RAFT = 2,
+    FRAME_FRONTIER = 5,
+    FRAME_CHANGES = 6,
+    FRAME_ASK = 8,
+    FRAME_TOLD = 9,
+    FRAME_STABLE = 10,
+    FRAME_COMPARE = 14,
+    FRAME_STATES = 15,
+    FRAME_GAP = 17,
+    FRAME_TOO_OLD = 18,
+    FRAME_PULL = 20,
+};
 
 struct bench {
     struct node *node;
@@ -24,6 +38,23 @@ struct bench {
 static void turn(struct bench *bench)
 {
     node_take_effects(bench->node, &bench->effects);
+}
+
+static void weak_event(struct bench *bench, struct db_event event)
+{
+    event.lane = DB_WEAK;
+    node_db_event(bench->node, bench->time, &event);
+    turn(bench);
+}
+
+static const struct crdt_origin far = {2, 1};
+
+// Of a replica in its first life, all up to this change set.
+static struct crdt_frontier frontier_of(uint32_t replica, uint64_t sequence)
+{
+    struct crdt_frontier frontier = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){replica, 1}, sequence), CC_OK);
+    return frontier;
 }
 
 static struct node *create(bool is_new)
@@ -71,6 +102,13 @@ static void start(struct bench *bench)
     node_peer_up(bench->node, bench->time, 2, 1);
     node_peer_up(bench->node, bench->time, 3, 1);
     database_up(bench, &nothing);
+}
+
+// Nothing is in its log and in its database; all replicas are connected, their clocks agree.
+static void begin_up(struct bench *bench)
+{
+    begin(bench, WALL_MS);
+    start(bench);
 }
 
 static void end(struct bench *bench)
@@ -175,9 +213,7 @@ static const struct db_job *await_job(struct bench *bench, enum db_job_kind kind
 // The job of the last effects is answered: they are of the past.
 static void merged(struct bench *bench, uint64_t number, const struct crdt_frontier *frontier)
 {
-    struct db_event event = {.kind = DB_MERGED, .lane = DB_WEAK, .number = number, .frontier = frontier};
-    node_db_event(bench->node, bench->time, &event);
-    turn(bench);
+    weak_event(bench, (struct db_event){.kind = DB_MERGED, .number = number, .frontier = frontier});
 }
 
 static void submit_durable(struct bench *bench, uint64_t token, enum operation_durability durability)
@@ -214,8 +250,7 @@ static void a_replica_whose_clock_is_off_from_the_median_refuses_weak_writes_unt
     (void)state;
     struct bench bench;
     struct node_status status;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     deliver(&bench, 2, FRAME_FRONTIER, WALL_MS + 10000, cc_slice_text(""));
     deliver(&bench, 3, FRAME_FRONTIER, WALL_MS, cc_slice_text(""));
     submit(&bench, 1); // one of the others is off: it is not we
@@ -244,8 +279,7 @@ static void frames_that_come_late_do_not_make_the_clock_look_wrong(void **state)
     (void)state;
     struct bench bench;
     struct node_status status;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     deliver(&bench, 2, FRAME_FRONTIER, bench.time.wall_ms, cc_slice_text(""));
     deliver(&bench, 3, FRAME_FRONTIER, bench.time.wall_ms, cc_slice_text(""));
     bench.time.wall_ms += 1500; // this process did not run for so long
@@ -274,15 +308,13 @@ static void a_change_set_from_the_future_is_held_and_its_stamp_is_not_taken_over
     (void)state;
     struct bench bench;
     struct node_status status;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS + 60000), "later"));
     deliver_change(&bench, 3, WALL_MS, change_of(&bench, 3, 1, clock_hlc_of_ms(WALL_MS), "now"));
     const struct db_job *job = await_job(&bench, DB_MERGE);
     assert_non_null(job);
     assert_int_equal(job->n_items, 1); // the other origin's stream goes on
-    struct crdt_frontier frontier = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){3, 1}, 1), CC_OK);
+    struct crdt_frontier frontier = frontier_of(3, 1);
     merged(&bench, job->number, &frontier);
     assert_null(await_job(&bench, DB_MERGE));
     node_describe(bench.node, bench.time.now_us, &status);
@@ -304,8 +336,7 @@ static void a_restart_with_an_earlier_clock_does_not_go_back(void **state)
     // What PostgreSQL does not have of it comes first.
     const struct db_job *merge = await_job(&bench, DB_MERGE);
     assert_non_null(merge);
-    struct crdt_frontier frontier = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){1, 1}, 1), CC_OK);
+    struct crdt_frontier frontier = frontier_of(1, 1);
     merged(&bench, merge->number, &frontier);
     submit(&bench, 1);
     const struct db_job *job = await_job(&bench, DB_WEAK_EXECUTE);
@@ -347,8 +378,7 @@ static void own_changes_that_memory_does_not_hold_are_replayed_from_the_log(void
     assert_int_equal(bench.effects.load_changes->offset, 5000);
     uint64_t number = merge->number;
     node_changes_loaded(bench.node, bench.time, records + 50, N - 50, (struct wal_cursor){1, 9000}, true);
-    struct crdt_frontier frontier = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){1, 1}, 50), CC_OK);
+    struct crdt_frontier frontier = frontier_of(1, 50);
     merged(&bench, number, &frontier);
     merge = await_job(&bench, DB_MERGE);
     assert_non_null(merge);
@@ -363,8 +393,7 @@ static void one_number_for_two_contents_is_told_and_the_first_one_counts(void **
     (void)state;
     struct bench bench;
     struct node_status status;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "one"));
     deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "one")); // twice is no harm
     turn(&bench);
@@ -396,8 +425,7 @@ static void a_clock_that_is_ahead_is_told_once_a_minute_not_with_every_frame(voi
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     size_t n = 0;
     for (int i = 0; i < 90; i++) { // a second each
         for (int frame = 0; frame < 5; frame++) {
@@ -416,10 +444,8 @@ static void numbers_that_an_earlier_life_gave_are_not_given_again(void **state)
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
-    struct crdt_frontier theirs = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&theirs, (struct crdt_origin){1, 1}, 7), CC_OK);
+    begin_up(&bench);
+    struct crdt_frontier theirs = frontier_of(1, 7);
     deliver_frontier(&bench, 2, &theirs);
     turn(&bench);
     const struct node_fact *fact = find_fact(&bench, NODE_FACT_RESTORED);
@@ -431,13 +457,6 @@ static void numbers_that_an_earlier_life_gave_are_not_given_again(void **state)
 }
 
 // -- Durability ------------------------------------------------------------------------------------------------------------
-
-static void weak_event(struct bench *bench, struct db_event event)
-{
-    event.lane = DB_WEAK;
-    node_db_event(bench->node, bench->time, &event);
-    turn(bench);
-}
 
 // A weak write that asks for this durability is executed here, in a transaction that is still open.
 static void execute_here(struct bench *bench, enum operation_durability durability)
@@ -459,6 +478,13 @@ static void sync_log(struct bench *bench)
     turn(bench);
 }
 
+// A weak write was executed, and is in the log.
+static void write_here(struct bench *bench, enum operation_durability durability)
+{
+    execute_here(bench, durability);
+    sync_log(bench);
+}
+
 static void committed(struct bench *bench, const struct db_job *job, const struct crdt_frontier *frontier)
 {
     assert_non_null(job);
@@ -469,13 +495,10 @@ static void committed(struct bench *bench, const struct db_job *job, const struc
 static void answered_with(enum operation_durability asked, const uint32_t *holders, size_t n_holders, enum operation_durability told)
 {
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     node_peer_up(bench.node, bench.time, LEARNER, 1);
-    struct crdt_frontier frontier = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){1, 1}, 1), CC_OK);
-    execute_here(&bench, asked);
-    sync_log(&bench);
+    struct crdt_frontier frontier = frontier_of(1, 1);
+    write_here(&bench, asked);
     for (size_t i = 0; i < n_holders; i++) {
         assert_int_equal(bench.effects.n_answers, 0);
         deliver_frontier(&bench, holders[i], &frontier);
@@ -555,8 +578,7 @@ static struct cc_slice begin_with_a_gap(struct bench *bench, struct crdt_frontie
     held->n = 0;
     assert_int_equal(crdt_frontier_raise(held, (struct crdt_origin){1, 1}, 2), CC_OK);
     for (uint64_t sequence = 1; sequence <= 2; sequence++) {
-        struct crdt_frontier now = {.n = 0};
-        assert_int_equal(crdt_frontier_raise(&now, (struct crdt_origin){1, 1}, sequence), CC_OK);
+        struct crdt_frontier now = frontier_of(1, sequence);
         deliver_change(bench, 2, WALL_MS, change_of(bench, 1, sequence, hlc + sequence, "earlier"));
         const struct db_job *job = await_job(bench, DB_MERGE);
         assert_non_null(job);
@@ -665,8 +687,7 @@ static void who_sends_a_change_that_comes_too_late_is_told(void **state)
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     node_garbage_collected(bench.node, bench.time, clock_hlc_of_ms(WALL_MS - 1000));
     deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS - 500), "later"));
     turn(&bench);
@@ -693,8 +714,7 @@ static void a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds(void **s
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     static const struct crdt_frontier nothing;
     node_durable(bench.node, bench.time, &(struct node_durable){.frontier = &nothing});
     pass(&bench, 1100);
@@ -712,8 +732,6 @@ static void a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds(void **s
 }
 
 // -- Catching up without a history -----------------------------------------------------------------------------------------
-
-static const struct crdt_origin far = {2, 1};
 
 static void deliver_gap(struct bench *bench, uint64_t sequence)
 {
@@ -738,8 +756,7 @@ static void repaired(struct bench *bench, enum repair_job_kind kind, struct cc_s
 static void deliver_states(struct bench *bench, uint64_t round, uint32_t from, uint32_t next, uint64_t held, struct cc_slice states)
 {
     static const uint8_t buckets[REPAIR_BITMAP_BYTES];
-    struct crdt_frontier frontier = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&frontier, far, held), CC_OK);
+    struct crdt_frontier frontier = frontier_of(far.replica, held);
     struct cc_buffer body = {0};
     cc_put_u64(&body, round);
     cc_put_string(&body, cc_slice_text("public.t"));
@@ -800,8 +817,7 @@ static void ask_for_rows(struct bench *bench, uint64_t *round_out)
 
 static void begin_catching_up(struct bench *bench, uint64_t *round_out)
 {
-    begin(bench, WALL_MS);
-    start(bench);
+    begin_up(bench);
     ask_for_rows(bench, round_out);
 }
 
@@ -864,8 +880,7 @@ static void an_answer_is_sifted_before_it_is_joined_and_asked_for_again_if_that_
     struct bench bench;
     uint64_t round = 0;
     uint32_t from = 1;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     assert_true(node_repair(bench.node, bench.time));
     turn(&bench);
     repaired(&bench, REPAIR_TABLES, cc_slice_of("public.t", 9));
@@ -949,10 +964,8 @@ static void who_asks_a_replica_whose_database_is_down_is_told_at_once(void **sta
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
-    node_db_event(bench.node, bench.time, &(struct db_event){.kind = DB_DOWN, .lane = DB_WEAK});
-    turn(&bench);
+    begin_up(&bench);
+    weak_event(&bench, (struct db_event){.kind = DB_DOWN});
     deliver_question(&bench);
     assert_true(refuses_to_answer(&bench));
     end(&bench);
@@ -963,8 +976,7 @@ static void who_must_begin_anew_gives_its_rows_to_nobody(void **state)
 {
     (void)state;
     static const struct crdt_frontier nothing;
-    struct crdt_frontier held = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&held, (struct crdt_origin){1, 1}, 1), CC_OK);
+    struct crdt_frontier held = frontier_of(1, 1);
     assert_int_equal(crdt_frontier_raise(&held, (struct crdt_origin){9, 7}, 3), CC_OK);
     for (int must = 0; must <= 1; must++) {
         struct bench bench;
@@ -1000,9 +1012,7 @@ static void who_must_begin_anew_gives_its_rows_to_nobody(void **state)
 static void who_recovers_takes_what_a_member_wrote_when_another_one_has_taken_it(void **state)
 {
     (void)state;
-    struct crdt_frontier five = {.n = 0}, nine = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&five, far, 5), CC_OK);
-    assert_int_equal(crdt_frontier_raise(&nine, far, 9), CC_OK);
+    struct crdt_frontier five = frontier_of(far.replica, 5), nine = frontier_of(far.replica, 9);
     struct bench bench;
     begin_as(&bench, WALL_MS, true);
     start(&bench);
@@ -1050,8 +1060,7 @@ static void what_is_lacking_of_one_origin_does_not_keep_back_another(void **stat
     static const struct crdt_frontier nothing;
     struct crdt_frontier held = {.n = 0};
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     for (uint32_t incarnation = 7; incarnation <= 9; incarnation++) {
         assert_int_equal(crdt_frontier_raise(&held, (struct crdt_origin){9, incarnation}, 3), CC_OK);
     }
@@ -1090,9 +1099,7 @@ static void a_database_that_has_lost_something_ends_the_catching_up(void **state
     end(&bench);
     // The same of its own.
     begin_catching_up(&bench, &round);
-    struct db_event down = {.kind = DB_DOWN, .lane = DB_WEAK};
-    node_db_event(bench.node, bench.time, &down);
-    turn(&bench);
+    weak_event(&bench, (struct db_event){.kind = DB_DOWN});
     assert_non_null(find_fact(&bench, NODE_FACT_CATCH_UP_ENDED));
     deliver_answer(&bench, round, 0, REPAIR_BUCKETS, 5);
     assert_int_equal(bench.effects.n_repairs, 0);
@@ -1128,8 +1135,7 @@ static void a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_p
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     deliver_pull(&bench, 2);
     const struct snapshot_job *make = find_snapshot(&bench, SNAPSHOT_MAKE);
     assert_non_null(make);
@@ -1179,10 +1185,8 @@ static void a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds(v
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
-    struct crdt_frontier named = {.n = 0}, theirs = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&theirs, (struct crdt_origin){2, 1}, 1), CC_OK);
+    begin_up(&bench);
+    struct crdt_frontier named = {.n = 0}, theirs = frontier_of(2, 1);
     node_read_session(bench.node, bench.time, 77, 0, &named, false, 1000);
     turn(&bench);
     assert_int_equal(bench.effects.n_answers, 1); // a whole one that names nothing has seen nothing
@@ -1204,19 +1208,11 @@ static void a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds(v
 
 // -- The open transaction ----------------------------------------------------------------------------------------------------
 
-static struct crdt_frontier own_frontier(uint64_t sequence)
-{
-    struct crdt_frontier frontier = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){1, 1}, sequence), CC_OK);
-    return frontier;
-}
-
 static void a_weak_write_is_answered_when_it_is_in_the_log_though_its_transaction_stays_open(void **state)
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     execute_here(&bench, OPERATION_LOCAL);
     assert_int_equal(bench.effects.n_answers, 0);
     assert_false(node_has_unread(bench.node));
@@ -1230,7 +1226,7 @@ static void a_weak_write_is_answered_when_it_is_in_the_log_though_its_transactio
     pass(&bench, 4);
     assert_null(find_job(&bench, DB_WEAK_COMMIT));
     pass(&bench, 2);
-    struct crdt_frontier frontier = own_frontier(1);
+    struct crdt_frontier frontier = frontier_of(1, 1);
     committed(&bench, find_job(&bench, DB_WEAK_COMMIT), &frontier);
     assert_false(node_has_unread(bench.node));
     end(&bench);
@@ -1240,14 +1236,12 @@ static void who_reads_waits_for_what_was_answered_and_ends_the_open_transaction(
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
-    execute_here(&bench, OPERATION_LOCAL);
-    sync_log(&bench);
+    begin_up(&bench);
+    write_here(&bench, OPERATION_LOCAL);
     node_read_own(bench.node, bench.time, 7, 1000);
     turn(&bench);
     assert_int_equal(bench.effects.n_answers, 0);
-    struct crdt_frontier frontier = own_frontier(1);
+    struct crdt_frontier frontier = frontier_of(1, 1);
     committed(&bench, find_job(&bench, DB_WEAK_COMMIT), &frontier);
     assert_int_equal(bench.effects.n_answers, 1);
     assert_int_equal(bench.effects.answers[0].token, 7);
@@ -1259,12 +1253,10 @@ static void a_merge_that_is_due_ends_the_open_transaction(void **state)
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "x"));
     pass(&bench, 3);
-    execute_here(&bench, OPERATION_LOCAL);
-    sync_log(&bench);
+    write_here(&bench, OPERATION_LOCAL);
     pass(&bench, 1);
     assert_null(find_job(&bench, DB_WEAK_COMMIT));
     pass(&bench, 2); // the merge has waited for 6 ms, the transaction is 3 ms old
@@ -1277,14 +1269,10 @@ static void what_was_answered_and_not_committed_comes_back_from_the_log(void **s
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
-    execute_here(&bench, OPERATION_LOCAL);
-    sync_log(&bench);
+    begin_up(&bench);
+    write_here(&bench, OPERATION_LOCAL);
     assert_int_equal(bench.effects.n_answers, 1);
-    struct db_event down = {.kind = DB_DOWN, .lane = DB_WEAK};
-    node_db_event(bench.node, bench.time, &down);
-    turn(&bench);
+    weak_event(&bench, (struct db_event){.kind = DB_DOWN});
     struct crdt_frontier nothing = {.n = 0};
     database_up(&bench, &nothing);
     const struct db_job *merge = await_job(&bench, DB_MERGE);
@@ -1299,8 +1287,7 @@ static void a_local_write_does_not_wait_for_all_that_is_to_be_merged(void **stat
 {
     (void)state;
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     for (uint64_t i = 1; i <= 2000; i++) {
         deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, i, clock_hlc_of_ms(WALL_MS), "x"));
     }
@@ -1313,8 +1300,7 @@ static void a_local_write_does_not_wait_for_all_that_is_to_be_merged(void **stat
     submit(&bench, 2);
     turn(&bench);
     assert_null(find_job(&bench, DB_WEAK_EXECUTE));
-    struct crdt_frontier frontier = {.n = 0};
-    assert_int_equal(crdt_frontier_raise(&frontier, (struct crdt_origin){2, 1}, n), CC_OK);
+    struct crdt_frontier frontier = frontier_of(2, n);
     merged(&bench, number, &frontier);
     const struct db_job *writes = find_job(&bench, DB_WEAK_EXECUTE);
     assert_non_null(writes);
@@ -1338,22 +1324,15 @@ static const struct db_job *answered(struct bench *bench, const struct db_job *m
 static void check_pauses(uint64_t age_ms, uint64_t pause_ms)
 {
     struct bench bench;
-    begin(&bench, WALL_MS);
-    start(&bench);
+    begin_up(&bench);
     submit(&bench, 1);
     turn(&bench);
     const struct db_job *job = find_job(&bench, DB_WEAK_EXECUTE);
     assert_non_null(job);
     struct cc_slice outcome = cc_slice_text(""), change = {0};
-    struct db_event event = {.kind = DB_WEAK_EXECUTED, .lane = DB_WEAK, .number = job->number, .n_outcomes = 1, .outcomes = &outcome, .changes = &change};
-    node_db_event(bench.node, bench.time, &event);
-    turn(&bench);
-    job = await_job(&bench, DB_WEAK_COMMIT);
-    assert_non_null(job);
+    weak_event(&bench, (struct db_event){.kind = DB_WEAK_EXECUTED, .number = job->number, .n_outcomes = 1, .outcomes = &outcome, .changes = &change});
     struct crdt_frontier nothing = {.n = 0};
-    event = (struct db_event){.kind = DB_WEAK_COMMITTED, .lane = DB_WEAK, .number = job->number, .frontier = &nothing};
-    node_db_event(bench.node, bench.time, &event);
-    turn(&bench);
+    committed(&bench, await_job(&bench, DB_WEAK_COMMIT), &nothing);
     for (uint64_t i = 1; i <= 20000; i++) {
         deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, i, clock_hlc_of_ms(WALL_MS - age_ms), "x"));
     }
