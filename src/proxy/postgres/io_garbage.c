@@ -26,11 +26,15 @@ enum {
 
 enum stage { STAGE_DOWN, STAGE_LOOK, STAGE_REST, STAGE_NOTE, STAGE_TOMBSTONES, STAGE_HISTORY, STAGE_INDEX, STAGE_REQUESTS };
 
+// What to do with an answer of PostgreSQL.
+typedef void io_garbage_take(struct io_garbage *garbage, const PGresult *result);
+
 struct io_garbage {
     struct io_garbage_options options;
     struct io_postgres_link *link;
     struct event *timer;
     enum stage stage;
+    io_garbage_take *take;       // of the answer that is waited for
     struct node_garbage allowed; // of this round
     uint64_t noted, walked;      // bounds: written down, and up to which a whole pass over the tombstones was made
     uint64_t block;
@@ -76,10 +80,21 @@ static bool went_well(struct io_garbage *garbage, const PGresult *result)
     return false;
 }
 
+static void on_result(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_garbage *garbage = context;
+    if (went_well(garbage, result)) {
+        garbage->take(garbage, result);
+    }
+    PQclear(result);
+}
+
 static void ask(struct io_garbage *garbage, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary,
-                io_postgres_on_result *on_result)
+                io_garbage_take *take)
 {
     struct io_postgres_query query = {.sql = sql, .n_parameters = n, .parameters = parameters, .binary = binary};
+    garbage->take = take;
     io_postgres_link_send(garbage->link, &query, on_result, garbage, 0);
     io_postgres_link_sync(garbage->link, NULL, NULL, 0);
 }
@@ -93,16 +108,11 @@ static const char *after_text(uint64_t bound, char out[24])
 
 // -- Requests ----------------------------------------------------------------------------------------------------------
 
-static void on_requests(void *context, uint64_t number, PGresult *result)
+static void on_requests(struct io_garbage *garbage, const PGresult *result)
 {
-    (void)number;
-    struct io_garbage *garbage = context;
-    if (went_well(garbage, result)) {
-        uint64_t n = number_at(result, 0, 0);
-        garbage->stats.requests += n;
-        plan(garbage, n < REQUESTS_PER_STEP ? STAGE_REST : STAGE_REQUESTS, n < REQUESTS_PER_STEP ? REST_MS : STEP_MS);
-    }
-    PQclear(result);
+    uint64_t n = number_at(result, 0, 0);
+    garbage->stats.requests += n;
+    plan(garbage, n < REQUESTS_PER_STEP ? STAGE_REST : STAGE_REQUESTS, n < REQUESTS_PER_STEP ? REST_MS : STEP_MS);
 }
 
 static void send_requests(struct io_garbage *garbage)
@@ -119,14 +129,9 @@ static void send_requests(struct io_garbage *garbage)
 
 // -- What is in the histories --------------------------------------------------------------------------------------------
 
-static void on_indexed(void *context, uint64_t number, PGresult *result)
+static void on_indexed(struct io_garbage *garbage, const PGresult *result)
 {
-    (void)number;
-    struct io_garbage *garbage = context;
-    if (went_well(garbage, result)) {
-        plan(garbage, number_at(result, 0, 0) == 0 ? STAGE_REQUESTS : STAGE_INDEX, STEP_MS);
-    }
-    PQclear(result);
+    plan(garbage, number_at(result, 0, 0) == 0 ? STAGE_REQUESTS : STAGE_INDEX, STEP_MS);
 }
 
 static void send_index(struct io_garbage *garbage)
@@ -136,20 +141,15 @@ static void send_index(struct io_garbage *garbage)
 
 // -- Histories ---------------------------------------------------------------------------------------------------------
 
-static void on_history(void *context, uint64_t number, PGresult *result)
+static void on_history(struct io_garbage *garbage, const PGresult *result)
 {
-    (void)number;
-    struct io_garbage *garbage = context;
-    if (went_well(garbage, result)) {
-        uint64_t n_rows = number_at(result, 0, 0), n = number_at(result, 0, 1), n_bytes = number_at(result, 0, 2);
-        garbage->stats.sets += n;
-        garbage->stats.set_bytes += n_bytes;
-        garbage->excess_bytes -= (double)(n_bytes + n * SET_OVERHEAD_BYTES);
-        garbage->origin += n_rows < ROWS_PER_STEP ? 1 : 0;
-        bool done = garbage->origin >= garbage->allowed.history.n;
-        plan(garbage, done ? STAGE_INDEX : STAGE_HISTORY, STEP_MS);
-    }
-    PQclear(result);
+    uint64_t n_rows = number_at(result, 0, 0), n = number_at(result, 0, 1), n_bytes = number_at(result, 0, 2);
+    garbage->stats.sets += n;
+    garbage->stats.set_bytes += n_bytes;
+    garbage->excess_bytes -= (double)(n_bytes + n * SET_OVERHEAD_BYTES);
+    garbage->origin += n_rows < ROWS_PER_STEP ? 1 : 0;
+    bool done = garbage->origin >= garbage->allowed.history.n;
+    plan(garbage, done ? STAGE_INDEX : STAGE_HISTORY, STEP_MS);
 }
 
 // The oldest sets of one origin, as long as they are older than is kept, or as long as there is too much.
@@ -185,17 +185,12 @@ static void send_history(struct io_garbage *garbage)
         5, parameters, NULL, on_history);
 }
 
-static void on_size(void *context, uint64_t number, PGresult *result)
+static void on_size(struct io_garbage *garbage, const PGresult *result)
 {
-    (void)number;
-    struct io_garbage *garbage = context;
-    if (went_well(garbage, result)) {
-        double n_bytes = (double)number_at(result, 0, 0) * (double)(number_at(result, 0, 1) + SET_OVERHEAD_BYTES);
-        garbage->excess_bytes = n_bytes - (double)garbage->options.history_megabytes * 1048576.0;
-        garbage->stage = STAGE_HISTORY;
-        send_history(garbage);
-    }
-    PQclear(result);
+    double n_bytes = (double)number_at(result, 0, 0) * (double)(number_at(result, 0, 1) + SET_OVERHEAD_BYTES);
+    garbage->excess_bytes = n_bytes - (double)garbage->options.history_megabytes * 1048576.0;
+    garbage->stage = STAGE_HISTORY;
+    send_history(garbage);
 }
 
 static void begin_history(struct io_garbage *garbage)
@@ -216,15 +211,10 @@ static void begin_history(struct io_garbage *garbage)
 
 // -- Tombstones --------------------------------------------------------------------------------------------------------
 
-static void on_buried(void *context, uint64_t number, PGresult *result)
+static void on_buried(struct io_garbage *garbage, const PGresult *result)
 {
-    (void)number;
-    struct io_garbage *garbage = context;
-    if (went_well(garbage, result)) {
-        garbage->stats.tombstones += strtoull(PQcmdTuples(result), NULL, 10);
-        plan(garbage, STAGE_TOMBSTONES, STEP_MS);
-    }
-    PQclear(result);
+    garbage->stats.tombstones += strtoull(PQcmdTuples(result), NULL, 10);
+    plan(garbage, STAGE_TOMBSTONES, STEP_MS);
 }
 
 static bool may_go(const PGresult *result, int row, uint64_t bound, struct cc_arena *arena)
@@ -269,27 +259,15 @@ static void bury(struct io_garbage *garbage, const PGresult *result)
     cc_arena_finish(&arena);
 }
 
-static void on_tombstones(void *context, uint64_t number, PGresult *result)
+static void on_tombstones(struct io_garbage *garbage, const PGresult *result)
 {
-    (void)number;
-    struct io_garbage *garbage = context;
-    if (went_well(garbage, result)) {
-        garbage->block += TOMBSTONE_BLOCKS;
-        bury(garbage, result);
-    }
-    PQclear(result);
+    garbage->block += TOMBSTONE_BLOCKS;
+    bury(garbage, result);
 }
 
-static void on_blocks(void *context, uint64_t number, PGresult *result)
+static void on_blocks(struct io_garbage *garbage, const PGresult *result)
 {
-    (void)number;
-    struct io_garbage *garbage = context;
-    if (!went_well(garbage, result)) {
-        PQclear(result);
-        return;
-    }
     uint64_t n_blocks = number_at(result, 0, 0);
-    PQclear(result);
     if (garbage->block >= n_blocks) {
         garbage->walked = garbage->allowed.bound;
         begin_history(garbage);
@@ -313,19 +291,15 @@ static void send_tombstones(struct io_garbage *garbage)
     ask(garbage, "SELECT pg_relation_size('caucus.tombstones') / current_setting('block_size')::bigint", 0, NULL, NULL, on_blocks);
 }
 
-static void on_noted(void *context, uint64_t number, PGresult *result)
+static void on_noted(struct io_garbage *garbage, const PGresult *result)
 {
-    (void)number;
-    struct io_garbage *garbage = context;
-    if (went_well(garbage, result)) {
-        garbage->noted = garbage->allowed.bound;
-        garbage->stats.bound = garbage->noted;
-        garbage->options.collected(garbage->options.context, garbage->noted);
-        garbage->block = 0;
-        garbage->stage = STAGE_TOMBSTONES;
-        send_tombstones(garbage);
-    }
-    PQclear(result);
+    (void)result;
+    garbage->noted = garbage->allowed.bound;
+    garbage->stats.bound = garbage->noted;
+    garbage->options.collected(garbage->options.context, garbage->noted);
+    garbage->block = 0;
+    garbage->stage = STAGE_TOMBSTONES;
+    send_tombstones(garbage);
 }
 
 static void begin_round(struct io_garbage *garbage)
@@ -376,18 +350,13 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 // -- Life --------------------------------------------------------------------------------------------------------------
 
-static void on_looked(void *context, uint64_t number, PGresult *result)
+static void on_looked(struct io_garbage *garbage, const PGresult *result)
 {
-    (void)number;
-    struct io_garbage *garbage = context;
-    if (went_well(garbage, result)) {
-        io_postgres_link_good(garbage->link);
-        garbage->noted = PQntuples(result) > 0 ? number_at(result, 0, 0) : 0;
-        garbage->stats.bound = garbage->noted;
-        garbage->options.collected(garbage->options.context, garbage->noted);
-        plan(garbage, STAGE_REST, REST_MS);
-    }
-    PQclear(result);
+    io_postgres_link_good(garbage->link);
+    garbage->noted = PQntuples(result) > 0 ? number_at(result, 0, 0) : 0;
+    garbage->stats.bound = garbage->noted;
+    garbage->options.collected(garbage->options.context, garbage->noted);
+    plan(garbage, STAGE_REST, REST_MS);
 }
 
 static void on_session(void *context, uint64_t number, PGresult *result)

@@ -98,28 +98,39 @@ void io_repair_fail(struct io_repair *repair)
     io_repair_finish(repair, &(struct repair_event){.failed = true});
 }
 
-bool io_repair_went_well(struct io_repair *repair, const PGresult *result)
-{
-    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-        return true;
-    }
-    cc_log(CC_LOG_WARN, "repair_failed", "why=%s", cc_log_quote(PQresultErrorMessage(result)));
-    io_repair_fail(repair);
-    return false;
-}
-
 void io_repair_set(struct io_repair *repair, const char *sql)
 {
     io_postgres_link_send_text(repair->link, sql, on_set, repair, 0);
     io_postgres_link_sync(repair->link, NULL, NULL, 0);
 }
 
+static void on_rows(void *context, uint64_t number, PGresult *result)
+{
+    (void)number;
+    struct io_repair *repair = context;
+    PQclear(repair->rows);
+    repair->rows = result;
+    repair->row = 0;
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        repair->step(repair);
+        return;
+    }
+    cc_log(CC_LOG_WARN, "repair_failed", "why=%s", cc_log_quote(PQresultErrorMessage(result)));
+    io_repair_fail(repair);
+}
+
+void io_repair_ask_query(struct io_repair *repair, const struct io_postgres_query *query, io_repair_step *step)
+{
+    repair->step = step;
+    io_postgres_link_send(repair->link, query, on_rows, repair, 0);
+    io_postgres_link_sync(repair->link, NULL, NULL, 0);
+}
+
 void io_repair_ask(struct io_repair *repair, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary,
-                   io_postgres_on_result *on_result)
+                   io_repair_step *step)
 {
     struct io_postgres_query query = {.sql = sql, .n_parameters = n, .parameters = parameters, .binary = binary, .once = true};
-    io_postgres_link_send(repair->link, &query, on_result, repair, 0);
-    io_postgres_link_sync(repair->link, NULL, NULL, 0);
+    io_repair_ask_query(repair, &query, step);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *context)
@@ -130,20 +141,15 @@ static void on_turn(evutil_socket_t fd, short what, void *context)
     repair->step(repair);
 }
 
-void io_repair_turn(struct io_repair *repair, void (*step)(struct io_repair *repair))
+void io_repair_turn(struct io_repair *repair, io_repair_step *step)
 {
     repair->step = step;
     event_add(repair->turn, &(struct timeval){0, 0});
 }
 
-static void on_described(void *context, uint64_t number, PGresult *result)
+static void on_described(struct io_repair *repair)
 {
-    (void)number;
-    struct io_repair *repair = context;
-    if (!io_repair_went_well(repair, result)) {
-        PQclear(result);
-        return;
-    }
+    const PGresult *result = repair->rows;
     const struct repair_job *job = &repair->first->job;
     repair->n_columns = (uint32_t)PQntuples(result);
     repair->n_key = 0;
@@ -153,7 +159,6 @@ static void on_described(void *context, uint64_t number, PGresult *result)
         repair->columns[i].key = (uint32_t)strtoul(PQgetvalue(result, (int)i, 1), NULL, 10);
         repair->n_key += repair->columns[i].key > 0;
     }
-    PQclear(result);
     if (repair->n_key == 0) { // not a weak table of ours
         io_repair_fail(repair);
         return;
@@ -179,50 +184,37 @@ static const char sql_describe[] =
     "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attname <> '_caucus' "
     "WHERE d.\"table\" = $1::text ORDER BY a.attnum";
 
-static void on_tables(void *context, uint64_t number, PGresult *result)
+static void on_tables(struct io_repair *repair)
 {
-    (void)number;
-    struct io_repair *repair = context;
-    if (io_repair_went_well(repair, result)) {
-        struct cc_buffer names = {0};
-        for (int row = 0; row < PQntuples(result); row++) {
-            cc_buffer_append(&names, PQgetvalue(result, row, 0), (size_t)PQgetlength(result, row, 0) + 1);
-        }
-        io_repair_finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&names)});
-        cc_buffer_finish(&names);
+    const PGresult *result = repair->rows;
+    struct cc_buffer names = {0};
+    for (int row = 0; row < PQntuples(result); row++) {
+        cc_buffer_append(&names, PQgetvalue(result, row, 0), (size_t)PQgetlength(result, row, 0) + 1);
     }
-    PQclear(result);
+    io_repair_finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&names)});
+    cc_buffer_finish(&names);
 }
 
-static void on_kept(void *context, uint64_t number, PGresult *result)
+static void on_kept(struct io_repair *repair)
 {
-    (void)number;
-    struct io_repair *repair = context;
-    if (io_repair_went_well(repair, result)) {
-        struct cc_buffer bytes = {0};
-        struct crdt_frontier frontier;
-        crdt_frontier_of_text(PQntuples(result) > 0 ? PQgetvalue(result, 0, 3) : "", &frontier);
-        crdt_frontier_put(&bytes, &frontier);
-        cc_put_varint(&bytes, (uint64_t)PQntuples(result));
-        for (int row = 0; row < PQntuples(result); row++) {
-            cc_put_string(&bytes, io_repair_value(result, row, 0));
-            cc_put_u64(&bytes, strtoull(PQgetvalue(result, row, 1), NULL, 10));
-            cc_put_u64(&bytes, (uint64_t)strtoll(PQgetvalue(result, row, 2), NULL, 10));
-        }
-        io_repair_finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&bytes)});
-        cc_buffer_finish(&bytes);
+    const PGresult *result = repair->rows;
+    struct cc_buffer bytes = {0};
+    struct crdt_frontier frontier;
+    crdt_frontier_of_text(PQntuples(result) > 0 ? PQgetvalue(result, 0, 3) : "", &frontier);
+    crdt_frontier_put(&bytes, &frontier);
+    cc_put_varint(&bytes, (uint64_t)PQntuples(result));
+    for (int row = 0; row < PQntuples(result); row++) {
+        cc_put_string(&bytes, io_repair_value(result, row, 0));
+        cc_put_u64(&bytes, strtoull(PQgetvalue(result, row, 1), NULL, 10));
+        cc_put_u64(&bytes, (uint64_t)strtoll(PQgetvalue(result, row, 2), NULL, 10));
     }
-    PQclear(result);
+    io_repair_finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&bytes)});
+    cc_buffer_finish(&bytes);
 }
 
-static void on_renewed(void *context, uint64_t number, PGresult *result)
+static void on_renewed(struct io_repair *repair)
 {
-    (void)number;
-    struct io_repair *repair = context;
-    if (io_repair_went_well(repair, result)) {
-        io_repair_finish(repair, &(struct repair_event){0});
-    }
-    PQclear(result);
+    io_repair_finish(repair, &(struct repair_event){0});
 }
 
 static void describe(struct io_repair *repair)
@@ -233,17 +225,13 @@ static void describe(struct io_repair *repair)
 #define SQL_FRONTIER \
     "(SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(' ', replica, incarnation, sequence), ' '), '') FROM caucus.frontier)"
 
-static void on_moment(void *context, uint64_t number, PGresult *result)
+static void on_moment(struct io_repair *repair)
 {
-    (void)number;
-    struct io_repair *repair = context;
-    if (io_repair_went_well(repair, result)) {
-        crdt_frontier_of_text(PQgetvalue(result, 0, 0), &repair->moment.frontier);
-        repair->moment.bound = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
-        repair->moment.schema_version = (uint32_t)strtoul(PQgetvalue(result, 0, 2), NULL, 10);
-        describe(repair);
-    }
-    PQclear(result);
+    const PGresult *result = repair->rows;
+    crdt_frontier_of_text(PQgetvalue(result, 0, 0), &repair->moment.frontier);
+    repair->moment.bound = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+    repair->moment.schema_version = (uint32_t)strtoul(PQgetvalue(result, 0, 2), NULL, 10);
+    describe(repair);
 }
 
 // The bound is written down before tombstones are dropped: in one snapshot both are seen, or neither.
@@ -268,7 +256,7 @@ static void start_next(struct io_repair *repair)
     switch (repair->first->job.kind) {
     case REPAIR_TABLES:
         // What was written lately is looked up in the histories, too: it is not in that index before a vacuum.
-        io_repair_ask(repair, "SELECT pg_catalog.brin_summarize_new_values('caucus.history_stamp')", 0, NULL, NULL, on_set);
+        io_repair_set(repair, "SELECT pg_catalog.brin_summarize_new_values('caucus.history_stamp')");
         io_repair_ask(repair, "SELECT \"table\" FROM caucus.digests ORDER BY 1", 0, NULL, NULL, on_tables);
         return;
     case REPAIR_KEPT:

@@ -16,11 +16,16 @@ enum {
     REPAIR_BUCKET_SHIFT = 52,   // 64 less 12 bits of REPAIR_BUCKETS
 };
 
+struct io_repair;
+
 struct task {
     struct repair_job job;
     struct cc_buffer bytes; // table, sums, states, buckets
     struct task *next;
 };
+
+// A part of a task, after which others have their turn or PostgreSQL is asked.
+typedef void io_repair_step(struct io_repair *repair);
 
 struct column {
     struct cc_slice name;
@@ -41,10 +46,10 @@ struct io_repair {
     uint32_t n_columns, n_key;
     uint32_t next, n_rows;
     uint64_t answer_bytes; // about what its buckets may have together
-    PGresult *rows; // of an answer, of which `row` is the next
+    PGresult *rows; // PostgreSQL's last answer, of which `row` is the next
     int row;
+    io_repair_step *step; // when the answer is there, or at the turn
     struct event *turn;
-    void (*step)(struct io_repair *repair); // at that turn
     uint32_t n_listed;    // rows in `list`
     struct cc_buffer list;
     struct cc_buffer buckets; // those whose rows are asked for, as an array's text
@@ -74,13 +79,13 @@ struct io_repair {
 
 // io_repair.c
 struct cc_slice io_repair_value(const PGresult *result, int row, int column); // NULL slice: SQL NULL
-// Statements are of this task; binary: per parameter, NULL: all are texts.
+// The step is taken when the answer is in `rows`, where it stays until the next one or the end of the task; if PostgreSQL refuses, the
+// task fails. Statements are of this task; binary: per parameter, NULL: all are texts.
 void io_repair_ask(struct io_repair *repair, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary,
-                   io_postgres_on_result *on_result);
-void io_repair_set(struct io_repair *repair, const char *sql); // of the session; nobody waits for it
-// False: it has not, and the task has failed.
-bool io_repair_went_well(struct io_repair *repair, const PGresult *result);
-void io_repair_turn(struct io_repair *repair, void (*step)(struct io_repair *repair)); // goes on with it when everybody else had a turn
+                   io_repair_step *step);
+void io_repair_ask_query(struct io_repair *repair, const struct io_postgres_query *query, io_repair_step *step);
+void io_repair_set(struct io_repair *repair, const char *sql); // nobody waits for its answer
+void io_repair_turn(struct io_repair *repair, io_repair_step *step); // goes on with it when everybody else had a turn
 void io_repair_finish(struct io_repair *repair, const struct repair_event *result);
 void io_repair_fail(struct io_repair *repair);
 void io_repair_forget_states(struct io_repair *repair);

@@ -166,20 +166,6 @@ static void take_some(struct io_repair *repair)
     }
 }
 
-static void on_history(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct io_repair *repair = context;
-    if (!io_repair_went_well(repair, result)) {
-        PQclear(result);
-        return;
-    }
-    PQclear(repair->rows);
-    repair->rows = result;
-    repair->row = 0;
-    take_some(repair);
-}
-
 static int compare_stamps(const void *a, const void *b)
 {
     return clock_stamp_compare(a, b);
@@ -231,8 +217,7 @@ static void ask_history(struct io_repair *repair)
                                       .binary = (const uint8_t[]){1, 1, 1},
                                       .once = true,
                                       .binary_result = true};
-    io_postgres_link_send(repair->link, &query, on_history, repair, 0);
-    io_postgres_link_sync(repair->link, NULL, NULL, 0);
+    io_repair_ask_query(repair, &query, take_some);
     io_repair_set(repair, "RESET enable_seqscan");
     for (size_t i = 0; i < 3; i++) {
         pg_array_finish(&arrays[i]);
@@ -325,19 +310,6 @@ static void mark_some(struct io_repair *repair)
     read_some_stamps(repair);
 }
 
-static void on_equal(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct io_repair *repair = context;
-    if (!io_repair_went_well(repair, result)) {
-        PQclear(result);
-        return;
-    }
-    repair->rows = result;
-    repair->row = 0;
-    mark_some(repair);
-}
-
 static void ask_for_equal(struct io_repair *repair)
 {
     struct sift *sift = repair->sift;
@@ -357,7 +329,7 @@ static void ask_for_equal(struct io_repair *repair)
     cc_buffer_printf(&sql, " WHERE (k.h >> %d) & %d = ANY ($1::bigint[])) AS own JOIN unnest($2::bigint[]) AS told(d) ON told.d = own.d",
                      (int)REPAIR_BUCKET_SHIFT, REPAIR_BUCKETS - 1);
     struct cc_slice parameters[2] = {cc_buffer_slice(&repair->buckets), pg_array_slice(&digests)};
-    io_repair_ask(repair, cc_buffer_text(&sql), 2, parameters, (const uint8_t[]){0, 1}, on_equal);
+    io_repair_ask(repair, cc_buffer_text(&sql), 2, parameters, (const uint8_t[]){0, 1}, mark_some);
     cc_buffer_finish(&sql);
     pg_array_finish(&digests);
 }

@@ -107,19 +107,6 @@ static void put_rows(struct io_repair *repair)
     answer_states(repair);
 }
 
-static void on_rows(void *context, uint64_t number, PGresult *result)
-{
-    (void)number;
-    struct io_repair *repair = context;
-    if (io_repair_went_well(repair, result)) {
-        repair->rows = result;
-        repair->row = 0;
-        put_rows(repair);
-    } else {
-        PQclear(result);
-    }
-}
-
 struct tombstone {
     struct row_state state; // without key: it cannot be read
     uint32_t bucket;
@@ -178,29 +165,25 @@ static void choose_buckets(struct io_repair *repair, const struct tombstone *tom
     repair->n_rows = 0;
 }
 
-static void on_tombstones(void *context, uint64_t number, PGresult *result)
+static void on_tombstones(struct io_repair *repair)
 {
-    (void)number;
-    struct io_repair *repair = context;
-    if (io_repair_went_well(repair, result)) {
-        int n = PQntuples(result);
-        const struct tombstone *tombstones = read_tombstones(repair, result);
-        choose_buckets(repair, tombstones, n);
-        const struct repair_job *job = &repair->first->job;
-        for (int i = 0; i < n; i++) {
-            uint32_t bucket = tombstones[i].bucket;
-            bool wanted = job->whole ? bucket >= job->from && bucket < repair->next : repair->wanted[bucket];
-            if (wanted && tombstones[i].state.key.data != NULL) {
-                io_repair_add_state(repair, &tombstones[i].state);
-            }
+    const PGresult *result = repair->rows;
+    int n = PQntuples(result);
+    const struct tombstone *tombstones = read_tombstones(repair, result);
+    choose_buckets(repair, tombstones, n);
+    const struct repair_job *job = &repair->first->job;
+    for (int i = 0; i < n; i++) {
+        uint32_t bucket = tombstones[i].bucket;
+        bool wanted = job->whole ? bucket >= job->from && bucket < repair->next : repair->wanted[bucket];
+        if (wanted && tombstones[i].state.key.data != NULL) {
+            io_repair_add_state(repair, &tombstones[i].state);
         }
-        struct cc_buffer sql = {0};
-        put_rows_sql(&sql, repair, job->table);
-        struct cc_slice parameter = cc_buffer_slice(&repair->buckets);
-        io_repair_ask(repair, cc_buffer_text(&sql), 1, &parameter, NULL, on_rows);
-        cc_buffer_finish(&sql);
     }
-    PQclear(result);
+    struct cc_buffer sql = {0};
+    put_rows_sql(&sql, repair, job->table);
+    struct cc_slice parameter = cc_buffer_slice(&repair->buckets);
+    io_repair_ask(repair, cc_buffer_text(&sql), 1, &parameter, NULL, put_rows);
+    cc_buffer_finish(&sql);
 }
 
 void io_repair_ask_for_states(struct io_repair *repair)
@@ -242,33 +225,29 @@ static size_t state_overhead(const struct io_repair *repair)
     return n_bytes;
 }
 
-static void on_sums(void *context, uint64_t number, PGresult *result)
+static void on_sums(struct io_repair *repair)
 {
-    (void)number;
-    struct io_repair *repair = context;
-    if (io_repair_went_well(repair, result)) {
-        memset(repair->sums, 0, sizeof(repair->sums));
-        memset(repair->counts, 0, sizeof(repair->counts));
-        memset(repair->sizes, 0, sizeof(repair->sizes));
-        size_t row_bytes = state_overhead(repair);
-        for (int row = 0; row < PQntuples(result); row++) {
-            uint64_t bucket = strtoull(PQgetvalue(result, row, 0), NULL, 10) & (REPAIR_BUCKETS - 1);
-            repair->sums[bucket] = (uint64_t)strtoll(PQgetvalue(result, row, 1), NULL, 10);
-            repair->counts[bucket] = (uint32_t)strtoul(PQgetvalue(result, row, 2), NULL, 10);
-            repair->sizes[bucket] = strtoull(PQgetvalue(result, row, 3), NULL, 10) + repair->counts[bucket] * row_bytes;
-        }
-        struct cc_slice table = repair->first->job.table;
-        free(repair->summed);
-        repair->summed = cc_strndup(table.data, table.n);
-        repair->summed_s = io_repair_now_s();
-        repair->summed_whole = repair->first->job.whole;
-        if (repair->first->job.kind == REPAIR_SUMS) {
-            answer_sums(repair);
-        } else {
-            io_repair_ask_for_states(repair);
-        }
+    const PGresult *result = repair->rows;
+    memset(repair->sums, 0, sizeof(repair->sums));
+    memset(repair->counts, 0, sizeof(repair->counts));
+    memset(repair->sizes, 0, sizeof(repair->sizes));
+    size_t row_bytes = state_overhead(repair);
+    for (int row = 0; row < PQntuples(result); row++) {
+        uint64_t bucket = strtoull(PQgetvalue(result, row, 0), NULL, 10) & (REPAIR_BUCKETS - 1);
+        repair->sums[bucket] = (uint64_t)strtoll(PQgetvalue(result, row, 1), NULL, 10);
+        repair->counts[bucket] = (uint32_t)strtoul(PQgetvalue(result, row, 2), NULL, 10);
+        repair->sizes[bucket] = strtoull(PQgetvalue(result, row, 3), NULL, 10) + repair->counts[bucket] * row_bytes;
     }
-    PQclear(result);
+    struct cc_slice table = repair->first->job.table;
+    free(repair->summed);
+    repair->summed = cc_strndup(table.data, table.n);
+    repair->summed_s = io_repair_now_s();
+    repair->summed_whole = repair->first->job.whole;
+    if (repair->first->job.kind == REPAIR_SUMS) {
+        answer_sums(repair);
+    } else {
+        io_repair_ask_for_states(repair);
+    }
 }
 
 void io_repair_sum(struct io_repair *repair)

@@ -73,33 +73,29 @@ static void add_settled(struct io_repair *repair, struct cc_slice key)
     }
 }
 
-static void on_strays(void *context, uint64_t number, PGresult *result)
+static void on_strays(struct io_repair *repair)
 {
-    (void)number;
-    struct io_repair *repair = context;
-    if (io_repair_went_well(repair, result)) {
-        const uint8_t *buckets = repair->first->job.buckets.data;
-        size_t n_visible = (size_t)PQntuples(result);
-        struct cc_slice *visible = cc_arena_array(&repair->arena, n_visible, sizeof(*visible));
-        for (size_t i = 0; i < n_visible; i++) {
-            visible[i] = io_repair_key(repair, result, (int)i);
-            unsigned long bucket = strtoul(PQgetvalue(result, (int)i, 0), NULL, 10);
-            if (buckets[bucket / 8] >> bucket % 8 & 1) {
-                add_settled(repair, visible[i]);
-            }
+    const PGresult *result = repair->rows;
+    const uint8_t *buckets = repair->first->job.buckets.data;
+    size_t n_visible = (size_t)PQntuples(result);
+    struct cc_slice *visible = cc_arena_array(&repair->arena, n_visible, sizeof(*visible));
+    for (size_t i = 0; i < n_visible; i++) {
+        visible[i] = io_repair_key(repair, result, (int)i);
+        unsigned long bucket = strtoul(PQgetvalue(result, (int)i, 0), NULL, 10);
+        if (buckets[bucket / 8] >> bucket % 8 & 1) {
+            add_settled(repair, visible[i]);
         }
-        if (n_visible > 0) {
-            qsort(visible, n_visible, sizeof(*visible), compare_keys);
-        }
-        for (size_t i = 0; i < repair->hidden.n; i++) {
-            if (n_visible == 0 || bsearch(&repair->hidden.at[i], visible, n_visible, sizeof(*visible), compare_keys) == NULL) {
-                add_settled(repair, repair->hidden.at[i]);
-            }
-        }
-        io_repair_end_list(repair);
-        io_repair_finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&repair->states)});
     }
-    PQclear(result);
+    if (n_visible > 0) {
+        qsort(visible, n_visible, sizeof(*visible), compare_keys);
+    }
+    for (size_t i = 0; i < repair->hidden.n; i++) {
+        if (n_visible == 0 || bsearch(&repair->hidden.at[i], visible, n_visible, sizeof(*visible), compare_keys) == NULL) {
+            add_settled(repair, repair->hidden.at[i]);
+        }
+    }
+    io_repair_end_list(repair);
+    io_repair_finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&repair->states)});
 }
 
 // Rows here, of the buckets whose rows were told, and those that have tombstones.
@@ -122,36 +118,32 @@ static void ask_for_strays(struct io_repair *repair, struct cc_slice hashes)
     cc_buffer_finish(&sql);
 }
 
-static void on_hidden(void *context, uint64_t number, PGresult *result)
+static void on_hidden(struct io_repair *repair)
 {
-    (void)number;
-    struct io_repair *repair = context;
-    if (io_repair_went_well(repair, result)) {
-        struct crdt_row nothing;
-        crdt_row_init(&nothing, NULL, 0, NULL, NULL);
-        clock_stamp_text(&nothing.death, repair->no_death);
-        cc_buffer_clear(&repair->no_remains);
-        crdt_remains_put(&repair->no_remains, &nothing);
-        read_told(repair);
-        cc_buffer_append_slice(&repair->states, repair->first->job.states);
-        const struct repair_job *job = &repair->first->job;
-        repair->hidden.n = 0;
-        struct cc_buffer hashes = {0};
-        for (int row = 0; row < PQntuples(result); row++) {
-            struct cc_slice key = {0};
-            uint64_t hash;
-            bool is_key = pg_bytea_read(io_repair_value(result, row, 0), &repair->arena, &key) == CC_OK && io_repair_hash(repair, key, &hash);
-            if (is_key && io_repair_bucket(hash) >= job->from && io_repair_bucket(hash) < job->next) {
-                repair->hidden.at = cc_grow(repair->hidden.at, &repair->hidden.capacity, repair->hidden.n + 1, sizeof(*repair->hidden.at));
-                repair->hidden.at[repair->hidden.n++] = key;
-                cc_buffer_printf(&hashes, "%s%" PRId64, hashes.n == 0 ? "{" : ",", (int64_t)hash);
-            }
+    const PGresult *result = repair->rows;
+    struct crdt_row nothing;
+    crdt_row_init(&nothing, NULL, 0, NULL, NULL);
+    clock_stamp_text(&nothing.death, repair->no_death);
+    cc_buffer_clear(&repair->no_remains);
+    crdt_remains_put(&repair->no_remains, &nothing);
+    read_told(repair);
+    cc_buffer_append_slice(&repair->states, repair->first->job.states);
+    const struct repair_job *job = &repair->first->job;
+    repair->hidden.n = 0;
+    struct cc_buffer hashes = {0};
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct cc_slice key = {0};
+        uint64_t hash;
+        bool is_key = pg_bytea_read(io_repair_value(result, row, 0), &repair->arena, &key) == CC_OK && io_repair_hash(repair, key, &hash);
+        if (is_key && io_repair_bucket(hash) >= job->from && io_repair_bucket(hash) < job->next) {
+            repair->hidden.at = cc_grow(repair->hidden.at, &repair->hidden.capacity, repair->hidden.n + 1, sizeof(*repair->hidden.at));
+            repair->hidden.at[repair->hidden.n++] = key;
+            cc_buffer_printf(&hashes, "%s%" PRId64, hashes.n == 0 ? "{" : ",", (int64_t)hash);
         }
-        cc_buffer_append_text(&hashes, hashes.n == 0 ? "{}" : "}");
-        ask_for_strays(repair, cc_buffer_slice(&hashes));
-        cc_buffer_finish(&hashes);
     }
-    PQclear(result);
+    cc_buffer_append_text(&hashes, hashes.n == 0 ? "{}" : "}");
+    ask_for_strays(repair, cc_buffer_slice(&hashes));
+    cc_buffer_finish(&hashes);
 }
 
 // In buckets whose rows were not told, both have the same rows: what is not visible here, is not there.
