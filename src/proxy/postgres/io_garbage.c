@@ -27,7 +27,7 @@ enum {
 enum stage { STAGE_DOWN, STAGE_LOOK, STAGE_REST, STAGE_NOTE, STAGE_TOMBSTONES, STAGE_HISTORY, STAGE_INDEX, STAGE_REQUESTS };
 
 // What to do with an answer of PostgreSQL.
-typedef void io_garbage_take(struct io_garbage *garbage, const PGresult *result);
+typedef void io_garbage_take(struct io_garbage *garbage, PGresult *result);
 
 struct io_garbage {
     struct io_garbage_options options;
@@ -108,7 +108,7 @@ static const char *after_text(uint64_t bound, char out[24])
 
 // -- Requests ----------------------------------------------------------------------------------------------------------
 
-static void on_requests(struct io_garbage *garbage, const PGresult *result)
+static void on_requests(struct io_garbage *garbage, PGresult *result)
 {
     uint64_t n = number_at(result, 0, 0);
     garbage->stats.requests += n;
@@ -129,7 +129,7 @@ static void send_requests(struct io_garbage *garbage)
 
 // -- What is in the histories --------------------------------------------------------------------------------------------
 
-static void on_indexed(struct io_garbage *garbage, const PGresult *result)
+static void on_indexed(struct io_garbage *garbage, PGresult *result)
 {
     plan(garbage, number_at(result, 0, 0) == 0 ? STAGE_REQUESTS : STAGE_INDEX, STEP_MS);
 }
@@ -141,7 +141,7 @@ static void send_index(struct io_garbage *garbage)
 
 // -- Histories ---------------------------------------------------------------------------------------------------------
 
-static void on_history(struct io_garbage *garbage, const PGresult *result)
+static void on_history(struct io_garbage *garbage, PGresult *result)
 {
     uint64_t n_rows = number_at(result, 0, 0), n = number_at(result, 0, 1), n_bytes = number_at(result, 0, 2);
     garbage->stats.sets += n;
@@ -185,7 +185,7 @@ static void send_history(struct io_garbage *garbage)
         5, parameters, NULL, on_history);
 }
 
-static void on_size(struct io_garbage *garbage, const PGresult *result)
+static void on_size(struct io_garbage *garbage, PGresult *result)
 {
     double n_bytes = (double)number_at(result, 0, 0) * (double)(number_at(result, 0, 1) + SET_OVERHEAD_BYTES);
     garbage->excess_bytes = n_bytes - (double)garbage->options.history_megabytes * 1048576.0;
@@ -211,7 +211,7 @@ static void begin_history(struct io_garbage *garbage)
 
 // -- Tombstones --------------------------------------------------------------------------------------------------------
 
-static void on_buried(struct io_garbage *garbage, const PGresult *result)
+static void on_buried(struct io_garbage *garbage, PGresult *result)
 {
     garbage->stats.tombstones += strtoull(PQcmdTuples(result), NULL, 10);
     plan(garbage, STAGE_TOMBSTONES, STEP_MS);
@@ -259,13 +259,13 @@ static void bury(struct io_garbage *garbage, const PGresult *result)
     cc_arena_finish(&arena);
 }
 
-static void on_tombstones(struct io_garbage *garbage, const PGresult *result)
+static void on_tombstones(struct io_garbage *garbage, PGresult *result)
 {
     garbage->block += TOMBSTONE_BLOCKS;
     bury(garbage, result);
 }
 
-static void on_blocks(struct io_garbage *garbage, const PGresult *result)
+static void on_blocks(struct io_garbage *garbage, PGresult *result)
 {
     uint64_t n_blocks = number_at(result, 0, 0);
     if (garbage->block >= n_blocks) {
@@ -291,7 +291,7 @@ static void send_tombstones(struct io_garbage *garbage)
     ask(garbage, "SELECT pg_relation_size('caucus.tombstones') / current_setting('block_size')::bigint", 0, NULL, NULL, on_blocks);
 }
 
-static void on_noted(struct io_garbage *garbage, const PGresult *result)
+static void on_noted(struct io_garbage *garbage, PGresult *result)
 {
     (void)result;
     garbage->noted = garbage->allowed.bound;
@@ -350,7 +350,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 // -- Life --------------------------------------------------------------------------------------------------------------
 
-static void on_looked(struct io_garbage *garbage, const PGresult *result)
+static void on_looked(struct io_garbage *garbage, PGresult *result)
 {
     io_postgres_link_good(garbage->link);
     garbage->noted = PQntuples(result) > 0 ? number_at(result, 0, 0) : 0;
