@@ -1,6 +1,6 @@
 // MERGE with `adopt`: the states of all rows were joined with those of another replica, so its frontier is ours, too. The change sets
 // in between are not in the history: that is noted as if they had been dropped.
-#include "proxy/postgres/io_postgres_weak.h"
+#include "proxy/postgres/io_postgres_internal.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 // APPLY: the effects of committed entries in one transaction, sent in one go. An error other than a passing one means that
 // the rows here are not what they should be: diverged.
 #include "proxy/postgres/apply_sql.h"
-#include "proxy/postgres/io_postgres_weak.h"
+#include "proxy/postgres/io_postgres_records.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -11,6 +11,7 @@
 #include "proxy/postgres/io_postgres_execute.h"
 
 #include "base/hash.h"
+#include "proxy/postgres/io_postgres_records.h"
 #include "rest/reply.h"
 
 #include <string.h>

@@ -3,8 +3,9 @@
 #ifndef PROXY_IO_POSTGRES_MERGE_H
 #define PROXY_IO_POSTGRES_MERGE_H
 
-#include "proxy/postgres/io_postgres_weak.h"
 #include "proxy/node/row_state.h"
+#include "proxy/postgres/io_postgres_records.h"
+#include "proxy/postgres/io_postgres_weak.h"
 
 struct merge_set {
     struct crdt_change_set set;

@@ -6,7 +6,7 @@
 //                                                           ^-------------------------------/
 #include "proxy/postgres/apply_sql.h"
 #include "proxy/postgres/io_postgres_columns.h"
-#include "proxy/postgres/io_postgres_weak.h"
+#include "proxy/postgres/io_postgres_internal.h"
 #include "proxy/postgres/migration.h"
 
 #include <assert.h>
