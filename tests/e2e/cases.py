@@ -1,17 +1,18 @@
 """What test cases share that run all their tests on one cluster."""
 import unittest
 
-from cluster import Cluster, CutCluster, wait_until
+from cluster import SCHEMA, Cluster, CutCluster, wait_until
 
 
 class OneCluster(unittest.TestCase):
     """Everything as `caucus up` makes it."""
     cluster = None
+    SCHEMA = SCHEMA
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = Cluster()
-        cls.cluster.start()
+        cls.cluster = Cluster(schema=cls.SCHEMA)
+        cls.cluster.__enter__()
 
     @classmethod
     def tearDownClass(cls):

@@ -181,7 +181,7 @@ def words_of(pid):
 class Directory:
     """Data of a cluster: what is common to both ways of running it."""
 
-    def __init__(self, n=3):
+    def __init__(self, n=3, schema=SCHEMA):
         self.n = n
         self.ids = range(1, n + 1)
         self.root = tempfile.mkdtemp(prefix='caucus-e2e-', dir=os.environ.get('CAUCUS_E2E_DIR', '/tmp'))
@@ -190,7 +190,7 @@ class Directory:
         self.config = os.path.join(self.data, 'config.json')
         self.schema = os.path.join(self.root, '0001_schema.sql')
         with open(self.schema, 'w', encoding='utf-8') as file:
-            file.write(SCHEMA)
+            file.write(schema)
         self.base = free_base(n)
 
     def port(self, replica):
@@ -285,8 +285,8 @@ class Directory:
 class Cluster(Directory):
     """`caucus up`."""
 
-    def __init__(self, n=3, options=()):
-        super().__init__(n)
+    def __init__(self, n=3, options=(), schema=SCHEMA):
+        super().__init__(n, schema)
         self.options = list(options)
         self.environment = {}  # more than ours
         self.process = None
