@@ -70,6 +70,8 @@ static void print_notes(const json_t *status)
     print_note(json_is_true(json_object_get(status, "must_rejoin")), "must rejoin: refuses weak writes until it has written its own again");
     print_note(json_object_get(status, "changes_missing") != NULL, "its PostgreSQL has lost weak changes that nobody has sent yet: refuses weak writes");
     print_note(json_object_get(status, "changes_lost") != NULL, "weak changes of its own are lost for good: its log says which (changes_lost)");
+    print_note(json_is_false(json_object_get(status, "origin_confirmed")),
+               "has not heard since its start from every member what it has of its weak changes: a weak write begins a new origin");
     print_note(json_is_true(json_object_get(status, "clock_off")), "its clock is off: refuses weak writes");
     print_note(json_is_true(json_object_get(status, "space_low")), "its disk is nearly full: takes no writes");
     print_note(json_is_true(json_object_get(status, "disk_slow")), "its disk is slow: does not lead if another can");

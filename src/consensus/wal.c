@@ -197,7 +197,9 @@ static enum cc_status apply_mark(struct wal *wal, struct cc_slice body, const ch
     }
     known->commit = mark.commit > known->commit ? mark.commit : known->commit;
     known->hlc = mark.hlc > known->hlc ? mark.hlc : known->hlc;
-    known->own_sequence = mark.own_sequence > known->own_sequence ? mark.own_sequence : known->own_sequence;
+    bool goes_on = mark.own_incarnation == known->own_incarnation && mark.own_sequence < known->own_sequence;
+    known->own_sequence = goes_on ? known->own_sequence : mark.own_sequence;
+    known->own_incarnation = mark.own_incarnation;
     known->n_memories = mark.n_memories;
     memcpy(known->memories, mark.memories, sizeof(known->memories));
     return CC_OK;

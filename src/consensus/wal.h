@@ -73,6 +73,7 @@ struct wal_mark {
     uint64_t commit;
     uint64_t hlc;
     uint64_t own_sequence; // of the last weak change of this log: it is not given again, though the change itself was cut off
+    uint32_t own_incarnation; // of its origin; 0: that of the log
     uint32_t n_memories;
     struct wal_memory memories[WAL_MEMORIES_MAX]; // the last ones written
 };

@@ -203,6 +203,7 @@ void wal_put_mark(struct wal_batch *batch, const struct wal_mark *mark)
     for (uint32_t i = 0; i < mark->n_memories; i++) { // after them: earlier versions have none
         cc_put_u64(&batch->bytes, mark->memories[i].promise);
     }
+    cc_put_u32(&batch->bytes, mark->own_incarnation);
     record_end(batch, start);
 }
 
@@ -326,10 +327,11 @@ enum cc_status wal_read_mark(struct cc_slice body, struct wal_mark *mark_out)
         mark.memories[i].incarnation = cc_read_u32(&reader);
         mark.memories[i].index = cc_read_u64(&reader);
     }
-    bool has_promises = cc_reader_left(&reader) > 0;
+    bool has_promises = cc_reader_left(&reader) >= mark.n_memories * sizeof(uint64_t);
     for (uint32_t i = 0; has_promises && i < mark.n_memories; i++) {
         mark.memories[i].promise = cc_read_u64(&reader);
     }
+    mark.own_incarnation = cc_reader_left(&reader) > 0 ? cc_read_u32(&reader) : 0;
     enum cc_status status = cc_reader_end(&reader);
     if (status == CC_OK) {
         *mark_out = mark;

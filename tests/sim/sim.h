@@ -221,7 +221,7 @@ struct sim_replica {
 enum sim_phase { SIM_FAULTS, SIM_HEALING, SIM_PROBING, SIM_DONE };
 
 struct sim_counters {
-    uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, hand_overs, amnesias, databases_lost, copies, noticed, recovered, weak_reads, skewed, upgrades, ended_lives, stand_ins, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
+    uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, hand_overs, amnesias, databases_lost, copies, unnoticed, noticed, recovered, weak_reads, skewed, upgrades, ended_lives, origins_begun, stand_ins, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, shortened_reads, migrations, key_hits;
     uint64_t weak_key_hits, tombstones_dropped, sets_dropped, tampered, rows_repaired, strays, adoptions; // weak tables
     uint64_t begun_anew, dead_ends, put_aside, renewed, not_renewed; // members that were away
@@ -330,6 +330,7 @@ void sim_tell_end(const struct sim *sim); // the last events, and how everything
 // sim_fault.c
 void sim_fault_start(struct sim *sim);
 void sim_fault_heal(struct sim *sim);
+void sim_fault_isolate(struct sim *sim, uint32_t replica, uint64_t length_us); // nobody hears it, until another cut comes in its place
 void sim_fault_restart_later(struct sim *sim, uint32_t id);
 void sim_fault_jump_clock(struct sim *sim, struct sim_replica *replica);
 
@@ -420,8 +421,8 @@ void sim_check_change(struct sim *sim, uint32_t replica, struct cc_slice change)
 void sim_check_logged_changes(struct sim *sim, const struct sim_replica *replica, uint64_t before, uint64_t number);
 // A database is lost: with it may be gone what only it had of origins whose disks were lost before.
 void sim_check_database_ends(struct sim *sim);
-// The disk of this origin is lost: what no other database has on disk may be gone.
-void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin);
+// The disk of this replica is lost: what it wrote, and no other database has on disk, may be gone.
+void sim_check_origins_end(struct sim *sim, uint32_t replica);
 void sim_check_end(struct sim *sim);
 // A request with this key is executed anew: nothing that this database, or this replica's log, holds was made under it.
 void sim_weak_check_key(struct sim *sim, const struct sim_rows *rows, struct cc_slice key);

@@ -26,7 +26,6 @@ struct sim_copy {
     uint64_t last_index, promise_number, stamp_max_ms;
     struct cc_buffer store;
     int64_t sequence;
-    uint64_t own_sequence; // of its weak changes, in the database
 };
 
 static bool is_over(const struct sim *sim)
@@ -50,9 +49,14 @@ void sim_copy_destroy(struct sim_copy *copy)
     }
 }
 
-static uint64_t own_sequence_of(const struct sim_replica *replica, const struct crdt_frontier *frontier)
+// Changes of its own, under whichever of its origins.
+static uint64_t n_own_of(const struct sim_replica *replica, const struct crdt_frontier *frontier)
 {
-    return crdt_frontier_get(frontier, (struct crdt_origin){replica->id, replica->incarnation});
+    uint64_t n = 0;
+    for (uint32_t i = origin_first_own(frontier, replica->id); i < frontier->n && frontier->at[i].origin.replica == replica->id; i++) {
+        n += frontier->at[i].sequence;
+    }
+    return n;
 }
 
 void sim_copy_take(struct sim *sim, struct sim_replica *replica)
@@ -62,14 +66,11 @@ void sim_copy_take(struct sim *sim, struct sim_replica *replica)
     struct sim_copy *copy = replica->copy = cc_alloc(sizeof(*copy));
     sim_disk_copy(&copy->disk, &replica->disk);
     sim_store_export(rows->store, &copy->store);
-    struct crdt_frontier frontier;
-    sim_rows_frontier(rows, &frontier);
     copy->incarnation = replica->incarnation;
     copy->last_index = wal_state_of(replica->wal)->last_index;
     copy->promise_number = wal_state_of(replica->wal)->promise_number;
     copy->stamp_max_ms = replica->stamp_max_ms;
     copy->sequence = rows->sequence;
-    copy->own_sequence = own_sequence_of(replica, &frontier);
     sim_trace(sim, "r%u is copied: log up to %" PRIu64 ", database up to %" PRIu64, replica->id, copy->last_index, sim_rows_applied(rows));
 }
 
@@ -133,6 +134,15 @@ static bool others_remember(const struct sim *sim, const struct sim_replica *rep
     return true;
 }
 
+static bool holds_own(const struct sim_replica *replica, const struct crdt_frontier *frontier, const struct crdt_frontier *own)
+{
+    bool holds = true;
+    for (uint32_t i = origin_first_own(own, replica->id); i < own->n && own->at[i].origin.replica == replica->id; i++) {
+        holds = holds && crdt_frontier_get(frontier, own->at[i].origin) >= own->at[i].sequence;
+    }
+    return holds;
+}
+
 // Its log may have been cut below what the database lacks then: others must hold these changes.
 static bool others_hold_changes(const struct sim *sim, const struct sim_replica *replica)
 {
@@ -141,7 +151,7 @@ static bool others_hold_changes(const struct sim *sim, const struct sim_replica 
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         const struct sim_replica *other = &sim->replicas[i];
         const struct sim_rows *rows = sim_database_rows(other->database);
-        if (other != replica && own_sequence_of(replica, &rows->frontier_flushed) >= own_sequence_of(replica, &own)) {
+        if (other != replica && holds_own(replica, &rows->frontier_flushed, &own)) {
             return true;
         }
     }
@@ -179,6 +189,13 @@ static bool leaves_majority(struct sim *sim, const struct sim_replica *replica)
     return true;
 }
 
+// The copy lacks weak changes only: nobody remembers more of its log.
+static bool is_as_promised(const struct sim_replica *replica)
+{
+    return replica->alive && replica->copy != NULL && replica->copy->incarnation == replica->incarnation &&
+           wal_state_of(replica->wal)->promise_number == replica->copy->promise_number;
+}
+
 static bool may_lose(struct sim *sim, const struct sim_replica *replica, enum sim_loss loss)
 {
     bool has_copy = replica->copy != NULL && replica->copy->incarnation == replica->incarnation;
@@ -193,8 +210,11 @@ static bool may_lose(struct sim *sim, const struct sim_replica *replica, enum si
         return others_hold_changes(sim, replica);
     case OLD_DATABASE:
         return has_copy && others_hold_changes(sim, replica);
-    case OLD_LOG:
     case OLD_BOTH:
+        if (is_as_promised(replica)) {
+            return true;
+        } // fall through
+    case OLD_LOG:
         return replica->copy != NULL && sim->knobs.stream != 0 && n_others_impaired(sim, replica) == 0 && others_remember(sim, replica);
     case LOSSES:
         break;
@@ -255,7 +275,6 @@ void sim_amnesia_wipe(struct sim *sim, struct sim_replica *replica)
 
 static void lose(struct sim *sim, struct sim_replica *replica, enum sim_loss loss)
 {
-    struct crdt_origin origin = {replica->id, replica->incarnation};
     bool keeps_log = loss == LOSE_DATABASE || loss == OLD_DATABASE;
     sim_rows_flush(sim_database_rows(replica->database));
     uint64_t applied = sim_rows_applied(sim_database_rows(replica->database));
@@ -285,7 +304,7 @@ static void lose(struct sim *sim, struct sim_replica *replica, enum sim_loss los
     }
     sim_check_database_ends(sim);
     if (!keeps_log) {
-        sim_check_origin_ends(sim, origin);
+        sim_check_origins_end(sim, replica->id);
     }
 }
 
@@ -293,6 +312,8 @@ void sim_copy_restore_database(struct sim *sim, struct sim_replica *replica)
 {
     lose(sim, replica, OLD_DATABASE);
 }
+
+enum { ALONE_ELECTIONS = 6 }; // so many election timeouts: an origin begins after two
 
 // False: that could not be made good.
 static bool try_to_lose(struct sim *sim, struct sim_replica *replica, enum sim_loss loss)
@@ -302,6 +323,7 @@ static bool try_to_lose(struct sim *sim, struct sim_replica *replica, enum sim_l
     if (!may_lose(sim, replica, loss)) {
         return false;
     }
+    bool unnoticed = loss == OLD_BOTH && is_as_promised(replica);
     if (replica->alive) {
         sim_replica_crash(sim, replica, SIM_KILLED);
         sim_fault_restart_later(sim, replica->id);
@@ -309,8 +331,15 @@ static bool try_to_lose(struct sim *sim, struct sim_replica *replica, enum sim_l
     sim_trace(sim, "r%u loses its %s", replica->id, names[loss]);
     sim->counters.amnesias++;
     sim->counters.databases_lost += loss == LOSE_DATABASE || loss == OLD_DATABASE ? 1 : 0;
-    sim->counters.copies += loss == OLD_LOG || loss == OLD_BOTH ? 1 : 0;
     lose(sim, replica, loss);
+    if (unnoticed) {
+        replica->is_copy = false;
+        sim->counters.unnoticed++;
+    }
+    sim->counters.copies += replica->is_copy ? 1 : 0;
+    if ((loss == OLD_LOG || loss == OLD_BOTH) && sim_chance(sim, 500000)) { // it may write before it meets anybody
+        sim_fault_isolate(sim, replica->id, sim_spread(sim, sim->knobs.crash_length_us + ALONE_ELECTIONS * sim->knobs.election_us));
+    }
     sim->counters.ended_lives += replica->is_over ? 1 : 0;
     return true;
 }
@@ -324,7 +353,7 @@ static struct sim_replica *only_holder(struct sim *sim, const struct sim_replica
     uint64_t most = 0, second = 0;
     for (uint32_t i = 0; i < sim->n_replicas; i++) {
         struct sim_replica *other = &sim->replicas[i];
-        uint64_t held = other == of ? 0 : own_sequence_of(of, &sim_database_rows(other->database)->frontier_flushed);
+        uint64_t held = other == of ? 0 : n_own_of(of, &sim_database_rows(other->database)->frontier_flushed);
         second = held > most ? most : held > second ? held : second;
         best = held > most ? other : best;
         most = held > most ? held : most;
@@ -384,7 +413,7 @@ static void put_aside(struct sim *sim, struct sim_event *event)
 
 void sim_amnesia_noticed(struct sim *sim, struct sim_replica *replica)
 {
-    bool begins_anew = sim_rows_n_aside(sim_database_rows(replica->database), replica->incarnation) > 0;
+    bool begins_anew = replica->node->renewal.state == RENEWAL_LEAVING;
     bool has_lost = replica->node->loss.leaving;
     SIM_CHECK(sim, "B7", replica->is_copy || begins_anew || has_lost, "r%u is told that it forgot something", replica->id);
     sim->counters.dead_ends += has_lost ? 1 : 0;

@@ -289,6 +289,7 @@ void sim_check_node(struct sim *sim, struct sim_replica *replica)
         check_committed(sim, replica, raft, index);
     }
     check_clock(sim, replica);
+    SIM_CHECK(sim, "W1", replica->node->weak.n_alarms == 0, "r%u: others hold more of the origin that it writes under", replica->id);
     check_membership(sim, replica, raft);
     *seen = (struct seen){raft_term(raft), raft_commit(raft), raft->commit, raft_role(raft)};
 }
@@ -296,13 +297,15 @@ void sim_check_node(struct sim *sim, struct sim_replica *replica)
 // What PostgreSQL may lose of its own weak changes is in the log, and its clock is not below the stamps that it has given.
 static void check_own_changes(struct sim *sim, const struct sim_replica *replica)
 {
-    struct crdt_origin self = {replica->id, replica->incarnation};
+    struct crdt_origin self = replica->node->weak.self;
+    const struct wal_mark *mark = &wal_state_of(replica->wal)->mark;
+    uint64_t marked = mark->own_incarnation == self.incarnation ? mark->own_sequence : 0;
     if (replica->is_copy || replica->rebuilt_index > 0) {
         return; // the disk itself was lost
     }
     uint64_t flushed = crdt_frontier_get(&sim_database_rows(replica->database)->frontier_flushed, self);
     bool held = replica->last_change <= flushed || replica->first_change <= flushed + 1;
-    held = held && (wal_state_of(replica->wal)->mark.own_sequence <= flushed || replica->last_change > 0);
+    held = held && (marked <= flushed || replica->last_change > 0);
     SIM_CHECK(sim, "I13", held, "r%u: PostgreSQL has flushed own changes up to %" PRIu64 ", but the log begins with %" PRIu64, replica->id, flushed,
               replica->first_change);
     SIM_CHECK(sim, "W6", replica->node->clock.last >= sim_weak_check_stamp(sim, self),

@@ -346,9 +346,7 @@ static void attempt_start(struct sim *sim, struct request *request, uint64_t del
     struct sim_clients *clients = sim->clients;
     uint32_t replica = request->is_probe ? request->at : (uint32_t)sim_draw(sim, 1, sim->n_replicas);
     request->n_attempts++;
-    // A restored copy may number changes again before anybody can tell it that it is one: docs/adr/amnesia.md.
-    bool may_not = request->is_weak && !request->is_read && sim_replica_of(sim, replica)->is_copy;
-    if (!sim_replica_of(sim, replica)->alive || may_not) { // connection refused
+    if (!sim_replica_of(sim, replica)->alive) { // connection refused
         unsettled(sim, request, REFUSED);
         return;
     }

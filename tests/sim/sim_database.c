@@ -217,7 +217,7 @@ static struct answer *fetch(struct sim_database *database, const struct db_job *
 static struct answer *begin_anew(struct sim *sim, struct sim_database *database, const struct db_job *job)
 {
     struct answer *answer = answer_create(job, DB_WEAK, DB_BEGUN_ANEW);
-    answer->event.n_aside = sim_rows_begin_anew(sim, &database->rows, job->origin, job->sequence);
+    answer->event.n_aside = sim_rows_begin_anew(sim, &database->rows, job->own);
     sim_store_commit(database->rows.store, DB_WEAK);
     sim_rows_flush(&database->rows);
     fill_state(database, answer);
@@ -380,8 +380,9 @@ static void open_lane(struct sim *sim, struct sim_event *event)
     lane->open = lane->told_up = true;
     struct answer *answer = answer_create(NULL, lane_of, DB_UP);
     fill_state(database, answer);
-    answer->event.n_aside = lane_of == DB_WEAK ? sim_rows_n_aside(&database->rows, 0) : 0;
-    answer->event.aside_own = answer->event.n_aside > 0 && sim_rows_n_aside(&database->rows, replica->incarnation) > 0;
+    struct crdt_frontier aside;
+    answer->event.n_aside = lane_of == DB_WEAK ? sim_rows_aside(sim, &database->rows, &aside) : 0;
+    answer->event.aside = lane_of == DB_WEAK ? &aside : NULL;
     sim_trace(sim, "r%u database %s up: applied %" PRIu64, replica->id, lane_names[lane_of], answer->event.applied);
     node_db_event(replica->node, sim_replica_time(sim, replica), &answer->event);
     answer_free(answer);

@@ -217,6 +217,17 @@ static void mend(struct sim *sim, struct sim_event *event)
     sim_network_cut(sim, cut);
 }
 
+void sim_fault_isolate(struct sim *sim, uint32_t replica, uint64_t length_us)
+{
+    bool cut[SIM_REPLICAS_MAX + 1][SIM_REPLICAS_MAX + 1] = {0};
+    for (uint32_t other = 1; other <= sim->n_replicas; other++) {
+        cut[replica][other] = cut[other][replica] = other != replica;
+    }
+    sim_trace(sim, "r%u is isolated", replica);
+    sim_network_cut(sim, cut);
+    sim_after(sim, length_us, mend, 0);
+}
+
 static void cut_network(struct sim *sim, struct sim_event *event)
 {
     (void)event;

@@ -163,10 +163,10 @@ static void print_counters(const struct sim_counters *c)
            ", clock jumps %" PRIu64 ", failed syncs %" PRIu64 ", loads %" PRIu64 ", truncations %" PRIu64 ", snapshots %" PRIu64 "\n",
            c->events, c->frames, c->leaders, c->crashes, c->machine_crashes, c->database_crashes, c->commits_lost, c->replays,
            c->lane_drops, c->cuts, c->resets, c->pauses, c->clock_jumps, c->disk_failures, c->loads, c->truncations, c->snapshots);
-    printf("member changes %" PRIu64 ", reloads %" PRIu64 ", data lost %" PRIu64 " (older copies of logs %" PRIu64 ", noticed %" PRIu64 "), recovered %" PRIu64
+    printf("member changes %" PRIu64 ", reloads %" PRIu64 ", data lost %" PRIu64 " (older copies of logs %" PRIu64 ", noticed %" PRIu64 ", and such that nobody can notice %" PRIu64 "; origins begun %" PRIu64 "), recovered %" PRIu64
            ", full disks %" PRIu64 " (no space for records %" PRIu64 "), slow disks handed over %" PRIu64 ", frames of other versions %" PRIu64 "\n"
            "replicas of other versions %" PRIu64 " (their frames %" PRIu64 "), copies of earlier lives %" PRIu64 ", offices of who stood in %" PRIu64 "\n",
-           c->member_changes, c->reloads, c->amnesias, c->copies, c->noticed, c->recovered, c->full_disks, c->no_space, c->hand_overs, c->strangers, c->upgrades, c->skewed, c->ended_lives, c->stand_ins);
+           c->member_changes, c->reloads, c->amnesias, c->copies, c->noticed, c->unnoticed, c->origins_begun, c->recovered, c->full_disks, c->no_space, c->hand_overs, c->strangers, c->upgrades, c->skewed, c->ended_lives, c->stand_ins);
     printf("tombstones dropped %" PRIu64 ", change sets dropped %" PRIu64 ", rows changed past us %" PRIu64 ", rows joined %" PRIu64
            ", rows deleted long ago %" PRIu64 ", frontiers taken over %" PRIu64 ", replicas that began anew %" PRIu64 ", and because of changes that all had lost %" PRIu64
            " (changes renewed %" PRIu64 ", lost %" PRIu64 ")\n",
@@ -186,7 +186,7 @@ static bool is_meaningful(const struct sim_counters *c, uint64_t n_seeds)
            c->replays > 0 && c->lane_drops > 0 && c->cuts > 0 && c->resets > 0 && c->pauses > 0 && c->requeues > 0 && c->key_hits > 0 && c->weak_key_hits > 0 && c->tombstones_dropped > 0 && c->sets_dropped > 0 && c->tampered > 0 && c->rows_repaired > 0 &&
            c->disk_failures > 0 && c->loads > 0 && c->member_changes > 0 && c->amnesias > 0 && c->noticed == c->copies && c->recovered > 0 &&
            c->full_disks > 0 && c->no_space > 0 && c->hand_overs > 0 && c->strangers > 0 && c->weak_reads > 0 && (n_seeds < 200 || (c->snapshots > 0 && c->copies > 0 && c->reloads > 0 && c->skewed > 0)) &&
-           (n_seeds < 1000 || (c->ended_lives > 0 && c->stand_ins > 0)) &&
+           (n_seeds < 1000 || (c->ended_lives > 0 && c->stand_ins > 0 && c->unnoticed > 0 && c->origins_begun > 0)) &&
            c->migrations > 0 && c->session_reads > 0 && c->shortened_reads > 0 && c->truncations > 0 && c->acknowledged > c->operations / 3;
 }
 

@@ -73,7 +73,6 @@ static enum cc_status ask(struct sim *sim, struct sim_replica *leader, enum node
 
 static void stop(struct sim *sim, struct sim_replica *replica)
 {
-    struct crdt_origin origin = {replica->id, replica->incarnation};
     if (replica->alive) {
         sim_replica_crash(sim, replica, SIM_KILLED);
     }
@@ -86,7 +85,7 @@ static void stop(struct sim *sim, struct sim_replica *replica)
     } else {
         sim_amnesia_wipe(sim, replica);
     }
-    sim_check_origin_ends(sim, origin);
+    sim_check_origins_end(sim, replica->id);
 }
 
 static void begin_to_join(struct sim *sim, struct sim_replica *replica, const struct sim_replica *leader)

@@ -35,15 +35,18 @@ static void aside_name(const struct crdt_change_set *set, char out[KEY_BYTES])
     snprintf(out, KEY_BYTES, "n/%016" PRIx64 "/%u.%u/%012" PRIu64, set->stamp.hlc, set->origin.replica, set->origin.incarnation, set->sequence);
 }
 
-uint64_t sim_rows_n_aside(const struct sim_rows *rows, uint32_t incarnation)
+uint64_t sim_rows_aside(struct sim *sim, const struct sim_rows *rows, struct crdt_frontier *frontier_out)
 {
     struct names names = names_of(rows, "n/");
     uint64_t n = 0;
+    frontier_out->n = 0;
     for (size_t i = 0; i < names.n; i++) {
         struct crdt_change_set set;
         const struct cc_blob *change = sim_store_get_committed(rows->store, names.at[i]);
         if (change != NULL && crdt_change_set_peek(cc_blob_slice(change), &set) == CC_OK) {
-            n += incarnation == 0 || set.origin.incarnation == incarnation;
+            enum cc_status status = crdt_frontier_raise(frontier_out, set.origin, set.sequence);
+            SIM_CHECK(sim, "W9", status == CC_OK, "too many origins");
+            n++;
         }
     }
     free(names.at);
@@ -78,16 +81,29 @@ void sim_rows_put_aside(struct sim *sim, struct sim_rows *rows, const struct cc_
     }
 }
 
-uint64_t sim_rows_begin_anew(struct sim *sim, struct sim_rows *rows, struct crdt_origin origin, uint64_t first)
+// Those of an earlier life it may hold without their history, from others.
+static uint64_t put_origin_aside(struct sim *sim, struct sim_rows *rows, struct crdt_origin origin, uint64_t first, uint64_t last)
+{
+    uint64_t n = 0;
+    bool is_of_life = origin.incarnation >= sim_replica_of(sim, rows->replica)->incarnation;
+    for (uint64_t sequence = first; sequence <= last; sequence++) {
+        const struct cc_blob *change = sim_rows_history(rows, origin, sequence);
+        SIM_CHECK(sim, "W9", change != NULL || !is_of_life, "r%u has dropped its change %" PRIu64 ", which nobody has", rows->replica, sequence);
+        if (change != NULL) {
+            put_aside(sim, rows, cc_blob_slice(change));
+            n++;
+        }
+    }
+    return n;
+}
+
+uint64_t sim_rows_begin_anew(struct sim *sim, struct sim_rows *rows, const struct crdt_frontier *own)
 {
     struct crdt_frontier held;
     sim_rows_frontier(rows, &held);
     uint64_t n = 0;
-    for (uint64_t sequence = first; sequence <= crdt_frontier_get(&held, origin); sequence++) {
-        const struct cc_blob *change = sim_rows_history(rows, origin, sequence);
-        SIM_CHECK(sim, "W9", change != NULL, "r%u has dropped its change %" PRIu64 ", which nobody has", rows->replica, sequence);
-        put_aside(sim, rows, cc_blob_slice(change));
-        n++;
+    for (uint32_t i = 0; i < own->n; i++) {
+        n += put_origin_aside(sim, rows, own->at[i].origin, own->at[i].sequence, crdt_frontier_get(&held, own->at[i].origin));
     }
     static const char *const prefixes[] = {"w/", "t/", "h/", "f", "x", "b"};
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {

@@ -217,6 +217,9 @@ static void tell_fact(struct sim *sim, struct sim_replica *replica, const struct
         break;
     case NODE_FACT_TWO_CONTENTS:
         sim_fail(sim, "W1", "r%u sees two change sets with the number %" PRIu64 ".%" PRIu64 " %" PRIu64, replica->id, fact->a, fact->b, fact->c);
+    case NODE_FACT_ORIGIN:
+        sim->counters.origins_begun++;
+        break;
     case NODE_FACT_REPLAY:
         sim->counters.replays++;
         break;
@@ -359,9 +362,7 @@ void sim_replica_settle(struct sim *sim, struct sim_replica *replica)
 
 void sim_replica_flushed(struct sim *sim, struct sim_replica *replica, uint64_t applied, const struct crdt_frontier *frontier)
 {
-    struct crdt_origin self = {.replica = replica->id, .incarnation = replica->incarnation};
     struct node_durable durable = {.applied = applied,
-                                   .own_sequence = crdt_frontier_get(frontier, self),
                                    .frontier = frontier,
                                    .log_number = replica->log_synced,
                                    .record_number = replica->log_record,
@@ -426,9 +427,9 @@ static enum cc_status restore(void *context, const struct wal_record *record)
 {
     struct sim_replica *replica = context;
     struct crdt_change_set set;
-    bool is_own = record->kind == WAL_CHANGE && crdt_change_set_peek(record->body, &set) == CC_OK && set.origin.incarnation == replica->incarnation;
-    if (is_own) {
-        replica->first_change = replica->first_change == 0 ? set.sequence : replica->first_change;
+    if (record->kind == WAL_CHANGE && crdt_change_set_peek(record->body, &set) == CC_OK) { // of the last origin
+        bool is_first = replica->first_change == 0 || replica->last_change >= set.sequence;
+        replica->first_change = is_first ? set.sequence : replica->first_change;
         replica->last_change = set.sequence;
     }
     return node_restore(replica->node, record);
@@ -445,6 +446,7 @@ static struct node *create_node(struct sim *sim, const struct sim_replica *repli
                  .cache_bytes_max = sim->knobs.cache_bytes,
                  .rank = replica->id - 1},
         .incarnation = replica->incarnation,
+        .next_incarnation = ++sim->n_incarnations,
         .is_new = replica->is_new,
         .removed_at = replica->removed_at,
         .clock_skew_ms_max = SIM_SKEW_MS,
@@ -480,6 +482,7 @@ static bool open_log(struct sim *sim, struct sim_replica *replica)
     enum cc_status status = wal_open(&replica->files, &options, restore, replica, &replica->wal, &report);
     if (status == CC_OK && !wal_state_of(replica->wal)->has_identity) {
         status = write_identity(replica);
+        node_log_begun(replica->node);
     }
     bool no_space = status == CC_NO_SPACE && replica->disk.full;
     SIM_CHECK(sim, "log", status == CC_OK || no_space, "r%u: log refused: %s: %s at %s:%" PRIu64, replica->id, cc_status_text(status),

@@ -64,8 +64,8 @@ void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice chan
 const struct cc_blob *sim_rows_history(const struct sim_rows *rows, struct crdt_origin origin, uint64_t sequence);
 
 // DB_BEGIN_ANEW and DB_RENEW. How many change sets are aside, of all lives or (not 0) of this one.
-uint64_t sim_rows_n_aside(const struct sim_rows *rows, uint32_t incarnation);
-uint64_t sim_rows_begin_anew(struct sim *sim, struct sim_rows *rows, struct crdt_origin origin, uint64_t first);
+uint64_t sim_rows_aside(struct sim *sim, const struct sim_rows *rows, struct crdt_frontier *frontier_out); // how many, and their origins
+uint64_t sim_rows_begin_anew(struct sim *sim, struct sim_rows *rows, const struct crdt_frontier *own);
 void sim_rows_put_aside(struct sim *sim, struct sim_rows *rows, const struct cc_slice *changes, uint32_t n);
 // Leaves an open transaction, to be rolled back.
 struct cc_slice *sim_rows_renew(struct sim *sim, struct sim_rows *rows, const struct clock_stamp *stamps, uint32_t n_max, struct cc_arena *arena,

@@ -111,6 +111,8 @@ static const char *fact_name(enum node_fact_kind kind)
         return "two contents";
     case NODE_FACT_RESTORED:
         return "restored";
+    case NODE_FACT_ORIGIN:
+        return "begins an origin";
     case NODE_FACT_TOO_OLD:
         return "too old";
     case NODE_FACT_HISTORY_GAP:

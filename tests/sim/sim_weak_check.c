@@ -208,7 +208,7 @@ void sim_weak_check_key(struct sim *sim, const struct sim_rows *rows, struct cc_
     const struct change *change, *next;
     HASH_ITER(hh, sim->weak_check->changes, change, next)
     {
-        struct crdt_origin self = {rows->replica, sim_replica_of(sim, rows->replica)->incarnation};
+        struct crdt_origin self = sim_replica_of(sim, rows->replica)->node->weak.self;
         bool is_own = crdt_origin_compare(change->key.origin, self) == 0;
         bool is_held = change->request_key.data != NULL && cc_slice_equal(change->request_key, key) &&
                        (is_own || crdt_frontier_get(&held, change->key.origin) >= change->key.sequence);
@@ -506,12 +506,20 @@ void sim_check_database_ends(struct sim *sim)
     }
 }
 
-void sim_check_origin_ends(struct sim *sim, struct crdt_origin origin)
+static void origin_ends(struct sim *sim, struct crdt_origin origin)
 {
     struct sim_weak_check *check = sim->weak_check;
     struct ended ended = {.origin = origin, .floor = held_somewhere(sim, origin)};
     check->ended = cc_grow(check->ended, &check->ended_capacity, check->n_ended + 1, sizeof(*check->ended));
     check->ended[check->n_ended++] = ended;
+}
+
+void sim_check_origins_end(struct sim *sim, uint32_t replica)
+{
+    const struct crdt_frontier *known = &sim->weak_check->known;
+    for (uint32_t i = origin_first_own(known, replica); i < known->n && known->at[i].origin.replica == replica; i++) {
+        origin_ends(sim, known->at[i].origin);
+    }
 }
 
 // From where on the changes of an origin may be gone.

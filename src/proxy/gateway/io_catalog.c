@@ -21,7 +21,6 @@ static const char session_sql[] = "SELECT set_config('search_path', 'pg_catalog'
 // An asynchronous commit is on disk when the flush position has passed the insert position seen after it.
 static const char flush_sql[] = "SELECT (SELECT applied FROM caucus.applied), pg_current_wal_insert_lsn() - '0/0'::pg_lsn,"
                                 " pg_current_wal_flush_lsn() - '0/0'::pg_lsn,"
-                                " (SELECT coalesce(max(f.sequence), 0) FROM caucus.frontier f JOIN caucus.meta m USING (replica, incarnation)),"
                                 " (SELECT string_agg(concat_ws(' ', replica, incarnation, sequence), ' ') FROM caucus.frontier)";
 
 static const char session_key_sql[] = "SELECT value FROM caucus.cluster WHERE name = 'session_key'";
@@ -35,8 +34,8 @@ struct io_catalog {
     struct event *flush_timer;
     uint32_t n_unanswered; // checks since the one that is under way was sent; 0: none is
     bool sick;
-    uint64_t seen_applied, seen_own, seen_insert; // of an earlier look
-    uint64_t flushed, flushed_own;
+    uint64_t seen_applied, seen_insert; // of an earlier look
+    uint64_t flushed;
     struct crdt_frontier seen_frontier, flushed_frontier;
     bool frontier_known;
     pthread_mutex_t lock; // guards what follows
@@ -194,21 +193,19 @@ static void on_flush(void *context, uint64_t number, PGresult *result)
         uint64_t applied = number_of(result, 0), insert = number_of(result, 1), flush = number_of(result, 2);
         if (catalog->seen_insert > 0 && flush >= catalog->seen_insert) {
             catalog->flushed = catalog->seen_applied;
-            catalog->flushed_own = catalog->seen_own;
             catalog->flushed_frontier = catalog->seen_frontier;
             catalog->frontier_known = true;
             catalog->seen_insert = 0;
         }
         if (catalog->seen_insert == 0 || applied < catalog->seen_applied) {
             catalog->seen_applied = applied;
-            catalog->seen_own = number_of(result, 3);
-            crdt_frontier_of_text(PQgetvalue(result, 0, 4), &catalog->seen_frontier);
+            crdt_frontier_of_text(PQgetvalue(result, 0, 3), &catalog->seen_frontier);
             catalog->seen_insert = insert;
         }
     }
     PQclear(result);
-    if (catalog->options.on_flushed != NULL && catalog->flushed + catalog->flushed_own > 0) {
-        catalog->options.on_flushed(catalog->options.context, catalog->flushed, catalog->flushed_own,
+    if (catalog->options.on_flushed != NULL && catalog->flushed + catalog->flushed_frontier.n > 0) {
+        catalog->options.on_flushed(catalog->options.context, catalog->flushed,
                                     catalog->frontier_known ? &catalog->flushed_frontier : NULL);
     }
 }
@@ -278,7 +275,7 @@ static void on_down(void *context, const char *why)
     catalog->read = NULL;
     catalog->n_unanswered = 0;
     set_sick(catalog, false); // the lanes are down, too, and say so
-    catalog->flushed = catalog->flushed_own = 0; // what was flushed is looked up again
+    catalog->flushed = 0; // what was flushed is looked up again
     catalog->frontier_known = false;
     cc_log(CC_LOG_DEBUG, "catalog_connection_lost", "why=%s", cc_log_quote(why));
 }

@@ -82,6 +82,16 @@ static json_t *frontier_json(const struct crdt_frontier *frontier)
     return object;
 }
 
+static void put_origin_status(json_t *root, const struct node_status *status)
+{
+    struct cc_buffer name = {0};
+    put_origin(&name, status->origin);
+    json_object_set_new(root, "origin", json_string(cc_buffer_text(&name)));
+    json_object_set_new(root, "origin_confirmed", json_boolean(status->origin_confirmed));
+    json_object_set_new(root, "origins_begun", json_integer((json_int_t)status->n_origins_begun));
+    cc_buffer_finish(&name);
+}
+
 static const struct node_peer_status *find_peer(const struct node_status *status, uint32_t id)
 {
     for (uint32_t i = 0; i < status->n_peers; i++) {
@@ -234,6 +244,7 @@ void status_put_json(struct cc_buffer *out, const struct config *config, const s
     json_object_set_new(root, "repair", repair_json(status));
     json_object_set_new(root, "clock_off", json_boolean(status->clock_is_off));
     json_object_set_new(root, "clock_offset_ms", json_integer((json_int_t)status->clock_offset_ms));
+    put_origin_status(root, status);
     json_object_set_new(root, "identity_alarms", json_integer((json_int_t)status->n_identity_alarms));
     json_object_set_new(root, "member", json_boolean(status->is_member));
     json_object_set_new(root, "membership_index", json_integer((json_int_t)status->membership_index));
@@ -302,6 +313,9 @@ void status_put_metrics(struct cc_buffer *out, const struct config *config, cons
     metric(out, "caucus_history_dropped_bytes_total", "counter", "Their size", shell->garbage.set_bytes);
     metric(out, "caucus_requests_dropped_total", "counter", "Outcomes under an Idempotency-Key dropped", shell->garbage.requests);
     metric(out, "caucus_clock_off", "gauge", "1 when this replica's clock is too far from the others' median: it refuses weak writes", status->clock_is_off);
+    metric(out, "caucus_origins_begun_total", "counter", "Origins of weak changes begun because not every member had told, since the start, what it has of the one before",
+           status->n_origins_begun);
+    metric(out, "caucus_origins", "gauge", "Origins of weak changes that this replica holds something of", status->frontier.n);
     metric(out, "caucus_identity_alarms_total", "counter", "Times that a number of a weak change set was found to stand for two", status->n_identity_alarms);
     metric(out, "caucus_digests_differ_total", "counter", "Times that a weak table's digest differed from another member's at the same frontier",
            status->repair.n_suspected);

@@ -40,7 +40,7 @@ enum db_job_kind {
     DB_MERGE,
     // Reads change sets of one origin from the history, from a sequence on. -> DB_FETCHED
     DB_FETCH,
-    // For a new life of this replica, all in one transaction that is on disk when it is answered: own change sets from `sequence` on, which
+    // For a new life of this replica, all in one transaction that is on disk when it is answered: change sets of `own` origins, which
     // nobody else has, are put aside, and weak tables are as in a new database. -> DB_BEGUN_ANEW
     DB_BEGIN_ANEW,
     // The same for own change sets that follow on some that are lost, and nothing else: items, of which there may be none. What is lost is noted.
@@ -63,8 +63,9 @@ struct db_job { // slices and arrays live until the job's answer, or the lane's 
     uint64_t settled;           // WEAK_EXECUTE: up to this hybrid logical time all is settled among the members (crdt/stability.h)
     uint64_t first, last;       // APPLY: indexes of the items. COMMIT: last
     uint64_t *indexes;          // APPLY: index of each item (entries without payload are not items)
-    struct crdt_origin origin;  // FETCH, BEGIN_ANEW, PUT_ASIDE
-    uint64_t sequence;          // FETCH, BEGIN_ANEW: from here. PUT_ASIDE: of the first lost one
+    struct crdt_origin origin;  // FETCH, PUT_ASIDE
+    uint64_t sequence;          // FETCH: from here. PUT_ASIDE: of the first lost one
+    const struct crdt_frontier *own; // BEGIN_ANEW: origins of this replica, each from which sequence on
     uint64_t n_lost;            // PUT_ASIDE: so many are lost
     uint32_t peer;              // FETCH: echoed
     bool states;                // MERGE
@@ -100,7 +101,7 @@ struct db_event { // borrowed by the node during the call
     uint64_t hlc_floor;         // DB_UP: greatest stamp found
     uint64_t collected;         // DB_UP (weak): tombstones up to this stamp may be gone
     uint64_t n_aside;           // DB_UP (weak), BEGUN_ANEW: change sets that are put aside; BEGUN_ANEW: by this job
-    bool aside_own;             // DB_UP (weak): some of them are of the present life, which should have ended
+    const struct crdt_frontier *aside; // DB_UP (weak): their origins, with the last one of each; NULL: none
     // EXECUTED, WEAK_EXECUTED: one outcome per operation (rest_outcome_put form).
     uint32_t n_outcomes;
     const struct cc_slice *outcomes;

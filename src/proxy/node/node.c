@@ -157,7 +157,7 @@ enum cc_status node_restore(struct node *node, const struct wal_record *record)
         if (status == CC_OK) {
             clock_hlc_floor(&node->clock, mark.hlc);
             raft_restore_commit(node->raft, mark.commit);
-            weak_restore_sequence(node, mark.own_sequence);
+            origin_restore_mark(node, &mark);
             node->upkeep.mark.n_memories = mark.n_memories;
             memcpy(node->upkeep.mark.memories, mark.memories, sizeof(mark.memories));
         }
@@ -347,6 +347,7 @@ void node_tick(struct node *node, struct node_time time)
     recovery_tick(node);
     snapshot_pump(node);
     repair_tick(node);
+    origin_tick(node);
     loss_tick(node);
     renewal_tick(node);
     stand_in(node);
@@ -661,6 +662,7 @@ void node_describe(const struct node *node, uint64_t now_us, struct node_status 
         .counters = node->counters.counters,
     };
     weak_held(node, &status->frontier);
+    origin_describe(node, status);
     memcpy(status->stages, node->counters.stages, sizeof(status->stages));
     status->reload.state = node->reload.state;
     status->reload.n_steps = node->reload.n_steps;

@@ -21,7 +21,8 @@
 
 struct node_options {
     struct raft_options raft;
-    uint32_t incarnation;
+    uint32_t incarnation;             // of the log
+    uint32_t next_incarnation;        // drawn at random for this start: of a new origin of weak changes, should one be needed
     uint64_t removed_at;              // node_effects.removed_at of an earlier run of this replica
     bool is_new;                      // the log is new, and this replica has not yet made good for what it may have forgotten
     uint64_t clock_skew_ms_max;
@@ -39,7 +40,7 @@ struct node_options {
 
 struct node;
 
-enum { NODE_FRAME_VERSION = 2 }; // the first byte of each frame between nodes: frames of another version are not understood
+enum { NODE_FRAME_VERSION = 3 }; // the first byte of each frame between nodes: frames of another version are not understood
 
 struct node *node_create(const struct node_options *options);
 void node_destroy(struct node *node);
@@ -47,6 +48,8 @@ void node_destroy(struct node *node);
 enum cc_status node_restore(struct node *node, const struct wal_record *record) CC_CHECKED;
 // The promise_number of the log (struct wal_state) as it is on disk: told before node_start, and with each node_log_synced, before it.
 void node_log_promises(struct node *node, uint64_t promise_number);
+// Before node_start: the log is empty, and begun by this process.
+void node_log_begun(struct node *node);
 void node_start(struct node *node, uint64_t now_us, uint64_t wall_ms);
 // Bytes that describe the database, once known (before its first DB_UP).
 void node_set_facts(struct node *node, struct cc_slice facts);
@@ -64,7 +67,6 @@ void node_log_synced(struct node *node, struct node_time time, uint64_t number);
 // What is on disk by now; told twice a second or so. The log is cut below it.
 struct node_durable {
     uint64_t applied;       // index, in PostgreSQL
-    uint64_t own_sequence;  // of this replica's weak changes, in PostgreSQL
     uint64_t log_number;    // as in node_log_synced, of which
     uint64_t record_number; // was the last record
     uint64_t log_base;      // the log on disk begins after this index
@@ -196,6 +198,7 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_RELOAD, // a: node_reload_state, b: changes, c: of them not made yet; text: why it failed
     NODE_FACT_TWO_CONTENTS, // a: replica, b: incarnation, c: sequence: two change sets have this number
     NODE_FACT_RESTORED,     // a: peer, b: its last change of ours, c: our last one: this replica runs on an old copy of its data
+    NODE_FACT_ORIGIN,       // a: incarnation of the origin before, b: the last change here of it, c: incarnation of the new one
     NODE_FACT_TOO_OLD, // a: replica, b: incarnation, c: sequence of a change set that comes too late to be merged
     NODE_FACT_HISTORY_GAP, // a: peer, b: replica, c: incarnation: it needs changes of this origin that our history has no longer
     NODE_FACT_REJOIN,         // a: peer, b: sequence of our change that it refuses because it comes too late, c: our last one: this replica must begin anew
@@ -308,6 +311,9 @@ struct node_repair_status {
 
 struct node_status {
     uint32_t replica, incarnation;
+    struct crdt_origin origin; // of its weak changes
+    bool origin_confirmed;     // no copy of this replica can have given the numbers that come
+    uint64_t n_origins_begun;  // since the start
     enum raft_role role;
     uint64_t term;
     uint32_t leader;

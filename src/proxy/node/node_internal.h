@@ -209,6 +209,7 @@ struct own_change {
 struct incoming {
     struct crdt_origin origin;
     uint64_t next; // sequence expected next
+    uint64_t highest; // that ever came
     NODE_ARRAY(struct cc_blob *) sets;
     size_t head;
     struct {
@@ -226,6 +227,7 @@ struct weak {
     struct crdt_frontier frontier; // committed in the database
     struct crdt_origin self;
     uint64_t next_sequence;
+    uint64_t given;                // the last number that this replica has given, or its log or database has; others may know of later ones
     uint64_t synced;               // log number that is durable
     struct wal_cursor log_cursor;  // where to go on reading own change sets that are no longer in memory
     bool loading;                  // that was asked for
@@ -263,7 +265,20 @@ struct weak {
     uint64_t frontier_told_us;
     bool frontier_moved;           // since it was told
     uint64_t too_old;              // own change set that others refuse, and with it all later ones: this replica was removed for a time; 0: none
+    struct crdt_origin too_old_origin;
     uint64_t n_alarms, alarmed_us; // one number for two contents, or numbers that were given by a life we do not know of
+};
+
+// -- The origin of own changes (node_origin.c) -----------------------------------------------------------------------------
+
+enum { NODE_ORIGINS_MAX = CC_ORIGINS_MAX / 2 }; // in the frontier: with more of them no replica begins a new one because it is cut off
+
+struct origin {
+    bool confirmed;               // no other copy of this replica can have given the numbers that come
+    bool in_log;                  // some change set of ours is in the log
+    uint64_t up_us;               // when the database was up the first time
+    struct crdt_frontier earlier; // own origins whose change sets may be in the log, and their last ones
+    uint64_t n_begun;             // since the start
 };
 
 // -- Peers (node_peer.c) ---------------------------------------------------------------------------------------------
@@ -314,6 +329,10 @@ struct peer {
     uint64_t term;                // in which it was then
     uint32_t remembered_incarnation;
     struct log_extent remembered; // its log had at least this, in that incarnation
+    bool origin_told;             // since this process began, in its present life: what it has of our changes,
+    uint64_t received;            // the last of them that it has, merged or not
+    uint64_t membership_index;    // of the membership that is in force there
+    uint32_t writes_as;           // the incarnation of its origin
     struct log_extent told;       // how much ours holds, as it was told last over this connection
     uint32_t over[PEER_LIVES_MAX]; // earlier incarnations, the newest first: who comes as one of these is an older copy
 };
@@ -574,6 +593,7 @@ struct node {
     uint32_t n_reads;
     uint64_t next_context;
     struct weak weak;
+    struct origin origin;
     struct upkeep upkeep;
     struct members members;
     struct node_office office;
@@ -645,6 +665,19 @@ struct job *renewal_take_job(struct node *node); // once it has its turn
 void renewal_decided(struct node *node, const struct db_event *event);
 void renewal_begun_anew(struct node *node, const struct db_event *event);
 
+// node_origin.c
+void origin_tick(struct node *node);
+bool origin_is_confirmed(const struct node *node);
+bool origin_may_number(struct node *node); // own changes may be numbered; begins a new origin if it is time to
+bool origin_has_room(const struct node *node); // for one more in the frontier
+bool origin_may_change(const struct node *node); // what is missing of the present one need not be waited for
+bool origin_is_own(const struct node *node, struct crdt_origin origin); // some of its change sets may be in our log
+uint32_t origin_first_own(const struct crdt_frontier *frontier, uint32_t replica); // position of the first origin of a replica, or of a later one
+// At start, for each change set and the mark of the log. CC_CORRUPT: origins do not follow on each other.
+enum cc_status origin_restore(struct node *node, struct crdt_origin origin) CC_CHECKED;
+void origin_restore_mark(struct node *node, const struct wal_mark *mark);
+void origin_describe(const struct node *node, struct node_status *status);
+
 // node_loss.c
 void loss_tick(struct node *node);
 bool loss_is_noticed(const struct node *node); // own changes have been missing for a while: weak writes are refused
@@ -657,7 +690,7 @@ void loss_describe(const struct node *node, struct node_status *status);
 
 // node_stable.c
 void stable_tick(struct node *node);
-void stable_received(struct node *node, const struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed);
+void stable_received(struct node *node, struct crdt_origin member, const struct crdt_claim *claim, const struct crdt_frontier *flushed);
 void stable_flushed(struct node *node, const struct crdt_frontier *flushed);
 void stable_moved(struct node *node); // weak tables have changed
 // The set is not held, and what it would have to be compared with may be gone: it comes from a replica that was removed, or had forgotten.
@@ -788,7 +821,7 @@ void weak_submit(struct node *node, uint64_t token, const struct operation *oper
 // node_weak_own.c
 // A change set from the log, at start. CC_CORRUPT: no change set, or numbers that do not rise.
 enum cc_status weak_restore(struct node *node, struct cc_slice change) CC_CHECKED;
-// Up to here numbers were given, though the log no longer holds all of their changes.
+// Up to here numbers were given under the present origin, though the log no longer holds all of their changes.
 void weak_restore_sequence(struct node *node, uint64_t sequence);
 // From the beginning of the log, as far as it takes; what is not the next one is passed over.
 void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done);
@@ -796,9 +829,10 @@ void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_c
 // node_weak_gossip.c
 void weak_synced(struct node *node, uint64_t log_number);
 void weak_peer_frontier(struct node *node, struct peer *peer);
-void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence); // that peer refuses this change set of ours
+void weak_too_old(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence); // that peer refuses this change set of ours
 bool weak_must_rejoin(const struct node *node);
 bool weak_doubts(const struct node *node, const struct peer *peer); // others may refuse what that one wrote while it was away
+void weak_put_received(struct node *node, const struct peer *peer, struct cc_buffer *frame); // of the peer's own changes, merged or not
 void weak_put_frontier(const struct node *node, struct cc_buffer *frame); // as others are told: without what they will never take
 uint64_t weak_missing_at(const struct node *node, const struct peer *peer);
 
@@ -813,7 +847,7 @@ void peer_send_hello(struct node *node, struct peer *peer);
 void peer_send_frontier(struct node *node, struct peer *peer);
 void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed);
 void peer_send_compare(struct node *node, const struct peer *peer, const struct repair_job *question);
-void peer_send_too_old(struct node *node, const struct peer *peer, uint64_t sequence);
+void peer_send_too_old(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence);
 void peer_send_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence);
 void peer_send_digests(struct node *node, const struct peer *peer, struct cc_slice digests);
 void peer_send_states(struct node *node, const struct peer *peer, const struct repair_event *states);

@@ -12,7 +12,8 @@ void log_put_mark(struct node *node)
     uint64_t commit = cc_mutant(CC_MUTANT_MARK_AHEAD) ? raft_last_index(node->raft) : raft_commit(node->raft);
     upkeep->mark.commit = commit;
     upkeep->mark.hlc = node->clock.last;
-    upkeep->mark.own_sequence = node->weak.next_sequence - 1;
+    upkeep->mark.own_incarnation = node->weak.self.incarnation;
+    upkeep->mark.own_sequence = node->weak.given;
     recovery_memorise(node, &upkeep->mark);
     upkeep->memory_moved = false;
     upkeep->marked_us = node->time.now_us;
@@ -23,7 +24,7 @@ void log_put_mark(struct node *node)
 void log_mark(struct node *node)
 {
     struct upkeep *upkeep = &node->upkeep;
-    bool same = raft_commit(node->raft) == upkeep->mark.commit && node->weak.next_sequence - 1 == upkeep->mark.own_sequence && !upkeep->memory_moved;
+    bool same = raft_commit(node->raft) == upkeep->mark.commit && node->weak.given == upkeep->mark.own_sequence && !upkeep->memory_moved;
     if (!same && node->time.now_us >= upkeep->marked_us + MARK_INTERVAL_US) {
         log_put_mark(node);
     }
@@ -54,7 +55,7 @@ void log_finish(struct node *node)
 static uint64_t own_logged(const struct node *node, uint64_t log_number)
 {
     const struct weak *weak = &node->weak;
-    uint64_t sequence = weak->next_sequence - 1;
+    uint64_t sequence = weak->given;
     for (size_t i = weak->own.n; i > weak->own_head && weak->own.at[i - 1].log_number > log_number; i--) {
         sequence = weak->own.at[i - 1].sequence - 1;
     }
@@ -74,11 +75,11 @@ static void add_checkpoint(struct node *node)
 }
 
 // What is cut off is remembered in the mark: should the database be lost, its numbers must not be given again.
-static void drop_checkpoints(struct upkeep *upkeep)
+static void drop_checkpoints(struct upkeep *upkeep, uint64_t in_database)
 {
     size_t n_done = 0;
     uint64_t marked = upkeep->mark_number <= upkeep->durable.log_number ? upkeep->mark.own_sequence : 0;
-    uint64_t limit = marked < upkeep->durable.own_sequence ? marked : upkeep->durable.own_sequence;
+    uint64_t limit = marked < in_database ? marked : in_database;
     while (n_done < upkeep->checkpoints.n && upkeep->checkpoints.at[n_done].sequence <= limit) {
         upkeep->record_cut = upkeep->checkpoints.at[n_done].record + 1;
         n_done++;
@@ -128,7 +129,7 @@ void node_durable(struct node *node, struct node_time time, const struct node_du
     }
     add_checkpoint(node);
     if (snapshot_keep_own(node) == UINT64_MAX) { // afterwards PostgreSQL may have less than now
-        drop_checkpoints(upkeep);
+        drop_checkpoints(upkeep, durable->frontier == NULL ? 0 : crdt_frontier_get(durable->frontier, node->weak.self));
     }
     if (durable->log_base > raft_first_index(node->raft) - 1) {
         raft_compact(node->raft, durable->log_base);

@@ -48,7 +48,7 @@ void loss_tick(struct node *node)
     if (loss->leaving || cc_mutant(CC_MUTANT_LOSS_AWAITED)) {
         return;
     }
-    uint64_t first = weak_first_missing(node);
+    uint64_t first = origin_may_change(node) ? 0 : weak_first_missing(node); // what others have given, it could do without
     if (first == 0 || first != loss->first) {
         loss->first = first;
         loss->since_us = now_us;

@@ -16,12 +16,13 @@ enum frame_kind {
     FRAME_RAFT = 2,          // raft_message
     FRAME_FORWARD = 3,       // u8 forward_flag, operation
     FRAME_FORWARD_REPLY = 4, // id, u64 index, outcome
-    FRAME_FRONTIER = 5,      // applied, schema version, role, flags, what the log holds, term, frontier
+    FRAME_FRONTIER = 5,      // applied, schema version, role, flags, what the log holds, term, frontier, u32 incarnation of the sender's origin,
+                             // u64 index of its membership, what it has received of the receiver's own changes as a frontier
     FRAME_CHANGES = 6,       // count, change sets
     FRAME_REMOVED = 7,       // index: the membership committed there does not have the receiver
     FRAME_ASK = 8,           // u64 context
     FRAME_TOLD = 9,          // u64 context, frontier of what was acknowledged
-    FRAME_STABLE = 10,       // crdt_claim, frontier of what is on disk in PostgreSQL
+    FRAME_STABLE = 10,       // u32 incarnation of the sender's origin, crdt_claim, frontier of what is on disk in PostgreSQL
     FRAME_MEMBER = 12,       // u64 request, u8 action, member: a step of a reload, for the leader
     FRAME_MEMBER_REPLY = 13, // u64 request, u8 verdict, why
     FRAME_COMPARE = 14,      // u64 round, table, u32 first bucket, sums of the asker's buckets, u8 whole
@@ -29,7 +30,7 @@ enum frame_kind {
                              // u32 schema version, buckets, frontier
     FRAME_DIGESTS = 16,      // frontier, digests of the weak tables there
     FRAME_GAP = 17,          // origin, u64 sequence: the history there has this change set no longer
-    FRAME_TOO_OLD = 18,      // u32 incarnation, u64 sequence: this change set of the receiver comes too late
+    FRAME_TOO_OLD = 18,      // u32 incarnation, u64 sequence: this change set of an origin of the receiver comes too late
     FRAME_FORGOTTEN = 19,    // u64 index, u64 promise: your log had at least these; index UINT64_MAX: you are a copy of an earlier life
     FRAME_PULL = 20,         // snapshot_pull
     FRAME_PIECE = 21,        // snapshot_piece
@@ -97,6 +98,9 @@ void peer_send_frontier(struct node *node, struct peer *peer)
     cc_put_u64(&frame, node->log_promise);
     cc_put_u64(&frame, raft_term(node->raft));
     weak_put_frontier(node, &frame);
+    cc_put_u32(&frame, node->weak.self.incarnation);
+    cc_put_u64(&frame, raft_membership_index(node->raft));
+    weak_put_received(node, peer, &frame);
     recovery_told(node, peer);
     frame_send(node, peer->id, &frame);
 }
@@ -116,6 +120,7 @@ void peer_tell_deaf(struct node *node)
 void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_STABLE);
+    cc_put_u32(&frame, node->weak.self.incarnation);
     cc_put_u64(&frame, claim->sequence);
     cc_put_u64(&frame, claim->hlc);
     cc_put_u64(&frame, claim->held);
@@ -126,11 +131,12 @@ void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_cl
 static void receive_stable(struct node *node, const struct peer *peer, struct cc_reader *reader)
 {
     struct crdt_frontier flushed;
+    struct crdt_origin member = {.replica = peer->id, .incarnation = cc_read_u32(reader)};
     struct crdt_claim claim = {.sequence = cc_read_u64(reader)};
     claim.hlc = cc_read_u64(reader);
     claim.held = cc_read_u64(reader);
     if (crdt_frontier_read(reader, &flushed) == CC_OK && cc_reader_end(reader) == CC_OK) {
-        stable_received(node, peer, &claim, &flushed);
+        stable_received(node, member, &claim, &flushed);
     }
 }
 
@@ -185,20 +191,20 @@ void peer_send_gap(struct node *node, const struct peer *peer, struct crdt_origi
     frame_send(node, peer->id, &frame);
 }
 
-void peer_send_too_old(struct node *node, const struct peer *peer, uint64_t sequence)
+void peer_send_too_old(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_TOO_OLD);
-    cc_put_u32(&frame, peer->incarnation);
+    cc_put_u32(&frame, origin.incarnation);
     cc_put_u64(&frame, sequence);
     frame_send(node, peer->id, &frame);
 }
 
 static void receive_too_old(struct node *node, const struct peer *peer, struct cc_reader *reader)
 {
-    uint32_t incarnation = cc_read_u32(reader);
+    struct crdt_origin origin = {.replica = node->options.raft.id, .incarnation = cc_read_u32(reader)};
     uint64_t sequence = cc_read_u64(reader);
-    if (cc_reader_end(reader) == CC_OK && incarnation == node->options.incarnation && peer->member) {
-        weak_too_old(node, peer, sequence);
+    if (cc_reader_end(reader) == CC_OK && peer->member) {
+        weak_too_old(node, peer, origin, sequence);
     }
 }
 
@@ -443,7 +449,7 @@ static void receive_forward(struct node *node, struct peer *peer, struct cc_read
 
 static void receive_frontier(struct node *node, struct peer *peer, struct cc_reader *reader)
 {
-    struct crdt_frontier frontier;
+    struct crdt_frontier frontier, received;
     uint64_t applied = cc_read_u64(reader);
     uint32_t schema_version = cc_read_u32(reader);
     uint8_t role = cc_read_u8(reader);
@@ -451,7 +457,12 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     struct log_extent log = {.index = cc_read_u64(reader)};
     log.promise = cc_read_u64(reader);
     uint64_t term = cc_read_u64(reader);
-    if (crdt_frontier_read(reader, &frontier) != CC_OK || cc_reader_end(reader) != CC_OK || role >= RAFT_ROLES) {
+    if (crdt_frontier_read(reader, &frontier) != CC_OK) {
+        return;
+    }
+    uint32_t writes_as = cc_read_u32(reader);
+    uint64_t membership_index = cc_read_u64(reader);
+    if (crdt_frontier_read(reader, &received) != CC_OK || cc_reader_end(reader) != CC_OK || role >= RAFT_ROLES) {
         return;
     }
     peer->applied = applied;
@@ -463,6 +474,9 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     peer->relays = flags & FRONTIER_RELAYS;
     peer->deaf = flags & FRONTIER_DEAF;
     peer->database_up = flags & FRONTIER_HELD;
+    peer->writes_as = writes_as;
+    peer->membership_index = membership_index;
+    peer->received = crdt_frontier_get(&received, node->weak.self);
     if (peer->deaf) {
         forward_peer_lost(node, peer->id); // what was sent to it goes another way
         forward_pump(node);
@@ -717,7 +731,8 @@ void node_peer_up(struct node *node, struct node_time time, uint32_t id, uint32_
         raft_peer_forget(node->raft, time.now_us, id);
     }
     struct peer before = *peer;
-    *peer = (struct peer){.id = id, .member = before.member, .up = true, .incarnation = incarnation, .heard_us = time.now_us, .applied = before.applied,
+    *peer = (struct peer){.id = id, .member = before.member, .up = true, .incarnation = incarnation, .writes_as = incarnation,
+                           .origin_told = before.origin_told && before.incarnation == incarnation, .heard_us = time.now_us, .applied = before.applied,
                            .remembered_incarnation = before.remembered_incarnation, .remembered = before.remembered};
     memcpy(peer->over, before.over, sizeof(peer->over));
     raft_peer_reset(node->raft, time.now_us, id);

@@ -59,17 +59,31 @@ static bool is_quiet(const struct node *node)
     return node->weak.up && whole && weak_is_idle(node) && node->repair.state == REPAIR_IDLE && !snapshot_blocks(node) && recovery_is_over(node);
 }
 
-// Of our changes, what some member has on disk.
-static uint64_t own_flushed(const struct node *node)
+// Of the changes of an own origin, what some member has on disk.
+static uint64_t own_flushed(const struct node *node, struct crdt_origin origin)
 {
     const struct crdt_stability *stability = &node->stable.stability;
     uint64_t sequence = 0;
     for (uint32_t i = 0; i < stability->n; i++) {
         const struct crdt_stability_member *member = &stability->members[i];
-        uint64_t theirs = member->replica == node->weak.self.replica ? 0 : crdt_frontier_get(&member->flushed, node->weak.self);
+        uint64_t theirs = member->replica == node->weak.self.replica ? 0 : crdt_frontier_get(&member->flushed, origin);
         sequence = theirs > sequence ? theirs : sequence;
     }
     return sequence;
+}
+
+// Of each own origin, from where on nobody else has its changes.
+static const struct crdt_frontier *own_unsent(const struct node *node, struct cc_arena *arena)
+{
+    const struct crdt_frontier *held = &node->weak.frontier;
+    struct crdt_frontier *own = cc_arena_alloc(arena, sizeof(*own));
+    own->n = 0;
+    uint32_t replica = node->weak.self.replica;
+    for (uint32_t i = origin_first_own(held, replica); i < held->n && held->at[i].origin.replica == replica; i++) {
+        own->at[own->n].origin = held->at[i].origin;
+        own->at[own->n++].sequence = own_flushed(node, held->at[i].origin) + 1;
+    }
+    return own;
 }
 
 static void leave(struct node *node)
@@ -80,8 +94,7 @@ static void leave(struct node *node)
         return;
     }
     struct job *job = node_job_create(node, DB_BEGIN_ANEW, 0);
-    job->job.origin = node->weak.self;
-    job->job.sequence = own_flushed(node) + 1;
+    job->job.own = own_unsent(node, &job->arena);
     node->renewal.state = RENEWAL_LEAVING;
     node->weak.merging = job;
     node_job_submit(node, DB_WEAK, job);
@@ -140,7 +153,11 @@ void renewal_tick(struct node *node)
 void renewal_database_up(struct node *node, const struct db_event *event)
 {
     struct renewal *renewal = &node->renewal;
-    if (event->aside_own) { // put aside, but the process ended before the log was
+    bool is_own = false;
+    for (uint32_t i = 0; event->aside != NULL && i < event->aside->n; i++) {
+        is_own = is_own || origin_is_own(node, event->aside->at[i].origin);
+    }
+    if (is_own) { // put aside, but the process ended before the log was
         renewal->state = RENEWAL_LEAVING;
         end_life(node, event->n_aside);
         return;

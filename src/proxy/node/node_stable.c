@@ -72,6 +72,9 @@ void stable_tick(struct node *node)
     if (cc_mutant(CC_MUTANT_GARBAGE_CLAIM_AHEAD)) {
         claim.hlc = clock_hlc_of_ms(node->time.wall_ms);
     }
+    if (!origin_is_confirmed(node)) { // nothing, for another copy of this replica may have written under this origin
+        claim = (struct crdt_claim){0};
+    }
     crdt_stability_told(&stable->stability, node->weak.self, &claim, &stable->flushed);
     for (uint32_t i = 0; i < node->n_peers; i++) {
         if (node->peers[i].up) {
@@ -80,10 +83,9 @@ void stable_tick(struct node *node)
     }
 }
 
-void stable_received(struct node *node, const struct peer *peer, const struct crdt_claim *claim, const struct crdt_frontier *flushed)
+void stable_received(struct node *node, struct crdt_origin member, const struct crdt_claim *claim, const struct crdt_frontier *flushed)
 {
-    struct crdt_origin origin = {peer->id, peer->incarnation};
-    crdt_stability_told(&node->stable.stability, origin, claim, flushed);
+    crdt_stability_told(&node->stable.stability, member, claim, flushed);
 }
 
 void stable_flushed(struct node *node, const struct crdt_frontier *flushed)

@@ -46,8 +46,9 @@ void weak_pump(struct node *node)
         end_transaction(node, true);
         return;
     }
-    bool replayed = weak_own_committed(node) >= weak->replay_until;
-    if (weak->merging == NULL && weak->executing == NULL && weak->n_open == 0 && renewal_wants_turn(node)) {
+    bool may_number = (weak->queue == NULL && !renewal_wants_turn(node)) || origin_may_number(node);
+    bool replayed = !weak_is_replaying(node);
+    if (weak->merging == NULL && weak->executing == NULL && weak->n_open == 0 && may_number && renewal_wants_turn(node)) {
         weak->merging = renewal_take_job(node);
         node_job_submit(node, DB_WEAK, weak->merging);
     }
@@ -73,7 +74,7 @@ void weak_pump(struct node *node)
     // A batch that were begun behind a merge would have the first write alone, and all others would come in a second one.
     bool idle = weak->executing == NULL && weak->merging == NULL && !mergeable && !joinable;
     bool full = weak->n_open >= NODE_TRANSACTION_BATCHES_MAX || (weak->n_open > 0 && read_wants_merge(node));
-    if (idle && weak->queue != NULL && replayed && renewal_is_done(node) && !full) {
+    if (idle && weak->queue != NULL && replayed && may_number && renewal_is_done(node) && !full) {
         weak_execute(node);
     }
 }
@@ -123,6 +124,7 @@ static void database_up(struct node *node, const struct db_event *event)
     if (held >= weak->next_sequence) {
         weak->next_sequence = held + 1;
     }
+    weak->given = held > weak->given ? held : weak->given;
     weak->log_cursor = (struct wal_cursor){0};
     weak->load_again = weak->loading;
     weak->log_lacks = false;
@@ -223,7 +225,7 @@ void weak_deadlines(struct node *node)
 
 bool weak_is_replaying(const struct node *node)
 {
-    return weak_own_committed(node) < node->weak.replay_until;
+    return weak_own_committed(node) < node->weak.replay_until || weak_earlier_missing(node);
 }
 
 void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_out)
@@ -231,7 +233,11 @@ void weak_acknowledged(const struct node *node, struct crdt_frontier *frontier_o
     *frontier_out = node->weak.frontier;
     // A database that has crashed, or whose transaction is still open, is behind what was acknowledged.
     uint64_t own = node->weak.told > node->weak.replay_until ? node->weak.told : node->weak.replay_until;
-    if (crdt_frontier_raise(frontier_out, node->weak.self, own) != CC_OK) {
+    bool good = crdt_frontier_raise(frontier_out, node->weak.self, own) == CC_OK;
+    if (!node->weak.log_lacks) { // else what it has of them is there, or on its way to those who ask
+        good = crdt_frontier_join(frontier_out, &node->origin.earlier) == CC_OK && good;
+    }
+    if (!good) {
         frontier_out->n = 0; // too many origins: not reached, the frontier had to be raised before
     }
 }

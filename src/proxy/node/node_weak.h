@@ -18,7 +18,9 @@ uint64_t weak_log_change(struct node *node, struct cc_slice bytes); // a copy, n
 uint64_t weak_first_missing(struct node *node);
 void weak_look_again(struct node *node); // through the log, for what was passed over
 void weak_load_log(struct node *node, struct wal_cursor from); // own changes: for replaying, or into loss_loaded while a life ends
+bool weak_earlier_missing(const struct node *node); // of earlier own origins; the log may have it
 void weak_replay_own(struct node *node); // what the database lacks of them is merged again, as far as the log has it durably
+void weak_own_clear(struct node *node); // nothing of them stays in memory
 void weak_own_finish(struct node *node);
 
 // node_weak_gossip.c

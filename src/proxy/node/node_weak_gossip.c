@@ -84,7 +84,7 @@ static void relay_to(struct node *node, struct peer *peer, bool is_second_look)
             continue;
         }
         const struct peer *sender = peer_find(node, origin.replica);
-        bool origin_sends = sender != NULL && sender->up && sender->incarnation == origin.incarnation && sender != peer;
+        bool origin_sends = sender != NULL && sender->up && sender->writes_as == origin.incarnation && sender != peer;
         bool stuck = is_second_look && theirs == crdt_frontier_get(&peer->frontier_before, origin);
         if ((!origin_sends && !cc_mutant(CC_MUTANT_STUCK_FOR_LONG)) || stuck) {
             peer->lacks.at[peer->lacks.n].origin = origin;
@@ -99,11 +99,12 @@ void weak_peer_frontier(struct node *node, struct peer *peer)
     weak_answer_spread(node);
     struct weak *weak = &node->weak;
     uint64_t theirs = crdt_frontier_get(&peer->frontier, weak->self);
-    if (theirs >= weak->next_sequence) { // they hold changes of ours that we do not know: never number those again
-        weak->n_alarms++;
-        node_fact(node, NODE_FACT_RESTORED, peer->id, theirs, weak->next_sequence - 1, NULL);
-        weak->next_sequence = theirs + 1;
-        weak->replay_until = theirs;
+    uint64_t received = peer->received > theirs ? peer->received : theirs;
+    if (received >= weak->next_sequence) { // they have changes of ours that we do not know: never number those again
+        weak->n_alarms += origin_is_confirmed(node);
+        node_fact(node, NODE_FACT_RESTORED, peer->id, received, weak->next_sequence - 1, NULL);
+        weak->next_sequence = received + 1;
+        weak->replay_until = received;
     }
     uint64_t stuck_us = (uint64_t)STUCK_US * (cc_mutant(CC_MUTANT_STUCK_FOR_LONG) ? 20 : 1);
     bool second_look = peer->frontier_before_us > 0 && node->time.now_us >= peer->frontier_before_us + stuck_us;
@@ -113,8 +114,10 @@ void weak_peer_frontier(struct node *node, struct peer *peer)
     }
     if (!peer->frontier_known) {
         peer->frontier_known = true;
-        peer->backlog = crdt_frontier_get(&peer->frontier, (struct crdt_origin){peer->id, peer->incarnation});
+        peer->backlog = crdt_frontier_get(&peer->frontier, (struct crdt_origin){peer->id, peer->writes_as});
     }
+    peer->origin_told = true;
+    origin_tick(node);
     push_to(node, peer);
     relay_to(node, peer, second_look);
     if (second_look || peer->frontier_before_us == 0) {
@@ -161,12 +164,12 @@ void weak_fetched(struct node *node, const struct db_event *event)
     relay_next(node, peer);
 }
 
-// What some member is known to hold of our changes.
-static uint64_t own_known(const struct node *node)
+// What some member is known to hold of changes of an own origin.
+static uint64_t own_known(const struct node *node, struct crdt_origin origin)
 {
     uint64_t sequence = 0;
     for (uint32_t i = 0; i < node->n_peers; i++) {
-        uint64_t theirs = node->peers[i].member ? crdt_frontier_get(&node->peers[i].frontier, node->weak.self) : 0;
+        uint64_t theirs = node->peers[i].member ? crdt_frontier_get(&node->peers[i].frontier, origin) : 0;
         sequence = theirs > sequence ? theirs : sequence;
     }
     return sequence;
@@ -174,17 +177,33 @@ static uint64_t own_known(const struct node *node)
 
 bool weak_must_rejoin(const struct node *node)
 {
-    return node->weak.too_old > own_known(node);
+    return node->weak.too_old > 0 && node->weak.too_old > own_known(node, node->weak.too_old_origin);
 }
 
-void weak_too_old(struct node *node, const struct peer *peer, uint64_t sequence)
+void weak_too_old(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence)
 {
     struct weak *weak = &node->weak;
-    if (sequence >= weak->next_sequence || sequence <= own_known(node) || weak_must_rejoin(node)) {
+    bool is_self = crdt_origin_compare(origin, weak->self) == 0;
+    uint64_t last = is_self ? weak->next_sequence - 1 : crdt_frontier_get(&weak->frontier, origin);
+    if (origin.replica != weak->self.replica || sequence > last || sequence <= own_known(node, origin) || weak_must_rejoin(node)) {
         return;
     }
     weak->too_old = sequence;
-    node_fact(node, NODE_FACT_REJOIN, peer->id, sequence, weak->next_sequence - 1, NULL);
+    weak->too_old_origin = origin;
+    node_fact(node, NODE_FACT_REJOIN, peer->id, sequence, last, NULL);
+}
+
+// All of a peer's own changes that it had when it connected.
+static bool holds_backlog(const struct peer *other, const struct peer *peer)
+{
+    const struct crdt_frontier *frontier = &peer->frontier;
+    for (uint32_t i = origin_first_own(frontier, peer->id); i < frontier->n && frontier->at[i].origin.replica == peer->id; i++) {
+        bool is_written = frontier->at[i].origin.incarnation == peer->writes_as;
+        if (crdt_frontier_get(&other->frontier, frontier->at[i].origin) < (is_written ? peer->backlog : frontier->at[i].sequence)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 // A replica that has lost all refuses nothing: it has forgotten what it had forgotten. What a member wrote while it was removed would be held
@@ -194,13 +213,12 @@ bool weak_doubts(const struct node *node, const struct peer *peer)
     if (recovery_is_over(node)) {
         return false;
     }
-    struct crdt_origin origin = {peer->id, peer->incarnation};
     bool is_held = false, alone = membership_n_voters(node) > 0;
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *other = &node->peers[i];
         bool counts = other != peer && membership_votes(node, other->id);
         alone = alone && !counts;
-        is_held = is_held || (counts && other->frontier_known && !other->recovering && crdt_frontier_get(&other->frontier, origin) >= peer->backlog);
+        is_held = is_held || (counts && other->frontier_known && !other->recovering && holds_backlog(other, peer));
     }
     return !alone && !(is_held && peer->frontier_known);
 }
@@ -208,15 +226,17 @@ bool weak_doubts(const struct node *node, const struct peer *peer)
 void weak_put_frontier(const struct node *node, struct cc_buffer *frame)
 {
     struct crdt_frontier frontier = node->weak.frontier;
-    uint64_t known = weak_must_rejoin(node) ? own_known(node) : UINT64_MAX;
+    uint32_t n = 0;
     for (uint32_t i = 0; i < frontier.n; i++) {
-        if (crdt_origin_compare(frontier.at[i].origin, node->weak.self) == 0 && frontier.at[i].sequence > known) {
-            frontier.at[i].sequence = known;
-        }
-        if (frontier.at[i].sequence == 0) {
-            memmove(&frontier.at[i], &frontier.at[i + 1], (--frontier.n - i) * sizeof(frontier.at[0]));
+        bool is_refused = weak_must_rejoin(node) && frontier.at[i].origin.replica == node->weak.self.replica;
+        uint64_t known = is_refused ? own_known(node, frontier.at[i].origin) : UINT64_MAX;
+        uint64_t sequence = frontier.at[i].sequence < known ? frontier.at[i].sequence : known;
+        if (sequence > 0) {
+            frontier.at[n].origin = frontier.at[i].origin;
+            frontier.at[n++].sequence = sequence;
         }
     }
+    frontier.n = n;
     crdt_frontier_put(frame, &frontier);
 }
 

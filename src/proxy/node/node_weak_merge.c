@@ -86,6 +86,7 @@ void weak_incoming_add(struct node *node, struct incoming *incoming, struct cc_b
     incoming->seen[incoming->next % NODE_SEEN_SETS].crc = cc_crc32c(0, set->data, set->n);
     NODE_PUSH(incoming->sets, cc_blob_ref(set));
     incoming->next++;
+    incoming->highest = incoming->next > incoming->highest ? incoming->next - 1 : incoming->highest;
     node->weak.incoming_bytes += set->n;
 }
 
@@ -135,6 +136,18 @@ void weak_incoming_follow(struct node *node, const struct crdt_frontier *frontie
     }
 }
 
+void weak_put_received(struct node *node, const struct peer *peer, struct cc_buffer *frame)
+{
+    struct crdt_frontier received = {.n = 0};
+    for (size_t i = 0; i < node->weak.incoming.n; i++) {
+        const struct incoming *incoming = &node->weak.incoming.at[i];
+        if (incoming->origin.replica == peer->id) {
+            (void)!crdt_frontier_raise(&received, incoming->origin, incoming->highest); // there are no more lines than places
+        }
+    }
+    crdt_frontier_put(frame, &received);
+}
+
 void weak_incoming_finish(struct node *node)
 {
     struct weak *weak = &node->weak;
@@ -176,8 +189,8 @@ static bool receive_set(struct node *node, const struct peer *peer, struct cc_sl
     if (!is_own && stable_refuses(node, &set)) {
         if (set.origin.replica != peer->id) { // another one has taken it: what that one made of it counts
             repair_gap(node, peer, set.origin, set.sequence);
-        } else if (set.origin.incarnation == peer->incarnation) {
-            peer_send_too_old(node, peer, set.sequence);
+        } else {
+            peer_send_too_old(node, peer, set.origin, set.sequence);
         }
         return true;
     }
@@ -213,7 +226,7 @@ void weak_changes(struct node *node, struct peer *peer, struct cc_reader *reader
 
 static bool may_merge(const struct node *node, const struct crdt_change_set *set)
 {
-    bool is_own = crdt_origin_compare(set->origin, node->weak.self) == 0; // after a restart with an earlier clock
+    bool is_own = origin_is_own(node, set->origin); // after a restart with an earlier clock
     uint64_t horizon = is_own || cc_mutant(CC_MUTANT_SKEW_TAKEN) ? UINT64_MAX : node->time.wall_ms + node->options.clock_skew_ms_max;
     bool has_schema = set->schema_version <= node->strong.schema_version || cc_mutant(CC_MUTANT_SCHEMA_IGNORED);
     bool stays = !set->durable || snapshot_keep_own(node) == UINT64_MAX; // a snapshot that is being pulled will replace it
@@ -307,7 +320,7 @@ static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blo
         node->weak.merge_kind = fresh ? MERGE_FRESH : MERGE_OLD;
     }
     // A later local write must win over this one.
-    bool is_own = crdt_origin_compare(set.origin, node->weak.self) == 0; // its stamp is below the clock's floor
+    bool is_own = origin_is_own(node, set.origin); // its stamp is below the clock's floor
     if (!is_own && clock_hlc_observe(&node->clock, set.stamp.hlc, node->time.wall_ms) != CC_OK) {
         return false;
     }

@@ -69,11 +69,21 @@ uint64_t weak_log_change(struct node *node, struct cc_slice bytes)
 {
     struct weak *weak = &node->weak;
     struct cc_blob *set = cc_blob_create(bytes.data, bytes.n);
-    uint64_t sequence = weak->next_sequence++;
+    uint64_t sequence = weak->given = weak->next_sequence++;
     crdt_change_set_number(set->data, set->n, sequence);
     wal_put_change(&node->out->log, cc_blob_slice(set));
     own_add(node, sequence, node->log_number + 1, set);
     return sequence;
+}
+
+void weak_own_clear(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    for (size_t i = weak->own_head; i < weak->own.n; i++) {
+        cc_blob_unref(weak->own.at[i].bytes);
+    }
+    weak->own_head = weak->own.n = 0;
+    weak->own_bytes = 0;
 }
 
 enum cc_status weak_restore(struct node *node, struct cc_slice bytes)
@@ -84,24 +94,18 @@ enum cc_status weak_restore(struct node *node, struct cc_slice bytes)
         return CC_CORRUPT;
     }
     clock_hlc_floor(&node->clock, set.stamp.hlc);
-    if (crdt_origin_compare(set.origin, weak->self) != 0) {
-        return CC_OK; // of an earlier life
-    }
-    if (set.sequence < weak->next_sequence) {
+    if (set.origin.replica != weak->self.replica || origin_restore(node, set.origin) != CC_OK || set.sequence < weak->next_sequence) {
         return CC_CORRUPT;
     }
     if (set.sequence != weak->next_sequence) { // the log was cut below: what is gone is durable in the database
-        while (weak->own_head < weak->own.n) {
-            weak->own_bytes -= weak->own.at[weak->own_head].bytes->n;
-            cc_blob_unref(weak->own.at[weak->own_head++].bytes);
-        }
+        weak_own_clear(node);
     }
     if (cc_mutant(CC_MUTANT_SEQUENCE_REUSED)) {
         return CC_OK;
     }
     own_add(node, set.sequence, 0, cc_blob_create(bytes.data, bytes.n));
     weak->next_sequence = set.sequence + 1;
-    weak->replay_until = set.sequence;
+    weak->given = weak->replay_until = set.sequence;
     weak_own_trim(node, false);
     return CC_OK;
 }
@@ -111,7 +115,7 @@ void weak_restore_sequence(struct node *node, uint64_t sequence)
     struct weak *weak = &node->weak;
     if (sequence >= weak->next_sequence && !cc_mutant(CC_MUTANT_SEQUENCE_REUSED)) {
         weak->next_sequence = sequence + 1;
-        weak->replay_until = sequence;
+        weak->given = weak->replay_until = sequence;
     }
 }
 
@@ -152,7 +156,6 @@ static void load_own(struct node *node, uint64_t next)
 void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_changes, struct wal_cursor next, bool done)
 {
     struct weak *weak = &node->weak;
-    struct incoming *incoming = weak_incoming_of(node, weak->self);
     weak->loading = false;
     if (weak->load_again) { // asked for before the database went away
         weak->load_again = false;
@@ -164,10 +167,12 @@ void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_c
     }
     weak->log_cursor = done ? (struct wal_cursor){0} : next; // what is not in the log others send
     weak->log_lacks = done;
-    for (size_t i = 0; incoming != NULL && i < n_changes && weak->up; i++) {
+    for (size_t i = 0; i < n_changes && weak->up; i++) {
         struct crdt_change_set set;
-        if (crdt_change_set_peek(changes[i].body, &set) == CC_OK && crdt_origin_compare(set.origin, weak->self) == 0 &&
-            set.sequence == incoming->next && set.sequence <= weak->replay_until) {
+        bool is_own = crdt_change_set_peek(changes[i].body, &set) == CC_OK && origin_is_own(node, set.origin);
+        struct incoming *incoming = is_own ? weak_incoming_of(node, set.origin) : NULL;
+        bool is_self = is_own && crdt_origin_compare(set.origin, weak->self) == 0;
+        if (incoming != NULL && set.sequence == incoming->next && (!is_self || set.sequence <= weak->replay_until)) {
             struct cc_blob *blob = cc_blob_create(changes[i].body.data, changes[i].body.n);
             weak_incoming_add(node, incoming, blob);
             cc_blob_unref(blob);
@@ -175,9 +180,17 @@ void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_c
     }
 }
 
+bool weak_earlier_missing(const struct node *node)
+{
+    return !node->weak.log_lacks && !crdt_frontier_covers(&node->weak.frontier, &node->origin.earlier);
+}
+
 void weak_replay_own(struct node *node)
 {
     struct weak *weak = &node->weak;
+    if (weak_earlier_missing(node)) {
+        load_own(node, weak_own_committed(node) + 1);
+    }
     if (weak->replay_until <= weak_own_committed(node)) {
         return;
     }
@@ -197,8 +210,6 @@ void weak_replay_own(struct node *node)
 void weak_own_finish(struct node *node)
 {
     struct weak *weak = &node->weak;
-    for (size_t i = weak->own_head; i < weak->own.n; i++) {
-        cc_blob_unref(weak->own.at[i].bytes);
-    }
+    weak_own_clear(node);
     free(weak->own.at);
 }

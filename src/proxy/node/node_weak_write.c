@@ -64,6 +64,9 @@ static bool refuse_if_unfit(struct node *node, uint64_t token, const struct oper
     } else if (weak_must_rejoin(node)) {
         refusal = node_refusal(node, CC_UNAVAILABLE, "CC225", "This replica was no member for a time: the others no longer take what it wrote then, nor anything later",
                                "Write at another replica; this one takes over the others' rows, and then writes again what is still of use");
+    } else if (!origin_is_confirmed(node) && !origin_has_room(node)) {
+        refusal = node_refusal(node, CC_UNAVAILABLE, "CC228", "This replica was started anew, does not hear every member, and has begun too many origins already",
+                               "Write at another replica; this one goes on when every member has told what it has of this one's writes");
     } else if (loss_is_noticed(node)) {
         refusal = node_refusal(node, CC_UNAVAILABLE, "CC226", "This replica's PostgreSQL has lost changes of its own, and no other replica has sent them",
                                "Write at another replica; this one goes on when they have come, or when every member has said that it does not have them");

@@ -362,14 +362,15 @@ static const char *const bootstrap_functions[] = {
     "END $$",
 
     // A new life: own changes that nobody else has are put aside (io_postgres_renew.c), and all that belongs to weak tables goes.
-    "CREATE OR REPLACE FUNCTION caucus.begin_anew(own_replica bigint, own_incarnation bigint, first bigint) RETURNS bigint LANGUAGE plpgsql AS $$\n"
+    "CREATE OR REPLACE FUNCTION caucus.begin_anew(own_replica bigint, incarnations bigint[], firsts bigint[]) RETURNS bigint LANGUAGE plpgsql AS $$\n"
     "DECLARE\n"
     "  r record;\n"
     "  n bigint;\n"
     "BEGIN\n"
     "  INSERT INTO caucus.aside SELECT h.replica, h.incarnation, h.sequence - h.sets + c.n, caucus.time_of(c.change), c.change\n"
-    "    FROM caucus.history h, unnest(h.changes) WITH ORDINALITY AS c(change, n) WHERE h.replica = own_replica\n"
-    "    AND h.incarnation = own_incarnation AND h.sequence >= first AND h.sequence - h.sets + c.n >= first ON CONFLICT DO NOTHING;\n"
+    "    FROM unnest(incarnations, firsts) AS own(incarnation, first), caucus.history h, unnest(h.changes) WITH ORDINALITY AS c(change, n)\n"
+    "    WHERE h.replica = own_replica AND h.incarnation = own.incarnation AND h.sequence >= own.first AND h.sequence - h.sets + c.n >= own.first\n"
+    "    ON CONFLICT DO NOTHING;\n"
     "  GET DIAGNOSTICS n = ROW_COUNT;\n"
     "  FOR r IN SELECT d.\"table\" AS name FROM caucus.digests d LOOP\n"
     "    EXECUTE 'DELETE FROM ' || r.name;\n"

@@ -94,7 +94,7 @@ struct pg_lane {
     uint64_t collected; // WEAK: tombstones up to this stamp may be gone
     uint64_t hlc_floor;
     uint64_t n_aside; // weak lane, when it came up: change sets of earlier lives that are to be renewed,
-    bool aside_own;   // or of the present one
+    struct crdt_frontier aside; // their origins, with the last one of each
     uint64_t n_lost;  // own ones that nobody had any more
     struct pg_digests digests; // weak lane: what the open transaction has changed
     uint32_t planned_for;      // the oldest schema version that a job of the transaction was made under

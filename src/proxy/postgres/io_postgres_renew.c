@@ -17,8 +17,9 @@ const char pg_sql_aside[] = "CREATE TABLE IF NOT EXISTS caucus.aside (replica bi
                             "change bytea NOT NULL, PRIMARY KEY (replica, incarnation, sequence))";
 const char pg_sql_lost[] = "CREATE TABLE IF NOT EXISTS caucus.lost (replica bigint, incarnation bigint, first bigint NOT NULL, sets bigint NOT NULL, "
                            "at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (replica, incarnation))";
-const char pg_sql_aside_count[] = "SELECT count(*), count(*) FILTER (WHERE incarnation = $1::bigint), "
-                                  "(SELECT coalesce(sum(sets), 0)::bigint FROM caucus.lost) FROM caucus.aside";
+const char pg_sql_aside_count[] = "SELECT count(*), (SELECT coalesce(sum(sets), 0)::bigint FROM caucus.lost), "
+                                  "(SELECT string_agg(concat_ws(' ', o.replica, o.incarnation, o.sequence), ' ') FROM "
+                                  "(SELECT replica, incarnation, max(sequence) AS sequence FROM caucus.aside GROUP BY 1, 2) o) FROM caucus.aside";
 
 static void put_numbers(struct pg_job *job, const uint64_t *numbers, size_t n, struct cc_slice *parameters)
 {
@@ -66,15 +67,24 @@ static void on_begun_anew(void *context, uint64_t number, PGresult *result)
 void pg_begin_anew_start(struct pg_job *job)
 {
     struct pg_lane *lane = job->lane;
-    uint64_t numbers[3] = {job->job.origin.replica, job->job.origin.incarnation, job->job.sequence};
-    struct cc_slice parameters[3];
-    put_numbers(job, numbers, 3, parameters);
+    const struct crdt_frontier *own = job->job.own;
+    struct cc_buffer incarnations = {0}, firsts = {0};
+    for (uint32_t i = 0; i < own->n; i++) {
+        cc_buffer_printf(&incarnations, "%c%" PRIu32, i == 0 ? '{' : ',', own->at[i].origin.incarnation);
+        cc_buffer_printf(&firsts, "%c%" PRIu64, i == 0 ? '{' : ',', own->at[i].sequence);
+    }
+    cc_buffer_append_text(&incarnations, own->n == 0 ? "{}" : "}");
+    cc_buffer_append_text(&firsts, own->n == 0 ? "{}" : "}");
+    struct cc_slice parameters[3] = {cc_slice_text(cc_arena_printf(&job->arena, "%" PRIu32, lane->postgres->options.replica)),
+                                     cc_arena_slice(&job->arena, cc_buffer_slice(&incarnations)), cc_arena_slice(&job->arena, cc_buffer_slice(&firsts))};
+    cc_buffer_finish(&incarnations);
+    cc_buffer_finish(&firsts);
     end_transaction(lane);
     pg_lane_must_text(lane, "BEGIN");
     pg_lane_commit_durably(lane);
     pg_lane_must_text(lane, "SET LOCAL session_replication_role = replica");
     struct io_postgres_query query = {
-        .sql = "SELECT caucus.begin_anew($1::bigint, $2::bigint, $3::bigint)", .n_parameters = 3, .parameters = parameters, .once = true};
+        .sql = "SELECT caucus.begin_anew($1::bigint, $2::bigint[], $3::bigint[])", .n_parameters = 3, .parameters = parameters, .once = true};
     io_postgres_link_send(lane->link, &query, on_put_aside, job, 0);
     struct io_postgres_query commit = {.sql = "COMMIT"};
     io_postgres_link_send(lane->link, &commit, on_begun_anew, job, 0);

@@ -234,8 +234,8 @@ static void on_aside(void *context, uint64_t number, PGresult *result)
         return;
     }
     lane->n_aside = pg_result_u64(result, 0, 0);
-    lane->aside_own = pg_result_u64(result, 0, 1) > 0;
-    lane->n_lost = pg_result_u64(result, 0, 2);
+    lane->n_lost = pg_result_u64(result, 0, 1);
+    crdt_frontier_of_text(PQgetvalue(result, 0, 2), &lane->aside);
     PQclear(result);
 }
 
@@ -286,7 +286,7 @@ void pg_lane_ready(struct pg_lane *lane)
                                         .hlc_floor = lane->hlc_floor,
                                         .collected = lane->collected,
                                         .n_aside = lane->n_aside,
-                                        .aside_own = lane->aside_own,
+                                        .aside = &lane->aside,
                                         .n_lost = lane->n_lost});
     if (lane->lane == DB_STRONG) { // the weak lane may be waiting for the schema or the rights to be there
         struct pg_lane *weak = &postgres->lanes[DB_WEAK];
@@ -309,15 +309,15 @@ static void ask_state(struct pg_lane *lane)
         io_postgres_link_send_text(lane->link, sql_tombstoned, on_tombstoned, lane, 0);
         io_postgres_link_send_text(lane->link, "SELECT coalesce(max(bound), 0) FROM caucus.garbage", on_collected, lane, 0);
     }
-    struct cc_buffer incarnation = {0};
-    cc_buffer_printf(&incarnation, "%u", lane->postgres->options.incarnation);
-    struct cc_slice parameter = cc_buffer_slice(&incarnation);
     if (lane->lane == DB_WEAK) {
-        struct io_postgres_query query = {.sql = pg_sql_aside_count, .n_parameters = 1, .parameters = &parameter};
+        struct io_postgres_query query = {.sql = pg_sql_aside_count};
         pg_lane_must_once(lane, pg_sql_aside);
         pg_lane_must_once(lane, pg_sql_lost);
         io_postgres_link_send(lane->link, &query, on_aside, lane, 0);
     }
+    struct cc_buffer incarnation = {0};
+    cc_buffer_printf(&incarnation, "%u", lane->postgres->options.incarnation);
+    struct cc_slice parameter = cc_buffer_slice(&incarnation);
     if (lane->lane == DB_STRONG) {
         pg_lane_must(lane, "UPDATE caucus.meta SET incarnation = $1::bigint WHERE incarnation <> $1::bigint", 1, &parameter, NULL);
     }

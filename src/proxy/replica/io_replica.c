@@ -97,6 +97,9 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_RESTORED:
         cc_log(CC_LOG_ERROR, "restored_copy", "peer=%" PRIu64 " its_last=%" PRIu64 " our_last=%" PRIu64, fact->a, fact->b, fact->c);
         return;
+    case NODE_FACT_ORIGIN:
+        cc_log(CC_LOG_WARN, "origin_begun", "before=%" PRIx64 " its_last=%" PRIu64 " origin=%" PRIx64, fact->a, fact->b, fact->c);
+        return;
     case NODE_FACT_TOO_OLD:
         cc_log(CC_LOG_ERROR, "change_too_old", "origin=%" PRIu64 ".%" PRIx64 " sequence=%" PRIu64, fact->a, fact->b, fact->c);
         return;
@@ -541,13 +544,12 @@ static bool is_disk_slow(struct replica *replica, const struct io_log_stats *log
     return slow;
 }
 
-void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence, const struct crdt_frontier *frontier)
+void replica_on_flushed(void *context, uint64_t applied, const struct crdt_frontier *frontier)
 {
     struct replica *replica = context;
     struct io_log_stats log;
     io_log_describe(replica->log, &log);
     struct node_durable durable = {.applied = applied,
-                                   .own_sequence = own_sequence,
                                    .frontier = frontier,
                                    .log_number = replica->log_number,
                                    .record_number = replica->log_record,

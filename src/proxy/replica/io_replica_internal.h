@@ -95,7 +95,7 @@ void replica_on_snapshot(void *context, const struct snapshot_event *event);
 void replica_on_catalog(void *context, uint32_t version);
 void replica_on_sick(void *context, bool sick);
 void replica_on_no_session_key(void *context);
-void replica_on_flushed(void *context, uint64_t applied, uint64_t own_sequence, const struct crdt_frontier *frontier);
+void replica_on_flushed(void *context, uint64_t applied, const struct crdt_frontier *frontier);
 void replica_on_repair(void *context, const struct repair_event *event);
 void replica_on_garbage_ask(void *context, struct node_garbage *garbage_out);
 void replica_on_garbage_collected(void *context, uint64_t bound);

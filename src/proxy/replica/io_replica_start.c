@@ -118,6 +118,18 @@ static struct raft_member founder_of(const struct config_replica *replica)
     return founder;
 }
 
+// Nobody else draws the same one, nor does an older copy of this replica.
+static uint32_t draw_incarnation(void)
+{
+    uint32_t incarnation = 0;
+    while (incarnation == 0) {
+        if (getrandom(&incarnation, sizeof(incarnation), 0) < 0) {
+            incarnation = (uint32_t)replica_now().now_us;
+        }
+    }
+    return incarnation;
+}
+
 static struct node *make_node(const struct replica *replica)
 {
     const struct config *config = replica->config;
@@ -127,6 +139,7 @@ static struct node *make_node(const struct replica *replica)
                  .heartbeat_us = config->timeouts.heartbeat_ms * 1000ull,
                  .notice_us = COMMIT_NOTICE_US},
         .incarnation = replica->identity.incarnation,
+        .next_incarnation = draw_incarnation(),
         .is_new = is_new(replica),
         .removed_at = removed_at(replica),
         .clock_skew_ms_max = config->timeouts.clock_skew_ms_max,
@@ -175,13 +188,10 @@ static void begin_log(struct replica *replica)
 {
     snprintf(replica->identity.cluster, sizeof(replica->identity.cluster), "%s", replica->config->cluster);
     replica->identity.replica = replica->self->id;
-    while (replica->identity.incarnation == 0) {
-        if (getrandom(&replica->identity.incarnation, sizeof(replica->identity.incarnation), 0) < 0) {
-            replica->identity.incarnation = (uint32_t)replica_now().now_us;
-        }
-    }
+    replica->identity.incarnation = draw_incarnation();
     replica_set_new(replica, true);
     replica->node = make_node(replica);
+    node_log_begun(replica->node);
     struct wal_batch batch = {0};
     wal_put_identity(&batch, &replica->identity);
     wal_put_membership(&batch, 0, raft_membership(node_raft(replica->node))); // config.json may be edited later
