@@ -423,6 +423,9 @@ static bool is_told_that_it_forgot(struct bench *bench, uint64_t promise)
     cc_put_u64(&body, promise);
     cc_put_u64(&body, 0); // term
     crdt_frontier_put(&body, &nothing);
+    cc_put_u32(&body, 1); // the incarnation that it writes under
+    cc_put_u64(&body, 0); // index of its membership
+    crdt_frontier_put(&body, &nothing);
     deliver(bench, 2, FRAME_FRONTIER, cc_buffer_slice(&body));
     cc_buffer_finish(&body);
     uint64_t index = 0;
@@ -519,6 +522,9 @@ static void say_that_all_is_empty(struct bench *bench, uint32_t peer, uint64_t t
     cc_put_u64(&body, 0);
     cc_put_u64(&body, 0);
     cc_put_u64(&body, term);
+    crdt_frontier_put(&body, &nothing);
+    cc_put_u32(&body, 1); // the incarnation that it writes under
+    cc_put_u64(&body, 0); // index of its membership
     crdt_frontier_put(&body, &nothing);
     deliver(bench, peer, FRAME_FRONTIER, cc_buffer_slice(&body));
     cc_buffer_finish(&body);

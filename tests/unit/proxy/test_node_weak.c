@@ -61,6 +61,7 @@ static struct node *create(bool is_new)
 {
     struct node_options options = {.raft = {.id = 1, .election_us = 1000000, .heartbeat_us = 100000, .seed = 1},
                                    .incarnation = 1,
+                                   .next_incarnation = 9,
                                    .is_new = is_new,
                                    .clock_skew_ms_max = SKEW_MS,
                                    .own_changes_bytes_max = 1000,
@@ -87,6 +88,7 @@ static void begin_as(struct bench *bench, uint64_t wall_ms, bool is_new)
     *bench = (struct bench){.time = {.now_us = 1000000, .wall_ms = wall_ms}};
     cc_arena_init(&bench->arena);
     bench->node = create(is_new);
+    node_log_begun(bench->node);
 }
 
 static void begin(struct bench *bench, uint64_t wall_ms)
@@ -155,7 +157,9 @@ static void deliver_change(struct bench *bench, uint32_t peer, uint64_t wall_ms,
     cc_buffer_finish(&body);
 }
 
-static void deliver_frontier(struct bench *bench, uint32_t peer, const struct crdt_frontier *frontier)
+// What a peer in its first life says: what it holds, and what it has received, merged or not, of our changes.
+static void deliver_told_frontier(struct bench *bench, uint32_t peer, const struct crdt_frontier *frontier, const struct crdt_frontier *received,
+                                  uint64_t membership_index)
 {
     struct cc_buffer body = {0};
     cc_put_u64(&body, 0); // applied
@@ -166,8 +170,17 @@ static void deliver_frontier(struct bench *bench, uint32_t peer, const struct cr
     cc_put_u64(&body, 0); // promise
     cc_put_u64(&body, 0); // term
     crdt_frontier_put(&body, frontier);
+    cc_put_u32(&body, 1); // the incarnation that it writes under
+    cc_put_u64(&body, membership_index);
+    crdt_frontier_put(&body, received);
     deliver(bench, peer, FRAME_FRONTIER, bench->time.wall_ms, cc_buffer_slice(&body));
     cc_buffer_finish(&body);
+}
+
+static void deliver_frontier(struct bench *bench, uint32_t peer, const struct crdt_frontier *frontier)
+{
+    static const struct crdt_frontier nothing;
+    deliver_told_frontier(bench, peer, frontier, &nothing, 0);
 }
 
 static const struct db_job *find_job(const struct bench *bench, enum db_job_kind kind)
