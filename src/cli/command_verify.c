@@ -267,7 +267,8 @@ const struct cli_command command_verify = {
                    "emptied: stop it,\n"
                    "remove its data directory, start it; it takes a snapshot.\n"
                    "Exit code 0: all equal; 65: a table differs; 69: a replica does not answer, or they were never at "
-                   "the same point.",
+                   "the same point,\n"
+                   "or --repair could not compare two of them, which are named.",
     .options = options,
     .n_options = sizeof(options) / sizeof(options[0]),
     .run = run,

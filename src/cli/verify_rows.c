@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ASK_MS = 120 * 1000, POLL_MS = 100, BUCKETS_MAX = 64, HISTORY_MS = 5000 };
+enum { ASK_MS = 120 * 1000, POLL_MS = 100, ROUNDS_MAX = 4, BUCKETS_MAX = 64, HISTORY_MS = 5000 };
 
 // -- Finding ---------------------------------------------------------------------------------------------------------
 
@@ -227,37 +227,88 @@ static void show_progress(uint32_t id, const json_t *repair)
     }
 }
 
+// What follows the answer to the first question; NULL with a message: no answer.
+static json_t *ask_for_progress(const struct cli_replicas *replicas, size_t i)
+{
+    cli_sleep_ms(POLL_MS);
+    json_t *status = ask_one(replicas->urls[i], "/_caucus/status", NULL);
+    json_t *repair = json_incref(json_object_get(status, "repair"));
+    if (repair != NULL) {
+        json_object_set(repair, "replicas", json_object_get(status, "replicas"));
+        show_progress(replicas->ids[i], repair);
+    }
+    json_decref(status);
+    return repair;
+}
+
+static bool is_reachable(const json_t *repair, json_int_t member)
+{
+    size_t i;
+    json_t *replica;
+    json_array_foreach(json_object_get(repair, "replicas"), i, replica)
+    {
+        if (json_integer_value(json_object_get(replica, "id")) == member) {
+            return json_is_true(json_object_get(replica, "reachable"));
+        }
+    }
+    return false;
+}
+
+// Whether it is worth waiting: it compares, or will do so with members that it can reach and that could not answer.
+static bool goes_on(const json_t *repair, json_int_t first_round)
+{
+    size_t i;
+    json_t *member;
+    bool reachable = json_object_get(repair, "replicas") == NULL;
+    json_array_foreach(json_object_get(repair, "members_left"), i, member)
+    {
+        reachable = reachable || is_reachable(repair, json_integer_value(member));
+    }
+    bool left = json_array_size(json_object_get(repair, "members_left")) > 0;
+    return json_is_true(json_object_get(repair, "running")) ||
+           (left && reachable && json_integer_value(json_object_get(repair, "rounds")) < first_round + ROUNDS_MAX);
+}
+
+static bool tell_members_left(uint32_t id, const json_t *repair)
+{
+    size_t i;
+    json_t *member;
+    json_array_foreach(json_object_get(repair, "members_left"), i, member)
+    {
+        long long left = json_integer_value(member);
+        (void)cli_fail(CLI_REFUSED, "replica %u has not been compared with replica %lld, which %s; replica %u does that by itself when it can: run this again then", id,
+                       left, is_reachable(repair, left) ? "cannot answer now (its log says why)" : "it cannot reach", id);
+    }
+    return i == 0;
+}
+
 static bool repair_one(const struct cli_replicas *replicas, size_t i)
 {
-    json_t *json = ask_one(replicas->urls[i], "/_caucus/repair", "POST");
-    json_t *repair = json_incref(json);
-    while (json != NULL && json_is_true(json_object_get(repair, "running"))) {
-        cli_sleep_ms(POLL_MS);
+    json_t *repair = ask_one(replicas->urls[i], "/_caucus/repair", "POST");
+    json_int_t first_round = json_integer_value(json_object_get(repair, "rounds"));
+    while (repair != NULL && goes_on(repair, first_round)) {
         json_decref(repair);
-        json_decref(json);
-        json = ask_one(replicas->urls[i], "/_caucus/status", NULL);
-        repair = json_incref(json_object_get(json, "repair"));
-        show_progress(replicas->ids[i], repair);
+        repair = ask_for_progress(replicas, i);
     }
     if (isatty(STDERR_FILENO)) {
         (void)fprintf(stderr, "\r\033[K");
     }
-    bool good = json != NULL && repair != NULL;
+    bool good = repair != NULL;
     if (good) {
         (void)fprintf(stderr, "replica %u: %lld rows compared with other replicas', %lld made equal\n", replicas->ids[i],
                       (long long)json_integer_value(json_object_get(repair, "rows_compared")),
                       (long long)json_integer_value(json_object_get(repair, "rows_repaired")));
+        good = tell_members_left(replicas->ids[i], repair);
     }
     json_decref(repair);
-    json_decref(json);
     return good;
 }
 
 bool verify_rows_repair(const struct cli_replicas *replicas)
 {
     bool good = true;
-    for (size_t i = 0; good && i < replicas->n; i++) {
-        good = repair_one(replicas, i);
+    for (size_t i = 0; i < replicas->n; i++) {
+        good = repair_one(replicas, i) && good;
     }
     return good;
 }

@@ -239,6 +239,32 @@ class Repair(OneCutCluster):
             self.assertEqual(self.cluster.get(replica, row + '&select=status,place'), [{'status': 'new', 'place': None}])
         self.write(1, 'DELETE', row)
 
+    def test_a_comparison_goes_on_by_itself_with_a_member_that_was_away_and_after_a_kill_in_the_middle(self):
+        n = 20000
+        tamper(self.cluster, 2, f"INSERT INTO presence (id, status, place) SELECT 'halfway ' || i, 'x', repeat('y', 400) FROM generate_series(1, {n}) AS i")
+        self.cluster.kill_proxy(2)
+        wait_until(lambda: not any(other['reachable'] for other in self.cluster.status(3)['replicas'] if other['id'] == 2), 60, 'replica 2 away')
+        self.assertEqual(self.cluster.request(3, 'POST', '/_caucus/repair').status, 202)
+
+        def left(replica):
+            status = self.cluster.status(replica)
+            return None if not status or status['repair']['running'] else status['repair']['members_left']
+        wait_until(lambda: left(3) == [2], 60, 'the others compared')
+        self.cluster.start(2)
+        deadline, repaired = time.monotonic() + 60, 0
+        while repaired == 0 and time.monotonic() < deadline:
+            repaired = self.cluster.status(3)['repair']['rows_repaired']
+        self.cluster.kill_proxy(3)
+        self.assertIn(repaired, range(1, n))
+        self.cluster.start(3)
+        wait_until(lambda: left(3) == [], 60, 'all members compared')
+        self.assertGreater(self.cluster.status(3)['repair']['rows_repaired_ever'], 0)
+        self.assertEqual(sql(self.cluster, 3, "SELECT count(*) FROM presence WHERE id LIKE 'halfway %'"), [str(n)])
+        self.cluster.wait_ready()
+        self.assertEqual(command('verify', '--repair', '--config', self.cluster.config).returncode, 0)
+        self.write(1, 'DELETE', '/presence?id=like.halfway*')
+        self.wait_equal()
+
     def test_digests_that_differ_are_noticed_and_repaired_without_being_asked(self):
         self.write(1, 'POST', '/presence', [{'id': f'noticed {i}', 'status': 'right'} for i in range(100)])
         self.wait_equal()

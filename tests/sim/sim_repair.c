@@ -23,6 +23,8 @@ struct sim_repair { // of one life of a replica
     bool summed, summed_whole; // of these
     uint64_t sums[REPAIR_BUCKETS];
     uint32_t counts[REPAIR_BUCKETS];
+    uint8_t owed[CC_REPLICAS_MAX * sizeof(uint32_t)]; // of all lives
+    size_t n_owed;
     struct crdt_frontier told; // of all lives: what the states that it told belong to, though its database may have lost that since
 };
 
@@ -480,6 +482,16 @@ static void work(struct sim *sim, struct sim_event *sim_event)
         answer_kept(visit);
         event.bytes = cc_buffer_slice(&visit->states);
         break;
+    case REPAIR_OWED:
+        event.bytes = cc_slice_of(replica->repair->owed, replica->repair->n_owed);
+        break;
+    case REPAIR_OWE:
+        assert(job->states.n <= sizeof(replica->repair->owed));
+        replica->repair->n_owed = job->states.n;
+        if (job->states.n > 0) {
+            memcpy(replica->repair->owed, job->states.data, job->states.n);
+        }
+        break;
     case REPAIR_RENEW:
         break;
     }
@@ -514,7 +526,8 @@ void sim_repair_submit(struct sim *sim, struct sim_replica *replica, const struc
         repair->summed = repair->summed_whole = false;
     }
     uint64_t begin_us = repair->busy_us > sim->now_us ? repair->busy_us : sim->now_us;
-    repair->busy_us = begin_us + sim_spread(sim, sim->knobs.job_us) + 1;
+    bool is_small = job->kind == REPAIR_OWED || job->kind == REPAIR_OWE;
+    repair->busy_us = begin_us + (is_small ? 0 : sim_spread(sim, sim->knobs.job_us)) + 1;
     struct sim_event *event = sim_after(sim, repair->busy_us - sim->now_us, work, replica->id);
     event->data = task;
     event->free_data = task_free;

@@ -264,6 +264,7 @@ static void tell_fact(struct sim *sim, struct sim_replica *replica, const struct
     case NODE_FACT_CATCH_UP_ENDED:
     case NODE_FACT_DIGESTS_DIFFER:
     case NODE_FACT_REPAIRED:
+    case NODE_FACT_REPAIR_GOES_ON:
     case NODE_FACT_CLOCK:
         break;
     }

@@ -137,6 +137,8 @@ static const char *fact_name(enum node_fact_kind kind)
         return "digests differ";
     case NODE_FACT_REPAIRED:
         return "repaired";
+    case NODE_FACT_REPAIR_GOES_ON:
+        return "compares again";
     case NODE_FACT_REPLAY:
         return "applies again";
     }

@@ -53,6 +53,11 @@ static json_t *repair_json(const struct node_status *status)
                              (json_int_t)repair->n_repaired_ever, "members_skipped", (json_int_t)repair->n_skipped);
     json_object_set_new(json, "catching_up", json_boolean(repair->catching_up));
     json_object_set_new(json, "caught_up", json_integer((json_int_t)repair->n_adopted));
+    json_t *left = repair->left_known ? json_array() : json_null();
+    for (uint32_t i = 0; i < repair->n_left; i++) {
+        json_array_append_new(left, json_integer(repair->left[i]));
+    }
+    json_object_set_new(json, "members_left", left);
     if (repair->running && repair->table[0] != '\0') {
         json_object_set_new(json, "member", json_integer(repair->peer));
         json_object_set_new(json, "table", json_string(repair->table));
@@ -322,6 +327,7 @@ void status_put_metrics(struct cc_buffer *out, const struct config *config, cons
     metric(out, "caucus_repair_running", "gauge", "1 while weak tables are compared with another member's", status->repair.running);
     metric(out, "caucus_repaired_rows_total", "counter", "Rows of weak tables that differed from another member's and were made equal",
            status->repair.n_repaired_ever);
+    metric(out, "caucus_repair_members_left", "gauge", "Members with which a comparison of weak tables is still to be done", status->repair.n_left);
     metric(out, "caucus_changes_missing", "gauge", "Own weak change sets that PostgreSQL has lost and nobody has sent: weak writes are refused",
            status->missing_first > 0 ? status->missing_last - status->missing_first + 1 : 0);
     metric(out, "caucus_changes_lost", "gauge", "Own weak change sets that PostgreSQL had lost and no member had any more", status->n_changes_lost);

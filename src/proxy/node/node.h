@@ -211,6 +211,7 @@ enum node_fact_kind { // things worth a log line; the shell prints them
     NODE_FACT_CATCH_UP_ENDED, // a: peer; text: why it begins anew
     NODE_FACT_DIGESTS_DIFFER, // a: peer; text: the table. At equal frontiers: this should never be
     NODE_FACT_REPAIRED, // a: rows changed, b: rows compared, c: members that did not answer
+    NODE_FACT_REPAIR_GOES_ON, // a: members: comparisons that the last life of this process was asked for, or that were in vain, begin again
     NODE_FACT_REPLAY,      // a: first index or sequence, b: last: applied again after a crash of PostgreSQL
 };
 
@@ -261,7 +262,8 @@ void node_garbage(const struct node *node, struct node_garbage *garbage_out);
 // Before tombstones up to the bound go, and when an earlier process's bound is found: older changes that were never seen are refused.
 void node_garbage_collected(struct node *node, struct node_time time, uint64_t bound);
 
-// Compares all weak tables with those of every other member, and joins what differs. False: that is under way already.
+// Compares all weak tables with those of every other member, and joins what differs; with those that are away when they are back, also after a
+// restart. False: one is under way already, and this one comes after it.
 bool node_repair(struct node *node, struct node_time time);
 void node_repair_event(struct node *node, struct node_time time, const struct repair_event *event);
 
@@ -306,6 +308,9 @@ struct node_repair_status {
     uint64_t n_compared, n_repaired; // rows, in the present or last round
     uint64_t n_repaired_ever;        // rows, since the start
     uint64_t n_skipped;    // members that did not answer, in the present or last round
+    uint32_t left[CC_REPLICAS_MAX]; // members with which a comparison is still to be done: it begins by itself
+    uint32_t n_left;
+    bool left_known; // what an earlier life of this process left has been read
     uint64_t n_suspected;  // times that digests differed at equal frontiers
 };
 

@@ -382,6 +382,23 @@ enum repair_state {
     REPAIR_RENEWING
 };
 
+// Of comparisons that were asked for (node_repair_owed.c).
+struct repair_owed_member {
+    uint32_t id;
+    uint64_t asked; // the last time that it was asked for
+};
+
+struct repair_owed {
+    struct repair_owed_member members[CC_REPLICAS_MAX];
+    uint32_t n;
+    uint64_t n_asked, begun; // times that all were asked for; of these when the comparison under way began
+    uint64_t job;            // that reads or writes them; 0: none
+    bool is_read;            // what an earlier life of this process left
+    bool is_of_earlier_life; // which is to be told when it goes on
+    bool is_new;             // to be written
+    uint64_t read_us, next_us, pause_us;
+};
+
 struct repair {
     enum repair_state state;
     uint64_t next_job, job; // the last one given; the one waited for
@@ -389,6 +406,8 @@ struct repair {
     struct cc_buffer tables, sums; // names, each followed by NUL; of the table now
     size_t table_at;
     uint32_t peer, from, next;
+    bool is_partial; // a table could not be read in this comparison with the peer
+    struct repair_owed owed;
     struct cc_blob *states; // to be joined: lists, each with its length before it
     size_t states_at;       // those before are joined or under way
     uint32_t n_asked;
@@ -640,7 +659,20 @@ struct cc_slice log_refusal(struct node *node);
 bool disk_is_sick(const struct node *node);
 void log_finish(struct node *node);
 
+// node_repair_owed.c
+bool repair_owes(const struct node *node, uint32_t member);
+void repair_owe_all(struct node *node);                   // they are asked for now
+void repair_owed_begins(struct node *node);               // one with some of them
+uint32_t repair_owed_ends(struct node *node);             // how many of them it leaves
+void repair_paid(struct node *node, uint32_t member);     // that was compared
+void repair_paid_all(struct node *node);                  // there is nothing to compare
+void repair_owed_event(struct node *node, const struct repair_event *event);
+bool repair_owed_is_due(struct node *node);               // some are owed, and one of them is there
+uint32_t repair_owed_now(const struct node *node, bool reachable_only, uint32_t members[CC_REPLICAS_MAX]); // their count
+
 // node_repair.c
+uint64_t repair_submit(struct node *node, const struct repair_job *job); // its number
+bool repair_is_there(const struct peer *peer);                           // it can be asked
 void repair_tick(struct node *node);
 void repair_compared(struct node *node, const struct peer *peer, const struct repair_job *question); // a peer compares with us
 void repair_states(struct node *node, const struct peer *peer, const struct repair_event *answer);

@@ -3,7 +3,7 @@
 //   IDLE --asked for--> TABLES --> SUMS (own) --> ASKING (a peer) --states--> SIFTING --> JOINING --> PAUSE --> ASKING: the next buckets
 //     ^                              ^                |   (what is equal, what the histories tell)                |
 //     |                              +--next table, next peer-----------------------------------------------------+
-//     +--all done; a peer that does not answer is left out; after rows were changed, digests are RENEWed first
+//     +--all done; a peer that does not answer is left for later (node_repair_owed.c); after rows were changed, digests are RENEWed first
 //
 // A peer answers without remembering anything: every question names the sums and the bucket to go on from, so a lost one is asked
 // again. Joining is idempotent and commutative, so it does no harm that both sides go on writing.
@@ -21,7 +21,9 @@
 
 enum {
     ASK_AGAIN_US = 10 * 1000 * 1000,
-    ASKS_MAX = 3,
+    ASKS_MAX = 12, // of one who is connected: it may have to read a huge table first
+    REFUSED_PATIENCE_US = 10 * 1000 * 1000,
+    REFUSED_PAUSE_US_MAX = 2 * 1000 * 1000,
     TABLES_MAX = 100000,
     LISTS_MAX = 64, // joined in one transaction
     PAUSE_US_MAX = 200 * 1000,
@@ -33,7 +35,7 @@ enum {
     PEER_AWAY_US = 60 * 1000 * 1000,    // a whole comparison waits so long for its peer's return
 };
 
-static void submit(struct node *node, const struct repair_job *job)
+uint64_t repair_submit(struct node *node, const struct repair_job *job)
 {
     struct repair_job copy = *job;
     copy.number = ++node->repair.next_job;
@@ -42,6 +44,12 @@ static void submit(struct node *node, const struct repair_job *job)
     copy.states = node_copy(node, job->states);
     copy.buckets = node_copy(node, job->buckets);
     NODE_PUSH(node->out->repairs, copy);
+    return copy.number;
+}
+
+bool repair_is_there(const struct peer *peer)
+{
+    return peer->up && peer->refused == NULL;
 }
 
 static struct cc_slice table_now(const struct node *node)
@@ -60,7 +68,7 @@ static void end(struct node *node)
     if ((repair->n_repaired > 0 || repair->suspected) && repair->state != REPAIR_RENEWING && !repair->whole) {
         repair->state = REPAIR_RENEWING;
         repair->asked_us = node->time.now_us;
-        submit(node, &(struct repair_job){.kind = REPAIR_RENEW});
+        repair_submit(node, &(struct repair_job){.kind = REPAIR_RENEW});
         return;
     }
     repair->state = REPAIR_IDLE;
@@ -74,18 +82,20 @@ static void end(struct node *node)
     repair->states = NULL;
     repair->n_rounds++;
     if (!repair->whole) {
+        repair->n_skipped = repair_owed_ends(node);
         node_fact(node, NODE_FACT_REPAIRED, repair->n_repaired, repair->n_compared, repair->n_skipped, NULL);
     }
     repair->whole = false;
 }
 
-// The member after this one, by id; false: there is none.
+// The member after this one, by id, that is owed and there; false: there is none.
 static bool next_peer(struct node *node)
 {
     const struct peer *best = NULL;
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
-        if (peer->member && peer->id > node->repair.peer && (best == NULL || peer->id < best->id)) {
+        bool owed = peer->member && repair_owes(node, peer->id) && repair_is_there(peer);
+        if (owed && peer->id > node->repair.peer && (best == NULL || peer->id < best->id)) {
             best = peer;
         }
     }
@@ -104,8 +114,7 @@ static void begin_table(struct node *node)
     repair->n_asked = 0;
     repair->state = REPAIR_SUMMING;
     repair->asked_us = node->time.now_us;
-    submit(node, &(struct repair_job){.kind = REPAIR_SUMS, .table = table_now(node), .whole = repair->whole});
-    repair->job = repair->next_job;
+    repair->job = repair_submit(node, &(struct repair_job){.kind = REPAIR_SUMS, .table = table_now(node), .whole = repair->whole});
 }
 
 // Something is not as the comparison needs it; a whole one begins anew when the gap is told again.
@@ -134,7 +143,9 @@ static void go_on_with_next_peer(struct node *node)
         return;
     }
     node->repair.table_at = 0;
+    node->repair.is_partial = false;
     if (next_peer(node)) {
+        node->repair.answered_us = node->time.now_us;
         begin_table(node);
     } else {
         end(node);
@@ -147,9 +158,12 @@ static void go_on_with_next_table(struct node *node)
     repair->table_at += table_now(node).n + 1;
     if (repair->table_at < repair->tables.n) {
         begin_table(node);
-    } else {
-        go_on_with_next_peer(node);
+        return;
     }
+    if (!repair->whole && !repair->is_partial) {
+        repair_paid(node, repair->peer);
+    }
+    go_on_with_next_peer(node);
 }
 
 static void pause_for(struct node *node, uint64_t us)
@@ -162,13 +176,12 @@ static void ask(struct node *node)
 {
     struct repair *repair = &node->repair;
     struct peer *peer = peer_now(node);
-    bool there = peer != NULL && peer->up && peer->refused == NULL;
+    bool there = peer != NULL && repair_is_there(peer);
     if (repair->whole && !there && node->time.now_us < repair->asked_us + PEER_AWAY_US) { // goes on where it was
         pause_for(node, PAUSE_US_MAX);
         return;
     }
     if (!there || repair->n_asked >= ASKS_MAX) {
-        repair->n_skipped++;
         if (repair->whole) {
             give_up(node, "no answer");
         } else {
@@ -191,19 +204,33 @@ static void begin(struct node *node)
     repair->n_compared = repair->n_repaired = repair->n_skipped = 0;
     repair->state = REPAIR_LISTING;
     repair->asked_us = repair->answered_us = node->time.now_us;
-    submit(node, &(struct repair_job){.kind = REPAIR_TABLES});
-    repair->job = repair->next_job;
+    repair->job = repair_submit(node, &(struct repair_job){.kind = REPAIR_TABLES});
+}
+
+static void begin_owed(struct node *node)
+{
+    node->repair.peer = 0;
+    repair_owed_begins(node);
+    begin(node);
+}
+
+static void go_on(struct node *node)
+{
+    uint32_t members[CC_REPLICAS_MAX];
+    node_fact(node, NODE_FACT_REPAIR_GOES_ON, repair_owed_now(node, true, members), node->repair.owed.is_of_earlier_life, 0, NULL);
+    node->repair.owed.is_of_earlier_life = false;
+    begin_owed(node);
 }
 
 bool node_repair(struct node *node, struct node_time time)
 {
     node->time = time;
     struct repair *repair = &node->repair;
+    repair_owe_all(node);
     if (repair->state != REPAIR_IDLE) {
         return false;
     }
-    repair->peer = 0;
-    begin(node);
+    begin_owed(node);
     return true;
 }
 
@@ -309,7 +336,7 @@ static void ask_kept(struct node *node)
     struct repair *repair = &node->repair;
     if (node->weak.up && node->weak.frontier.n > 0 && node->n_peers > 0 && node->time.now_us >= repair->kept_us + KEPT_EVERY * node->options.frontier_interval_us) {
         repair->kept_us = node->time.now_us;
-        submit(node, &(struct repair_job){.kind = REPAIR_KEPT});
+        repair_submit(node, &(struct repair_job){.kind = REPAIR_KEPT});
     }
 }
 
@@ -384,6 +411,9 @@ static void listed(struct node *node, const struct repair_event *event)
     }
     cc_buffer_clear(&repair->tables);
     cc_buffer_append_slice(&repair->tables, event->bytes);
+    if (!event->failed && !repair->whole && event->bytes.n == 0) {
+        repair_paid_all(node);
+    }
     if (repair->whole) {
         begin_table(node);
     } else {
@@ -397,7 +427,8 @@ static void summed(struct node *node, const struct repair_event *event)
     if (repair->state != REPAIR_SUMMING || event->number != repair->job) {
         return;
     }
-    if (event->failed) { // the table is gone
+    if (event->failed) { // the table is gone, or the database
+        repair->is_partial = true;
         go_on_with_next_table(node);
         return;
     }
@@ -447,6 +478,10 @@ void node_repair_event(struct node *node, struct node_time time, const struct re
             kept(node, event->bytes);
         }
         break;
+    case REPAIR_OWED:
+    case REPAIR_OWE:
+        repair_owed_event(node, event);
+        break;
     case REPAIR_RENEW:
         if (node->repair.state == REPAIR_RENEWING) {
             end(node);
@@ -467,7 +502,7 @@ void repair_compared(struct node *node, const struct peer *peer, const struct re
     struct repair_job job = *question;
     job.kind = REPAIR_STATES;
     job.peer = peer->id;
-    submit(node, &job);
+    repair_submit(node, &job);
 }
 
 static void chunk_done(struct node *node)
@@ -505,7 +540,7 @@ static void sift(struct node *node, enum repair_job_kind kind, const struct repa
 {
     struct repair *repair = &node->repair;
     repair->state = REPAIR_SIFTING;
-    submit(node, &(struct repair_job){.kind = kind,
+    repair_submit(node, &(struct repair_job){.kind = kind,
                                       .table = table_now(node),
                                       .from = answer->from,
                                       .next = answer->next,
@@ -532,14 +567,14 @@ static void sifted(struct node *node, const struct repair_event *event)
     join(node, event->bytes);
 }
 
-// The other one cannot answer now: that may pass, and a whole comparison would have to begin anew.
+// The other one cannot answer now: that may pass, and a whole comparison would have to begin anew. It may have read a whole table to say so.
 static void refused(struct node *node)
 {
     struct repair *repair = &node->repair;
-    if (repair->whole && node->time.now_us < repair->answered_us + PEER_AWAY_US) {
-        repair->n_asked = 0;
-    }
-    pause_for(node, PAUSE_US_MAX);
+    uint64_t patience_us = repair->whole ? PEER_AWAY_US : REFUSED_PATIENCE_US;
+    uint64_t pause_us = repair->whole ? PAUSE_US_MAX : node->time.now_us - repair->asked_us + PAUSE_US_MAX;
+    repair->n_asked = node->time.now_us < repair->answered_us + patience_us ? 0 : ASKS_MAX;
+    pause_for(node, pause_us < REFUSED_PAUSE_US_MAX ? pause_us : REFUSED_PAUSE_US_MAX);
 }
 
 void repair_states(struct node *node, const struct peer *peer, const struct repair_event *answer)
@@ -649,8 +684,12 @@ void repair_tick(struct node *node)
     uint64_t now_us = node->time.now_us;
     bool late = now_us >= repair->asked_us + ASK_AGAIN_US;
     ask_kept(node);
+    bool is_due = repair_owed_is_due(node);
     switch (repair->state) {
     case REPAIR_IDLE:
+        if (is_due) {
+            go_on(node);
+        }
         break;
     case REPAIR_LISTING:
     case REPAIR_SUMMING:
@@ -719,6 +758,8 @@ void repair_describe(const struct node *node, struct node_status *status)
         .n_skipped = repair->n_skipped,
         .n_suspected = repair->n_suspected,
     };
+    status->repair.left_known = repair->owed.is_read;
+    status->repair.n_left = repair_owed_now(node, false, status->repair.left);
     struct cc_slice table = has_table ? table_now(node) : (struct cc_slice){0};
     size_t n = table.n < sizeof(status->repair.table) - 1 ? table.n : sizeof(status->repair.table) - 1;
     if (n > 0) {

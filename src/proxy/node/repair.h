@@ -19,6 +19,8 @@ enum repair_job_kind {
     REPAIR_SIFT,
     REPAIR_KEPT,   // the digests that are kept up, and the frontier that they belong to
     REPAIR_RENEW, // the digests that are kept up (caucus.digests), from the rows: what was changed past us is not in them
+    REPAIR_OWED,  // the members that the last REPAIR_OWE has written down, whichever life of the process that was in
+    REPAIR_OWE,   // written down, on disk when it is answered: members with which a comparison is still to be done
 };
 
 // When the states of an answer were read, all in one transaction.
@@ -40,7 +42,7 @@ struct repair_job { // borrowed until the next node_take_effects
     // SUMS, STATES: whoever asks wants to hold all that the other holds, not only the same values: sums are of stamps, too,
     // and the tombstones of all buckets are told.
     bool whole;
-    struct cc_slice states, buckets; // STRAYS, SIFT: of the answer
+    struct cc_slice states, buckets; // STRAYS, SIFT: of the answer. OWE: `states` are ids, u32 each
     uint64_t bound;
 };
 
@@ -49,7 +51,7 @@ struct repair_event { // borrowed during the call
     uint64_t number;
     bool failed;
     struct cc_slice bytes; // TABLES: names, each followed by NUL. SUMS: as above. STATES, STRAYS, SIFT: lists of row_state.h, each as cc_put_string does.
-                           // KEPT: crdt_frontier_put, count, then of each table its name, u64 rows, u64 sum
+                           // KEPT: crdt_frontier_put, count, then of each table its name, u64 rows, u64 sum. OWED: ids, u32 each
     uint32_t peer;
     uint64_t round;
     struct cc_slice table;

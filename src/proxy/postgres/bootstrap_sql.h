@@ -84,6 +84,8 @@ static const char *const bootstrap_functions[] = {
     "CREATE TABLE IF NOT EXISTS caucus.garbage (one boolean PRIMARY KEY DEFAULT true CHECK (one), bound bigint NOT NULL)",
     "CREATE TABLE IF NOT EXISTS caucus.dropped (replica bigint, incarnation bigint, sequence bigint NOT NULL, stamp text NOT NULL, "
     "sets bigint NOT NULL, PRIMARY KEY (replica, incarnation))",
+    // Members with which a comparison that was asked for is still to be done.
+    "CREATE TABLE IF NOT EXISTS caucus.comparisons (member bigint PRIMARY KEY)",
     "CREATE INDEX IF NOT EXISTS requests_at ON caucus.requests USING brin (at) WITH (pages_per_range = 16)",
     // Which rows the sets of a range are of, by the low 31 bits of their hashes: made behind the writers' backs (docs/adr/history-index.md).
     "DROP INDEX IF EXISTS caucus.history_rows",

@@ -1,6 +1,6 @@
 // Comparing weak tables: tasks, one after the other, and what begins them.
 //
-//   TABLES: two queries.   SUMS: DESCRIBE --> SUM.   STRAYS: DESCRIBE --> HIDDEN --> STRAYS.   SIFT: DESCRIBE --> EQUAL --> HISTORY
+//   TABLES: two queries.   OWED, OWE, KEPT, RENEW: one.   SUMS: DESCRIBE --> SUM.   STRAYS: DESCRIBE --> HIDDEN --> STRAYS.   SIFT: DESCRIBE --> EQUAL --> HISTORY
 //   STATES: BEGIN --> MOMENT --> DESCRIBE --> SUM (unless just done) --> TOMBSTONES --> ROWS --> COMMIT
 #include "proxy/postgres/io_repair_internal.h"
 
@@ -212,9 +212,37 @@ static void on_kept(struct io_repair *repair)
     cc_buffer_finish(&bytes);
 }
 
-static void on_renewed(struct io_repair *repair)
+static void on_owed(struct io_repair *repair)
+{
+    const PGresult *result = repair->rows;
+    struct cc_buffer members = {0};
+    for (int row = 0; row < PQntuples(result); row++) {
+        cc_put_u32(&members, (uint32_t)strtoul(PQgetvalue(result, row, 0), NULL, 10));
+    }
+    io_repair_finish(repair, &(struct repair_event){.bytes = cc_buffer_slice(&members)});
+    cc_buffer_finish(&members);
+}
+
+static void on_done(struct io_repair *repair)
 {
     io_repair_finish(repair, &(struct repair_event){0});
+}
+
+static void write_owed(struct io_repair *repair)
+{
+    struct cc_buffer text = {0};
+    struct cc_reader reader = cc_reader_of(repair->first->job.states);
+    cc_buffer_append_text(&text, "{");
+    while (cc_reader_left(&reader) > 0) {
+        cc_buffer_printf(&text, text.n > 1 ? ",%" PRIu32 : "%" PRIu32, cc_read_u32(&reader));
+    }
+    cc_buffer_append_text(&text, "}");
+    struct cc_slice members = cc_buffer_slice(&text);
+    io_repair_ask(repair,
+        "WITH at_once AS (SELECT pg_catalog.set_config('synchronous_commit', 'on', true)), "
+        "paid AS (DELETE FROM caucus.comparisons WHERE member <> ALL ($1::bigint[])), "
+        "owed AS (INSERT INTO caucus.comparisons SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING) SELECT * FROM at_once", 1, &members, NULL, on_done);
+    cc_buffer_finish(&text);
 }
 
 static void describe(struct io_repair *repair)
@@ -264,7 +292,13 @@ static void start_next(struct io_repair *repair)
             "SELECT \"table\", rows, sum, " SQL_FRONTIER " FROM caucus.digests ORDER BY 1", 0, NULL, NULL, on_kept);
         return;
     case REPAIR_RENEW:
-        io_repair_ask(repair, "SELECT caucus.note_digests(true)", 0, NULL, NULL, on_renewed);
+        io_repair_ask(repair, "SELECT caucus.note_digests(true)", 0, NULL, NULL, on_done);
+        return;
+    case REPAIR_OWED:
+        io_repair_ask(repair, "SELECT member FROM caucus.comparisons ORDER BY 1", 0, NULL, NULL, on_owed);
+        return;
+    case REPAIR_OWE:
+        write_owed(repair);
         return;
     case REPAIR_SUMS:
     case REPAIR_STRAYS:
@@ -277,9 +311,22 @@ static void start_next(struct io_repair *repair)
     }
 }
 
+// Asked again by one whose question has not been answered yet: reading all rows twice would only keep it waiting.
+static bool is_asked_again(const struct io_repair *repair, const struct repair_job *job)
+{
+    for (const struct task *task = repair->first; task != NULL; task = task->next) {
+        const struct repair_job *other = &task->job;
+        if (other->kind == job->kind && other->peer == job->peer && other->round == job->round && other->from == job->from && other->whole == job->whole &&
+            cc_slice_equal(other->table, job->table)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void io_repair_submit(struct io_repair *repair, const struct repair_job *job)
 {
-    if (repair->n_tasks >= WAITING_MAX && job->kind == REPAIR_STATES) {
+    if (job->kind == REPAIR_STATES && (repair->n_tasks >= WAITING_MAX || is_asked_again(repair, job))) {
         return;
     }
     struct task *task = cc_alloc(sizeof(*task));

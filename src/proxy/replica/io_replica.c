@@ -139,6 +139,9 @@ static void log_fact(const struct node_fact *fact)
     case NODE_FACT_REPAIRED:
         cc_log(fact->a > 0 ? CC_LOG_WARN : CC_LOG_INFO, "repaired", "rows=%" PRIu64 " compared=%" PRIu64 " members_skipped=%" PRIu64, fact->a, fact->b, fact->c);
         return;
+    case NODE_FACT_REPAIR_GOES_ON:
+        cc_log(CC_LOG_INFO, "repair_goes_on", "members=%" PRIu64 " restarted=%s", fact->a, fact->b != 0 ? "true" : "false");
+        return;
     case NODE_FACT_REPLAY:
         cc_log(CC_LOG_INFO, "replay", "log=%s first=%" PRIu64 " last=%" PRIu64, fact->text, fact->a, fact->b);
         return;
