@@ -3,6 +3,7 @@
 
 CAUCUS_E2E_KILLS: how many processes are killed (default 6). CAUCUS_E2E_SEED: which ones.
 """
+import concurrent.futures
 import http.client
 import os
 import random
@@ -64,11 +65,6 @@ class Writers:
         return None
 
 
-def longest_silence(times, start, end):
-    marks = sorted([start, end, *times])
-    return max(b - a for a, b in zip(marks, marks[1:]))
-
-
 class Kills(unittest.TestCase):
     def check_rows(self, cluster, writers):
         self.assertEqual(writers.refused[:3], [])
@@ -81,24 +77,6 @@ class Kills(unittest.TestCase):
         self.assertEqual(twice[:3], [], f'{len(twice)} rows are there twice')
         self.assertEqual(cluster.get(2, '/totals?name=eq.transfers')[0]['n'], sum(rows.values()))
         cluster.verify(90)
-
-    def test_writes_go_on_within_seconds_after_the_leader_is_killed(self):
-        with Cluster(options=['--no-restart']) as cluster:
-            leader = cluster.leader()
-            others = [replica for replica in cluster.ids if replica != leader]
-            with Writers(cluster, 8) as writers:
-                wait_until(lambda: len(writers.acknowledged) > 100, 20, 'writes')
-                cluster.kill_proxy(leader)
-                killed = time.monotonic()
-                wait_until(lambda: writers.acknowledged[-1][1] > killed + 3, 20, 'writes again')
-            times = [when for _, when in writers.acknowledged]
-            usual = longest_silence([when for when in times if when < killed], times[0], killed)
-            silence = longest_silence(times, killed, times[-1])
-            print(f'silence after kill -9 of the leader: {silence:.2f} s, before it at most {usual:.2f} s, {len(times)} writes')
-            self.assertLess(silence, 4 + 4 * usual)
-            self.assertEqual(writers.refused[:3], [])
-            found = {row['tag'] for row in cluster.get(others[0], '/transfers?select=tag')}
-            self.assertEqual([tag for tag, _ in writers.acknowledged if tag not in found], [])
 
     def test_64_writers_lose_nothing_while_leaders_and_databases_are_killed(self):
         rng = random.Random(SEED)
@@ -158,10 +136,11 @@ class Cuts(unittest.TestCase):
             self.assertEqual(cluster.get(1, '/presence?id=eq.lone'), [])
             # Strong tables: the majority goes on, the lone replica refuses and says that nothing happened.
             wait_until(lambda: cluster.request(1, 'POST', '/notes', {'id': str(uuid.uuid4())}).status == 201, 20, 'a strong write at the majority')
-            answer = cluster.request(lone, 'POST', '/notes', {'id': 'refused'})
-            self.assertIn(answer.status, (503, 504), answer)
-            answer = cluster.request(lone, 'GET', '/notes')
-            self.assertEqual(answer.status, 503, answer)
+            with concurrent.futures.ThreadPoolExecutor() as pool:  # each is refused when its time is over
+                write = pool.submit(cluster.request, lone, 'POST', '/notes', {'id': 'refused'})
+                read = pool.submit(cluster.request, lone, 'GET', '/notes')
+            self.assertIn(write.result().status, (503, 504), write.result())
+            self.assertEqual(read.result().status, 503, read.result())
             self.assertEqual(cluster.request(lone, 'GET', '/notes', headers={'Prefer': 'consistency=local'}).status, 200)
             cluster.heal()
             for replica in cluster.ids:
