@@ -58,3 +58,13 @@ char *cc_strndup(const void *data, size_t n)
     }
     return copy;
 }
+
+char *cc_path_join(const char *directory, const char *name)
+{
+    size_t n_directory = strlen(directory), n_name = strlen(name);
+    char *path = cc_alloc(n_directory + 1 + n_name + 1);
+    memcpy(path, directory, n_directory);
+    path[n_directory] = '/';
+    memcpy(path + n_directory + 1, name, n_name);
+    return path;
+}

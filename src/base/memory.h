@@ -10,5 +10,6 @@ void *cc_alloc_array(size_t count, size_t size); // zeroed, overflow aborts
 void *cc_grow(void *array, size_t *capacity, size_t n_needed, size_t size);
 char *cc_strdup(const char *text);
 char *cc_strndup(const void *data, size_t n);
+char *cc_path_join(const char *directory, const char *name); // "directory/name"
 
 #endif

@@ -18,15 +18,6 @@
 #include "base/memory.h"
 #include "proxy/config/io_keys.h"
 
-static char *join(const char *directory, const char *name)
-{
-    struct cc_buffer path = {0};
-    cc_buffer_printf(&path, "%s/%s", directory, name);
-    char *text = cc_strdup(cc_buffer_text(&path));
-    cc_buffer_finish(&path);
-    return text;
-}
-
 static enum cli_exit make_directory(const char *path)
 {
     struct stat status;
@@ -38,7 +29,7 @@ static enum cli_exit make_directory(const char *path)
 
 static enum cli_exit take_lock(struct up_directory *directory)
 {
-    char *path = join(directory->path, "lock");
+    char *path = cc_path_join(directory->path, "lock");
     directory->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     enum cli_exit code = CLI_OK;
     if (directory->lock < 0) {
@@ -183,7 +174,7 @@ enum cli_exit up_directory_open(const struct up_wish *wish, struct up_directory 
         return cli_fail(CLI_IO, "%s: %s", wish->directory, strerror(errno));
     }
     directory.path = cc_strdup(real);
-    directory.config_path = join(real, "config.json");
+    directory.config_path = cc_path_join(real, "config.json");
     code = open_or_make(wish, &directory);
     if (code != CLI_OK) {
         up_directory_close(&directory);

@@ -19,11 +19,7 @@ enum { COMMIT_NOTICE_US = 1000, QUICK_SYNC_US = 500 };
 
 static char *path_in_data(const struct replica *replica, const char *name)
 {
-    struct cc_buffer path = {0};
-    cc_buffer_printf(&path, "%s/%s", replica->self->data_directory, name);
-    char *text = cc_strdup(cc_buffer_text(&path));
-    cc_buffer_finish(&path);
-    return text;
+    return cc_path_join(replica->self->data_directory, name);
 }
 
 static void sync_path(const char *path)

@@ -329,15 +329,6 @@ void io_snapshot_cancel(struct io_snapshot *snapshot)
     atomic_store(&snapshot->cancel, true);
 }
 
-static char *path_of(const char *directory, const char *name)
-{
-    struct cc_buffer path = {0};
-    cc_buffer_printf(&path, "%s/%s", directory, name);
-    char *text = cc_strdup(cc_buffer_text(&path));
-    cc_buffer_finish(&path);
-    return text;
-}
-
 struct io_snapshot *io_snapshot_create(const struct io_snapshot_options *options)
 {
     struct io_snapshot *snapshot = cc_alloc(sizeof(*snapshot));
@@ -345,9 +336,9 @@ struct io_snapshot *io_snapshot_create(const struct io_snapshot_options *options
     snapshot->conninfo = cc_strdup(options->conninfo);
     snapshot->cluster = cc_strdup(options->cluster);
     snapshot->search_path = cc_strdup(options->search_path);
-    snapshot->directory = path_of(options->directory, "snapshot");
-    snapshot->out_path = path_of(snapshot->directory, "out");
-    snapshot->in_path = path_of(snapshot->directory, "in");
+    snapshot->directory = cc_path_join(options->directory, "snapshot");
+    snapshot->out_path = cc_path_join(snapshot->directory, "out");
+    snapshot->in_path = cc_path_join(snapshot->directory, "in");
     (void)unlink(snapshot->out_path);
     (void)unlink(snapshot->in_path);
     tasks_init(&snapshot->todo);

@@ -30,15 +30,6 @@ static const char relocated_root[] = "/var/lib/caucus";
 
 // -- Small helpers -------------------------------------------------------------------------------------------------------
 
-static char *join(const char *directory, const char *name)
-{
-    struct cc_buffer path = {0};
-    cc_buffer_printf(&path, "%s/%s", directory, name);
-    char *text = cc_strdup(cc_buffer_text(&path));
-    cc_buffer_finish(&path);
-    return text;
-}
-
 static enum cc_status refuse(enum cc_status status, char *error_out, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -169,7 +160,7 @@ static char *relocate(const char *link, char *error_out)
         (void)refuse(CC_IO, error_out, "cannot make a directory in %s: %s", relocated_root, strerror(errno));
         return NULL;
     }
-    char *target = join(home, "postgres");
+    char *target = cc_path_join(home, "postgres");
     if (symlink(target, link) != 0) {
         (void)refuse(CC_IO, error_out, "%s: %s", link, strerror(errno));
         free(target);
@@ -184,7 +175,7 @@ static char *relocate(const char *link, char *error_out)
 static char *find_home(const char *data_directory, const struct supervisor_user *user, char *error_out)
 {
     char target[PATH_MAX];
-    char *link = join(data_directory, "postgres");
+    char *link = cc_path_join(data_directory, "postgres");
     ssize_t n = readlink(link, target, sizeof(target) - 1);
     char *home = NULL;
     if (n > 0) {
@@ -219,7 +210,7 @@ static enum cc_status make_sockets(const char *home, const struct supervisor_use
                                    char *error_out)
 {
     static const uint8_t key[16] = "caucus socketdir";
-    place->sockets = join(home, "socket");
+    place->sockets = cc_path_join(home, "socket");
     if (strlen(place->sockets) + strlen("/.s.PGSQL.5432.lock") > SOCKET_PATH_MAX) {
         struct cc_buffer path = {0};
         cc_buffer_printf(&path, "/tmp/caucus-%016llx", (unsigned long long)cc_siphash(key, home, strlen(home)));
@@ -253,9 +244,9 @@ enum cc_status supervisor_make_place(const char *data_directory, const struct su
     if (home == NULL) {
         return CC_INVALID;
     }
-    place->postgres = join(home, "postgres");
-    place->fresh = join(home, "postgres.new");
-    place->log = join(real, "postgres.log");
+    place->postgres = cc_path_join(home, "postgres");
+    place->fresh = cc_path_join(home, "postgres.new");
+    place->log = cc_path_join(real, "postgres.log");
     enum cc_status status = make_sockets(home, user, place, error_out);
     free(home);
     if (status != CC_OK) {
@@ -332,8 +323,8 @@ static bool run_and_read(char *const argv[], char *text_out, size_t n)
 // Major version of <directory>/postgres, 0 if there is none that can be run, with initdb beside it.
 static unsigned binaries_version(const char *directory)
 {
-    char *postgres = join(directory, "postgres");
-    char *initdb = join(directory, "initdb");
+    char *postgres = cc_path_join(directory, "postgres");
+    char *initdb = cc_path_join(directory, "initdb");
     char text[128] = "";
     unsigned version = 0;
     char option[] = "-V";
@@ -350,7 +341,7 @@ static unsigned binaries_version(const char *directory)
 // PostgreSQL can be built without, and does not start with a setting that it does not know.
 static bool compresses_with_lz4(const struct supervisor_place *place)
 {
-    char *postgres = join(place->bin_directory, "postgres");
+    char *postgres = cc_path_join(place->bin_directory, "postgres");
     char text[16] = "";
     char *argv[] = {postgres, "-C", "default_toast_compression", "-c", "default_toast_compression=lz4", "-D", place->postgres, NULL};
     bool done = run_and_read(argv, text, sizeof(text)) && strcmp(text, "lz4\n") == 0;
@@ -360,7 +351,7 @@ static bool compresses_with_lz4(const struct supervisor_place *place)
 
 static unsigned data_version(const struct supervisor_place *place)
 {
-    char *path = join(place->postgres, "PG_VERSION");
+    char *path = cc_path_join(place->postgres, "PG_VERSION");
     char text[16] = "";
     unsigned version = read_file(path, text, sizeof(text)) ? (unsigned)strtoul(text, NULL, 10) : 0;
     free(path);
@@ -547,9 +538,9 @@ enum cc_status supervisor_write_settings(struct supervisor_place *place, const s
         place->has_lz4 = compresses_with_lz4(place);
     }
     supervisor_put_settings(&text, place, connections_max, settings, n_settings);
-    char *ours = join(place->postgres, "caucus.conf");
-    char *fresh = join(place->postgres, "caucus.conf.new");
-    char *theirs = join(place->postgres, "postgresql.conf");
+    char *ours = cc_path_join(place->postgres, "caucus.conf");
+    char *fresh = cc_path_join(place->postgres, "caucus.conf.new");
+    char *theirs = cc_path_join(place->postgres, "postgresql.conf");
     bool done = write_file(fresh, user, O_TRUNC, cc_buffer_slice(&text)) && rename(fresh, ours) == 0;
     done = done && (includes_ours(theirs) || write_file(theirs, user, O_APPEND, cc_slice_text(include)));
     cc_buffer_finish(&text);
@@ -565,7 +556,7 @@ enum cc_status supervisor_write_settings(struct supervisor_place *place, const s
 static pid_t read_postmaster_pid(const struct supervisor_place *place, char *status_out, size_t n)
 {
     char text[2 * PATH_MAX] = "";
-    char *path = join(place->postgres, "postmaster.pid");
+    char *path = cc_path_join(place->postgres, "postmaster.pid");
     bool there = read_file(path, text, sizeof(text));
     free(path);
     if (!there) {

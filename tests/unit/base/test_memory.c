@@ -51,6 +51,17 @@ static void growing_within_the_capacity_changes_nothing(void **state)
     free(first);
 }
 
+static void a_path_is_a_directory_and_a_name_with_one_slash_between_them(void **state)
+{
+    (void)state;
+    char *path = cc_path_join("/var/lib/caucus", "log");
+    assert_string_equal(path, "/var/lib/caucus/log");
+    free(path);
+    path = cc_path_join("", "");
+    assert_string_equal(path, "/");
+    free(path);
+}
+
 static void copies_of_text_are_terminated(void **state)
 {
     (void)state;
@@ -70,6 +81,7 @@ int main(void)
         cmocka_unit_test(memory_comes_zeroed_and_is_never_null),
         cmocka_unit_test(growing_keeps_the_elements_and_doubles),
         cmocka_unit_test(growing_within_the_capacity_changes_nothing),
+        cmocka_unit_test(a_path_is_a_directory_and_a_name_with_one_slash_between_them),
         cmocka_unit_test(copies_of_text_are_terminated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
