@@ -101,6 +101,7 @@ void pg_lane_halt(struct pg_lane *lane, const char *text)
 {
     cc_log(CC_LOG_ERROR, "database_diverged", "lane=%s text=%s", pg_lane_name(lane), cc_log_quote(text));
     lane->state = PG_LANE_HALTED;
+    lane->schema_on_its_way = false;
     io_postgres_link_close(lane->main, text);
     pg_executor_close(lane, text);
     pg_lane_emit(lane, &(struct db_event){.kind = DB_DIVERGED, .text = cc_slice_text(text)});
@@ -271,6 +272,7 @@ static void on_commit(void *context, uint64_t number, PGresult *result)
         return;
     }
     lane->applied = job->job.last;
+    lane->schema_on_its_way = false;
     if (job->state != NULL) { // with a migration
         lane->schema_version++;
         pg_lane_take_schema(job, on_committed);
@@ -300,6 +302,7 @@ static void commit_start(struct pg_job *job)
     io_postgres_link_send(lane->link, &query, on_commit, job, 0);
     io_postgres_link_sync(lane->link, NULL, NULL, 0);
     lane->in_transaction = false;
+    lane->schema_on_its_way = lane->migrated;
     lane->migrated = false;
     pg_lane_settings_forget(lane);
     job->followed = job->state == NULL;

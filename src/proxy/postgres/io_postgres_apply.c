@@ -61,6 +61,7 @@ static void on_apply_commit(void *context, uint64_t number, PGresult *result)
         return;
     }
     lane->applied = job->job.last;
+    lane->schema_on_its_way = false;
     if (state->apply.n_migrations > 0) {
         lane->schema_version += state->apply.n_migrations;
         pg_lane_take_schema(job, on_applied);
@@ -162,5 +163,6 @@ void pg_apply_start(struct pg_job *job)
     struct io_postgres_query query = {.sql = "COMMIT"};
     io_postgres_link_send(lane->link, &query, on_apply_commit, job, 0);
     io_postgres_link_sync(lane->link, NULL, NULL, 0);
-    job->followed = state->apply.n_migrations == 0;
+    lane->schema_on_its_way = state->apply.n_migrations > 0;
+    job->followed = !lane->schema_on_its_way;
 }

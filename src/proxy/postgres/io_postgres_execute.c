@@ -389,6 +389,12 @@ static void on_tombstones_sync(void *context, uint64_t number)
     }
 }
 
+// A weak statement may have waited for the locks of a migration that is committed, though we have not heard so.
+static bool may_be_out_of_date(const struct execute *execute)
+{
+    return execute->weak && execute->lane->postgres->lanes[DB_STRONG].schema_on_its_way;
+}
+
 static void accept_chunk(struct execute *execute)
 {
     struct cc_arena *arena = &execute->job->arena;
@@ -406,6 +412,10 @@ static void accept_chunk(struct execute *execute)
         }
         if (failure.n == 0 && execute->weak) {
             item->change = take_change(execute, item, i, &failure);
+        }
+        if (failure.n > 0 && may_be_out_of_date(execute)) {
+            pg_lane_drop(execute->lane, "the schema changes", NULL); // executed anew
+            return;
         }
         if (failure.n > 0) {
             without(execute, i, failure);

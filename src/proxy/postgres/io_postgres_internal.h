@@ -104,6 +104,7 @@ struct pg_lane {
     uint32_t merges_in_doubt; // so many merges presume no rows to be new: the last that did was wrong
     // Strong lane, open transaction.
     bool migrated;      // a migration was executed in it
+    bool schema_on_its_way; // a COMMIT with a migration was sent, and has not been answered
     bool has_deferrable, has_deferred; // constraints that can be, that are at the start of a transaction
     // Last positions told of all sequences, as "name=value" texts; cleared when they may not have reached the log.
     struct pg_sequence_memo *sequences;

@@ -134,6 +134,7 @@ static void on_state(void *context, uint64_t number, PGresult *result)
     }
     lane->applied = pg_result_u64(result, 0, 0);
     lane->schema_version = (uint32_t)pg_result_u64(result, 0, 1);
+    lane->schema_on_its_way = false;
     uint64_t format = pg_result_u64(result, 0, 2);
     bool ours = cc_slice_equal_text(pg_result_value(result, 0, 3), postgres->cluster) &&
                 pg_result_u64(result, 0, 4) == postgres->options.replica;

@@ -1421,6 +1421,43 @@ static void a_weak_write_that_waited_for_a_migration_of_its_table_is_executed_an
                         site_query(one, "SELECT rows || ' ' || sum FROM caucus.digest('presence'::regclass)"));
 }
 
+static void a_weak_write_that_is_not_as_planned_while_a_schema_is_on_its_way_is_executed_anew(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one;
+    migrate_ok(fixture, "0001", presence_sql);
+    (void)weak_write(one, weak_insert(fixture, "a", "here"), 100);
+    struct operation migration = {.kind = OPERATION_MIGRATION, .migration_name = cc_slice_text("0002"),
+                                  .migration_sql = cc_slice_text("CREATE TABLE other (id integer PRIMARY KEY);")};
+    struct cc_slice operation = operation_of(fixture, &migration);
+    struct db_job execute = {.kind = DB_EXECUTE, .n_items = 1, .items = &operation};
+    (void)site_run(one, DB_STRONG, &execute, DB_EXECUTED);
+    (void)site_query(one, "BEGIN");
+    (void)site_query(one, "SELECT applied FROM caucus.applied FOR UPDATE"); // the answer to the COMMIT comes late
+    struct db_job commit = {.kind = DB_COMMIT, .last = 2};
+    site_submit(one, DB_STRONG, &commit);
+    struct rest_shape_column columns[] = {{TEXT("id"), TEXT("text"), REST_COLUMN_KEY}, {TEXT("gone"), TEXT("text"), 0}};
+    struct rest_statement statement = {.kind = REST_INSERT,
+                                       .weak = true,
+                                       .sql = TEXT("WITH s AS (INSERT INTO presence (id, who, _caucus) VALUES ('b', 'w', jsonb_build_object('', $1::text)) "
+                                                   "RETURNING *) SELECT 'I', id, who, NULL::text FROM s"),
+                                       .rows_max = UINT64_MAX,
+                                       .shape = {.table = TEXT("\"public\".\"presence\""), .n_columns = 2, .columns = columns}};
+    struct cc_slice weak = operation_of_statement(fixture, &statement, NULL);
+    struct clock_stamp stamp = {200, 1, 1};
+    struct db_job write = {.kind = DB_WEAK_EXECUTE, .n_items = 1, .items = &weak, .stamps = &stamp};
+    site_submit(one, DB_WEAK, &write);
+    fixture_wait(fixture, weak_write_has_ended, one, "the weak write's answer, or the end of its connection");
+    assert_int_equal(one->last.kind, DB_DOWN);
+    (void)site_query(one, "ROLLBACK");
+    site_wait_event(one, DB_COMMITTED, 2);
+    site_wait_up(one);
+    const struct db_event *event = site_run(one, DB_WEAK, &write, DB_WEAK_EXECUTED); // what it met is known: it is the plan that is wrong
+    struct rest_outcome outcome;
+    assert_int_equal(rest_outcome_read(event->outcomes[0], &outcome), CC_OK);
+    assert_code(&outcome, "CC305");
+}
+
 static void a_weak_write_must_not_change_strong_tables(void **state)
 {
     struct fixture *fixture = *state;
@@ -1596,6 +1633,7 @@ int main(void)
         TEST(sets_of_one_merge_are_told_apart_in_the_history),
         TEST(a_poisoned_change_holds_up_its_origin_only),
         TEST(a_weak_write_that_waited_for_a_migration_of_its_table_is_executed_anew),
+        TEST(a_weak_write_that_is_not_as_planned_while_a_schema_is_on_its_way_is_executed_anew),
         TEST(a_weak_write_must_not_change_strong_tables),
         TEST(triggers_of_weak_tables_are_stamped_too),
         TEST(merging_never_reads_the_whole_table),
