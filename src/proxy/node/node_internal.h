@@ -271,7 +271,7 @@ struct weak {
 
 // -- The origin of own changes (node_origin.c) -----------------------------------------------------------------------------
 
-enum { NODE_ORIGINS_MAX = CC_ORIGINS_MAX / 2 }; // in the frontier: with more of them no replica begins a new one because it is cut off
+enum { NODE_ORIGINS_MAX = CC_ORIGINS_MAX / 4 }; // in the frontier: with more of them no replica begins a new one because it is cut off
 
 struct origin {
     bool confirmed;               // no other copy of this replica can have given the numbers that come
