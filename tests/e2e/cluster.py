@@ -3,6 +3,7 @@
 Two ways to run one: with `caucus up` (Cluster), or as single `caucus serve` processes whose peer connections go through
 relays that can be cut (CutCluster). Everything started is stopped again, also when a test fails.
 """
+import concurrent.futures
 import ctypes
 import http.client
 import json
@@ -119,6 +120,12 @@ def request(port, method, path, body=None, headers=None, timeout=60):
         return Answer(response.status, response.headers, response.read())
     finally:
         connection.close()
+
+
+def together(*calls):
+    """What these return; they run at the same time, since each may be refused only when its time is over."""
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
 def command(*words, timeout=600):

@@ -3,7 +3,6 @@
 
 CAUCUS_E2E_KILLS: how many processes are killed (default 6). CAUCUS_E2E_SEED: which ones.
 """
-import concurrent.futures
 import http.client
 import os
 import random
@@ -12,7 +11,7 @@ import time
 import unittest
 import uuid
 
-from cluster import Cluster, CutCluster, wait_until
+from cluster import Cluster, CutCluster, together, wait_until
 
 KILLS = int(os.environ.get('CAUCUS_E2E_KILLS', '6'))
 SEED = int(os.environ.get('CAUCUS_E2E_SEED', str(random.randrange(10**6))))
@@ -136,11 +135,9 @@ class Cuts(unittest.TestCase):
             self.assertEqual(cluster.get(1, '/presence?id=eq.lone'), [])
             # Strong tables: the majority goes on, the lone replica refuses and says that nothing happened.
             wait_until(lambda: cluster.request(1, 'POST', '/notes', {'id': str(uuid.uuid4())}).status == 201, 20, 'a strong write at the majority')
-            with concurrent.futures.ThreadPoolExecutor() as pool:  # each is refused when its time is over
-                write = pool.submit(cluster.request, lone, 'POST', '/notes', {'id': 'refused'})
-                read = pool.submit(cluster.request, lone, 'GET', '/notes')
-            self.assertIn(write.result().status, (503, 504), write.result())
-            self.assertEqual(read.result().status, 503, read.result())
+            write, read = together(lambda: cluster.request(lone, 'POST', '/notes', {'id': 'refused'}), lambda: cluster.request(lone, 'GET', '/notes'))
+            self.assertIn(write.status, (503, 504), write)
+            self.assertEqual(read.status, 503, read)
             self.assertEqual(cluster.request(lone, 'GET', '/notes', headers={'Prefer': 'consistency=local'}).status, 200)
             cluster.heal()
             for replica in cluster.ids:
