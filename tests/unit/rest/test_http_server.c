@@ -233,27 +233,32 @@ static char *hear_all(int fd, struct cc_buffer *heard)
     return (char *)heard->data;
 }
 
-// One answer with a Content-Length (or none when there can be no body); leaves the rest in `heard`.
+// Bytes of the first answer, by its Content-Length (or without a body, when there can be none); 0: its header is not complete.
+static size_t answer_bytes(const char *text, bool has_body)
+{
+    const char *end = strstr(text, "\r\n\r\n");
+    if (end == NULL) {
+        return 0;
+    }
+    const char *length = strstr(text, "Content-Length: ");
+    bool counts = has_body && length != NULL && length < end;
+    return (size_t)(end + 4 - text) + (counts ? strtoull(length + 16, NULL, 10) : 0);
+}
+
+// One answer; leaves the rest in `heard`.
 static size_t hear_one(int fd, struct cc_buffer *heard, bool has_body)
 {
     char bytes[65536];
-    for (;;) {
-        char *text = (char *)(uintptr_t)cc_buffer_text(heard);
-        char *end = strstr(text, "\r\n\r\n");
-        if (end != NULL) {
-            char *length = strstr(text, "Content-Length: ");
-            bool counts = has_body && length != NULL && length < end;
-            size_t n = (size_t)(end + 4 - text) + (counts ? strtoull(length + 16, NULL, 10) : 0);
-            if (heard->n >= n) {
-                return n;
-            }
-        }
+    size_t wanted = answer_bytes(cc_buffer_text(heard), has_body);
+    while (wanted == 0 || heard->n < wanted) {
         ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
         if (n <= 0) {
-            fail_msg("no complete answer, but: %s", text);
+            fail_msg("no complete answer, but: %s", cc_buffer_text(heard));
         }
         cc_buffer_append(heard, bytes, (size_t)n);
+        wanted = wanted > 0 ? wanted : answer_bytes(cc_buffer_text(heard), has_body); // looked for once: answers may be large
     }
+    return wanted;
 }
 
 static void forget(struct cc_buffer *heard, size_t n)
