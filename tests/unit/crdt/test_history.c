@@ -203,6 +203,16 @@ static void a_row_at_an_update_that_lost_to_a_deletion_is_whole(void **state)
     assert_null(row_at(fixture, 1, 50));
 }
 
+static void a_row_at_a_write_that_does_not_tell_what_it_knew_has_all_that_is_earlier(void **state)
+{
+    struct fixture *fixture = *state;
+    write_field(fixture, 1, 1, 10, CRDT_INSERT, "a", "x", 2, 0);
+    write_field(fixture, 2, 1, 20, CRDT_UPDATE, "b", "y", 1, 0);
+    write_field(fixture, 1, 2, 30, CRDT_UPDATE, "a", "z", 2, 0);
+    fixture->sets[1].seen = (struct cc_slice){0};
+    assert_string_equal(row_at(fixture, 2, 20), "b=y a=x");
+}
+
 static void a_row_without_fields_is_a_row(void **state)
 {
     struct fixture *fixture = *state;
@@ -233,6 +243,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_counted_does_not_lose_until_the_row_is_deleted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_row_at_a_write_is_what_its_writer_knew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_row_at_an_update_that_lost_to_a_deletion_is_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_row_at_a_write_that_does_not_tell_what_it_knew_has_all_that_is_earlier, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_row_without_fields_is_a_row, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_of_tables_are_the_same_with_and_without_quotes, set_up, tear_down),
     };
