@@ -481,7 +481,8 @@ static enum cc_status count(const struct crdt_kind *kind, const struct crdt_part
     }
     struct cc_slice amount = crdt_decimal_subtract(value, crdt_decimal_is_valid(shown) ? shown : zero, arena);
     bool first = shown.data == NULL && write->value.data != NULL; // 0 is something, too
-    if (crdt_decimal_compare(amount, zero) == 0 && !first) {
+    bool same = shown.data == NULL || cc_slice_equal(crdt_decimal_add(shown, amount, arena), shown); // digits behind the point, too
+    if (crdt_decimal_compare(amount, zero) == 0 && same && !first) {
         *bytes_out = (struct cc_slice){0};
         return CC_OK;
     }

@@ -196,16 +196,21 @@ static void open_set(struct planner *planner, const struct rest_column *column, 
     rest_sql_text(&planner->sql, " END FROM (SELECT ");
 }
 
-// Texts are merged by their bytes.
-static void open_extreme(struct planner *planner, const struct rest_column *column, const char *alias)
+static void put_shown_before(struct planner *planner, const struct rest_column *column, const char *alias)
 {
-    bool text = strcmp(column->base_type, "text") == 0 || strcmp(column->base_type, "character varying") == 0;
-    rest_sql_text(&planner->sql, column->merge == REST_MERGE_MAX ? "GREATEST(" : "LEAST(");
     if (alias != NULL) {
         put_column(planner, column, alias);
     } else {
         put_literal(planner, column, column->constant_default);
     }
+}
+
+// Texts are merged by their bytes.
+static void open_extreme(struct planner *planner, const struct rest_column *column, const char *alias)
+{
+    bool text = strcmp(column->base_type, "text") == 0 || strcmp(column->base_type, "character varying") == 0;
+    rest_sql_text(&planner->sql, column->merge == REST_MERGE_MAX ? "GREATEST(" : "LEAST(");
+    put_shown_before(planner, column, alias);
     rest_sql_text(&planner->sql, text ? " COLLATE \"C\", " : ", ");
 }
 
@@ -220,8 +225,27 @@ static bool is_extreme(const struct rest_column *column, const char *alias)
     return merges && (alias != NULL || column->constant_default != NULL);
 }
 
+// A sum shows as many digits behind the point as any of its summands, so that it is the same text everywhere.
+static bool keeps_digits(const struct rest_column *column, const char *alias)
+{
+    bool any_scale = strcmp(column->base_type, "numeric") == 0 && strchr(column->type, '(') == NULL;
+    return column->merge == REST_MERGE_COUNTER && any_scale && (alias != NULL || column->constant_default != NULL);
+}
+
+static void put_digits(struct planner *planner, const struct rest_column *column, const char *alias)
+{
+    rest_sql_text(&planner->sql, " + coalesce(");
+    put_shown_before(planner, column, alias);
+    rest_sql_text(&planner->sql, " - ");
+    put_shown_before(planner, column, alias);
+    rest_sql_text(&planner->sql, ", 0))");
+}
+
 void plan_open_merged(struct planner *planner, const struct rest_column *column, const char *alias)
 {
+    if (keeps_digits(column, alias)) {
+        rest_sql_text(&planner->sql, "(");
+    }
     if (column->merge == REST_MERGE_SET) {
         open_set(planner, column, alias);
     } else if (is_extreme(column, alias)) {
@@ -249,5 +273,10 @@ void plan_close_merged(struct planner *planner, const struct rest_column *column
             rest_sql_text(&planner->sql, " END");
         }
         rest_sql_text(&planner->sql, ")");
+    } else if (keeps_digits(column, alias)) {
+        put_cast(planner, column->type);
+    }
+    if (keeps_digits(column, alias)) {
+        put_digits(planner, column, alias);
     }
 }

@@ -10,12 +10,13 @@ from test_repair import tamper
 SCHEMA = """
 CREATE TABLE pages (
     id text PRIMARY KEY, title text, views bigint NOT NULL DEFAULT 0, balance numeric(12,2), best integer, first_seen timestamptz,
-    tags text[] NOT NULL DEFAULT '{}', last_word text, small smallint, touched integer NOT NULL DEFAULT 0);
+    tags text[] NOT NULL DEFAULT '{}', last_word text, small smallint, weight numeric DEFAULT 0.5, touched integer NOT NULL DEFAULT 0);
 COMMENT ON TABLE pages IS '@caucus weak';
 COMMENT ON COLUMN pages.views IS '@caucus counter
 How often it was shown.';
 COMMENT ON COLUMN pages.balance IS '@caucus counter';
 COMMENT ON COLUMN pages.small IS '@caucus counter';
+COMMENT ON COLUMN pages.weight IS '@caucus counter';
 COMMENT ON COLUMN pages.best IS '@caucus max';
 COMMENT ON COLUMN pages.first_seen IS '@caucus min';
 COMMENT ON COLUMN pages.last_word IS '@caucus max';
@@ -92,6 +93,19 @@ class MergeTypes(OneCutCluster):
         self.cluster.heal()
         self.wait_equal()
         self.assertEqual(self.values('plain', 'views', 'title'), (16, 't'))
+
+    def test_a_sum_is_the_same_text_in_the_answer_and_at_every_replica(self):
+        row = '/pages?id=eq.text&select=weight'
+        self.write(1, 'POST', '/pages', {'id': 'text', 'weight': 3})
+        for body, weight in (({'weight': 17}, b'17.0'), ({'weight': {'$inc': '1.25'}}, b'18.25'), ({'weight': 20}, b'20.00'), ({'weight': '20.000'}, b'20.000'),
+                             ({'weight': None}, b'0.500'), ({'weight': {'$inc': 1}}, b'1.500')):
+            answer = self.write(2, 'PATCH', row, body, Prefer='return=representation')
+            self.assertEqual(answer.body, b'[{"weight":' + weight + b'}]')
+            tag = self.cluster.request(2, 'GET', row).headers['ETag']
+            self.wait_equal()
+            for replica in self.cluster.ids:
+                read = self.cluster.request(replica, 'GET', row)
+                self.assertEqual((read.body, read.headers['ETag']), (answer.body, tag))
 
     def test_rows_that_nobody_had_before_add_up(self):
         self.cut_all()

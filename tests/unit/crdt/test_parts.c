@@ -335,6 +335,27 @@ static void settled_keys_are_folded_unless_they_have_a_twin(void **state)
     cc_arena_finish(&world.arena);
 }
 
+static void a_counter_shows_the_digits_of_the_summand_that_has_most(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, CRDT_COUNTER, "numeric");
+    write_value(&world, 0, "1", 0);
+    write_value(&world, 1, "1.0", 0);
+    meet_all(&world);
+    assert_string_equal(value_of(&world), "2.0");
+    write_value(&world, 2, "17", 0);
+    meet_all(&world);
+    assert_string_equal(value_of(&world), "17.0");
+    write_value(&world, 2, "17.00", 0); // 0.00 more
+    meet_all(&world);
+    assert_string_equal(value_of(&world), "17.00");
+    size_t n_sent = world.n_sent;
+    write_value(&world, 2, "17", 0);
+    assert_int_equal(world.n_sent, n_sent);
+    cc_arena_finish(&world.arena);
+}
+
 static void a_counter_cannot_take_what_is_no_number(void **state)
 {
     (void)state;
@@ -1461,6 +1482,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(twins_under_one_key_count_once),
         cmocka_unit_test(old_keys_are_folded_and_still_count),
         cmocka_unit_test(settled_keys_are_folded_unless_they_have_a_twin),
+        cmocka_unit_test(a_counter_shows_the_digits_of_the_summand_that_has_most),
         cmocka_unit_test(a_counter_cannot_take_what_is_no_number),
         cmocka_unit_test(extremes_only_go_one_way),
         cmocka_unit_test(values_are_ordered_as_postgresql_orders_them),
