@@ -133,19 +133,26 @@ static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, uint64_t w
     cc_buffer_finish(&frame);
 }
 
-static struct cc_slice change_of(struct bench *bench, uint32_t replica, uint64_t sequence, uint64_t hlc, const char *value)
+// The set, of one row with this value.
+static struct cc_slice change_with(struct bench *bench, struct crdt_change_set set, const char *value)
 {
     struct crdt_field field = {.column = cc_slice_text("status"), .value = cc_slice_text(value)};
     struct cc_buffer key = {0}, bytes = {0};
     struct cc_slice id = cc_slice_text("a");
     crdt_key_put(&key, &id, 1);
     struct crdt_row_change row = {.operation = CRDT_INSERT, .table = cc_slice_text("public.t"), .key = cc_buffer_slice(&key), .fields = &field, .n_fields = 1};
-    struct crdt_change_set set = {.origin = {replica, 1}, .sequence = sequence, .stamp = {hlc, replica, 1}, .rows = &row, .n_rows = 1};
+    set.rows = &row;
+    set.n_rows = 1;
     crdt_change_set_put(&bytes, &set);
     struct cc_slice copy = cc_arena_slice(&bench->arena, cc_buffer_slice(&bytes));
     cc_buffer_finish(&key);
     cc_buffer_finish(&bytes);
     return copy;
+}
+
+static struct cc_slice change_of(struct bench *bench, uint32_t replica, uint64_t sequence, uint64_t hlc, const char *value)
+{
+    return change_with(bench, (struct crdt_change_set){.origin = {replica, 1}, .sequence = sequence, .stamp = {hlc, replica, 1}}, value);
 }
 
 static void deliver_change(struct bench *bench, uint32_t peer, uint64_t wall_ms, struct cc_slice change)
@@ -1279,6 +1286,22 @@ static void a_merge_that_is_due_ends_the_open_transaction(void **state)
     end(&bench);
 }
 
+static void sixteen_batches_end_the_open_transaction(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin_up(&bench);
+    for (int i = 1; i < 16; i++) {
+        write_here(&bench, OPERATION_LOCAL);
+        assert_null(find_job(&bench, DB_WEAK_COMMIT));
+    }
+    write_here(&bench, OPERATION_LOCAL);
+    const struct db_job *commit = find_job(&bench, DB_WEAK_COMMIT);
+    assert_non_null(commit);
+    assert_int_equal(commit->n_items, 16);
+    end(&bench);
+}
+
 static void what_was_answered_and_not_committed_comes_back_from_the_log(void **state)
 {
     (void)state;
@@ -1320,6 +1343,45 @@ static void a_local_write_does_not_wait_for_all_that_is_to_be_merged(void **stat
     assert_non_null(writes);
     assert_int_equal(writes->n_items, 2);
     assert_null(find_job(&bench, DB_MERGE));
+    end(&bench);
+}
+
+static void a_change_whose_writer_waits_is_merged_at_once(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin_up(&bench);
+    struct crdt_change_set set = {.origin = {2, 1}, .sequence = 1, .stamp = {clock_hlc_of_ms(WALL_MS), 2, 1}};
+    deliver_change(&bench, 2, WALL_MS, change_with(&bench, set, "nobody waits"));
+    turn(&bench);
+    assert_null(find_job(&bench, DB_MERGE)); // more may come
+    set.sequence = 2;
+    set.durable = true;
+    deliver_change(&bench, 2, WALL_MS, change_with(&bench, set, "somebody waits"));
+    turn(&bench);
+    const struct db_job *merge = find_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    assert_int_equal(merge->n_items, 2);
+    end(&bench);
+}
+
+static void writes_behind_one_that_has_waited_for_a_second_are_refused(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin_up(&bench);
+    submit(&bench, 1);
+    turn(&bench);
+    assert_non_null(find_job(&bench, DB_WEAK_EXECUTE)); // and PostgreSQL does not answer
+    submit(&bench, 2);
+    pass(&bench, 900);
+    submit(&bench, 3);
+    turn(&bench);
+    assert_string_equal(refusal(&bench), "");
+    pass(&bench, 100);
+    submit(&bench, 4);
+    turn(&bench);
+    assert_string_equal(refusal(&bench), "CC202");
     end(&bench);
 }
 
@@ -1400,6 +1462,7 @@ int main(void)
         cmocka_unit_test(a_weak_write_is_answered_when_it_is_in_the_log_though_its_transaction_stays_open),
         cmocka_unit_test(who_reads_waits_for_what_was_answered_and_ends_the_open_transaction),
         cmocka_unit_test(a_merge_that_is_due_ends_the_open_transaction),
+        cmocka_unit_test(sixteen_batches_end_the_open_transaction),
         cmocka_unit_test(what_was_answered_and_not_committed_comes_back_from_the_log),
         cmocka_unit_test(a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it),
         cmocka_unit_test(a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them),
@@ -1418,6 +1481,8 @@ int main(void)
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
         cmocka_unit_test(a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_pulls),
         cmocka_unit_test(a_session_of_a_shortened_token_waits_for_all_that_a_majority_holds),
+        cmocka_unit_test(a_change_whose_writer_waits_is_merged_at_once),
+        cmocka_unit_test(writes_behind_one_that_has_waited_for_a_second_are_refused),
         cmocka_unit_test(a_local_write_does_not_wait_for_all_that_is_to_be_merged),
         cmocka_unit_test(merges_pause_while_clients_write),
         cmocka_unit_test(merges_of_what_was_just_written_pause_for_half_as_long),
