@@ -278,6 +278,18 @@ class Repair(OneCutCluster):
         self.cluster.verify()
         self.write(1, 'DELETE', '/presence?id=like.noticed*')
 
+    def test_a_digest_that_is_kept_wrong_is_made_right_though_all_rows_are_equal(self):
+        self.write(1, 'POST', '/presence', [{'id': 'counted', 'status': 'right'}])
+        self.wait_equal()
+        wrong = "UPDATE caucus.digests SET sum = sum + 1 WHERE \"table\" = 'public.presence' RETURNING sum"
+        before = int(sql(self.cluster, 2, wrong)[0])
+
+        def kept():
+            return int(sql(self.cluster, 2, "SELECT sum FROM caucus.digests WHERE \"table\" = 'public.presence'")[0])
+        wait_until(lambda: kept() == before - 1, 60, 'the right digest')
+        self.assertGreater(int(self.cluster.metric(2, 'caucus_digests_differ_total')), 0)
+        self.write(1, 'DELETE', '/presence?id=eq.counted')
+
     def test_what_nobody_remembers_any_more_is_taken_over_row_by_row(self):
         self.forget_quickly()
         self.write(1, 'POST', '/presence', [{'id': f'long ago {i}', 'status': 'new'} for i in range(3000)])

@@ -97,6 +97,12 @@ class Weak(OneCutCluster):
         self.assertEqual([entry for entry in listed if entry['stamp'] >= conflicts[-1]['stamp'] and entry['table'] == conflicts[-1]['table']], conflicts)
         self.assertEqual(self.pages(1, since + '1900-01-01', 'conflicts', 1), listed)
         self.assertEqual(self.pages(1, since + 'infinity', 'conflicts', 1), [])
+        until = since + '1900-01-01&until='
+        for limit in (1, 10000):
+            upto = [entry for entry in listed if entry['time'] <= early['time']]
+            self.assertEqual(self.pages(1, until + early['time'], 'conflicts', limit), upto)
+            self.assertEqual(self.pages(1, until + '1950-01-01', 'conflicts', limit), [])
+            self.assertEqual(self.pages(1, until + 'infinity', 'conflicts', limit), listed)
 
     def test_delete_against_update_and_the_row_is_restored(self):
         self.write(1, 'POST', '/presence', {'id': 'gone', 'status': 'here', 'place': 'home'})
@@ -153,6 +159,28 @@ class Weak(OneCutCluster):
         answer = self.restore(1, 'labels', 'it\'s, "quoted"', stamp)
         self.assertEqual(answer.json(), [{'name': 'it\'s, "quoted"'}])
         self.wait_equal()
+
+    def test_a_row_is_restored_at_once_after_a_column_of_it_is_gone(self):
+        self.cluster.migrate('0003_shrinking', "CREATE TABLE shrinking (id text PRIMARY KEY, kept text, gone text); COMMENT ON TABLE shrinking IS '@caucus weak'")
+        self.write(1, 'POST', '/shrinking', {'id': 'a', 'kept': 'x', 'gone': 'y'})
+        stamp = self.history(1, 'table=shrinking&key=a')['entries'][0]['stamp']
+        self.write(1, 'PATCH', '/shrinking?id=eq.a', {'kept': 'later'})
+        self.wait_equal()
+        over, found = threading.Event(), set()
+
+        def restore(replica):
+            while not over.is_set():
+                answer = self.cluster.request(replica, 'POST', '/_caucus/history/restore', {'table': 'shrinking', 'key': 'a', 'stamp': stamp})
+                found.add((answer.status, len(answer.json())))  # one row, or an error of four members
+        restorers = [threading.Thread(target=restore, args=(replica,)) for replica in self.cluster.ids]
+        for restorer in restorers:
+            restorer.start()
+        self.cluster.migrate('0004_shrunk', 'ALTER TABLE shrinking DROP COLUMN gone')
+        over.set()
+        for restorer in restorers:
+            restorer.join()
+        self.assertEqual(found, {(200, 1)})
+        self.assertEqual(self.restore(1, 'shrinking', 'a', stamp).json(), [{'id': 'a', 'kept': 'x'}])
 
     def test_cleared_fields_of_any_type_hold_their_defaults_at_every_replica(self):
         row = '/defaults?id=eq.'
@@ -438,6 +466,7 @@ class Weak(OneCutCluster):
             ('GET', '/_caucus/history?table=presence&key=1&column=colour', None, 400),
             ('GET', '/_caucus/history?table=presence&key=1&next=there', None, 400),
             ('GET', '/_caucus/conflicts?since=sometime', None, 400),
+            ('GET', '/_caucus/conflicts?until=sometime', None, 400),
             ('GET', '/_caucus/conflicts?next=019abc0000000000.1.77~-1', None, 400),
             ('POST', '/_caucus/history/restore', {'table': 'presence', 'key': 'x'}, 400),
             ('POST', '/_caucus/history/restore', {'table': 'presence', 'key': 'x', 'stamp': '0000000000000001.1.1'}, 404),

@@ -388,6 +388,7 @@ static void try_catalog(struct exchange *exchange)
     catalog_snapshot_release(exchange->snapshot);
     exchange->snapshot = snapshot;
     exchange_move(exchange, EXCHANGE_PLAN);
+    history_begin_again(exchange);
     begin(exchange);
 }
 

@@ -27,6 +27,7 @@ struct history { // a request about histories, in the exchange's arena
     struct cc_slice column;         // NULL slice: all
     uint64_t n_entries_max;
     bool restores;
+    struct rest_request asked; // restore: the client's request, once the exchange goes on as another
     struct clock_stamp stamp; // restore: of the write whose values are wanted
     struct cursor {           // where a page begins; hlc 0: at the newest entry
         struct clock_stamp stamp;
@@ -446,12 +447,27 @@ static const struct rest_table *table_of(const struct exchange *exchange, struct
     return NULL;
 }
 
+// The page begins at `until`, if that is earlier than where it would begin.
+static void take_until(struct exchange *exchange, struct cc_slice upto)
+{
+    char digits[17] = {0};
+    struct clock_stamp *from = &exchange->history->from.stamp;
+    if (upto.n == 17) {
+        memcpy(digits, upto.data, 16);
+        uint64_t hlc = strtoull(digits, NULL, 16);
+        if (clock_stamp_is_zero(from) || hlc < from->hlc) {
+            exchange->history->from = (struct cursor){.stamp = {.hlc = hlc, .replica = UINT32_MAX, .incarnation = UINT32_MAX}};
+        }
+    }
+}
+
 static void on_conflict_sets(struct exchange *exchange, const struct io_postgres_read_result *rows)
 {
     struct history *history = exchange->history;
     if (!take_sets(exchange, rows)) {
         return;
     }
+    take_until(exchange, rows->n_rows > 0 ? io_postgres_read_value(rows, 0, 3) : (struct cc_slice){0});
     struct crdt_history_entry *entries = NULL;
     size_t n = 0;
     struct cc_slice table = cc_slice_text(history->table == NULL ? NULL : history->table->qualified);
@@ -470,21 +486,23 @@ static void on_conflict_sets(struct exchange *exchange, const struct io_postgres
                                    "conflicts", page.list));
 }
 
-// $1: since, $2: sets at most, $3: where the page begins. The page is made of the newest sets up to there; of newer ones those are wanted
+// $1: since, $2: sets at most, $3: where the page begins, $4: until. The page is made of the newest sets up to there; of newer ones those are wanted
 // that touch the same rows. A row of the history holds sets from `since` to `stamp`, with one hash for each unless it holds one set only.
 static const char sql_conflict_sets[] =
-    "WITH t AS (SELECT coalesce(lpad(to_hex(least(greatest(extract(epoch FROM $1::timestamptz) * 1000, 0), 140737488355327)::bigint << 16), 16, '0'), '') AS since), "
+    "WITH t AS (SELECT coalesce(lpad(to_hex(least(greatest(extract(epoch FROM $1::timestamptz) * 1000, 0), 140737488355327)::bigint << 16), 16, '0'), '') AS since, "
+    "CASE WHEN $4::text IS NULL THEN $3::text ELSE least($3::text COLLATE \"C\", lpad(to_hex(least(greatest(floor(extract(epoch FROM $4::timestamptz) * 1000), 0), "
+    "140737488355327)::bigint << 16 | 65535), 16, '0') || '~') END AS upto), "
     "r AS (SELECT h.changes, h.rows, h.sets FROM t, LATERAL ("
-    "(SELECT * FROM caucus.history WHERE stamp COLLATE \"C\" >= t.since AND stamp COLLATE \"C\" <= $3::text ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) UNION ALL "
-    "(SELECT * FROM caucus.history WHERE stamp COLLATE \"C\" > $3::text AND since COLLATE \"C\" <= $3::text)) h), "
+    "(SELECT * FROM caucus.history WHERE stamp COLLATE \"C\" >= t.since AND stamp COLLATE \"C\" <= t.upto ORDER BY stamp COLLATE \"C\" DESC LIMIT $2::bigint) UNION ALL "
+    "(SELECT * FROM caucus.history WHERE stamp COLLATE \"C\" > t.upto AND since COLLATE \"C\" <= t.upto)) h), "
     "p AS MATERIALIZED (SELECT s.change, s.stamp, s.hashes FROM t, (SELECT c.change, caucus.time_of(c.change) COLLATE \"C\" AS stamp, "
     "CASE WHEN r.sets = 1 THEN r.rows ELSE r.rows[c.n:c.n] END AS hashes FROM r, unnest(r.changes) WITH ORDINALITY AS c(change, n)) s "
-    "WHERE s.stamp >= t.since AND s.stamp <= $3::text ORDER BY s.stamp DESC LIMIT $2::bigint), "
+    "WHERE s.stamp >= t.since AND s.stamp <= t.upto ORDER BY s.stamp DESC LIMIT $2::bigint), "
     "n AS (SELECT s.change, s.stamp FROM (SELECT c.change, caucus.time_of(c.change) COLLATE \"C\" AS stamp, "
-    "CASE WHEN h.sets = 1 THEN h.rows ELSE h.rows[c.n:c.n] END AS hashes FROM caucus.history h, unnest(h.changes) WITH ORDINALITY AS c(change, n) "
-    "WHERE h.stamp COLLATE \"C\" > $3::text) s WHERE s.stamp > $3::text AND EXISTS (SELECT FROM unnest(s.hashes) AS x(hash) WHERE x.hash IN "
+    "CASE WHEN h.sets = 1 THEN h.rows ELSE h.rows[c.n:c.n] END AS hashes FROM t, caucus.history h, unnest(h.changes) WITH ORDINALITY AS c(change, n) "
+    "WHERE h.stamp COLLATE \"C\" > t.upto) s WHERE s.stamp > (SELECT upto FROM t) AND EXISTS (SELECT FROM unnest(s.hashes) AS x(hash) WHERE x.hash IN "
     "(SELECT unnest(p.hashes) FROM p)) ORDER BY s.stamp LIMIT $2::bigint) "
-    "SELECT h.change, d.stamp, h.newer FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN "
+    "SELECT h.change, d.stamp, h.newer, (SELECT upto FROM t) FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN "
     "(SELECT change, stamp, false AS newer FROM p UNION ALL SELECT change, stamp, true FROM n) h ON true ORDER BY h.stamp DESC";
 
 void history_get_conflicts(struct exchange *exchange)
@@ -494,11 +512,12 @@ void history_get_conflicts(struct exchange *exchange)
     if (!operator_has_catalog(exchange) || !take_limit(exchange) || !take_cursor(exchange) || (table.data != NULL && !find_weak_table(exchange, table))) {
         return;
     }
-    struct cc_slice *parameters = cc_arena_array(&exchange->arena, 3, sizeof(*parameters));
+    struct cc_slice *parameters = cc_arena_array(&exchange->arena, 4, sizeof(*parameters));
     parameters[0] = operator_parameter(exchange, "since", 0);
     parameters[1] = cc_slice_text(cc_arena_printf(&exchange->arena, "%d", SETS_MAX + 1));
     parameters[2] = cursor_bound(exchange);
-    query(exchange, cc_slice_text(sql_conflict_sets), 3, parameters, on_conflict_sets);
+    parameters[3] = operator_parameter(exchange, "until", 0);
+    query(exchange, cc_slice_text(sql_conflict_sets), 4, parameters, on_conflict_sets);
 }
 
 // -- Restore -----------------------------------------------------------------------------------------------------------
@@ -594,6 +613,7 @@ static void write_row(struct exchange *exchange, struct cc_slice body)
             headers[n++] = (struct rest_header){cc_slice_text(kept[i]), value};
         }
     }
+    exchange->history->asked = exchange->request;
     exchange->request.method = cc_slice_text(whole ? "POST" : "PATCH");
     exchange->request.path = cc_arena_slice(arena, cc_buffer_slice(&path));
     exchange->request.query = whole ? cc_slice_text("") : cc_arena_slice(arena, cc_buffer_slice(&filter));
@@ -604,6 +624,14 @@ static void write_row(struct exchange *exchange, struct cc_slice body)
     cc_buffer_finish(&filter);
     exchange_move(exchange, EXCHANGE_PLAN);
     rows_begin(exchange);
+}
+
+// The schema is another one than the row was written for: a column may be gone.
+void history_begin_again(struct exchange *exchange)
+{
+    if (exchange->history != NULL && exchange->history->asked.path.data != NULL) {
+        exchange->request = exchange->history->asked;
+    }
 }
 
 static void restore(struct exchange *exchange, const struct crdt_history_entry *entries, size_t n)

@@ -169,5 +169,6 @@ bool faults_begin(struct exchange *exchange);
 void history_get(struct exchange *exchange);
 void history_get_conflicts(struct exchange *exchange);
 void history_post_restore(struct exchange *exchange);
+void history_begin_again(struct exchange *exchange); // before it is planned again with a newer catalog
 
 #endif

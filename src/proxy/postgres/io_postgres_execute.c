@@ -513,7 +513,7 @@ static void on_chunk(void *context, uint64_t number)
     if (io_postgres_link_connection(execute->lane->link) == NULL || pg_lane_is_cancelling(execute->lane)) {
         return;
     }
-    if (is_out_of_date(execute)) {
+    if (is_out_of_date(execute) || ((execute->failed || execute->run_failed) && may_be_out_of_date(execute))) {
         pg_lane_drop(execute->lane, "the schema has changed", NULL); // executed anew
         return;
     }
