@@ -866,9 +866,9 @@ static bool must_begin_anew_and_votes(struct harness *harness)
 }
 
 // Replica 3 writes alone, is removed meanwhile, and added when the others have forgotten what it would have to be told.
-static struct harness *write_alone_and_be_added(uint64_t seed)
+static struct harness *write_alone_with(const struct harness_options *options)
 {
-    struct harness *harness = harness_create(&(struct harness_options){.seed = seed, .garbage_ms = 100});
+    struct harness *harness = harness_create(options);
     (void)harness_wait_for_leader(harness);
     settle(harness);
     if (harness_leader(harness) == AWAY) {
@@ -894,9 +894,18 @@ static struct harness *write_alone_and_be_added(uint64_t seed)
     write_weak(harness, 1, "update W2 b 42");
     write_weak(harness, 2, "update W3 a 43");
     write_weak(harness, 1, "delete W5");
+    uint64_t last = harness_disk(harness, AWAY)->last_index;
+    for (int i = 0; i < 3000 && options->log_bytes > 0 && harness_disk(harness, harness_leader(harness))->base_index <= last; i++) {
+        put(harness, 1, "put orders 1234567890"); // and their logs no longer reach back
+    }
     harness_run_ms(harness, 20000);
     harness_heal(harness);
     return harness;
+}
+
+static struct harness *write_alone_and_be_added(uint64_t seed)
+{
+    return write_alone_with(&(struct harness_options){.seed = seed, .garbage_ms = 100});
 }
 
 static void assert_written_again(struct harness *harness)
@@ -980,6 +989,25 @@ static void what_a_removed_member_wrote_alone_is_not_held_by_one_that_has_lost_a
     for (uint64_t seed = 1; seed <= 40; seed++) {
         begin_anew_while_another_one_recovers(seed, true);
     }
+}
+
+// The others could send a snapshot only if they had what it has, and they no longer take that.
+static void a_removed_member_that_needs_a_snapshot_begins_anew_first(void **state)
+{
+    (void)state;
+    struct harness *harness = write_alone_with(&(struct harness_options){.seed = 4, .garbage_ms = 100, .log_bytes = 1});
+    assert_true(harness_disk(harness, harness_leader(harness))->base_index > harness_disk(harness, AWAY)->last_index);
+    harness_run_ms(harness, 5000); // the others tell it that it was removed
+    struct node_status status;
+    node_describe(harness_node(harness, AWAY), harness_now_us(harness), &status);
+    assert_false(status.is_member);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
+    for (int i = 0; i < 60; i++) {
+        harness_run_ms(harness, 500);
+        harness_start(harness, AWAY);
+    }
+    assert_written_again(harness);
+    harness_destroy(harness);
 }
 
 static void what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_on_its_way_back(void **state)
@@ -1123,6 +1151,7 @@ int main(void)
         cmocka_unit_test(what_is_written_and_not_synced_survives_a_kill_but_no_power_cut),
         cmocka_unit_test(votes_and_acknowledgements_are_on_disk_before_they_are_sent),
         cmocka_unit_test(whoever_dies_between_any_two_stages_nothing_acknowledged_is_lost),
+        cmocka_unit_test(a_removed_member_that_needs_a_snapshot_begins_anew_first),
         cmocka_unit_test(what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_on_its_way_back),
         cmocka_unit_test(a_member_that_must_begin_anew_and_one_that_has_lost_all_do_not_wait_for_each_other),
         cmocka_unit_test(what_a_removed_member_wrote_alone_is_not_held_by_one_that_has_lost_all_before_others_take_it),

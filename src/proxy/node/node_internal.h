@@ -751,6 +751,7 @@ void snapshot_piece(struct node *node, const struct peer *peer, const struct sna
 void snapshot_lane(struct node *node, enum db_lane lane, bool up);
 void snapshot_cancel(struct node *node);                 // a migration comes
 void snapshot_describe(const struct node *node, struct node_status *status);
+bool snapshot_waits(const struct node *node);            // whoever leads would send one, and has none yet
 bool snapshot_is_installing(const struct node *node);    // the database may be replaced at any time
 bool snapshot_blocks(const struct node *node);           // no new jobs on either lane
 uint64_t snapshot_hold(const struct node *node);         // the log must not be cut above this

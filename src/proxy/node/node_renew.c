@@ -34,6 +34,13 @@ static bool others_are_well(const struct node *node)
     return n > membership_n_voters(node) / 2;
 }
 
+// Who was taken out, and taken back behind the end of its log, needs a snapshot that nobody can make: it would have to cover what only this
+// replica has. Its own list of members is out of date, and nobody waits for its vote.
+static bool may_end(const struct node *node)
+{
+    return membership_has_self(node) ? others_are_well(node) : snapshot_waits(node);
+}
+
 static uint64_t patience_us(const struct node *node)
 {
     uint64_t n_before = 0;
@@ -113,7 +120,7 @@ static void look_for_way_out(struct node *node)
 {
     struct renewal *renewal = &node->renewal;
     const char *why;
-    if (!must_end(node) || !others_are_well(node)) {
+    if (!must_end(node) || !may_end(node)) {
         renewal->state = renewal->n_aside > 0 ? RENEWAL_WAITING : RENEWAL_IDLE;
         return;
     }
@@ -134,7 +141,7 @@ void renewal_tick(struct node *node)
     switch (renewal->state) {
     case RENEWAL_IDLE:
     case RENEWAL_WAITING:
-        if ((loss_is_certain(node) || (renewal->state == RENEWAL_IDLE && must_end(node))) && others_are_well(node) && membership_has_self(node)) {
+        if ((loss_is_certain(node) || (renewal->state == RENEWAL_IDLE && must_end(node))) && may_end(node)) {
             renewal->state = RENEWAL_TOLD;
             renewal->since_us = node->time.now_us;
         }
@@ -163,7 +170,7 @@ void renewal_database_up(struct node *node, const struct db_event *event)
         return;
     }
     renewal->n_aside = event->n_aside;
-    renewal->state = event->n_aside > 0 ? RENEWAL_WAITING : RENEWAL_IDLE;
+    renewal->state = renewal->n_aside > 0 ? RENEWAL_WAITING : RENEWAL_IDLE;
 }
 
 void renewal_database_down(struct node *node)

@@ -215,6 +215,11 @@ static const struct peer *leading_peer(struct node *node)
     return peer != NULL && peer->up && peer->refused == NULL ? peer : NULL;
 }
 
+bool snapshot_waits(const struct node *node)
+{
+    return node->target.state == TARGET_PULLING && node->target.id == 0 && raft_leader(node->raft) == node->target.from;
+}
+
 static void start_pulling(struct node *node)
 {
     struct snapshot_target *target = &node->target;
