@@ -21,7 +21,7 @@ LAYERS = {
     'consensus': {'base', 'clock'},
     'rest': {'base'},
     'proxy': {'base', 'clock', 'crdt', 'consensus', 'rest'},
-    'client': {'base'},
+    'client': set(),
     'cli': {'base', 'clock', 'crdt', 'consensus', 'rest', 'proxy', 'client'},
 }
 # The same for the folders of src/proxy among each other.

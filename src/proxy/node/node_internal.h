@@ -896,6 +896,9 @@ void peer_send_changes(struct node *node, struct peer *peer, const struct cc_sli
 void peer_send_forgotten(struct node *node, const struct peer *peer, struct log_extent had);
 void peer_send_pull(struct node *node, uint32_t peer, const struct snapshot_pull *pull);
 void peer_send_piece(struct node *node, uint32_t peer, const struct snapshot_piece *piece);
+
+// node_peer_clock.c
+void peer_clock_heard(struct node *node, struct peer *peer, uint64_t hlc, uint64_t wall_ms); // in a frame that has just come
 int64_t peer_clock_offset_ms(const struct node *node, const struct peer *peer); // its wall clock less ours, as little as what was heard lately allows
 bool peer_clock_is_off(const struct node *node, int64_t *median_ms_out); // this replica against the median of all
 

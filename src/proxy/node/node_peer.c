@@ -1,15 +1,10 @@
-// Frames between nodes: {u8 version, u8 kind, u64 hlc, u64 wall ms, body}. Every frame carries the sender's clock.
+// Other replicas: their connections, and the frames between nodes: {u8 version, u8 kind, u64 hlc, u64 wall ms, body}. Every frame carries
+// the clock of its sender.
 #include "proxy/node/node_internal.h"
-
-#include <stdlib.h>
 
 static const char other_version[] = "it speaks another version of the protocol between replicas";
 
-enum {
-    CLOCK_TOLD_US = 60 * 1000 * 1000,
-    CLOCK_WINDOW_US = 2000 * 1000, // of the frames in it, some come at once
-    LENGTH_BYTES_MAX = 10,         // of a string
-};
+enum { LENGTH_BYTES_MAX = 10 }; // of a string
 
 enum frame_kind {
     FRAME_HELLO = 1,         // facts of the database, incarnation
@@ -128,18 +123,6 @@ void peer_send_stable(struct node *node, struct peer *peer, const struct crdt_cl
     frame_send(node, peer->id, &frame);
 }
 
-static void receive_stable(struct node *node, const struct peer *peer, struct cc_reader *reader)
-{
-    struct crdt_frontier flushed;
-    struct crdt_origin member = {.replica = peer->id, .incarnation = cc_read_u32(reader)};
-    struct crdt_claim claim = {.sequence = cc_read_u64(reader)};
-    claim.hlc = cc_read_u64(reader);
-    claim.held = cc_read_u64(reader);
-    if (crdt_frontier_read(reader, &flushed) == CC_OK && cc_reader_end(reader) == CC_OK) {
-        stable_received(node, member, &claim, &flushed);
-    }
-}
-
 void peer_send_compare(struct node *node, const struct peer *peer, const struct repair_job *question)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_COMPARE);
@@ -149,18 +132,6 @@ void peer_send_compare(struct node *node, const struct peer *peer, const struct 
     cc_put_string(&frame, question->sums);
     cc_put_u8(&frame, question->whole);
     frame_send(node, peer->id, &frame);
-}
-
-static void receive_compare(struct node *node, const struct peer *peer, struct cc_reader *reader)
-{
-    struct repair_job question = {.round = cc_read_u64(reader)};
-    question.table = cc_read_string(reader);
-    question.from = cc_read_u32(reader);
-    question.sums = cc_read_string(reader);
-    question.whole = cc_read_u8(reader) != 0;
-    if (cc_reader_end(reader) == CC_OK) {
-        repair_compared(node, peer, &question);
-    }
 }
 
 void peer_send_states(struct node *node, const struct peer *peer, const struct repair_event *states)
@@ -199,53 +170,11 @@ void peer_send_too_old(struct node *node, const struct peer *peer, struct crdt_o
     frame_send(node, peer->id, &frame);
 }
 
-static void receive_too_old(struct node *node, const struct peer *peer, struct cc_reader *reader)
-{
-    struct crdt_origin origin = {.replica = node->options.raft.id, .incarnation = cc_read_u32(reader)};
-    uint64_t sequence = cc_read_u64(reader);
-    if (cc_reader_end(reader) == CC_OK && peer->member) {
-        weak_too_old(node, peer, origin, sequence);
-    }
-}
-
-static void receive_gap(struct node *node, const struct peer *peer, struct cc_reader *reader)
-{
-    struct crdt_origin origin = {.replica = cc_read_u32(reader)};
-    origin.incarnation = cc_read_u32(reader);
-    uint64_t sequence = cc_read_u64(reader);
-    if (cc_reader_end(reader) == CC_OK) {
-        repair_gap(node, peer, origin, sequence);
-    }
-}
-
 void peer_send_digests(struct node *node, const struct peer *peer, struct cc_slice digests)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_DIGESTS);
     cc_put_bytes(&frame, digests);
     frame_send(node, peer->id, &frame);
-}
-
-static void receive_states(struct node *node, const struct peer *peer, struct cc_reader *reader)
-{
-    struct repair_event answer = {.kind = REPAIR_STATES, .round = cc_read_u64(reader)};
-    answer.table = cc_read_string(reader);
-    answer.from = cc_read_u32(reader);
-    answer.next = cc_read_u32(reader);
-    answer.n_rows = cc_read_u32(reader);
-    answer.bytes = cc_read_string(reader);
-    struct repair_moment moment;
-    if (cc_read_u8(reader) != 0) {
-        moment.bound = cc_read_u64(reader);
-        moment.schema_version = cc_read_u32(reader);
-        answer.buckets = cc_read_string(reader);
-        answer.moment = &moment;
-        if (crdt_frontier_read(reader, &moment.frontier) != CC_OK || answer.buckets.n != REPAIR_BITMAP_BYTES) {
-            return;
-        }
-    }
-    if (cc_reader_end(reader) == CC_OK) {
-        repair_states(node, peer, &answer);
-    }
 }
 
 void peer_send_removed(struct node *node, uint32_t id, uint64_t index)
@@ -294,30 +223,6 @@ void peer_ask_frontier(struct node *node, struct peer *peer, uint64_t context)
     struct cc_buffer frame = frame_begin(node, FRAME_ASK);
     cc_put_u64(&frame, context);
     frame_send(node, peer->id, &frame);
-}
-
-static void receive_ask(struct node *node, struct peer *peer, struct cc_reader *reader)
-{
-    uint64_t context = cc_read_u64(reader);
-    bool knows = recovery_is_over(node) || cc_mutant(CC_MUTANT_FORGOTTEN_COUNTS); // what it has forgotten may be what is asked for
-    if (cc_reader_end(reader) != CC_OK || !node->weak.up || !knows) {
-        return;
-    }
-    struct crdt_frontier frontier;
-    weak_acknowledged(node, &frontier);
-    struct cc_buffer frame = frame_begin(node, FRAME_TOLD);
-    cc_put_u64(&frame, context);
-    crdt_frontier_put(&frame, &frontier);
-    frame_send(node, peer->id, &frame);
-}
-
-static void receive_told(struct node *node, struct peer *peer, struct cc_reader *reader)
-{
-    struct crdt_frontier frontier;
-    uint64_t context = cc_read_u64(reader);
-    if (crdt_frontier_read(reader, &frontier) == CC_OK && cc_reader_end(reader) == CC_OK) {
-        read_told(node, peer->id, context, &frontier);
-    }
 }
 
 void peer_send_forward(struct node *node, struct peer *peer, const struct pending *pending)
@@ -493,6 +398,96 @@ static void receive_frontier(struct node *node, struct peer *peer, struct cc_rea
     }
 }
 
+static void receive_ask(struct node *node, struct peer *peer, struct cc_reader *reader)
+{
+    uint64_t context = cc_read_u64(reader);
+    bool knows = recovery_is_over(node) || cc_mutant(CC_MUTANT_FORGOTTEN_COUNTS); // what it has forgotten may be what is asked for
+    if (cc_reader_end(reader) != CC_OK || !node->weak.up || !knows) {
+        return;
+    }
+    struct crdt_frontier frontier;
+    weak_acknowledged(node, &frontier);
+    struct cc_buffer frame = frame_begin(node, FRAME_TOLD);
+    cc_put_u64(&frame, context);
+    crdt_frontier_put(&frame, &frontier);
+    frame_send(node, peer->id, &frame);
+}
+
+static void receive_told(struct node *node, struct peer *peer, struct cc_reader *reader)
+{
+    struct crdt_frontier frontier;
+    uint64_t context = cc_read_u64(reader);
+    if (crdt_frontier_read(reader, &frontier) == CC_OK && cc_reader_end(reader) == CC_OK) {
+        read_told(node, peer->id, context, &frontier);
+    }
+}
+
+static void receive_stable(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    struct crdt_frontier flushed;
+    struct crdt_origin member = {.replica = peer->id, .incarnation = cc_read_u32(reader)};
+    struct crdt_claim claim = {.sequence = cc_read_u64(reader)};
+    claim.hlc = cc_read_u64(reader);
+    claim.held = cc_read_u64(reader);
+    if (crdt_frontier_read(reader, &flushed) == CC_OK && cc_reader_end(reader) == CC_OK) {
+        stable_received(node, member, &claim, &flushed);
+    }
+}
+
+static void receive_compare(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    struct repair_job question = {.round = cc_read_u64(reader)};
+    question.table = cc_read_string(reader);
+    question.from = cc_read_u32(reader);
+    question.sums = cc_read_string(reader);
+    question.whole = cc_read_u8(reader) != 0;
+    if (cc_reader_end(reader) == CC_OK) {
+        repair_compared(node, peer, &question);
+    }
+}
+
+static void receive_states(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    struct repair_event answer = {.kind = REPAIR_STATES, .round = cc_read_u64(reader)};
+    answer.table = cc_read_string(reader);
+    answer.from = cc_read_u32(reader);
+    answer.next = cc_read_u32(reader);
+    answer.n_rows = cc_read_u32(reader);
+    answer.bytes = cc_read_string(reader);
+    struct repair_moment moment;
+    if (cc_read_u8(reader) != 0) {
+        moment.bound = cc_read_u64(reader);
+        moment.schema_version = cc_read_u32(reader);
+        answer.buckets = cc_read_string(reader);
+        answer.moment = &moment;
+        if (crdt_frontier_read(reader, &moment.frontier) != CC_OK || answer.buckets.n != REPAIR_BITMAP_BYTES) {
+            return;
+        }
+    }
+    if (cc_reader_end(reader) == CC_OK) {
+        repair_states(node, peer, &answer);
+    }
+}
+
+static void receive_gap(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    struct crdt_origin origin = {.replica = cc_read_u32(reader)};
+    origin.incarnation = cc_read_u32(reader);
+    uint64_t sequence = cc_read_u64(reader);
+    if (cc_reader_end(reader) == CC_OK) {
+        repair_gap(node, peer, origin, sequence);
+    }
+}
+
+static void receive_too_old(struct node *node, const struct peer *peer, struct cc_reader *reader)
+{
+    struct crdt_origin origin = {.replica = node->options.raft.id, .incarnation = cc_read_u32(reader)};
+    uint64_t sequence = cc_read_u64(reader);
+    if (cc_reader_end(reader) == CC_OK && peer->member) {
+        weak_too_old(node, peer, origin, sequence);
+    }
+}
+
 static void receive_pull(struct node *node, struct peer *peer, struct cc_reader *reader)
 {
     struct snapshot_pull pull = {.id = cc_read_u64(reader)};
@@ -569,38 +564,6 @@ static void receive_member_reply(struct node *node, struct cc_reader *reader)
     }
 }
 
-static int64_t monotonic_ms(const struct node *node)
-{
-    return (int64_t)(node->time.now_us / 1000);
-}
-
-static void note_clock(struct node *node, struct peer *peer, uint64_t wall_ms)
-{
-    int64_t ahead_ms = (int64_t)wall_ms - monotonic_ms(node);
-    uint64_t age_us = node->time.now_us - peer->clock_window_us;
-    if (!peer->clock_known || age_us >= CLOCK_WINDOW_US) {
-        struct clock_window now = {ahead_ms, ahead_ms};
-        peer->clock_before = peer->clock_known && age_us < 2 * CLOCK_WINDOW_US ? peer->clock : now;
-        peer->clock = now;
-        peer->clock_window_us = node->time.now_us;
-        peer->clock_known = true;
-        return;
-    }
-    peer->clock.least_ms = ahead_ms < peer->clock.least_ms ? ahead_ms : peer->clock.least_ms;
-    peer->clock.greatest_ms = ahead_ms > peer->clock.greatest_ms ? ahead_ms : peer->clock.greatest_ms;
-}
-
-static void observe_clock(struct node *node, struct peer *peer, uint64_t hlc, uint64_t wall_ms)
-{
-    note_clock(node, peer, wall_ms);
-    peer->clock_is_ahead = clock_hlc_observe(&node->clock, hlc, node->time.wall_ms) != CC_OK;
-    bool told = peer->clock_told_us > 0 && node->time.now_us - peer->clock_told_us < CLOCK_TOLD_US;
-    if (peer->clock_is_ahead && !told) { // each of its frames says so
-        peer->clock_told_us = node->time.now_us;
-        node_fact(node, NODE_FACT_CLOCK, peer->id, clock_hlc_ms(hlc) - node->time.wall_ms, 0, NULL);
-    }
-}
-
 // Nothing but frames of another version has come over this connection: whoever sends them does not understand ours either. One
 // such frame among others says nothing.
 static void refuse_version(struct node *node, struct peer *peer)
@@ -635,7 +598,7 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
     }
     accept_version(peer);
     peer->heard_us = time.now_us;
-    observe_clock(node, peer, hlc, wall_ms);
+    peer_clock_heard(node, peer, hlc, wall_ms);
     if (kind == FRAME_HELLO) {
         receive_hello(node, peer, &reader);
         return;
@@ -707,6 +670,8 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
     }
 }
 
+// -- Connections -------------------------------------------------------------------------------------------------------
+
 // It was a member, or is one and our log does not say so yet.
 static struct peer *peer_add_stranger(struct node *node, uint32_t id)
 {
@@ -765,40 +730,4 @@ void node_peer_removed(struct node *node, struct node_time time, uint32_t id, ui
     if (peer_find(node, id) != NULL && raft_last_index(node->raft) > 0) { // else it is about to join: it is not a member yet
         membership_removed(node, index);
     }
-}
-
-// -- Clocks ----------------------------------------------------------------------------------------------------------
-
-static int compare_offsets(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-int64_t peer_clock_offset_ms(const struct node *node, const struct peer *peer)
-{
-    const struct clock_window *a = &peer->clock, *b = &peer->clock_before;
-    int64_t own_ms = (int64_t)node->time.wall_ms - monotonic_ms(node);
-    int64_t least = (a->least_ms < b->least_ms ? a->least_ms : b->least_ms) - own_ms;
-    int64_t greatest = (a->greatest_ms > b->greatest_ms ? a->greatest_ms : b->greatest_ms) - own_ms;
-    return least > 0 ? least : greatest < 0 ? greatest : 0;
-}
-
-bool peer_clock_is_off(const struct node *node, int64_t *median_ms_out)
-{
-    int64_t offsets[CC_REPLICAS_MAX];
-    size_t n = 0;
-    for (uint32_t i = 0; i < node->n_peers; i++) {
-        if (node->peers[i].member && node->peers[i].up && node->peers[i].clock_known) {
-            offsets[n++] = peer_clock_offset_ms(node, &node->peers[i]);
-        }
-    }
-    if (n == 0) {
-        return false;
-    }
-    qsort(offsets, n, sizeof(offsets[0]), compare_offsets);
-    // The median of the others; of an even number the one closer to ours, so that two replicas cannot both be wrong.
-    int64_t low = offsets[(n - 1) / 2], high = offsets[n / 2];
-    *median_ms_out = llabs(low) < llabs(high) ? low : high;
-    return llabs(*median_ms_out) > (int64_t)node->options.clock_skew_ms_max;
 }
