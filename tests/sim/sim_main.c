@@ -163,10 +163,10 @@ static void print_counters(const struct sim_counters *c)
            ", clock jumps %" PRIu64 ", failed syncs %" PRIu64 ", loads %" PRIu64 ", truncations %" PRIu64 ", snapshots %" PRIu64 "\n",
            c->events, c->frames, c->leaders, c->crashes, c->machine_crashes, c->database_crashes, c->commits_lost, c->replays,
            c->lane_drops, c->cuts, c->resets, c->pauses, c->clock_jumps, c->disk_failures, c->loads, c->truncations, c->snapshots);
-    printf("member changes %" PRIu64 ", reloads %" PRIu64 ", data lost %" PRIu64 " (older copies of logs %" PRIu64 ", noticed %" PRIu64 ", and such that nobody can notice %" PRIu64 "; origins begun %" PRIu64 "), recovered %" PRIu64
+    printf("member changes %" PRIu64 ", reloads %" PRIu64 ", data lost %" PRIu64 " (older copies of logs %" PRIu64 ", noticed %" PRIu64 ", and such that nobody can notice %" PRIu64 "; origins begun %" PRIu64 ", numbers given again that nobody had %" PRIu64 "), recovered %" PRIu64
            ", full disks %" PRIu64 " (no space for records %" PRIu64 "), slow disks handed over %" PRIu64 ", frames of other versions %" PRIu64 "\n"
            "replicas of other versions %" PRIu64 " (their frames %" PRIu64 "), copies of earlier lives %" PRIu64 ", offices of who stood in %" PRIu64 "\n",
-           c->member_changes, c->reloads, c->amnesias, c->copies, c->noticed, c->unnoticed, c->origins_begun, c->recovered, c->full_disks, c->no_space, c->hand_overs, c->strangers, c->upgrades, c->skewed, c->ended_lives, c->stand_ins);
+           c->member_changes, c->reloads, c->amnesias, c->copies, c->noticed, c->unnoticed, c->origins_begun, c->gone, c->recovered, c->full_disks, c->no_space, c->hand_overs, c->strangers, c->upgrades, c->skewed, c->ended_lives, c->stand_ins);
     printf("tombstones dropped %" PRIu64 ", change sets dropped %" PRIu64 ", rows changed past us %" PRIu64 ", rows joined %" PRIu64
            ", rows deleted long ago %" PRIu64 ", frontiers taken over %" PRIu64 ", replicas that began anew %" PRIu64 ", and because of changes that all had lost %" PRIu64
            " (changes renewed %" PRIu64 ", lost %" PRIu64 ")\n",

@@ -24,7 +24,7 @@ void log_put_mark(struct node *node)
 void log_mark(struct node *node)
 {
     struct upkeep *upkeep = &node->upkeep;
-    bool same = raft_commit(node->raft) == upkeep->mark.commit && node->weak.given == upkeep->mark.own_sequence && !upkeep->memory_moved;
+    bool same = raft_commit(node->raft) == upkeep->mark.commit && node->weak.self.incarnation == upkeep->mark.own_incarnation && node->weak.given == upkeep->mark.own_sequence && !upkeep->memory_moved;
     if (!same && node->time.now_us >= upkeep->marked_us + MARK_INTERVAL_US) {
         log_put_mark(node);
     }
@@ -62,9 +62,19 @@ static uint64_t own_logged(const struct node *node, uint64_t log_number)
     return sequence;
 }
 
+// Of the present origin; else one that is cut off would be given again.
+static bool is_origin_marked(const struct node *node)
+{
+    const struct upkeep *upkeep = &node->upkeep;
+    return upkeep->mark_number <= upkeep->durable.log_number && upkeep->mark.own_incarnation == node->weak.self.incarnation;
+}
+
 static void add_checkpoint(struct node *node)
 {
     struct upkeep *upkeep = &node->upkeep;
+    if (node->weak.given == 0 && node->origin.n_begun > 0 && !is_origin_marked(node)) {
+        return; // the log tells only by the changes of the origin before that there is one
+    }
     struct log_checkpoint fresh = {own_logged(node, upkeep->durable.log_number), upkeep->durable.record_number};
     struct log_checkpoint *last = upkeep->checkpoints.n > 0 ? &upkeep->checkpoints.at[upkeep->checkpoints.n - 1] : NULL;
     if (last != NULL && (last->sequence == fresh.sequence || upkeep->checkpoints.n == CHECKPOINTS_MAX)) {
@@ -75,10 +85,11 @@ static void add_checkpoint(struct node *node)
 }
 
 // What is cut off is remembered in the mark: should the database be lost, its numbers must not be given again.
-static void drop_checkpoints(struct upkeep *upkeep, uint64_t in_database)
+static void drop_checkpoints(struct node *node, uint64_t in_database)
 {
+    struct upkeep *upkeep = &node->upkeep;
     size_t n_done = 0;
-    uint64_t marked = upkeep->mark_number <= upkeep->durable.log_number ? upkeep->mark.own_sequence : 0;
+    uint64_t marked = is_origin_marked(node) ? upkeep->mark.own_sequence : 0;
     uint64_t limit = marked < in_database ? marked : in_database;
     while (n_done < upkeep->checkpoints.n && upkeep->checkpoints.at[n_done].sequence <= limit) {
         upkeep->record_cut = upkeep->checkpoints.at[n_done].record + 1;
@@ -129,7 +140,7 @@ void node_durable(struct node *node, struct node_time time, const struct node_du
     }
     add_checkpoint(node);
     if (snapshot_keep_own(node) == UINT64_MAX) { // afterwards PostgreSQL may have less than now
-        drop_checkpoints(upkeep, durable->frontier == NULL ? 0 : crdt_frontier_get(durable->frontier, node->weak.self));
+        drop_checkpoints(node, durable->frontier == NULL ? 0 : crdt_frontier_get(durable->frontier, node->weak.self));
     }
     if (durable->log_base > raft_first_index(node->raft) - 1) {
         raft_compact(node->raft, durable->log_base);

@@ -265,8 +265,10 @@ void weak_writes_expire(struct node *node)
     DL_FOREACH_SAFE(weak->queue, write, next)
     {
         if (node->time.now_us >= write->deadline_us) {
-            struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC210", "This replica's database did not take the write in time: it was not executed",
-                                                   "Try again, or write at another replica");
+            const char *message = origin_is_confirmed(node) || !weak->up
+                                      ? "This replica's database did not take the write in time: it was not executed"
+                                      : "This replica was started a moment ago and waits for what the others have of its writes: the write was not executed";
+            struct cc_slice refusal = node_refusal(node, CC_UNAVAILABLE, "CC210", message, "Try again, or write at another replica");
             node_answer_outcome(node, write->token, refusal, 0);
             DL_DELETE(weak->queue, write);
             weak->n_queued--;

@@ -1167,12 +1167,18 @@ static void assert_digest_kept(struct site *site)
                         site_query(site, "SELECT rows || ' ' || sum FROM caucus.digest('presence'::regclass)"));
 }
 
-// What replica 2 has written is put aside, and its weak tables are empty.
-static void begin_anew(struct fixture *fixture, uint64_t n_expected)
+// What replica 2 has written is put aside, under its second origin from this number on, and its weak tables are empty.
+static void begin_anew_from(struct fixture *fixture, uint64_t second, uint64_t n_expected)
 {
-    struct db_job job = {.kind = DB_BEGIN_ANEW, .origin = {2, 1}, .sequence = 1};
+    struct crdt_frontier own = {.n = 2, .at = {{{2, 1}, 1}, {{2, 2}, second}}};
+    struct db_job job = {.kind = DB_BEGIN_ANEW, .own = &own};
     assert_int_equal(site_run(&fixture->two, DB_WEAK, &job, DB_BEGUN_ANEW)->n_aside, n_expected);
     assert_int_equal(fixture->two.frontier.n, 0);
+}
+
+static void begin_anew(struct fixture *fixture, uint64_t n_expected)
+{
+    begin_anew_from(fixture, 1, n_expected);
 }
 
 // In its new life: decides what remains, numbered from `first` on; copies that live as long as the fixture.
@@ -1231,6 +1237,8 @@ static void what_is_put_aside_is_written_again_upon_the_others_rows(void **state
     assert_same(fixture, all_presence);
     assert_digest_kept(two);
     assert_int_equal(renew(fixture, 5, sets), 0);
+    begin_anew_from(fixture, 3, 2);
+    assert_string_equal(site_query(two, "SELECT string_agg(incarnation || '/' || sequence, ' ' ORDER BY sequence) FROM caucus.aside"), "2/3 2/4");
 }
 
 static void what_cannot_be_written_again_has_lost_and_what_others_have_after_all_is_not_written_twice(void **state)
