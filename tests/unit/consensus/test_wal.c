@@ -23,7 +23,7 @@ static void what_was_appended_is_replayed_in_order(void **state)
     put_change(&batch, 11, 50);
     put_entry(&batch, 6, 2, 0);
     put_change(&batch, 12, 50);
-    wal_put_mark(&batch, &(struct wal_mark){.commit = 5, .hlc = 99, .own_sequence = 7, .n_memories = 1, .memories = {{3, 8, 4, 40}}});
+    wal_put_mark(&batch, &(struct wal_mark){.commit = 5, .hlc = 99, .own_sequence = 7, .own_incarnation = 5, .n_memories = 1, .memories = {{3, 8, 4, 40}}});
     wal_put_hard_state(&batch, (struct raft_hard_state){.term = 3, .vote = 0});
     fixture_append(&f, &batch);
     wal_batch_finish(&batch);
@@ -34,6 +34,7 @@ static void what_was_appended_is_replayed_in_order(void **state)
     assert_int_equal(f.seen->mark.commit, 5);
     assert_int_equal(f.seen->mark.hlc, 99);
     assert_int_equal(f.seen->mark.own_sequence, 7);
+    assert_int_equal(f.seen->mark.own_incarnation, 5);
     assert_int_equal(f.seen->mark.n_memories, 1);
     assert_int_equal(f.seen->mark.memories[0].replica, 3);
     assert_int_equal(f.seen->mark.memories[0].incarnation, 8);
@@ -48,6 +49,27 @@ static void what_was_appended_is_replayed_in_order(void **state)
     assert_int_equal(f.seen->n_changes, 2);
     assert_int_equal(f.seen->changes[1], 12);
     assert_int_equal(wal_state_of(f.wal)->identity.incarnation, 7);
+    fixture_finish(&f);
+}
+
+static void the_last_number_of_own_changes_is_that_of_the_last_origin(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_with_entries(&f, 64 << 10, 1, 100);
+    static const struct wal_mark marks[] = {{.own_sequence = 7}, // as an earlier version wrote it
+                                            {.own_sequence = 9, .own_incarnation = 5},
+                                            {.own_sequence = 3, .own_incarnation = 6},
+                                            {.own_sequence = 2, .own_incarnation = 6}};
+    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+        struct wal_batch batch = {0};
+        wal_put_mark(&batch, &marks[i]);
+        fixture_append(&f, &batch);
+        wal_batch_finish(&batch);
+    }
+    assert_int_equal(fixture_open(&f), CC_OK);
+    assert_int_equal(f.seen->mark.own_incarnation, 6);
+    assert_int_equal(f.seen->mark.own_sequence, 3);
     fixture_finish(&f);
 }
 
@@ -548,6 +570,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_directory_gives_an_empty_log),
         cmocka_unit_test(what_was_appended_is_replayed_in_order),
+        cmocka_unit_test(the_last_number_of_own_changes_is_that_of_the_last_origin),
         cmocka_unit_test(what_a_log_promises_is_numbered_and_the_number_tells_replaced_entries_and_votes),
         cmocka_unit_test(a_new_segment_and_the_end_of_old_ones_take_back_no_promise),
         cmocka_unit_test(a_later_entry_replaces_the_earlier_one_and_everything_above),
