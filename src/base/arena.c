@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_BYTES_MIN = 2048, BLOCK_BYTES_MAX = 1 << 16 };
+enum { BLOCK_BYTES_MIN = 2048, BLOCK_BYTES_MAX = 1 << 16, BLOCK_KEPT_BYTES_MAX = 1 << 14 };
 
 struct cc_arena_block {
     struct cc_arena_block *next;
@@ -21,15 +21,32 @@ void cc_arena_init(struct cc_arena *arena)
     *arena = (struct cc_arena){0};
 }
 
-void cc_arena_finish(struct cc_arena *arena)
+static void free_blocks(struct cc_arena_block *block)
 {
-    struct cc_arena_block *block = arena->head;
     while (block != NULL) {
         struct cc_arena_block *next = block->next;
         free(block);
         block = next;
     }
+}
+
+void cc_arena_finish(struct cc_arena *arena)
+{
+    free_blocks(arena->head);
     cc_arena_init(arena);
+}
+
+void cc_arena_clear(struct cc_arena *arena)
+{
+    struct cc_arena_block *kept = arena->head;
+    if (kept == NULL || kept->capacity > BLOCK_KEPT_BYTES_MAX) {
+        cc_arena_finish(arena);
+        return;
+    }
+    free_blocks(kept->next);
+    kept->next = NULL;
+    kept->used = 0;
+    arena->n_bytes = 0;
 }
 
 static size_t next_capacity(const struct cc_arena *arena, size_t n)

@@ -11,6 +11,8 @@ struct cc_arena {
 
 void cc_arena_init(struct cc_arena *arena);
 void cc_arena_finish(struct cc_arena *arena);
+// Frees what was handed out, but keeps a block, unless it is large, for what is asked for next.
+void cc_arena_clear(struct cc_arena *arena);
 // Zeroed, aligned for any type, never NULL (out of memory aborts).
 void *cc_arena_alloc(struct cc_arena *arena, size_t n);
 void *cc_arena_array(struct cc_arena *arena, size_t count, size_t size); // overflow aborts

@@ -11,40 +11,9 @@
 
 enum { BUFFER_BYTES_MIN = 64 };
 
-struct cc_slice cc_slice_of(const void *data, size_t n)
-{
-    return (struct cc_slice){.data = data, .n = n};
-}
-
-struct cc_slice cc_slice_text(const char *text)
-{
-    return cc_slice_of(text, text == NULL ? 0 : strlen(text));
-}
-
-bool cc_slice_equal(struct cc_slice a, struct cc_slice b)
-{
-    return a.n == b.n && (a.n == 0 || memcmp(a.data, b.data, a.n) == 0);
-}
-
-bool cc_slice_equal_text(struct cc_slice a, const char *text)
-{
-    return cc_slice_equal(a, cc_slice_text(text));
-}
-
 static uint8_t lower(uint8_t c)
 {
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
-}
-
-bool cc_slice_equal_fold(struct cc_slice a, const char *text)
-{
-    return a.n == strlen(text) && cc_slice_starts_with_fold(a, text);
-}
-
-bool cc_slice_starts_with(struct cc_slice text, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return text.n >= n && cc_slice_equal(cc_slice_of(text.data, n), cc_slice_of(prefix, n));
 }
 
 bool cc_slice_starts_with_fold(struct cc_slice text, const char *prefix)
@@ -105,11 +74,6 @@ void cc_buffer_finish(struct cc_buffer *buffer)
     *buffer = (struct cc_buffer){0};
 }
 
-void cc_buffer_clear(struct cc_buffer *buffer)
-{
-    buffer->n = 0;
-}
-
 void cc_buffer_reserve(struct cc_buffer *buffer, size_t n_more)
 {
     if (n_more > SIZE_MAX - buffer->n) {
@@ -117,28 +81,6 @@ void cc_buffer_reserve(struct cc_buffer *buffer, size_t n_more)
     }
     size_t n = buffer->n + n_more;
     buffer->data = cc_grow(buffer->data, &buffer->capacity, n < BUFFER_BYTES_MIN ? BUFFER_BYTES_MIN : n, 1);
-}
-
-void cc_buffer_append(struct cc_buffer *buffer, const void *data, size_t n)
-{
-    if (n == 0) {
-        return;
-    }
-    if (n > buffer->capacity - buffer->n) {
-        cc_buffer_reserve(buffer, n);
-    }
-    memcpy(buffer->data + buffer->n, data, n);
-    buffer->n += n;
-}
-
-void cc_buffer_append_slice(struct cc_buffer *buffer, struct cc_slice slice)
-{
-    cc_buffer_append(buffer, slice.data, slice.n);
-}
-
-void cc_buffer_append_text(struct cc_buffer *buffer, const char *text)
-{
-    cc_buffer_append(buffer, text, strlen(text));
 }
 
 void cc_buffer_printf(struct cc_buffer *buffer, const char *format, ...)
@@ -157,11 +99,6 @@ void cc_buffer_printf(struct cc_buffer *buffer, const char *format, ...)
         va_end(arguments);
     }
     buffer->n += (size_t)n;
-}
-
-struct cc_slice cc_buffer_slice(const struct cc_buffer *buffer)
-{
-    return cc_slice_of(buffer->data, buffer->n);
 }
 
 const char *cc_buffer_text(struct cc_buffer *buffer)

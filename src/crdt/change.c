@@ -355,16 +355,21 @@ bool crdt_table_equal(struct cc_slice a, struct cc_slice b)
 int64_t crdt_row_hash(struct cc_slice table, struct cc_slice key)
 {
     static const uint8_t hash_key[16] = "caucus row hash"; // fixed for good: the hashes are in PostgreSQL
-    struct cc_buffer bytes = {0};
-    cc_buffer_reserve(&bytes, table.n + 1 + key.n);
+    uint8_t few[256]; // mostly enough
+    size_t n_at_most = table.n + 1 + key.n, n = 0;
+    uint8_t *bytes = n_at_most <= sizeof(few) ? few : cc_alloc(n_at_most);
     for (size_t i = 0; i < table.n; i++) {
-        bytes.data[bytes.n] = table.data[i];
-        bytes.n += table.data[i] != '"';
+        bytes[n] = table.data[i];
+        n += table.data[i] != '"';
     }
-    bytes.data[bytes.n++] = 0;
-    cc_put_bytes(&bytes, key);
-    uint64_t hash = cc_siphash(hash_key, bytes.data, bytes.n);
-    cc_buffer_finish(&bytes);
+    bytes[n++] = 0;
+    if (key.n > 0) {
+        memcpy(bytes + n, key.data, key.n);
+    }
+    uint64_t hash = cc_siphash(hash_key, bytes, n + key.n);
+    if (bytes != few) {
+        free(bytes);
+    }
     int64_t signed_hash;
     memcpy(&signed_hash, &hash, sizeof(hash));
     return signed_hash;

@@ -21,9 +21,11 @@ struct cc_slice rest_text_trim(struct cc_slice text)
 
 struct cc_slice rest_request_header(const struct rest_request *request, const char *name)
 {
+    size_t n_name = strlen(name);
     for (uint32_t i = 0; i < request->n_headers; i++) {
-        if (cc_slice_equal_fold(request->headers[i].name, name)) {
-            return rest_text_trim(request->headers[i].value);
+        const struct rest_header *header = &request->headers[i];
+        if (header->name.n == n_name && cc_slice_starts_with_fold(header->name, name)) {
+            return rest_text_trim(header->value);
         }
     }
     return (struct cc_slice){0};

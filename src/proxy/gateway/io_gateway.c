@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NUMBER_BITS = 48, TIMER_MS = 100, LONG_READ_MS = 30 * 60 * 1000 };
+enum { NUMBER_BITS = 48, SUBMISSION_BYTES = 512, TIMER_MS = 100, LONG_READ_MS = 30 * 60 * 1000, IDLE_MAX = 64 };
 
 static const unsigned exchange_next[EXCHANGE_STATES] = {
     [EXCHANGE_PLAN] = 1u << EXCHANGE_BARRIER | 1u << EXCHANGE_ASK_INDEX | 1u << EXCHANGE_QUERY | 1u << EXCHANGE_CORE | 1u << EXCHANGE_STATUS |
@@ -96,14 +96,35 @@ static void copy_request(struct exchange *exchange, const struct http_request *r
     };
 }
 
+static struct exchange *take_idle(struct worker *worker)
+{
+    struct exchange *exchange = worker->idle;
+    if (exchange == NULL) {
+        return cc_alloc(sizeof(*exchange));
+    }
+    worker->idle = exchange->next;
+    worker->n_idle--;
+    exchange->next = NULL;
+    return exchange;
+}
+
+// Zeroed at once, so that whoever still held it would notice.
+static void give_idle(struct worker *worker, struct exchange *exchange)
+{
+    struct cc_arena arena = exchange->arena;
+    cc_arena_clear(&arena);
+    *exchange = (struct exchange){.arena = arena, .next = worker->idle};
+    worker->idle = exchange;
+    worker->n_idle++;
+}
+
 static struct exchange *exchange_create(struct worker *worker, uint64_t token, const struct http_request *request)
 {
-    struct exchange *exchange = cc_alloc(sizeof(*exchange));
+    struct exchange *exchange = take_idle(worker);
     exchange->number = (uint64_t)http_worker_index(worker->http) << NUMBER_BITS | ++worker->next_number;
     exchange->token = token;
     exchange->worker = worker;
     exchange->deadline_us = gateway_now_us() + worker->gateway->options.config->timeouts.request_ms * 1000ull;
-    cc_arena_init(&exchange->arena);
     copy_request(exchange, request);
     exchange->snapshot = io_catalog_acquire(worker->gateway->options.catalog);
     HASH_ADD(hh, worker->exchanges, number, sizeof(exchange->number), exchange);
@@ -112,10 +133,15 @@ static struct exchange *exchange_create(struct worker *worker, uint64_t token, c
 
 static void exchange_free(struct exchange *exchange)
 {
+    struct worker *worker = exchange->worker;
     leave_list(exchange);
-    HASH_DEL(exchange->worker->exchanges, exchange);
+    HASH_DEL(worker->exchanges, exchange);
     catalog_snapshot_release(exchange->snapshot);
     cc_buffer_finish(&exchange->submission);
+    if (worker->n_idle < IDLE_MAX) {
+        give_idle(worker, exchange);
+        return;
+    }
     cc_arena_finish(&exchange->arena);
     free(exchange);
 }
@@ -231,6 +257,7 @@ void exchange_submit(struct exchange *exchange, struct operation *operation)
     memcpy(operation->id, &seed, sizeof(seed));
     memcpy(operation->id + sizeof(seed), &number, sizeof(number));
     operation->timeout_ms = left_ms(exchange);
+    cc_buffer_reserve(&exchange->submission, SUBMISSION_BYTES); // mostly enough
     operation_put(&exchange->submission, operation);
     if (exchange->worker->gateway->paused_until_us > gateway_now_us()) {
         exchange_move(exchange, EXCHANGE_PAUSED);
@@ -669,6 +696,11 @@ static void worker_ends(void *context, struct http_worker *http)
     for (exchange = worker->exchanges; exchange != NULL; exchange = next) {
         next = exchange->hh.next;
         exchange_free(exchange);
+    }
+    for (exchange = worker->idle; exchange != NULL; exchange = next) {
+        next = exchange->next;
+        cc_arena_finish(&exchange->arena);
+        free(exchange);
     }
     free(worker);
 }

@@ -82,6 +82,8 @@ struct worker { // per HTTP thread
     struct exchange *exchanges; // by number
     struct exchange *waiting;   // for a catalog
     struct exchange *paused;    // until writes go on
+    struct exchange *idle;      // zeroed but for their arenas, for the next requests: linked by next
+    uint32_t n_idle;
     uint64_t next_number;
     struct event *timer;
     struct event *go_on; // when the pause is over

@@ -11,13 +11,18 @@ enum { WHOLE = 1, SHORTENED = 2 }; // versions
 enum { TAG_BYTES = 16 };
 _Static_assert((1 + 8 + 2 + CC_ORIGINS_MAX * (4 + 4 + 9) + TAG_BYTES) * 4 / 3 < SESSION_TOKEN_BYTES_MAX, "a full frontier, numbers of up to 63 bits");
 
-// Two SipHashes under independent keys: 128 bits, and nobody without the key can make them.
+// Two SipHashes under independent keys: 128 bits, and nobody without the key can make them. `out` may be where `bytes` are.
 static void put_tag(struct cc_buffer *out, struct cc_slice bytes, const uint8_t key[SESSION_KEY_BYTES])
 {
     uint64_t low = cc_siphash(key, bytes.data, bytes.n);
     uint64_t high = cc_siphash(key + 16, bytes.data, bytes.n);
     cc_put_u64(out, low);
     cc_put_u64(out, high);
+}
+
+static size_t content_bytes_max(const struct session *session)
+{
+    return 1 + 8 + 2 + session->frontier.n * (4 + 4 + 10);
 }
 
 static void put_content(struct cc_buffer *out, const struct session *session)
@@ -29,17 +34,19 @@ static void put_content(struct cc_buffer *out, const struct session *session)
 
 void session_put(struct cc_buffer *out, const struct session *session, const uint8_t key[SESSION_KEY_BYTES])
 {
-    struct cc_buffer bytes = {0}, tag = {0};
+    struct cc_buffer bytes = {0};
+    cc_buffer_reserve(&bytes, content_bytes_max(session) + TAG_BYTES);
     put_content(&bytes, session);
-    put_tag(&tag, cc_buffer_slice(&bytes), key);
-    cc_buffer_append_slice(&bytes, cc_buffer_slice(&tag));
+    put_tag(&bytes, cc_buffer_slice(&bytes), key);
     cc_base64url_put(out, cc_buffer_slice(&bytes));
     cc_buffer_finish(&bytes);
-    cc_buffer_finish(&tag);
 }
 
 bool session_is_long(const struct session *session, size_t n_bytes_aim)
 {
+    if (((content_bytes_max(session) + TAG_BYTES) * 4 + 2) / 3 <= n_bytes_aim) {
+        return false;
+    }
     struct cc_buffer bytes = {0};
     put_content(&bytes, session);
     size_t n = bytes.n + TAG_BYTES;

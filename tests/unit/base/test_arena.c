@@ -41,6 +41,39 @@ static void an_allocation_larger_than_a_block_works(void **state)
     cc_arena_finish(&arena);
 }
 
+static void what_is_cleared_keeps_a_block_and_hands_it_out_zeroed_again(void **state)
+{
+    (void)state;
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    cc_arena_clear(&arena);
+    assert_null(arena.head);
+    for (size_t i = 0; i < 5; i++) {
+        memset(cc_arena_alloc(&arena, 1000), 0xee, 1000);
+    }
+    struct cc_arena_block *kept = arena.head;
+    cc_arena_clear(&arena);
+    assert_ptr_equal(arena.head, kept);
+    assert_int_equal(arena.n_bytes, 0);
+    const uint8_t *memory = cc_arena_alloc(&arena, 4000);
+    assert_ptr_equal(arena.head, kept);
+    for (size_t k = 0; k < 4000; k++) {
+        assert_int_equal(memory[k], 0);
+    }
+    cc_arena_finish(&arena);
+}
+
+static void a_large_block_is_not_kept(void **state)
+{
+    (void)state;
+    struct cc_arena arena;
+    cc_arena_init(&arena);
+    cc_arena_alloc(&arena, 100000);
+    cc_arena_clear(&arena);
+    assert_null(arena.head);
+    cc_arena_finish(&arena);
+}
+
 static void copies_do_not_depend_on_their_source(void **state)
 {
     (void)state;
@@ -74,6 +107,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed_across_blocks),
         cmocka_unit_test(an_allocation_larger_than_a_block_works),
+        cmocka_unit_test(what_is_cleared_keeps_a_block_and_hands_it_out_zeroed_again),
+        cmocka_unit_test(a_large_block_is_not_kept),
         cmocka_unit_test(copies_do_not_depend_on_their_source),
         cmocka_unit_test(null_stays_null_and_empty_stays_empty),
     };
