@@ -55,6 +55,25 @@ static void print_repair(const json_t *repair)
     }
 }
 
+// Where that is not plain: which of its origins it writes under, or that it has not been confirmed.
+static void print_origin(const json_t *status)
+{
+    char own[16];
+    const char *name = NULL, *origin = text_of(status, "origin");
+    json_t *sequence = NULL;
+    size_t n = 0;
+    snprintf(own, sizeof(own), "%" PRIu64 ".", number(status, "replica"));
+    json_object_foreach(json_object_get(status, "frontier"), name, sequence)
+    {
+        n += strncmp(name, own, strlen(own)) == 0;
+    }
+    if (json_is_false(json_object_get(status, "origin_confirmed"))) {
+        (void)printf("         origin %s: not every member has told, since the start, what it has of its weak changes; a weak write begins a new one\n", origin);
+    } else if (n > 1) {
+        (void)printf("         writes weak changes under origin %s\n", origin);
+    }
+}
+
 // What an operator should know, below the row.
 static void print_notes(const json_t *status)
 {
@@ -70,8 +89,7 @@ static void print_notes(const json_t *status)
     print_note(json_is_true(json_object_get(status, "must_rejoin")), "must rejoin: refuses weak writes until it has written its own again");
     print_note(json_object_get(status, "changes_missing") != NULL, "its PostgreSQL has lost weak changes that nobody has sent yet: refuses weak writes");
     print_note(json_object_get(status, "changes_lost") != NULL, "weak changes of its own are lost for good: its log says which (changes_lost)");
-    print_note(json_is_false(json_object_get(status, "origin_confirmed")),
-               "has not heard since its start from every member what it has of its weak changes: a weak write begins a new origin");
+    print_origin(status);
     print_note(json_is_true(json_object_get(status, "clock_off")), "its clock is off: refuses weak writes");
     print_note(json_is_true(json_object_get(status, "space_low")), "its disk is nearly full: takes no writes");
     print_note(json_is_true(json_object_get(status, "disk_slow")), "its disk is slow: does not lead if another can");

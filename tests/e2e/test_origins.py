@@ -6,7 +6,7 @@ import signal
 import subprocess
 import unittest
 
-from cluster import CutCluster, wait_until
+from cluster import CutCluster, command, wait_until
 
 AGAIN = 75  # exit code of a process whose next start begins a new life
 PARTS = ('log', 'postgres')
@@ -85,6 +85,7 @@ class Origins(unittest.TestCase):
         cluster.heal()
         self.wait_three_ready()
         cluster.verify()
+        self.assertIn(f"writes weak changes under origin {status['origin']}", command('status', '--config', cluster.config).stdout)
         self.assertEqual(cluster.get(3, '/presence?id=eq.cid', **{'Caucus-Session': token})[0]['status'], 'first life')
         for replica in cluster.ids:
             rows = {row['id']: (row['status'], row['place']) for row in cluster.get(replica, '/presence?select=id,status,place')}
