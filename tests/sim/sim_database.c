@@ -41,7 +41,7 @@ struct sim_database {
 
 struct answer {
     struct db_event event;
-    struct crdt_frontier frontier;
+    struct crdt_frontier frontier, merged;
     struct cc_arena arena;
 };
 
@@ -77,6 +77,8 @@ static void fill_state(const struct sim_database *database, struct answer *answe
     answer->event.collected = sim_rows_get_u64(database->rows.store, "b");
     sim_rows_frontier(&database->rows, &answer->frontier);
     answer->event.frontier = &answer->frontier;
+    sim_rows_merged(&database->rows, &answer->merged);
+    answer->event.merged = &answer->merged;
 }
 
 static struct answer *execute(struct sim *sim, struct sim_database *database, const struct db_job *job)
@@ -171,8 +173,8 @@ static struct answer *weak_commit(struct sim *sim, struct sim_database *database
 
 static struct answer *merge(struct sim *sim, struct sim_database *database, const struct db_job *job)
 {
-    SIM_CHECK(sim, "W2", sim_store_savepoint(database->rows.store, DB_WEAK) == 0,
-              "r%u merges into an open transaction of local writes", database->replica);
+    SIM_CHECK(sim, "W2", job->open || sim_store_savepoint(database->rows.store, DB_WEAK) == 0,
+              "r%u merges, and commits, what is in an open transaction", database->replica);
     bool durable = false;
     uint32_t n_changed = 0;
     if (job->adopt != NULL) {
@@ -184,7 +186,13 @@ static struct answer *merge(struct sim *sim, struct sim_database *database, cons
     for (uint32_t i = 0; !job->states && i < job->n_items; i++) {
         struct crdt_change_set set;
         durable = durable || (crdt_change_set_peek(job->items[i], &set) == CC_OK && set.durable);
-        sim_rows_merge(sim, &database->rows, job->items[i]);
+        sim_rows_merge(sim, &database->rows, job->items[i], job->open);
+    }
+    if (job->open) {
+        SIM_CHECK(sim, "W4", !durable, "r%u leaves open what somebody waits for", database->replica);
+        struct answer *answer = answer_create(job, DB_WEAK, DB_MERGED);
+        fill_state(database, answer);
+        return answer;
     }
     struct answer *answer = weak_done(sim, database, job, DB_MERGED);
     answer->event.n_changed = n_changed;

@@ -41,6 +41,7 @@ void sim_rows_put_failed(struct cc_buffer *out, const char *code);
 uint64_t sim_rows_applied(const struct sim_rows *rows);
 uint32_t sim_rows_schema(const struct sim_rows *rows);
 void sim_rows_frontier(const struct sim_rows *rows, struct crdt_frontier *frontier_out);
+void sim_rows_merged(const struct sim_rows *rows, struct crdt_frontier *frontier_out); // the same, and what the open transaction has merged
 uint64_t sim_rows_hlc(const struct sim_rows *rows);
 
 // Runs one operation in its own right. The outcome is appended in rest_outcome_put form. True: it was a migration.
@@ -60,7 +61,8 @@ bool sim_rows_show_weak(struct sim *sim, const struct sim_rows *rows, const char
 // History, frontier and greatest stamp of a change set that comes next from its origin.
 void sim_rows_record(struct sim *sim, struct sim_rows *rows, struct cc_slice change);
 // Merges a change set, unless it is held already.
-void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice change);
+// open: it is noted (sim_rows_record) when the transaction that is open ends.
+void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice change, bool open);
 const struct cc_blob *sim_rows_history(const struct sim_rows *rows, struct crdt_origin origin, uint64_t sequence);
 
 // DB_BEGIN_ANEW and DB_RENEW. How many change sets are aside, of all lives or (not 0) of this one.

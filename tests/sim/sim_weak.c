@@ -393,7 +393,7 @@ static void read_frontier(const struct cc_blob *value, struct crdt_frontier *fro
 static struct cc_slice seen_by(const struct write *write)
 {
     struct crdt_frontier held, others;
-    sim_rows_frontier(write->rows, &held);
+    sim_rows_merged(write->rows, &held);
     others.n = 0;
     for (uint32_t i = 0; i < held.n; i++) {
         if (held.at[i].origin.replica != write->stamp.replica || held.at[i].origin.incarnation != write->stamp.incarnation) {
@@ -529,6 +529,27 @@ void sim_rows_frontier(const struct sim_rows *rows, struct crdt_frontier *fronti
     read_frontier(sim_store_get_committed(rows->store, "f"), frontier_out);
 }
 
+void sim_rows_merged(const struct sim_rows *rows, struct crdt_frontier *frontier_out)
+{
+    struct crdt_frontier merged;
+    read_frontier(sim_store_get(rows->store, "f"), frontier_out);
+    read_frontier(sim_store_get(rows->store, "o"), &merged);
+    enum cc_status status = crdt_frontier_join(frontier_out, &merged);
+    assert(status == CC_OK);
+}
+
+static void put_merged(const struct sim_rows *rows, const struct crdt_change_set *set)
+{
+    struct crdt_frontier merged;
+    read_frontier(sim_store_get(rows->store, "o"), &merged);
+    enum cc_status status = crdt_frontier_raise(&merged, set->origin, set->sequence);
+    assert(status == CC_OK);
+    struct cc_buffer bytes = {0};
+    crdt_frontier_put(&bytes, &merged);
+    sim_store_put(rows->store, DB_WEAK, "o", cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+}
+
 void sim_rows_ahead(const struct sim_rows *rows, struct crdt_frontier *frontier_out)
 {
     read_frontier(sim_store_get_committed(rows->store, "x"), frontier_out);
@@ -570,19 +591,26 @@ void sim_rows_record(struct sim *sim, struct sim_rows *rows, struct cc_slice cha
     }
 }
 
-void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice change)
+void sim_rows_merge(struct sim *sim, struct sim_rows *rows, struct cc_slice change, bool open)
 {
     struct cc_arena arena;
     cc_arena_init(&arena);
     struct crdt_change_set set;
     enum cc_status status = crdt_change_set_read(change, &arena, &set);
     SIM_CHECK(sim, "codec", status == CC_OK, "r%u: a change set cannot be read", rows->replica);
-    struct crdt_frontier frontier;
-    read_frontier(sim_store_get(rows->store, "f"), &frontier);
-    if (set.sequence > crdt_frontier_get(&frontier, set.origin)) {
+    struct crdt_frontier merged;
+    sim_rows_merged(rows, &merged);
+    uint64_t held = crdt_frontier_get(&merged, set.origin);
+    if (set.sequence > held) {
+        SIM_CHECK(sim, "W1", set.sequence == held + 1, "r%u: change %" PRIu64 " of r%u is merged after %" PRIu64, rows->replica,
+                  set.sequence, set.origin.replica, held);
         SIM_CHECK(sim, "C15", set.schema_version <= sim_rows_schema(rows), "r%u merges a change of schema %u, but has %u", rows->replica,
                   set.schema_version, sim_rows_schema(rows));
-        sim_rows_record(sim, rows, change);
+        if (open) {
+            put_merged(rows, &set);
+        } else {
+            sim_rows_record(sim, rows, change);
+        }
         sim_rows_merge_rows(sim, rows->store, &set);
         if (set.request_key.data != NULL) {
             put_request(rows, set.principal, set.request_key, set.outcome);

@@ -30,13 +30,15 @@ enum db_job_kind {
     DB_APPLY,
     // As EXECUTE, under one stamp per operation. -> DB_WEAK_EXECUTED
     DB_WEAK_EXECUTE,
-    // Writes what the executed change sets (now numbered) leave behind: history, tombstones, request keys, frontier; COMMIT. -> DB_WEAK_COMMITTED
+    // Writes what the change sets that are in the open transaction leave behind, executed ones (now numbered) and merged ones: history,
+    // frontier; COMMIT. -> DB_WEAK_COMMITTED
     DB_WEAK_COMMIT,
     DB_WEAK_ROLLBACK,
     // Merges change sets (crdt_row_merge decides) in one transaction and raises the frontier. Sets come in order of their
     // sequence per origin, without gaps above the frontier; those at or below it are skipped. With `states`, items are lists of states
     // of rows (row_state.h) instead, which are joined with what is there; the frontier stays. With `adopt`, the frontier is raised, and the
-    // history is noted to lack what lies between. -> DB_MERGED
+    // history is noted to lack what lies between. With `open`, change sets are merged into the open transaction, or into one that stays open:
+    // WEAK_COMMIT, of which they are items, notes and commits them. -> DB_MERGED
     DB_MERGE,
     // Reads change sets of one origin from the history, from a sequence on. -> DB_FETCHED
     DB_FETCH,
@@ -68,7 +70,7 @@ struct db_job { // slices and arrays live until the job's answer, or the lane's 
     const struct crdt_frontier *own; // BEGIN_ANEW: origins of this replica, each from which sequence on
     uint64_t n_lost;            // PUT_ASIDE: so many are lost
     uint32_t peer;              // FETCH: echoed
-    bool states;                // MERGE
+    bool states, open;          // MERGE
     uint64_t bound;             // MERGE of states of whoever holds every write up to this hybrid logical time, and may have dropped tombstones up to there; else 0
     const struct crdt_frontier *adopt; // MERGE of states, without items: all that belongs to this frontier was joined; under the stamp `stamps[0]`. Else NULL
     size_t n_bytes_max;         // FETCH
@@ -98,6 +100,7 @@ struct db_event { // borrowed by the node during the call
     uint32_t schema_version;
     // DB_UP (weak), WEAK_COMMITTED, MERGED: what it holds.
     const struct crdt_frontier *frontier;
+    const struct crdt_frontier *merged; // MERGED: with what the open transaction has merged; NULL: the same
     uint64_t hlc_floor;         // DB_UP: greatest stamp found
     uint64_t collected;         // DB_UP (weak): tombstones up to this stamp may be gone
     uint64_t n_aside;           // DB_UP (weak), BEGUN_ANEW: change sets that are put aside; BEGUN_ANEW: by this job

@@ -30,6 +30,7 @@ struct node_options {
     uint64_t request_window_us;       // how long executed request ids are remembered for internal retries
     uint32_t request_buckets;         // of the table in which they are found; default CC_REQUEST_WINDOW
     struct cc_slice facts_of_database; // version, encoding, collation: compared with the peers' (opaque bytes, equal or refused)
+    bool merges_apart;                // the database merges in another session than that in which it executes weak writes
     uint32_t batch_operations_max;    // default CC_BATCH_OPERATIONS_MAX
     size_t ahead_bytes;               // writes of so many bytes are made ready while others execute; default 64 KiB
     size_t own_changes_bytes_max;     // own weak change sets kept in memory; default 64 MB

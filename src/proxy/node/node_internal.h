@@ -225,6 +225,7 @@ enum { MERGE_KINDS = MERGE_ROWS + 1 };
 struct weak {
     bool up;
     struct crdt_frontier frontier; // committed in the database
+    struct crdt_frontier merged;   // the same, with what was merged into the open transaction
     struct crdt_origin self;
     uint64_t next_sequence;
     uint64_t given;                // the last number that this replica has given, or its log or database has; others may know of later ones
@@ -240,8 +241,10 @@ struct weak {
     struct weak_write *executed;   // in order of execution, not known to be durable
     struct weak_write *spreading;  // in the log: answered when enough others have them on disk, or at the deadline
     struct job *executing;
-    uint32_t n_open;               // batches executed since the last COMMIT
-    NODE_ARRAY(uint64_t) open;     // sequences of what they changed
+    uint32_t n_open;               // batches executed and merges since the last COMMIT
+    NODE_ARRAY(uint64_t) open;     // sequences of what the batches changed
+    NODE_ARRAY(struct cc_blob *) open_merged; // change sets of the merges
+    size_t open_merged_bytes;
     struct gather stay;            // batches, before the open transaction ends
     uint64_t told;                 // own changes up to this one are acknowledged, but may not be committed yet
     uint64_t read_us;              // when somebody last asked for what was written here

@@ -20,7 +20,7 @@ void weak_init(struct node *node)
 static bool may_stay_open(struct node *node, bool is_needed)
 {
     struct weak *weak = &node->weak;
-    bool hurry = is_needed || node->stopping || weak->n_open >= NODE_TRANSACTION_BATCHES_MAX / 2 || snapshot_blocks(node) ||
+    bool hurry = is_needed || node->stopping || weak->n_open >= NODE_TRANSACTION_BATCHES_MAX / 2 || weak_open_is_full(node) || snapshot_blocks(node) ||
                  read_wants_merge(node) || (weak->read_us != 0 && node->time.now_us - weak->read_us < NODE_GATHER_US);
     return node_gathers(node, &weak->stay, NODE_GATHER_US, hurry);
 }
@@ -28,7 +28,8 @@ static bool may_stay_open(struct node *node, bool is_needed)
 static void end_transaction(struct node *node, bool is_needed)
 {
     struct weak *weak = &node->weak;
-    bool may_end = weak->executing == NULL && weak->n_open > 0 && weak->committing_job == NULL && weak_is_logged(node);
+    bool idle = weak->executing == NULL && weak->merging == NULL;
+    bool may_end = idle && weak->n_open > 0 && weak->committing_job == NULL && weak_is_logged(node);
     if (may_end && !may_stay_open(node, is_needed)) {
         weak_commit(node);
     }
@@ -58,10 +59,11 @@ void weak_pump(struct node *node)
     bool mergeable = weak->merging == NULL && !turn_of_writes && weak_has_mergeable(node) && !node_gathers(node, &weak->gather, NODE_GATHER_US, hurry);
     bool had_its_turn = replayed || weak->log_lacks || repair_is_whole(node); // what the log lacks comes from others, or is taken over
     bool joinable = weak->merging == NULL && had_its_turn && !turn_of_writes && !mergeable && !weak_rests(node) && repair_has_states(node);
-    end_transaction(node, mergeable || joinable || renewal_wants_turn(node));
+    bool joins = mergeable && replayed && weak_may_join(node);
+    end_transaction(node, (mergeable && !joins) || joinable || renewal_wants_turn(node));
     bool has_turn = weak->executing == NULL && weak->n_open == 0;
-    if (mergeable && has_turn) {
-        weak_merge(node);
+    if (mergeable && (has_turn || (joins && weak->executing == NULL))) {
+        weak_merge(node, joins);
         mergeable = false;
     } else if (mergeable) { // it waits for the local writes under way, not for more of its kind
         weak->gather.over = true;
@@ -83,6 +85,7 @@ static void take_frontier(struct node *node, const struct crdt_frontier *frontie
 {
     struct weak *weak = &node->weak;
     weak->frontier = *frontier;
+    weak->merged = *frontier;
     weak->frontier_moved = true;
     stable_moved(node);
     weak_incoming_held(node);
@@ -147,6 +150,20 @@ static void log_renewed(struct node *node, const struct db_event *event)
     renewal_decided(node, event);
 }
 
+static void merged(struct node *node, const struct db_event *event, const struct job *job)
+{
+    struct weak *weak = &node->weak;
+    if (job->job.open) {
+        weak_merged_open(node, event, job);
+        return;
+    }
+    take_frontier(node, event->frontier);
+    if (weak->merging_durable) {
+        weak->merging_durable = false;
+        peer_tell_frontier(node);
+    }
+}
+
 void weak_event(struct node *node, const struct db_event *event)
 {
     struct weak *weak = &node->weak;
@@ -175,11 +192,7 @@ void weak_event(struct node *node, const struct db_event *event)
         job = node_job_answered(node, DB_WEAK, event->number);
         if (job != NULL) {
             weak->merging = NULL;
-            take_frontier(node, event->frontier);
-            if (weak->merging_durable) {
-                weak->merging_durable = false;
-                peer_tell_frontier(node);
-            }
+            merged(node, event, job);
             weak_note_merged(node, job->job.states);
             if (job->job.states) {
                 repair_joined(node, event->n_changed);

@@ -35,7 +35,12 @@ void weak_incoming_held(struct node *node); // drops what the database's frontie
 void weak_incoming_follow(struct node *node, const struct crdt_frontier *frontier);
 void weak_incoming_finish(struct node *node);
 bool weak_has_mergeable(struct node *node);
-void weak_merge(struct node *node);
+// What is to be merged next may become part of the open transaction, or begin one that stays open.
+bool weak_may_join(struct node *node);
+void weak_merge(struct node *node, bool joins);
+void weak_merged_open(struct node *node, const struct db_event *event, const struct job *job); // into the open transaction
+bool weak_open_is_full(const struct node *node); // of what was merged into it
+void weak_open_forget(struct node *node);        // what was merged into it
 void weak_begin_merge(struct node *node, struct job *job, size_t n_bytes); // the job is the database's from now on
 void weak_note_merged(struct node *node, bool rows); // the merge under way has ended: how long was it?
 void weak_note_behind(struct node *node);

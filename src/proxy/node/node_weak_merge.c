@@ -18,6 +18,7 @@ enum {
     GENTLE_PAUSE_US_MAX = 20 * 1000,
     GENTLE_BYTES_MAX = 64 << 10,
     MERGE_BYTES_MAX = 256 << 10, // otherwise: some thousand rows, so that a first write does not wait for long either
+    OPEN_BYTES_MAX = 128 << 10,  // of what is merged into one transaction that stays open
     BEHIND_US_MAX = 8 * 1000 * 1000, // when that does not suffice: no more pauses
     RUSH_US = 60 * 1000 * 1000,      // for so long
 };
@@ -312,7 +313,7 @@ static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blo
     struct crdt_change_set set;
     bool full = job->job.n_items >= NODE_APPLY_ENTRIES_MAX ||
                 (*n_bytes > 0 && *n_bytes + blob->n > merge_bytes_max(node, node->weak.merge_kind));
-    if (full || crdt_change_set_peek(cc_blob_slice(blob), &set) != CC_OK || !may_merge(node, &set)) {
+    if (full || crdt_change_set_peek(cc_blob_slice(blob), &set) != CC_OK || !may_merge(node, &set) || (set.durable && job->job.open)) {
         return false;
     }
     if (*n_bytes == 0) {
@@ -330,21 +331,85 @@ static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blo
     return true;
 }
 
+// The first set behind those that the database holds, or that are in the open transaction; incoming->sets.n: there is none.
+static size_t first_unmerged(const struct node *node, const struct incoming *incoming)
+{
+    uint64_t first = incoming->next - (incoming->sets.n - incoming->head);
+    uint64_t merged = crdt_frontier_get(&node->weak.merged, incoming->origin);
+    uint64_t n_merged = merged < first ? 0 : merged - first + 1;
+    size_t n_waiting = incoming->sets.n - incoming->head;
+    return incoming->head + (n_merged < n_waiting ? (size_t)n_merged : n_waiting);
+}
+
+// False: nothing of this origin may be merged now.
+static bool next_to_merge(const struct node *node, const struct incoming *incoming, struct crdt_change_set *set_out)
+{
+    size_t at = first_unmerged(node, incoming);
+    return at < incoming->sets.n && crdt_change_set_peek(cc_blob_slice(incoming->sets.at[at]), set_out) == CC_OK && may_merge(node, set_out);
+}
+
 bool weak_has_mergeable(struct node *node)
 {
-    struct weak *weak = &node->weak;
+    const struct weak *weak = &node->weak;
     for (size_t i = 0; i < weak->incoming.n; i++) {
-        const struct incoming *incoming = &weak->incoming.at[i];
         struct crdt_change_set set;
-        if (incoming->head < incoming->sets.n &&
-            crdt_change_set_peek(cc_blob_slice(incoming->sets.at[incoming->head]), &set) == CC_OK && may_merge(node, &set)) {
+        if (next_to_merge(node, &weak->incoming.at[i], &set)) {
             return true;
         }
     }
     return false;
 }
 
-void weak_merge(struct node *node)
+// A commit for each merge would make those wait who write here meanwhile: for the log, without which the open transaction cannot end, and for
+// what PostgreSQL does to end it. Where nobody writes, or somebody reads, what was merged is to be seen at once; a set whose writer waits
+// for us needs a commit of its own kind.
+bool weak_may_join(struct node *node)
+{
+    const struct weak *weak = &node->weak;
+    bool was_read = weak->n_open == 0 && weak->read_us != 0 && node->time.now_us - weak->read_us < NODE_GATHER_US;
+    if (node->options.merges_apart || !is_among_writes(node) || node->stopping || was_read || read_wants_merge(node) || weak_open_is_full(node)) {
+        return false;
+    }
+    for (size_t i = 0; i < weak->incoming.n; i++) {
+        struct crdt_change_set set;
+        if (next_to_merge(node, &weak->incoming.at[i], &set) && set.durable) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool weak_open_is_full(const struct node *node)
+{
+    return node->weak.open_merged_bytes >= OPEN_BYTES_MAX;
+}
+
+void weak_open_forget(struct node *node)
+{
+    struct weak *weak = &node->weak;
+    for (size_t i = 0; i < weak->open_merged.n; i++) {
+        cc_blob_unref(weak->open_merged.at[i]);
+    }
+    weak->open_merged.n = 0;
+    weak->open_merged_bytes = 0;
+}
+
+void weak_merged_open(struct node *node, const struct db_event *event, const struct job *job)
+{
+    struct weak *weak = &node->weak;
+    weak->merged = event->merged != NULL ? *event->merged : *event->frontier;
+    weak->n_open++;
+    for (size_t i = 0; i < job->blobs.n; i++) {
+        struct cc_blob *blob = job->blobs.at[i];
+        struct crdt_change_set set;
+        if (crdt_change_set_peek(cc_blob_slice(blob), &set) == CC_OK && set.sequence <= crdt_frontier_get(&weak->merged, set.origin)) {
+            NODE_PUSH(weak->open_merged, cc_blob_ref(blob));
+            weak->open_merged_bytes += blob->n;
+        }
+    }
+}
+
+void weak_merge(struct node *node, bool joins)
 {
     struct weak *weak = &node->weak;
     size_t n_sets = 0, n_bytes = 0;
@@ -352,9 +417,10 @@ void weak_merge(struct node *node)
         n_sets += weak->incoming.at[i].sets.n - weak->incoming.at[i].head;
     }
     struct job *job = node_job_create(node, DB_MERGE, n_sets < NODE_APPLY_ENTRIES_MAX ? (uint32_t)n_sets : NODE_APPLY_ENTRIES_MAX);
+    job->job.open = joins;
     for (size_t i = 0; i < weak->incoming.n; i++) {
         struct incoming *incoming = &weak->incoming.at[i];
-        size_t at = incoming->head;
+        size_t at = first_unmerged(node, incoming);
         while (at < incoming->sets.n && add_to_merge(node, job, incoming->sets.at[at], &n_bytes)) {
             at++;
         }

@@ -183,10 +183,14 @@ bool weak_is_logged(struct node *node)
 void weak_commit(struct node *node)
 {
     struct weak *weak = &node->weak;
-    struct job *job = node_job_create(node, DB_WEAK_COMMIT, (uint32_t)weak->open.n);
+    struct job *job = node_job_create(node, DB_WEAK_COMMIT, (uint32_t)(weak->open.n + weak->open_merged.n));
     for (size_t i = 0; i < weak->open.n; i++) {
         node_job_item(job, weak_own_find(node, weak->open.at[i])->bytes);
     }
+    for (size_t i = 0; i < weak->open_merged.n; i++) {
+        node_job_item(job, weak->open_merged.at[i]);
+    }
+    weak_open_forget(node);
     weak->open.n = 0;
     weak->n_open = 0;
     weak->stay = (struct gather){0};
@@ -243,6 +247,7 @@ void weak_writes_rolled_back(struct node *node)
     DL_CONCAT(again, weak->queue);
     weak->queue = again;
     weak->open.n = 0;
+    weak_open_forget(node);
     weak->stay = (struct gather){0};
 }
 
@@ -294,4 +299,6 @@ void weak_writes_finish(struct node *node)
     free_writes(node->weak.executed);
     free_writes(node->weak.spreading);
     free(node->weak.open.at);
+    weak_open_forget(node);
+    free(node->weak.open_merged.at);
 }

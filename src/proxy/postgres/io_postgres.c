@@ -58,6 +58,7 @@ void pg_lane_emit(struct pg_lane *lane, struct db_event *event)
     event->applied = lane->applied;
     event->schema_version = lane->schema_version;
     event->frontier = &lane->frontier;
+    event->merged = &lane->merged;
     lane->postgres->options.on_event(lane->postgres->options.context, event);
 }
 
@@ -316,6 +317,7 @@ static void rollback_start(struct pg_job *job)
         pg_lane_must_text(lane, "ROLLBACK");
         io_postgres_link_sync(lane->link, NULL, NULL, 0);
         lane->in_transaction = false;
+        lane->merged = lane->frontier;
         pg_lane_settings_forget(lane);
     }
     if (lane->migrated) { // descriptions may be of tables that never were

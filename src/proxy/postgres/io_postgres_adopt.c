@@ -18,6 +18,7 @@ static void on_adopted(void *context, uint64_t number, PGresult *result)
         pg_lane_drop(lane, "a frontier cannot be taken over", NULL);
         return;
     }
+    lane->merged = lane->frontier;
     pg_lane_emit(lane, &(struct db_event){.kind = DB_MERGED, .number = job->job.number});
     pg_job_finish(job);
 }

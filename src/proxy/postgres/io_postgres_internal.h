@@ -91,6 +91,7 @@ struct pg_lane {
     uint64_t applied;
     uint32_t schema_version;
     struct crdt_frontier frontier;
+    struct crdt_frontier merged; // weak lane: the same, with what was merged into the open transaction
     uint64_t collected; // WEAK: tombstones up to this stamp may be gone
     uint64_t hlc_floor;
     uint64_t n_aside; // weak lane, when it came up: change sets of earlier lives that are to be renewed,

@@ -5,6 +5,8 @@
 //                                   ^                                  \-- error: roll back, once more, then set by set; a set that
 //                                   +------------------------------------- fails alone holds up its origin
 //
+// Into the transaction of local writes: SAVEPOINT in place of BEGIN; history, digests and frontier are left to WEAK_COMMIT.
+//
 // Rows that a set inserts are presumed to be new, and not read: INSERT fails where one is there, and then all are read.
 #include "proxy/postgres/io_postgres_merge.h"
 
@@ -20,6 +22,14 @@
 enum { MERGES_IN_DOUBT = 64 };
 
 static void attempt(struct merge *merge);
+
+// Plans are made once. One that was made while the table was small would read all of it when it is large: by key always.
+static const char sql_settings[] = "SELECT pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true), "
+                                   "pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true), "
+                                   "pg_catalog.set_config('enable_seqscan', 'off', true)";
+static const char sql_settings_back[] = "SELECT pg_catalog.set_config('plan_cache_mode', 'auto', true), "
+                                        "pg_catalog.set_config('enable_hashjoin', 'on', true), pg_catalog.set_config('enable_mergejoin', 'on', true), "
+                                        "pg_catalog.set_config('enable_seqscan', 'on', true)";
 
 static void clear_attempt(struct merge *merge)
 {
@@ -108,9 +118,21 @@ static void next_attempt(struct merge *merge)
     attempt(merge);
 }
 
+static void roll_back(struct merge *merge)
+{
+    struct pg_lane *lane = merge->lane;
+    if (merge->saved) {
+        pg_lane_must_text(lane, "ROLLBACK TO SAVEPOINT caucus_merge");
+        pg_lane_must_text(lane, "RELEASE SAVEPOINT caucus_merge");
+        return;
+    }
+    pg_lane_must_text(lane, "ROLLBACK");
+    lane->in_transaction = false;
+}
+
 static void attempt_failed(struct merge *merge)
 {
-    pg_lane_must_text(merge->lane, "ROLLBACK");
+    roll_back(merge);
     merge->n_changed = 0;
     if (merge->presumes) {
         merge->presumes = false;
@@ -156,6 +178,18 @@ static bool goes_on(struct merge *merge)
     return true;
 }
 
+static bool note_merged(const struct merge *merge, struct crdt_frontier *frontier)
+{
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct crdt_change_set *set = &merge->sets[i].set;
+        if (!merge->sets[i].skipped && merge->sets[i].states == NULL && crdt_frontier_raise(frontier, set->origin, set->sequence) != CC_OK) {
+            pg_lane_drop(merge->lane, "the frontier cannot be raised", NULL);
+            return false;
+        }
+    }
+    return true;
+}
+
 static void on_merge_commit(void *context, uint64_t number, PGresult *result)
 {
     (void)number;
@@ -168,12 +202,8 @@ static void on_merge_commit(void *context, uint64_t number, PGresult *result)
     if (!pg_lane_committed(lane, result)) {
         return;
     }
-    for (uint32_t i = merge->first; i < merge->end; i++) {
-        const struct crdt_change_set *set = &merge->sets[i].set;
-        if (!merge->sets[i].skipped && merge->sets[i].states == NULL && crdt_frontier_raise(&lane->frontier, set->origin, set->sequence) != CC_OK) {
-            pg_lane_drop(lane, "the frontier cannot be raised", NULL);
-            return;
-        }
+    if (note_merged(merge, &lane->frontier)) {
+        lane->merged = lane->frontier;
     }
 }
 
@@ -183,6 +213,12 @@ static void on_merge_end(void *context, uint64_t number)
     struct merge *merge = context;
     if (!goes_on(merge)) {
         return;
+    }
+    if (merge->job->job.open) {
+        pg_digests_join(&merge->lane->digests, &merge->digests);
+        if (!note_merged(merge, &merge->lane->merged)) {
+            return;
+        }
     }
     merge->first = merge->end;
     next_attempt(merge);
@@ -224,6 +260,50 @@ static void drop_renewed(struct merge *merge)
     }
 }
 
+static void note_sets(struct merge *merge)
+{
+    struct pg_lane *lane = merge->lane;
+    struct pg_history history;
+    struct pg_requests requests;
+    pg_history_init(&history);
+    pg_requests_init(&requests);
+    bool durable = false, open = merge->job->job.open;
+    for (uint32_t i = merge->first; i < merge->end; i++) {
+        const struct merge_set *set = &merge->sets[i];
+        if (set->skipped || set->states != NULL) {
+            continue;
+        }
+        durable = durable || set->set.durable;
+        if (!open) {
+            pg_history_put(&history, &set->set, set->bytes);
+        }
+        if (set->set.request_key.data != NULL) {
+            pg_requests_put(&requests, set->set.principal, set->set.request_key, set->set.fingerprint, set->set.outcome);
+        }
+    }
+    pg_history_send(&history, lane);
+    pg_requests_send(&requests, lane);
+    drop_renewed(merge);
+    if (durable) { // a client waits for what the frontier will say: it must be true after a crash, too
+        pg_lane_commit_durably(lane);
+    }
+}
+
+// The transaction goes on, with statements of requests.
+static void leave_open(struct merge *merge)
+{
+    struct pg_lane *lane = merge->lane;
+    if (merge->has_settings) {
+        pg_lane_must_text(lane, sql_settings_back);
+    }
+    if (merge->as_replica) {
+        pg_lane_must_text(lane, "SET LOCAL session_replication_role = origin");
+    }
+    if (merge->saved) {
+        pg_lane_must_text(lane, "RELEASE SAVEPOINT caucus_merge");
+    }
+}
+
 static void write_all(struct merge *merge)
 {
     struct pg_lane *lane = merge->lane;
@@ -240,31 +320,15 @@ static void write_all(struct merge *merge)
         io_postgres_link_sync(lane->link, on_tried, merge, 0);
         return;
     }
-    pg_digests_send(&merge->digests, lane);
-    struct pg_history history;
-    struct pg_requests requests;
-    pg_history_init(&history);
-    pg_requests_init(&requests);
-    bool durable = false;
-    for (uint32_t i = merge->first; i < merge->end; i++) {
-        const struct merge_set *set = &merge->sets[i];
-        if (set->skipped || set->states != NULL) {
-            continue;
-        }
-        durable = durable || set->set.durable;
-        pg_history_put(&history, &set->set, set->bytes);
-        if (set->set.request_key.data != NULL) {
-            pg_requests_put(&requests, set->set.principal, set->set.request_key, set->set.fingerprint, set->set.outcome);
-        }
+    if (merge->job->job.open) {
+        note_sets(merge);
+        leave_open(merge);
+    } else {
+        pg_digests_send(&merge->digests, lane);
+        note_sets(merge);
+        struct io_postgres_query query = {.sql = "COMMIT"};
+        io_postgres_link_send(lane->link, &query, on_merge_commit, merge, 0);
     }
-    pg_history_send(&history, lane);
-    pg_requests_send(&requests, lane);
-    drop_renewed(merge);
-    if (durable) { // a client waits for what the frontier will say: it must be true after a crash, too
-        pg_lane_commit_durably(lane);
-    }
-    struct io_postgres_query query = {.sql = "COMMIT"};
-    io_postgres_link_send(lane->link, &query, on_merge_commit, merge, 0);
     io_postgres_link_sync(lane->link, on_merge_end, merge, 0);
 }
 
@@ -621,11 +685,6 @@ static void send_tombstones_read(struct merge *merge)
     pg_array_finish(&keys);
 }
 
-// Plans are made once. One that was made while the table was small would read all of it when it is large: by key always.
-static const char sql_settings[] = "SELECT pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true), "
-                                   "pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true), "
-                                   "pg_catalog.set_config('enable_seqscan', 'off', true)";
-
 static bool needs_reading(const struct merge *merge)
 {
     for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
@@ -639,17 +698,32 @@ static bool needs_reading(const struct merge *merge)
     return false;
 }
 
+static void begin(struct merge *merge)
+{
+    struct pg_lane *lane = merge->lane;
+    merge->saved = lane->in_transaction;
+    if (merge->saved) {
+        pg_lane_must_text(lane, "SAVEPOINT caucus_merge");
+    } else if (merge->job->job.open) {
+        pg_lane_begin(lane);
+    } else {
+        pg_lane_must_text(lane, "BEGIN");
+    }
+}
+
 static void read_all(struct merge *merge)
 {
     struct pg_lane *lane = merge->lane;
     collect_rows(merge);
-    pg_lane_must_text(lane, "BEGIN");
+    begin(merge);
     bool triggers = false;
     for (const struct merge_table *table = merge->tables; table != NULL; table = table->next) {
         triggers = triggers || (table->table != NULL && table->table->has_triggers);
         merge->n_row_results++;
     }
     bool reads = needs_reading(merge);
+    merge->has_settings = reads;
+    merge->as_replica = triggers;
     if (reads) {
         pg_lane_must_text(lane, sql_settings);
     }
@@ -771,7 +845,7 @@ struct merge *pg_merge_create(struct pg_job *job, uint32_t n)
     cc_arena_init(&merge->arena);
     job->state = merge;
     job->dispose = dispose;
-    if (lane->in_transaction) { // executed writes that changed nothing may have left one
+    if (lane->in_transaction && !job->job.open) { // executed writes that changed nothing may have left one
         pg_lane_must_text(lane, "COMMIT");
         lane->in_transaction = false;
         pg_lane_settings_forget(lane);
@@ -792,7 +866,7 @@ void pg_merge_start(struct pg_job *job)
         return;
     }
     struct merge *merge = pg_merge_create(job, job->job.n_items);
-    struct crdt_frontier frontier = lane->frontier;
+    struct crdt_frontier frontier = lane->merged;
     merge->presumes = lane->merges_in_doubt == 0;
     lane->merges_in_doubt -= lane->merges_in_doubt > 0;
     for (uint32_t i = 0; i < merge->n; i++) {

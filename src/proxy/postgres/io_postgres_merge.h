@@ -55,6 +55,8 @@ struct merge {
     uint32_t first, end; // the sets of this attempt
     bool presumes;   // that rows which are inserted are not there: should one be, PostgreSQL refuses it
     bool one_by_one;
+    bool saved;      // this attempt began in an open transaction, at a savepoint
+    bool has_settings, as_replica; // it has changed these in its transaction
     bool failed;
     bool passing; // the error says something about the server's condition, nothing about the change sets
     char error[300];

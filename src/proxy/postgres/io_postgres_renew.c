@@ -59,7 +59,7 @@ static void on_begun_anew(void *context, uint64_t number, PGresult *result)
     if (!pg_lane_committed(lane, result)) {
         return;
     }
-    lane->frontier.n = 0;
+    lane->frontier.n = lane->merged.n = 0;
     pg_lane_emit(lane, &(struct db_event){.kind = DB_BEGUN_ANEW, .number = job->job.number, .n_aside = lane->n_aside});
     pg_job_finish(job);
 }

@@ -168,6 +168,7 @@ static void on_frontier(void *context, uint64_t number, PGresult *result)
             lane->hlc_floor = stamp.hlc;
         }
     }
+    lane->merged = lane->frontier;
     PQclear(result);
 }
 

@@ -264,7 +264,7 @@ static bool put_statements(struct builder *builder)
 
 struct cc_slice pg_weak_seen(const struct pg_lane *lane, const struct clock_stamp *stamp, struct cc_arena *arena)
 {
-    const struct crdt_frontier *held = &lane->frontier;
+    const struct crdt_frontier *held = &lane->merged;
     struct crdt_frontier others;
     others.n = 0;
     for (uint32_t i = 0; i < held->n; i++) {
@@ -503,6 +503,7 @@ static void on_weak_commit(void *context, uint64_t number, PGresult *result)
             return;
         }
     }
+    lane->merged = lane->frontier;
     pg_lane_emit(lane, &(struct db_event){.kind = DB_WEAK_COMMITTED, .number = job->job.number});
     pg_job_finish(job);
 }

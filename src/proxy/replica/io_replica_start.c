@@ -126,6 +126,13 @@ static uint32_t draw_incarnation(void)
     return incarnation;
 }
 
+static const char *write_role(const struct replica *replica)
+{
+    bool is_managed = replica->self->conninfo[0] == '\0';
+    const char *role = is_managed ? LOGIN_ROLE_WRITES : replica->config->postgres.write_role;
+    return io_auth_is_on(replica->auth) && role[0] != '\0' ? role : NULL;
+}
+
 static struct node *make_node(const struct replica *replica)
 {
     const struct config *config = replica->config;
@@ -140,6 +147,7 @@ static struct node *make_node(const struct replica *replica)
         .removed_at = removed_at(replica),
         .clock_skew_ms_max = config->timeouts.clock_skew_ms_max,
         .frontier_interval_us = config->timeouts.frontier_ms * 1000ull,
+        .merges_apart = write_role(replica) != NULL,
         .own_changes_bytes_max = ((size_t)config->limits.weak_memory_megabytes << 20) + 1, // 0 is the node's default
         .request_window_us = config->timeouts.request_ms * 2000ull,
         .batch_operations_max = config->limits.batch_operations,
@@ -396,12 +404,6 @@ bool replica_open_auth(struct replica *replica)
         return false;
     }
     return true;
-}
-
-static const char *write_role(const struct replica *replica)
-{
-    const char *role = replica->supervisor != NULL ? LOGIN_ROLE_WRITES : replica->config->postgres.write_role;
-    return io_auth_is_on(replica->auth) && role[0] != '\0' ? role : NULL;
 }
 
 void replica_open_database(struct replica *replica)

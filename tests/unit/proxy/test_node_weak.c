@@ -57,12 +57,13 @@ static struct crdt_frontier frontier_of(uint32_t replica, uint64_t sequence)
     return frontier;
 }
 
-static struct node *create(bool is_new)
+static struct node *create(bool is_new, bool merges_apart)
 {
     struct node_options options = {.raft = {.id = 1, .election_us = 1000000, .heartbeat_us = 100000, .seed = 1},
                                    .incarnation = 1,
                                    .next_incarnation = 9,
                                    .is_new = is_new,
+                                   .merges_apart = merges_apart,
                                    .clock_skew_ms_max = SKEW_MS,
                                    .own_changes_bytes_max = 1000,
                                    .facts_of_database = cc_slice_text("facts")};
@@ -87,13 +88,22 @@ static void begin_as(struct bench *bench, uint64_t wall_ms, bool is_new)
 {
     *bench = (struct bench){.time = {.now_us = 1000000, .wall_ms = wall_ms}};
     cc_arena_init(&bench->arena);
-    bench->node = create(is_new);
+    bench->node = create(is_new, false);
     node_log_begun(bench->node);
 }
 
 static void begin(struct bench *bench, uint64_t wall_ms)
 {
     begin_as(bench, wall_ms, false);
+}
+
+// The database executes local writes in one session and merges in another one.
+static void begin_apart(struct bench *bench, uint64_t wall_ms)
+{
+    *bench = (struct bench){.time = {.now_us = 1000000, .wall_ms = wall_ms}};
+    cc_arena_init(&bench->arena);
+    bench->node = create(false, true);
+    node_log_begun(bench->node);
 }
 
 static void start(struct bench *bench)
@@ -1270,19 +1280,140 @@ static void who_reads_waits_for_what_was_answered_and_ends_the_open_transaction(
     end(&bench);
 }
 
-static void a_merge_that_is_due_ends_the_open_transaction(void **state)
+// A set of replica 2 is due 6 ms after its arrival, when the transaction of a write here is 3 ms old.
+static void begin_due(struct bench *bench)
+{
+    start(bench);
+    deliver_change(bench, 2, WALL_MS, change_of(bench, 2, 1, clock_hlc_of_ms(WALL_MS), "x"));
+    pass(bench, 3);
+    write_here(bench, OPERATION_LOCAL);
+    pass(bench, 1);
+    assert_null(find_job(bench, DB_WEAK_COMMIT));
+    assert_null(find_job(bench, DB_MERGE));
+    pass(bench, 2);
+}
+
+static void a_merge_in_a_session_of_its_own_ends_the_open_transaction(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin_apart(&bench, WALL_MS);
+    begin_due(&bench);
+    assert_non_null(find_job(&bench, DB_WEAK_COMMIT));
+    assert_non_null(find_job(&bench, DB_MERGE));
+    assert_false(find_job(&bench, DB_MERGE)->open);
+    end(&bench);
+}
+
+// The first set of replica 2 is in the open transaction, behind a write of this one.
+static struct crdt_frontier begin_joined(struct bench *bench)
+{
+    begin(bench, WALL_MS);
+    begin_due(bench);
+    assert_null(find_job(bench, DB_WEAK_COMMIT));
+    const struct db_job *merge = find_job(bench, DB_MERGE);
+    assert_non_null(merge);
+    assert_true(merge->open);
+    struct crdt_frontier nothing = {.n = 0}, merged = frontier_of(2, 1);
+    weak_event(bench, (struct db_event){.kind = DB_MERGED, .number = merge->number, .frontier = &nothing, .merged = &merged});
+    return merged;
+}
+
+static void a_merge_that_is_due_joins_the_open_transaction_and_is_noted_when_that_ends(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct crdt_frontier merged = begin_joined(&bench);
+    struct node_status status;
+    node_describe(bench.node, bench.time.now_us, &status);
+    assert_int_equal(crdt_frontier_get(&status.frontier, far), 0); // not held before it is committed
+    write_here(&bench, OPERATION_LOCAL);
+    pass(&bench, 6);
+    const struct db_job *commit = find_job(&bench, DB_WEAK_COMMIT);
+    assert_non_null(commit);
+    assert_int_equal(commit->n_items, 3);
+    struct crdt_change_set set;
+    assert_int_equal(crdt_change_set_peek(commit->items[2], &set), CC_OK);
+    assert_int_equal(set.origin.replica, 2);
+    struct crdt_frontier frontier = frontier_of(1, 2);
+    assert_int_equal(crdt_frontier_join(&frontier, &merged), CC_OK);
+    committed(&bench, commit, &frontier);
+    pass(&bench, 10);
+    assert_null(find_job(&bench, DB_MERGE));
+    node_describe(bench.node, bench.time.now_us, &status);
+    assert_int_equal(crdt_frontier_get(&status.frontier, far), 1);
+    end(&bench);
+}
+
+static void what_is_in_the_open_transaction_is_not_merged_once_more(void **state)
+{
+    (void)state;
+    struct bench bench;
+    (void)begin_joined(&bench);
+    deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 2, clock_hlc_of_ms(WALL_MS) + 1, "y"));
+    const struct db_job *merge = await_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    assert_int_equal(merge->n_items, 1);
+    struct crdt_change_set set;
+    assert_int_equal(crdt_change_set_peek(merge->items[0], &set), CC_OK);
+    assert_int_equal(set.sequence, 2);
+    end(&bench);
+}
+
+static void what_was_merged_into_a_transaction_that_is_lost_is_merged_again(void **state)
+{
+    (void)state;
+    struct bench bench;
+    (void)begin_joined(&bench);
+    struct db_event down = {.kind = DB_DOWN, .lane = DB_WEAK};
+    node_db_event(bench.node, bench.time, &down);
+    turn(&bench);
+    struct crdt_frontier nothing = {.n = 0};
+    database_up(&bench, &nothing);
+    const struct db_job *merge = await_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    assert_false(merge->open); // our own write is missing, too
+    assert_int_equal(merge->n_items, 2);
+    end(&bench);
+}
+
+static void who_waits_for_what_was_merged_ends_the_open_transaction(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct crdt_frontier merged = begin_joined(&bench);
+    assert_null(find_job(&bench, DB_WEAK_COMMIT));
+    node_read_session(bench.node, bench.time, 78, 0, &merged, false, 1000);
+    turn(&bench);
+    const struct db_job *commit = find_job(&bench, DB_WEAK_COMMIT);
+    assert_non_null(commit);
+    assert_int_equal(bench.effects.n_answers, 0);
+    struct crdt_frontier frontier = frontier_of(1, 1);
+    assert_int_equal(crdt_frontier_join(&frontier, &merged), CC_OK);
+    committed(&bench, commit, &frontier);
+    assert_int_equal(bench.effects.n_answers, 1);
+    assert_int_equal(bench.effects.answers[0].token, 78);
+    end(&bench);
+}
+
+static void a_set_whose_writer_waits_for_others_is_committed_by_itself(void **state)
 {
     (void)state;
     struct bench bench;
     begin_up(&bench);
-    deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "x"));
-    pass(&bench, 3);
     write_here(&bench, OPERATION_LOCAL);
-    pass(&bench, 1);
-    assert_null(find_job(&bench, DB_WEAK_COMMIT));
-    pass(&bench, 2); // the merge has waited for 6 ms, the transaction is 3 ms old
+    struct crdt_change_set set;
+    assert_int_equal(crdt_change_set_read(change_of(&bench, 2, 1, clock_hlc_of_ms(WALL_MS), "x"), &bench.arena, &set), CC_OK);
+    set.durable = true;
+    struct cc_buffer bytes = {0};
+    crdt_change_set_put(&bytes, &set);
+    deliver_change(&bench, 2, WALL_MS, cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
+    turn(&bench);
     assert_non_null(find_job(&bench, DB_WEAK_COMMIT));
-    assert_non_null(find_job(&bench, DB_MERGE));
+    const struct db_job *merge = find_job(&bench, DB_MERGE);
+    assert_non_null(merge);
+    assert_false(merge->open);
     end(&bench);
 }
 
@@ -1400,7 +1531,8 @@ static const struct db_job *answered(struct bench *bench, const struct db_job *m
 static void check_pauses(uint64_t age_ms, uint64_t pause_ms)
 {
     struct bench bench;
-    begin_up(&bench);
+    begin_apart(&bench, WALL_MS);
+    start(&bench);
     submit(&bench, 1);
     turn(&bench);
     const struct db_job *job = find_job(&bench, DB_WEAK_EXECUTE);
@@ -1461,8 +1593,13 @@ int main(void)
         cmocka_unit_test(numbers_that_an_earlier_life_gave_are_not_given_again),
         cmocka_unit_test(a_weak_write_is_answered_when_it_is_in_the_log_though_its_transaction_stays_open),
         cmocka_unit_test(who_reads_waits_for_what_was_answered_and_ends_the_open_transaction),
-        cmocka_unit_test(a_merge_that_is_due_ends_the_open_transaction),
         cmocka_unit_test(sixteen_batches_end_the_open_transaction),
+        cmocka_unit_test(a_merge_in_a_session_of_its_own_ends_the_open_transaction),
+        cmocka_unit_test(a_merge_that_is_due_joins_the_open_transaction_and_is_noted_when_that_ends),
+        cmocka_unit_test(what_is_in_the_open_transaction_is_not_merged_once_more),
+        cmocka_unit_test(what_was_merged_into_a_transaction_that_is_lost_is_merged_again),
+        cmocka_unit_test(who_waits_for_what_was_merged_ends_the_open_transaction),
+        cmocka_unit_test(a_set_whose_writer_waits_for_others_is_committed_by_itself),
         cmocka_unit_test(what_was_answered_and_not_committed_comes_back_from_the_log),
         cmocka_unit_test(a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it),
         cmocka_unit_test(a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them),

@@ -1008,8 +1008,8 @@ static struct cc_slice weak_delete(struct fixture *fixture, const char *id)
     return operation_of_statement(fixture, &statement, NULL);
 }
 
-// Executes a weak write at a site under a stamp; the numbered change set.
-static struct cc_slice weak_write(struct site *site, struct cc_slice operation, uint64_t hlc)
+// Executes a weak write at a site under a stamp, in the open transaction; the change set, the number of which follows on those that are committed and n_before others.
+static struct cc_slice weak_execute(struct site *site, struct cc_slice operation, uint64_t hlc, uint64_t n_before)
 {
     struct fixture *fixture = site->fixture;
     uint32_t replica = site == &fixture->one ? 1 : 2;
@@ -1025,11 +1025,21 @@ static struct cc_slice weak_write(struct site *site, struct cc_slice operation, 
     assert_true(event->changes[0].n > 0);
     uint8_t *bytes = (uint8_t *)cc_arena_slice(&fixture->arena, event->changes[0]).data;
     size_t n = event->changes[0].n;
-    struct crdt_origin origin = {replica, 1};
-    crdt_change_set_number(bytes, n, crdt_frontier_get(&site->frontier, origin) + 1);
-    struct cc_slice change = {bytes, n};
-    struct db_job commit = {.kind = DB_WEAK_COMMIT, .n_items = 1, .items = &change};
+    crdt_change_set_number(bytes, n, crdt_frontier_get(&site->frontier, (struct crdt_origin){replica, 1}) + n_before + 1);
+    return (struct cc_slice){bytes, n};
+}
+
+static void weak_commit(struct site *site, struct cc_slice *changes, uint32_t n)
+{
+    struct db_job commit = {.kind = DB_WEAK_COMMIT, .n_items = n, .items = changes};
     (void)site_run(site, DB_WEAK, &commit, DB_WEAK_COMMITTED);
+}
+
+// The same, committed.
+static struct cc_slice weak_write(struct site *site, struct cc_slice operation, uint64_t hlc)
+{
+    struct cc_slice change = weak_execute(site, operation, hlc, 0);
+    weak_commit(site, &change, 1);
     return change;
 }
 
@@ -1595,6 +1605,73 @@ static void a_lost_weak_commit_is_merged_again_from_the_log(void **state)
     assert_int_equal(crdt_frontier_get(&one->frontier, (struct crdt_origin){1, 1}), 1);
 }
 
+static void merge_open(struct site *site, struct cc_slice *changes, uint32_t n)
+{
+    struct db_job job = {.kind = DB_MERGE, .n_items = n, .items = changes, .open = true};
+    const struct db_event *event = site_run(site, DB_WEAK, &job, DB_MERGED);
+    assert_int_equal(crdt_frontier_get(event->merged, (struct crdt_origin){1, 1}), n + crdt_frontier_get(event->frontier, (struct crdt_origin){1, 1}));
+}
+
+// Whether what is kept up of a table says what its rows do.
+static const char digest_fits[] = "SELECT (d.rows = o.rows AND d.sum = o.sum)::text || ' ' || d.rows FROM caucus.digests d, caucus.digest('presence'::regclass) o";
+
+static void merges_and_local_writes_share_one_transaction(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one, *two = &fixture->two;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice theirs[3] = {weak_write(one, weak_insert(fixture, "a", "new"), 100), weak_write(one, weak_insert(fixture, "b", "new"), 101),
+                                 weak_write(one, weak_update(fixture, "a", true, "busy"), 102)};
+    struct cc_slice all[6]; // in the order of WEAK_COMMIT: own ones first
+    all[0] = weak_execute(two, weak_insert(fixture, "c", "new"), 110, 0);
+    merge_open(two, theirs, 3);
+    all[1] = weak_execute(two, weak_update(fixture, "a", false, "away"), 120, 1); // upon what was merged
+    all[2] = weak_execute(two, weak_delete(fixture, "b"), 130, 2);
+    assert_string_equal(site_query(two, shown_presence), "none"); // nobody sees anything of it
+    memcpy(all + 3, theirs, sizeof(theirs));
+    weak_commit(two, all, 6);
+    char *rows = cc_arena_text(&fixture->arena, site_query(two, all_presence));
+    assert_int_equal(crdt_frontier_get(&two->frontier, (struct crdt_origin){1, 1}), 3);
+    assert_int_equal(crdt_frontier_get(&two->frontier, (struct crdt_origin){2, 1}), 3);
+    assert_string_equal(site_query(two, digest_fits), "true 2");
+    assert_string_equal(site_query(two, "SELECT string_agg(replica || '/' || sequence || '/' || sets, ' ' ORDER BY replica) FROM caucus.history"), "1/3/3 2/3/3");
+    merge(one, all, 3);
+    assert_string_equal(site_query(one, all_presence), rows);
+}
+
+// The first attempt presumes that rows which are inserted are not there, and one is.
+static void a_merge_that_fails_leaves_what_is_in_the_open_transaction(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one, *two = &fixture->two;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice theirs = weak_write(one, weak_insert(fixture, "a", "theirs"), 200);
+    struct cc_slice all[3] = {weak_execute(two, weak_insert(fixture, "a", "ours"), 110, 0)};
+    merge_open(two, &theirs, 1);
+    all[1] = weak_execute(two, weak_insert(fixture, "b", "ours"), 210, 1);
+    all[2] = theirs;
+    weak_commit(two, all, 3);
+    char *rows = cc_arena_text(&fixture->arena, site_query(two, all_presence));
+    assert_non_null(strstr(rows, "theirs"));
+    assert_string_equal(site_query(two, digest_fits), "true 2");
+    merge(one, all, 2);
+    assert_string_equal(site_query(one, all_presence), rows);
+}
+
+static void what_was_merged_into_a_transaction_that_is_lost_can_be_merged_again(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one, *two = &fixture->two;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice theirs = weak_write(one, weak_insert(fixture, "a", "new"), 100);
+    merge_open(two, &theirs, 1);
+    site_close(two);
+    site_open(two);
+    assert_string_equal(site_query(two, shown_presence), "none");
+    merge(two, &theirs, 1);
+    assert_string_equal(site_query(two, digest_fits), "true 1");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
 int main(void)
@@ -1637,6 +1714,9 @@ int main(void)
         TEST(what_cannot_be_written_again_has_lost_and_what_others_have_after_all_is_not_written_twice),
         TEST(what_follows_lost_changes_is_put_aside_once_and_the_rows_stay),
         TEST(random_weak_writes_converge),
+        TEST(merges_and_local_writes_share_one_transaction),
+        TEST(a_merge_that_fails_leaves_what_is_in_the_open_transaction),
+        TEST(what_was_merged_into_a_transaction_that_is_lost_can_be_merged_again),
         TEST(history_can_be_fetched_from_a_sequence_on),
         TEST(sets_of_one_merge_are_told_apart_in_the_history),
         TEST(a_poisoned_change_holds_up_its_origin_only),
