@@ -110,9 +110,9 @@ static void put_one(struct cc_buffer *out, const struct rest_statement *statemen
     struct rest_outcome outcome = {.kind = REST_DONE, .n_rows = (uint64_t)rows->n, .n_inserted = pg_inserted_rows(rows)};
     struct cc_buffer body = {0};
     bool has_body = false;
-    cc_buffer_reserve(&body, 1);
     join_bodies(statement, rows, &body, &has_body);
     if (has_body) {
+        cc_buffer_reserve(&body, 1); // empty is not NULL
         outcome.body = cc_buffer_slice(&body);
     }
     rest_outcome_put(out, &outcome);
@@ -129,7 +129,9 @@ struct cc_slice pg_outcome_done(struct cc_arena *arena, const struct rest_statem
     for (uint32_t i = 0; i < n; i++) {
         cc_buffer_clear(&one);
         put_one(&one, &statements[i], &rows[i], &all.n_rows, &all.n_inserted);
-        cc_put_string(&body, cc_buffer_slice(&one));
+        if (n > 1) {
+            cc_put_string(&body, cc_buffer_slice(&one));
+        }
     }
     struct cc_slice outcome;
     if (n == 1) {
