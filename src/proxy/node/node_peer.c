@@ -580,6 +580,72 @@ static void accept_version(struct peer *peer)
     peer->refused = peer->refused == other_version ? NULL : peer->refused;
 }
 
+static void receive(struct node *node, struct peer *peer, uint8_t kind, struct cc_reader *reader)
+{
+    struct cc_slice body = cc_slice_of(reader->at, cc_reader_left(reader));
+    switch (kind) {
+    case FRAME_RAFT:
+        receive_raft(node, peer, body);
+        break;
+    case FRAME_FORWARD:
+        receive_forward(node, peer, reader);
+        break;
+    case FRAME_FORWARD_REPLY:
+        forward_reply(node, peer->id, body);
+        break;
+    case FRAME_FRONTIER:
+        receive_frontier(node, peer, reader);
+        break;
+    case FRAME_CHANGES:
+        weak_changes(node, peer, reader);
+        break;
+    case FRAME_ASK:
+        receive_ask(node, peer, reader);
+        break;
+    case FRAME_TOLD:
+        receive_told(node, peer, reader);
+        break;
+    case FRAME_DIGESTS:
+        repair_digests(node, peer, body);
+        break;
+    case FRAME_COMPARE:
+        receive_compare(node, peer, reader);
+        break;
+    case FRAME_STATES:
+        receive_states(node, peer, reader);
+        break;
+    case FRAME_TOO_OLD:
+        receive_too_old(node, peer, reader);
+        break;
+    case FRAME_GAP:
+        receive_gap(node, peer, reader);
+        break;
+    case FRAME_STABLE:
+        receive_stable(node, peer, reader);
+        break;
+    case FRAME_MEMBER:
+        receive_member(node, peer, reader);
+        break;
+    case FRAME_MEMBER_REPLY:
+        receive_member_reply(node, reader);
+        break;
+    case FRAME_FORGOTTEN:
+        receive_forgotten(node, peer, reader);
+        break;
+    case FRAME_PULL:
+        receive_pull(node, peer, reader);
+        break;
+    case FRAME_PIECE:
+        receive_piece(node, peer, reader);
+        break;
+    case FRAME_REMOVED:
+        receive_removed(node, reader);
+        break;
+    default:
+        break; // of a later version: not for us
+    }
+}
+
 void node_peer_frame(struct node *node, struct node_time time, uint32_t id, struct cc_slice bytes)
 {
     node->time = time;
@@ -603,70 +669,8 @@ void node_peer_frame(struct node *node, struct node_time time, uint32_t id, stru
         receive_hello(node, peer, &reader);
         return;
     }
-    if (peer->refused != NULL) {
-        return;
-    }
-    struct cc_slice body = cc_slice_of(reader.at, cc_reader_left(&reader));
-    switch (kind) {
-    case FRAME_RAFT:
-        receive_raft(node, peer, body);
-        break;
-    case FRAME_FORWARD:
-        receive_forward(node, peer, &reader);
-        break;
-    case FRAME_FORWARD_REPLY:
-        forward_reply(node, id, body);
-        break;
-    case FRAME_FRONTIER:
-        receive_frontier(node, peer, &reader);
-        break;
-    case FRAME_CHANGES:
-        weak_changes(node, peer, &reader);
-        break;
-    case FRAME_ASK:
-        receive_ask(node, peer, &reader);
-        break;
-    case FRAME_TOLD:
-        receive_told(node, peer, &reader);
-        break;
-    case FRAME_DIGESTS:
-        repair_digests(node, peer, body);
-        break;
-    case FRAME_COMPARE:
-        receive_compare(node, peer, &reader);
-        break;
-    case FRAME_STATES:
-        receive_states(node, peer, &reader);
-        break;
-    case FRAME_TOO_OLD:
-        receive_too_old(node, peer, &reader);
-        break;
-    case FRAME_GAP:
-        receive_gap(node, peer, &reader);
-        break;
-    case FRAME_STABLE:
-        receive_stable(node, peer, &reader);
-        break;
-    case FRAME_MEMBER:
-        receive_member(node, peer, &reader);
-        break;
-    case FRAME_MEMBER_REPLY:
-        receive_member_reply(node, &reader);
-        break;
-    case FRAME_FORGOTTEN:
-        receive_forgotten(node, peer, &reader);
-        break;
-    case FRAME_PULL:
-        receive_pull(node, peer, &reader);
-        break;
-    case FRAME_PIECE:
-        receive_piece(node, peer, &reader);
-        break;
-    case FRAME_REMOVED:
-        receive_removed(node, &reader);
-        break;
-    default:
-        break; // of a later version: not for us
+    if (peer->refused == NULL) {
+        receive(node, peer, kind, &reader);
     }
 }
 
