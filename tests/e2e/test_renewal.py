@@ -20,6 +20,7 @@ class Renewal(unittest.TestCase):
     def write(self, replica, method, path, body=None, **headers):
         answer = self.cluster.request(replica, method, path, body, headers)
         self.assertIn(answer.status, (200, 201, 204), answer)
+        return answer
 
     def begin(self):
         cluster = self.cluster = Members.make(3)
@@ -95,7 +96,7 @@ class Renewal(unittest.TestCase):
         self.write(3, 'POST', '/presence', {'id': 'new', 'status': 'of three'})
         self.write(3, 'POST', '/presence', {'id': 'upserted', 'status': 'of three', 'seen': '2026-11-22T10:00:00Z'}, Prefer='resolution=merge-duplicates')
         self.write(3, 'PATCH', '/pages?id=eq.page', {'views': {'$inc': 2}, 'tags': {'$add': ['x'], '$remove': ['a']}})
-        self.write(3, 'PATCH', '/pages?id=eq.page', {'views': {'$inc': 10}, 'best': 9}, **{'Idempotency-Key': 'once'})
+        token = self.write(3, 'PATCH', '/pages?id=eq.page', {'views': {'$inc': 10}, 'best': 9}, **{'Idempotency-Key': 'once'}).headers['Caucus-Session']
         self.remove_three()
         self.write(1, 'PATCH', '/presence?id=eq.both%20fields', {'place': 'of one'})
         self.write(1, 'PATCH', '/presence?id=eq.later%20elsewhere', {'status': 'of one'})
@@ -122,6 +123,9 @@ class Renewal(unittest.TestCase):
                 'updated': ('of three', 'old'), 'both fields': ('of three', 'of one'), 'later elsewhere': ('of one', 'old'),
                 'new': ('of three', None), 'upserted': ('of three', None), 'untouched': ('old', 'old')})
             self.assertEqual(self.cluster.get(replica, '/pages'), [{'id': 'page', 'views': 13, 'tags': ['b', 'x', 'y'], 'best': 9}])
+        # What that session has seen has other numbers now: it is told so, instead of being asked to wait.
+        answer = self.cluster.request(1, 'GET', '/pages', headers={'Caucus-Session': token})
+        self.assertEqual((answer.status, answer.json()['code']), (412, 'CC218'), answer)
         # The same increment sent again, wherever: it was counted.
         self.write(1, 'PATCH', '/pages?id=eq.page', {'views': {'$inc': 10}, 'best': 9}, **{'Idempotency-Key': 'once'})
         self.assertEqual(self.cluster.get(1, '/pages?select=views'), [{'views': 13}])

@@ -174,7 +174,7 @@ struct read_waiter {
 // Reads that share one read index.
 struct read_group {
     uint64_t context;
-    uint64_t asked_us;
+    uint64_t since_us, asked_us;
     uint64_t index; // 0: not known yet, or of no interest to a session
     struct crdt_frontier *frontier; // of a session, or what was heard; NULL: of no interest
     bool writes;    // what is acknowledged here counts as held, though it is not committed

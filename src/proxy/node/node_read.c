@@ -4,10 +4,13 @@
 
 #include <stdlib.h>
 
+enum { GONE_PATIENCE_US = 5 * 1000 * 1000 }; // what nobody tells may be on its way into a database
+
 static struct read_group *group_create(struct node *node)
 {
     struct read_group *group = cc_alloc(sizeof(*group));
     group->context = ++node->next_context;
+    group->since_us = node->time.now_us;
     return group;
 }
 
@@ -35,6 +38,70 @@ static void refuse(struct node *node, uint64_t token)
 static bool is_out_of_service(const struct node *node)
 {
     return node->strong.state == STRONG_HALTED || !node->members.has_self;
+}
+
+// Every member, this one too, has told what it holds since the group began to wait.
+static bool all_have_told(const struct node *node, const struct read_group *group)
+{
+    bool all = node->weak.up && !weak_is_replaying(node) && recovery_is_over(node) && node->renewal.state == RENEWAL_IDLE &&
+               node->time.now_us >= group->since_us + GONE_PATIENCE_US;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        const struct peer *peer = &node->peers[i];
+        bool told = peer->up && peer->refused == NULL && peer->frontier_known && peer->origin_told && peer->database_up && !peer->recovering;
+        all = all && (!peer->member || told);
+    }
+    return all;
+}
+
+// Nobody writes as this origin any more.
+static bool is_over(const struct node *node, struct crdt_origin origin)
+{
+    if (origin.replica == node->options.raft.id) {
+        return origin.incarnation < node->weak.self.incarnation;
+    }
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        const struct peer *peer = &node->peers[i];
+        if (peer->id == origin.replica) {
+            return peer->member && origin.incarnation < peer->writes_as;
+        }
+    }
+    return false;
+}
+
+static bool is_held(const struct node *node, struct crdt_origin origin, uint64_t sequence)
+{
+    bool held = crdt_frontier_get(&node->weak.frontier, origin) >= sequence;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        held = held || (node->peers[i].member && crdt_frontier_get(&node->peers[i].frontier, origin) >= sequence);
+    }
+    return held;
+}
+
+// The session has seen weak writes of a life that is over, and no member has them: they were lost, or written again under other numbers.
+static bool waits_for_what_is_gone(const struct node *node, const struct read_group *group)
+{
+    if (group->frontier == NULL || !all_have_told(node, group)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < group->frontier->n; i++) {
+        struct crdt_origin origin = group->frontier->at[i].origin;
+        uint64_t sequence = group->frontier->at[i].sequence;
+        if (is_over(node, origin) && !is_held(node, origin, sequence)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void refuse_waiter(struct node *node, uint64_t token, bool gone)
+{
+    if (gone) {
+        node_answer_outcome(node, token,
+                            node_refusal(node, CC_REFUSED, "CC218", "The session has seen weak writes that no member has any more: they were lost, or written again by a new life of their replica",
+                                         "Begin a new session: send no Caucus-Session, and go on with the one in the answer"), 0);
+    } else {
+        refuse(node, token);
+    }
 }
 
 static void ask(struct node *node, struct read_group *group)
@@ -360,10 +427,11 @@ bool read_wants_merge(const struct node *node)
 static void drop_late(struct node *node, struct read_group *group)
 {
     size_t n_kept = 0;
+    bool gone = !is_out_of_service(node) && waits_for_what_is_gone(node, group);
     for (size_t i = 0; i < group->waiters.n; i++) {
         struct read_waiter waiter = group->waiters.at[i];
-        if (node->time.now_us >= waiter.deadline_us || is_out_of_service(node)) {
-            refuse(node, waiter.token);
+        if (node->time.now_us >= waiter.deadline_us || is_out_of_service(node) || gone) {
+            refuse_waiter(node, waiter.token, gone);
             node->n_reads--;
         } else {
             group->waiters.at[n_kept++] = waiter;
