@@ -231,6 +231,11 @@ static void names_of_tables_are_the_same_with_and_without_quotes(void **state)
     assert_false(crdt_table_equal(text("ab"), text("ab.c")));
     // Hashes are stored in PostgreSQL: they stay as they are.
     assert_true(crdt_row_hash(text("public.t"), text("k")) == INT64_C(-2929919611526239942));
+    char key[1000];
+    memset(key, 'k', sizeof(key));
+    struct cc_slice whole = cc_slice_of(key, sizeof(key)), but_last = cc_slice_of(key, sizeof(key) - 1);
+    assert_true(crdt_row_hash(text("\"public\".\"t\""), whole) == crdt_row_hash(text("public.t"), whole));
+    assert_true(crdt_row_hash(text("public.t"), whole) != crdt_row_hash(text("public.t"), but_last));
 }
 
 int main(void)
