@@ -349,11 +349,22 @@ static void send_end(struct execute *execute)
     }
 }
 
+// It is prepared, and has something to send.
+static bool is_ready(const struct pg_job *job)
+{
+    const struct execute *execute = job->state;
+    bool ready = false;
+    for (uint32_t i = 0; execute != NULL && i < execute->n; i++) {
+        ready = ready || !execute->items[i].settled;
+    }
+    return ready;
+}
+
 // All outcomes are known: PostgreSQL goes on with the next batch, if that is ready, while the effects of this one are made.
 static void hand_over(struct execute *execute)
 {
     const struct pg_job *next = execute->job->next;
-    bool ready = next != NULL && next->job.kind == DB_EXECUTE && !next->started && pg_execute_is_ready(next);
+    bool ready = next != NULL && next->job.kind == DB_EXECUTE && !next->started && is_ready(next);
     for (uint32_t i = execute->end; ready && i < execute->n; i++) {
         ready = execute->items[i].settled;
     }
@@ -718,16 +729,6 @@ static struct execute *execute_create(struct pg_job *job)
 void pg_execute_prepare(struct pg_job *job)
 {
     pg_items_prepare(execute_create(job));
-}
-
-bool pg_execute_is_ready(const struct pg_job *job)
-{
-    const struct execute *execute = job->state;
-    bool ready = false;
-    for (uint32_t i = 0; execute != NULL && i < execute->n; i++) {
-        ready = ready || !execute->items[i].settled;
-    }
-    return ready;
 }
 
 void pg_execute_start(struct pg_job *job)

@@ -276,7 +276,6 @@ uint64_t pg_inserted_rows(const struct pg_rows *rows);
 
 void pg_execute_start(struct pg_job *job);      // io_postgres_execute.c: EXECUTE, WEAK_EXECUTE
 void pg_execute_prepare(struct pg_job *job);    // what can be done of that while the job waits for its turn
-bool pg_execute_is_ready(const struct pg_job *job); // it is prepared, and has something to send
 void pg_migrate_start(struct pg_job *job);      // io_postgres_migrate.c: EXECUTE of a migration
 void pg_apply_start(struct pg_job *job);        // io_postgres_apply.c
 void pg_weak_commit_start(struct pg_job *job);  // io_postgres_weak.c

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -870,83 +871,4 @@ void io_log_close(struct io_log *log)
     unlock(log);
     (void)pthread_join(log->helper_thread, NULL);
     destroy(log);
-}
-
-// -- Verify ---------------------------------------------------------------------------------------------------------
-
-static const char *verdict(enum cc_status status, const struct wal_report *report)
-{
-    if (status != CC_OK) {
-        return status == CC_CORRUPT ? "damaged" : "unreadable";
-    }
-    return report->cut_bytes > 0 ? "torn tail" : "whole";
-}
-
-static void print_json(FILE *out, enum cc_status status, const struct wal_state *state, const struct wal_report *report)
-{
-    (void)fprintf(
-        out,
-        "{\"status\":\"%s\",\"verdict\":\"%s\",\"replica\":%u,\"incarnation\":%u,\"term\":%llu,\"vote\":%u,"
-        "\"base\":%llu,\"first\":%llu,\"last\":%llu,\"commit\":%llu,\"segments\":%llu,\"records\":%llu,"
-        "\"bytes\":%llu,\"cut_bytes\":%llu,\"segment\":\"%s\",\"offset\":%llu,\"record\":%llu,\"reason\":\"%s\"}\n",
-        cc_status_name(status), verdict(status, report), state->identity.replica, state->identity.incarnation,
-        (unsigned long long)state->hard_state.term, state->hard_state.vote, (unsigned long long)state->base_index,
-        (unsigned long long)report->first_index, (unsigned long long)report->last_index,
-        (unsigned long long)state->mark.commit, (unsigned long long)report->n_segments,
-        (unsigned long long)report->n_records, (unsigned long long)report->n_bytes,
-        (unsigned long long)report->cut_bytes, report->segment, (unsigned long long)report->offset,
-        (unsigned long long)report->number, report->reason != NULL ? report->reason : "");
-}
-
-static void print_text(FILE *out, enum cc_status status, const struct wal_state *state, const struct wal_report *report)
-{
-    (void)fprintf(out, "%s: %llu records in %llu segments, %llu bytes\n", verdict(status, report),
-                  (unsigned long long)report->n_records, (unsigned long long)report->n_segments,
-                  (unsigned long long)report->n_bytes);
-    if (report->first_index > 0) {
-        (void)fprintf(out, "entries %llu to %llu\n", (unsigned long long)report->first_index,
-                      (unsigned long long)report->last_index);
-    }
-    if (state->has_identity) {
-        (void)fprintf(out, "cluster %s, replica %u, incarnation %u, term %llu, commit mark %llu\n",
-                      state->identity.cluster, state->identity.replica, state->identity.incarnation,
-                      (unsigned long long)state->hard_state.term, (unsigned long long)state->mark.commit);
-    }
-    if (report->reason != NULL) {
-        (void)fprintf(out, "%s at %s, offset %llu, where record %llu should be\n", report->reason, report->segment,
-                      (unsigned long long)report->offset, (unsigned long long)report->number);
-    }
-    if (status == CC_OK && report->cut_bytes > 0) {
-        (void)fprintf(out, "a start would cut %llu bytes that were never acknowledged\n",
-                      (unsigned long long)report->cut_bytes);
-    }
-}
-
-enum { EXIT_DAMAGED = 65, EXIT_NO_INPUT = 66, EXIT_UNREADABLE = 74 };
-
-int io_log_verify(const char *directory, bool as_json, FILE *out)
-{
-    struct io_disk *disk = NULL;
-    struct wal_state state = {0};
-    struct wal_report report = {0};
-    enum cc_status status = io_disk_open(directory, IO_DISK_READER, &disk);
-    if (status == CC_OK) {
-        struct wal_disk functions = io_disk_functions(disk);
-        status = wal_verify(&functions, NULL, NULL, &state, &report);
-    } else {
-        report.reason = "the directory cannot be opened";
-    }
-    io_disk_close(disk);
-    if (as_json) {
-        print_json(out, status, &state, &report);
-    } else {
-        print_text(out, status, &state, &report);
-    }
-    if (status == CC_OK) {
-        return 0;
-    }
-    if (status == CC_NOT_FOUND) {
-        return EXIT_NO_INPUT;
-    }
-    return status == CC_CORRUPT || status == CC_UNSUPPORTED ? EXIT_DAMAGED : EXIT_UNREADABLE;
 }

@@ -10,7 +10,6 @@
 #ifndef IO_LOG_H
 #define IO_LOG_H
 
-#include <stdio.h>
 
 #include "consensus/wal.h"
 
@@ -71,9 +70,5 @@ struct io_log_stats {
     uint64_t sync_us_last, sync_us_max, sync_us_total;
 };
 void io_log_describe(struct io_log *log, struct io_log_stats *stats_out);
-
-// `caucus log verify DIRECTORY`: checks without writing and prints a report, for people or as one JSON object. Returns the exit
-// code: 0, 65 damaged, 66 no such directory, 74 cannot be read.
-int io_log_verify(const char *directory, bool as_json, FILE *out);
 
 #endif
