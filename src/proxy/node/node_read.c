@@ -53,16 +53,16 @@ static bool all_have_told(const struct node *node, const struct read_group *grou
     return all;
 }
 
-// Nobody writes as this origin any more.
+// Nobody writes as this origin any more. Incarnations are drawn at random: which one is later they do not tell.
 static bool is_over(const struct node *node, struct crdt_origin origin)
 {
     if (origin.replica == node->options.raft.id) {
-        return origin.incarnation < node->weak.self.incarnation;
+        return origin.incarnation != node->weak.self.incarnation;
     }
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
         if (peer->id == origin.replica) {
-            return peer->member && origin.incarnation < peer->writes_as;
+            return peer->member && origin.incarnation != peer->writes_as;
         }
     }
     return false;
