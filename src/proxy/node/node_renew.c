@@ -56,14 +56,18 @@ static bool must_end(const struct node *node)
     return weak_must_rejoin(node) || loss_is_certain(node);
 }
 
+// A recovery that wants a snapshot is not waited for: see may_end(). The next life recovers, too.
 static bool is_quiet(const struct node *node)
 {
+    bool recovered = recovery_is_over(node) || snapshot_waits(node);
+    if (!node->weak.up || node->repair.state != REPAIR_IDLE || snapshot_blocks(node) || !recovered) {
+        return false;
+    }
     if (loss_is_certain(node)) { // who waits for an answer has waited in vain
-        bool idle = node->weak.up && node->weak.merging == NULL && node->weak.executing == NULL && !node->weak.loading;
-        return idle && node->repair.state == REPAIR_IDLE && !snapshot_blocks(node) && recovery_is_over(node);
+        return node->weak.merging == NULL && node->weak.executing == NULL && !node->weak.loading;
     }
     bool whole = crdt_frontier_get(&node->weak.frontier, node->weak.self) + 1 == node->weak.next_sequence;
-    return node->weak.up && whole && weak_is_idle(node) && node->repair.state == REPAIR_IDLE && !snapshot_blocks(node) && recovery_is_over(node);
+    return whole && weak_is_idle(node);
 }
 
 // Of the changes of an own origin, what some member has on disk.

@@ -106,14 +106,18 @@ static void begin_apart(struct bench *bench, uint64_t wall_ms)
     node_log_begun(bench->node);
 }
 
-static void start(struct bench *bench)
+static void start_with(struct bench *bench, const struct crdt_frontier *held)
 {
-    static struct crdt_frontier nothing;
-    nothing.n = 0;
     node_start(bench->node, bench->time.now_us, bench->time.wall_ms);
     node_peer_up(bench->node, bench->time, 2, 1);
     node_peer_up(bench->node, bench->time, 3, 1);
-    database_up(bench, &nothing);
+    database_up(bench, held);
+}
+
+static void start(struct bench *bench)
+{
+    static const struct crdt_frontier nothing;
+    start_with(bench, &nothing);
 }
 
 // Nothing is in its log and in its database; all replicas are connected, their clocks agree.
@@ -1039,6 +1043,47 @@ static void who_must_begin_anew_gives_its_rows_to_nobody(void **state)
     }
 }
 
+// It holds its own change 1 in its database, and 3 refuses that.
+static void must_begin_anew(struct bench *bench, bool is_new)
+{
+    struct crdt_frontier held = frontier_of(1, 1);
+    begin_as(bench, WALL_MS, is_new);
+    struct wal_record record = {.kind = WAL_CHANGE, .body = change_of(bench, 1, 1, clock_hlc_of_ms(WALL_MS), "own")};
+    assert_int_equal(node_restore(bench->node, &record), CC_OK);
+    start_with(bench, &held);
+    deliver_too_old(bench, 3, 1, 1);
+    turn(bench);
+}
+
+static void begun_anew(struct bench *bench)
+{
+    const struct db_job *job = find_job(bench, DB_BEGIN_ANEW);
+    assert_non_null(job);
+    weak_event(bench, (struct db_event){.kind = DB_BEGUN_ANEW, .number = job->number, .n_aside = 1});
+    assert_true(bench->effects.forgot);
+}
+
+// The recovery waits for the snapshot, and that for somebody who has what nobody takes.
+static void who_must_begin_anew_and_recovers_waits_for_that_unless_a_snapshot_is_wanted(void **state)
+{
+    (void)state;
+    for (int wanted = 0; wanted <= 1; wanted++) {
+        struct bench bench;
+        must_begin_anew(&bench, true);
+        for (int i = 0; i < 50 && find_job(&bench, DB_BEGIN_ANEW) == NULL; i++) {
+            if (wanted) {
+                deliver_snapshot_wish(&bench, 2);
+            }
+            pass(&bench, 100);
+        }
+        assert_int_equal(find_job(&bench, DB_BEGIN_ANEW) != NULL, wanted);
+        if (wanted) {
+            begun_anew(&bench);
+        }
+        end(&bench);
+    }
+}
+
 // Replica 2 has written 5 changes, or more, while it was away perhaps: who has lost all would not refuse what 3 refuses.
 static void who_recovers_takes_what_a_member_wrote_when_another_one_has_taken_it(void **state)
 {
@@ -1613,6 +1658,7 @@ int main(void)
         cmocka_unit_test(a_replica_that_cannot_answer_is_asked_again_soon),
         cmocka_unit_test(who_asks_a_replica_whose_database_is_down_is_told_at_once),
         cmocka_unit_test(who_must_begin_anew_gives_its_rows_to_nobody),
+        cmocka_unit_test(who_must_begin_anew_and_recovers_waits_for_that_unless_a_snapshot_is_wanted),
         cmocka_unit_test(who_recovers_takes_what_a_member_wrote_when_another_one_has_taken_it),
         cmocka_unit_test(what_is_lacking_of_one_origin_does_not_keep_back_another),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
