@@ -686,6 +686,7 @@ void repair_joined(struct node *node, uint32_t n_changed);
 bool repair_holds_back(const struct node *node, const struct crdt_change_set *set); // it is not to be merged now
 void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence); // that peer's history lacks this set
 void repair_database_lost(struct node *node); // it may have lost what was joined
+bool repair_is_at_rest(const struct node *node); // nothing of it is under way in the own database: it is over, or waits for another member
 bool repair_is_whole(const struct node *node); // what is joined belongs to a frontier that is being taken over
 void repair_describe(const struct node *node, struct node_status *status);
 void repair_finish(struct node *node);

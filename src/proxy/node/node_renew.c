@@ -60,7 +60,7 @@ static bool must_end(const struct node *node)
 static bool is_quiet(const struct node *node)
 {
     bool recovered = recovery_is_over(node) || snapshot_waits(node);
-    if (!node->weak.up || node->repair.state != REPAIR_IDLE || snapshot_blocks(node) || !recovered) {
+    if (!node->weak.up || !repair_is_at_rest(node) || snapshot_blocks(node) || !recovered) {
         return false;
     }
     if (loss_is_certain(node)) { // who waits for an answer has waited in vain

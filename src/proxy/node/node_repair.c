@@ -273,6 +273,12 @@ void repair_database_lost(struct node *node)
     }
 }
 
+bool repair_is_at_rest(const struct node *node)
+{
+    enum repair_state state = node->repair.state;
+    return state == REPAIR_IDLE || state == REPAIR_ASKING || state == REPAIR_PAUSING;
+}
+
 bool repair_is_whole(const struct node *node)
 {
     return node->repair.whole;

@@ -1063,6 +1063,35 @@ static void begun_anew(struct bench *bench)
     assert_true(bench->effects.forgot);
 }
 
+// The others have dropped less than it has, and do not go on as long as they lack its changes: it takes none of their rows.
+static void who_must_begin_anew_does_not_wait_for_a_comparison_that_leads_nowhere(void **state)
+{
+    (void)state;
+    static uint8_t sums[REPAIR_SUMS_BYTES];
+    struct bench bench;
+    uint64_t round = 0;
+    uint32_t from = 1;
+    must_begin_anew(&bench, false);
+    assert_true(node_repair(bench.node, bench.time));
+    turn(&bench);
+    struct repair_event listed = {.kind = REPAIR_TABLES, .number = bench.effects.repairs[bench.effects.n_repairs - 1].number};
+    for (int i = 0; i < 20; i++) {
+        pass(&bench, 100);
+        assert_null(find_job(&bench, DB_BEGIN_ANEW)); // its PostgreSQL is at work
+    }
+    listed.bytes = cc_slice_of("public.t", 9);
+    node_repair_event(bench.node, bench.time, &listed);
+    turn(&bench);
+    repaired(&bench, REPAIR_SUMS, cc_slice_of(sums, sizeof(sums)));
+    assert_true(question(&bench, &round, &from));
+    for (int i = 0; i < 5 && find_job(&bench, DB_BEGIN_ANEW) == NULL; i++) {
+        deliver_answer(&bench, round, 0, 0, 5);
+        pass(&bench, 250);
+    }
+    begun_anew(&bench);
+    end(&bench);
+}
+
 // The recovery waits for the snapshot, and that for somebody who has what nobody takes.
 static void who_must_begin_anew_and_recovers_waits_for_that_unless_a_snapshot_is_wanted(void **state)
 {
@@ -1658,6 +1687,7 @@ int main(void)
         cmocka_unit_test(a_replica_that_cannot_answer_is_asked_again_soon),
         cmocka_unit_test(who_asks_a_replica_whose_database_is_down_is_told_at_once),
         cmocka_unit_test(who_must_begin_anew_gives_its_rows_to_nobody),
+        cmocka_unit_test(who_must_begin_anew_does_not_wait_for_a_comparison_that_leads_nowhere),
         cmocka_unit_test(who_must_begin_anew_and_recovers_waits_for_that_unless_a_snapshot_is_wanted),
         cmocka_unit_test(who_recovers_takes_what_a_member_wrote_when_another_one_has_taken_it),
         cmocka_unit_test(what_is_lacking_of_one_origin_does_not_keep_back_another),
