@@ -23,22 +23,30 @@ bool renewal_is_done(const struct node *node)
 
 // -- The life that ends ---------------------------------------------------------------------------------------------------
 
-// All but this replica could go on, and confirm a leader to it afterwards.
-static bool others_are_well(const struct node *node)
+// All but this replica could go on, and confirm a leader to it afterwards. By an old list of members there may be others, who count, too.
+static bool others_are_well(const struct node *node, bool is_list_old)
 {
-    uint32_t n = 0;
+    uint32_t n = 0, n_voters = membership_n_voters(node);
+    bool recovers = false;
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
-        n += peer->up && peer->refused == NULL && !peer->recovering && membership_votes(node, peer->id);
+        bool is_there = peer->up && peer->refused == NULL;
+        bool is_other = is_list_old && is_there && !peer->member;
+        recovers = recovers || (is_there && peer->recovering);
+        n += is_there && !peer->recovering && (is_other || membership_votes(node, peer->id));
+        n_voters += is_other;
     }
-    return n > membership_n_voters(node) / 2;
+    return n > n_voters / 2 && !(is_list_old && recovers);
 }
 
 // Who was taken out, and taken back behind the end of its log, needs a snapshot that nobody can make: it would have to cover what only this
-// replica has. Its own list of members is out of date, and nobody waits for its vote.
+// replica has. Its own list of members is out of date. If it is not in there, nobody waits for its vote.
 static bool may_end(const struct node *node)
 {
-    return membership_has_self(node) ? others_are_well(node) : snapshot_waits(node);
+    if (!membership_has_self(node)) {
+        return snapshot_waits(node);
+    }
+    return others_are_well(node, false) || (snapshot_waits(node) && others_are_well(node, true));
 }
 
 static uint64_t patience_us(const struct node *node)

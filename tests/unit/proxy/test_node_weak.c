@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WALL_MS = 1700000000, SKEW_MS = 500, LEARNER = 4 };
+enum { WALL_MS = 1700000000, SKEW_MS = 500, LEARNER = 4, FLAG_DATABASE_UP = 1, FLAG_RECOVERING = 16 };
 
 enum {
     FRAME_RAFT = 2,
@@ -179,14 +179,14 @@ static void deliver_change(struct bench *bench, uint32_t peer, uint64_t wall_ms,
 }
 
 // What a peer in its first life says: what it holds, and what it has received, merged or not, of our changes.
-static void deliver_told_frontier(struct bench *bench, uint32_t peer, const struct crdt_frontier *frontier, const struct crdt_frontier *received,
-                                  uint64_t membership_index)
+static void deliver_told_flags(struct bench *bench, uint32_t peer, uint8_t flags, const struct crdt_frontier *frontier,
+                               const struct crdt_frontier *received, uint64_t membership_index)
 {
     struct cc_buffer body = {0};
     cc_put_u64(&body, 0); // applied
     cc_put_u32(&body, 0); // schema version
     cc_put_u8(&body, 0);  // role
-    cc_put_u8(&body, 1);  // its database is up
+    cc_put_u8(&body, flags);
     cc_put_u64(&body, 0); // last index
     cc_put_u64(&body, 0); // promise
     cc_put_u64(&body, 0); // term
@@ -196,6 +196,12 @@ static void deliver_told_frontier(struct bench *bench, uint32_t peer, const stru
     crdt_frontier_put(&body, received);
     deliver(bench, peer, FRAME_FRONTIER, bench->time.wall_ms, cc_buffer_slice(&body));
     cc_buffer_finish(&body);
+}
+
+static void deliver_told_frontier(struct bench *bench, uint32_t peer, const struct crdt_frontier *frontier, const struct crdt_frontier *received,
+                                  uint64_t membership_index)
+{
+    deliver_told_flags(bench, peer, FLAG_DATABASE_UP, frontier, received, membership_index);
 }
 
 static void deliver_frontier(struct bench *bench, uint32_t peer, const struct crdt_frontier *frontier)
@@ -1113,6 +1119,39 @@ static void who_must_begin_anew_and_recovers_waits_for_that_unless_a_snapshot_is
     }
 }
 
+// It was removed and added again, and its log ends before that: members that the log names are gone, others have come. Voters 1, 2, 3 by it.
+static bool begins_anew_with(uint32_t n_others, bool wants_snapshot, bool one_recovers)
+{
+    static const struct crdt_frontier nothing;
+    struct bench bench;
+    must_begin_anew(&bench, false);
+    node_peer_down(bench.node, bench.time, 3);
+    for (uint32_t i = 0; i < n_others; i++) {
+        node_peer_up(bench.node, bench.time, LEARNER + 1 + i, 1);
+        deliver_told_flags(&bench, LEARNER + 1 + i, one_recovers && i == 0 ? FLAG_RECOVERING : 0, &nothing, &nothing, 0);
+    }
+    for (int i = 0; i < 50 && find_job(&bench, DB_BEGIN_ANEW) == NULL; i++) {
+        if (wants_snapshot) {
+            deliver_snapshot_wish(&bench, 2);
+        }
+        pass(&bench, 100);
+    }
+    bool begins = find_job(&bench, DB_BEGIN_ANEW) != NULL;
+    end(&bench);
+    return begins;
+}
+
+static void who_must_begin_anew_and_needs_a_snapshot_counts_on_members_that_its_log_does_not_know(void **state)
+{
+    (void)state;
+    assert_false(begins_anew_with(0, true, false));
+    assert_false(begins_anew_with(1, true, false)); // two of four
+    assert_true(begins_anew_with(2, true, false));
+    assert_false(begins_anew_with(2, false, false)); // its log may still tell it who is a member
+    assert_true(begins_anew_with(3, true, false));
+    assert_false(begins_anew_with(3, true, true)); // that one may need this one's word
+}
+
 // Replica 2 has written 5 changes, or more, while it was away perhaps: who has lost all would not refuse what 3 refuses.
 static void who_recovers_takes_what_a_member_wrote_when_another_one_has_taken_it(void **state)
 {
@@ -1689,6 +1728,7 @@ int main(void)
         cmocka_unit_test(who_must_begin_anew_gives_its_rows_to_nobody),
         cmocka_unit_test(who_must_begin_anew_does_not_wait_for_a_comparison_that_leads_nowhere),
         cmocka_unit_test(who_must_begin_anew_and_recovers_waits_for_that_unless_a_snapshot_is_wanted),
+        cmocka_unit_test(who_must_begin_anew_and_needs_a_snapshot_counts_on_members_that_its_log_does_not_know),
         cmocka_unit_test(who_recovers_takes_what_a_member_wrote_when_another_one_has_taken_it),
         cmocka_unit_test(what_is_lacking_of_one_origin_does_not_keep_back_another),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
