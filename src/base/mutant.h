@@ -90,7 +90,8 @@
     X(85, OFFICE_GOES_ROUND, "A5", "a leader gives its office to anybody who is fit, whoever comes first")             \
     X(86, READ_UNBOUND, "D7", "a read of weak tables is not told what its database must hold")                         \
     X(87, LOSS_AWAITED, "B7", "own weak changes that all disks have lost are waited for, and no weak writes taken meanwhile") \
-    X(88, ORIGIN_UNASKED, "F2", "after a start weak changes are numbered on without asking the others whether there are later ones")
+    X(88, ORIGIN_UNASKED, "F2", "after a start weak changes are numbered on without asking the others whether there are later ones") \
+    X(89, ASIDE_FORGOTTEN, "D6", "what was put aside is not looked for by the next life")
 
 enum cc_mutant_id {
 #define CC_MUTANT_ID(number, name, class, text) CC_MUTANT_##name = number,

@@ -62,6 +62,7 @@ struct sim_replica;
     X(ranked)     /* members tell their ports: the first in line is to lead */                                        \
     X(member_mean_us) /* until an operator adds, removes or promotes a member, or moves the office */                  \
     X(kept_percent) /* of those who were removed keep what they have, and come back with it */                        \
+    X(away_us) /* so long stay away, at least, those who are removed; before that they are cut off for a while */     \
     X(reload_percent) /* of changes of members are lists that one of them makes true */                                \
     X(clock_wild_ms) /* clocks jump so far, beyond what is tolerated */                                                \
     X(born_new)      /* a first start is that of a new cluster, in which all ask each other */                         \
@@ -202,6 +203,7 @@ struct sim_replica {
     struct sim_repair *repair;
     bool syncs_fail; // the process dies between write and sync
     bool slow_disk, told_slow; // syncs take longer; the node is told so
+    uint64_t back_at_us; // it was removed, and is not to come back before
     uint64_t removed_at; // what its node wants to know again at its next start
     uint32_t wished; // members of the list that it was told last, as bits
     bool space_low, told_space_low; // the disk is nearly full; the node knows
@@ -224,7 +226,7 @@ struct sim_counters {
     uint64_t simulated_us, member_changes, reloads, full_disks, no_space, strangers, hand_overs, amnesias, databases_lost, copies, unnoticed, gone, noticed, recovered, weak_reads, skewed, upgrades, ended_lives, origins_begun, stand_ins, events, frames, crashes, machine_crashes, database_crashes, lane_drops, cuts, resets, pauses, clock_jumps, disk_failures, loads, truncations, snapshots;
     uint64_t leaders, replays, requeues, commits_lost, operations, acknowledged, unknown, refused, reads, session_reads, shortened_reads, migrations, key_hits;
     uint64_t weak_key_hits, tombstones_dropped, sets_dropped, tampered, rows_repaired, strays, adoptions; // weak tables
-    uint64_t begun_anew, dead_ends, put_aside, renewed, not_renewed; // members that were away
+    uint64_t begun_anew, exiled, dead_ends, put_aside, renewed, not_renewed; // members that were away
     uint64_t world; // all that happened and was drawn, in one number
 };
 
@@ -237,6 +239,7 @@ struct sim {
     uint64_t step; // events handled
     enum sim_phase phase;
     uint64_t phase_us; // when it began
+    uint32_t lonely;   // whom an operator has cut off, and is about to remove; 0: nobody
     struct sim_waiting *heap;
     size_t n_heap, heap_capacity;
     uint64_t next_order;
@@ -431,6 +434,8 @@ uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice value);
 // This replica is about to drop tombstones up to a bound, or a change set from its history: all members have it on disk.
 // W9: what a replica puts aside is renewed once, unless its database is lost, or somebody had it.
 void sim_weak_check_aside(struct sim *sim, uint32_t replica, const struct crdt_change_set *set);
+// It is taken away with what it has: when it comes back, what nobody else had of its changes is held by all, or renewed once.
+void sim_weak_check_exiled(struct sim *sim, const struct sim_replica *replica);
 void sim_weak_check_aside_lost(struct sim *sim, uint32_t replica);
 void sim_weak_check_renewals(struct sim *sim, const struct crdt_frontier *held); // in the end
 void sim_weak_check_bound(struct sim *sim, const struct sim_replica *replica, uint64_t bound);

@@ -133,6 +133,25 @@ static void weak_storm(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->migrate_percent = 0;
 }
 
+// Members that write weak rows while they are cut off are removed, and come back with that when the others have forgotten what those
+// who have it would have to be told: it must be written again.
+static void exile(struct sim_knobs *knobs, struct cc_prng *prng)
+{
+    knobs->n_replicas = 5;
+    knobs->n_founders = cc_prng_between(prng, 3, 5);
+    knobs->fault_us = cc_prng_between(prng, 10 * S, 15 * S);
+    knobs->member_mean_us = cc_prng_between(prng, 100 * MS, 500 * MS);
+    knobs->kept_percent = 100;
+    knobs->reload_percent = 0;
+    knobs->away_us = cc_prng_between(prng, 1 * S, 4 * S);
+    knobs->amnesia_mean_us = knobs->cut_mean_us = knobs->tamper_mean_us = 0;
+    knobs->garbage_us = cc_prng_between(prng, 10 * MS, 60 * MS);
+    knobs->think_us = cc_prng_between(prng, 5 * MS, 50 * MS);
+    knobs->weak_percent = 90;
+    knobs->read_percent = 10;
+    knobs->migrate_percent = 0;
+}
+
 // Databases and disks are lost one soon after the other, with weak writes that nobody waited for.
 static void losses(struct sim_knobs *knobs, struct cc_prng *prng)
 {
@@ -243,6 +262,8 @@ void sim_knobs_draw(struct sim_knobs *knobs, struct cc_prng *prng)
     knobs->session_bytes = maybe(&later, 40, 110);
     if (cc_prng_below(&later, 24) == 0) {
         losses(knobs, &later);
+    } else if (cc_prng_below(&later, 40) == 0) {
+        exile(knobs, &later);
     }
     for (size_t i = 0; i < fixed.n; i++) {
         memcpy((char *)knobs + fixed.at[i].offset, &fixed.at[i].value, sizeof(uint64_t));

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { AGAIN_US = 300 * 1000, RELOAD_MS = 10 * 1000 };
+enum { AGAIN_US = 300 * 1000, RELOAD_MS = 10 * 1000, ALONE_US_MAX = 1500 * 1000 };
 
 // Or who takes itself for one, settled or not.
 static struct sim_replica *leader_of(struct sim *sim)
@@ -71,6 +71,17 @@ static enum cc_status ask(struct sim *sim, struct sim_replica *leader, enum node
 
 // -- Steps ----------------------------------------------------------------------------------------------------------
 
+// Nobody else hears it, nor it them. 0: all hear each other.
+static void cut_off(struct sim *sim, uint32_t id)
+{
+    bool cut[SIM_REPLICAS_MAX + 1][SIM_REPLICAS_MAX + 1] = {0};
+    for (uint32_t other = 1; other <= sim->n_replicas && id != 0; other++) {
+        cut[id][other] = cut[other][id] = other != id;
+    }
+    sim_network_cut(sim, cut);
+    sim->lonely = id;
+}
+
 static void stop(struct sim *sim, struct sim_replica *replica)
 {
     if (replica->alive) {
@@ -80,7 +91,12 @@ static void stop(struct sim *sim, struct sim_replica *replica)
     replica->joins = false;
     bool keeps = sim->knobs.kept_percent > 0 && sim_draw(sim, 0, 99) < sim->knobs.kept_percent;
     sim_trace(sim, "r%u is taken away%s", replica->id, keeps ? " with what it has" : "");
+    replica->back_at_us = sim->now_us + sim->knobs.away_us;
+    if (sim->lonely == replica->id) {
+        cut_off(sim, 0);
+    }
     if (keeps) {
+        sim_weak_check_exiled(sim, replica);
         sim_check_database_ends(sim); // it may never come back
     } else {
         sim_amnesia_wipe(sim, replica);
@@ -187,6 +203,31 @@ void sim_members_reloaded(struct sim *sim, struct sim_replica *replica)
 
 // -- One change ---------------------------------------------------------------------------------------------------------
 
+static void remove_lonely(struct sim *sim, struct sim_event *event)
+{
+    struct sim_replica *leader = leader_of(sim);
+    if (sim->phase != SIM_FAULTS || sim->lonely != event->a) {
+        return;
+    }
+    if (leader != NULL && leader->id != event->a && ask(sim, leader, NODE_MEMBER_REMOVE, (uint32_t)event->a) == CC_OK) {
+        sim_after(sim, ALONE_US_MAX, remove_lonely, 0)->a = event->a; // mended when it is gone; unless the entry is lost
+        return;
+    }
+    cut_off(sim, 0);
+}
+
+// It writes alone for a while before it goes.
+static void send_into_exile(struct sim *sim, const struct sim_replica *replica)
+{
+    if (sim->lonely != 0) {
+        return; // one after the other
+    }
+    cut_off(sim, replica->id);
+    sim_trace(sim, "r%u is cut off, and is to go", replica->id);
+    uint64_t delay_us = sim_draw(sim, ALONE_US_MAX / 8, ALONE_US_MAX);
+    sim_after(sim, delay_us, remove_lonely, 0)->a = replica->id;
+}
+
 static void change(struct sim *sim, struct sim_replica *leader)
 {
     if (sim_draw(sim, 0, 99) < sim->knobs.reload_percent) {
@@ -197,11 +238,15 @@ static void change(struct sim *sim, struct sim_replica *leader)
     const struct raft_membership *membership = raft_membership(node_raft(leader->node));
     const struct raft_member *member = raft_member_find(membership, replica->id);
     if (replica->absent) {
-        begin_to_join(sim, replica, leader);
+        if (sim->now_us >= replica->back_at_us) {
+            begin_to_join(sim, replica, leader);
+        }
         return;
     }
     bool may_go = member != NULL && (!member->voter || n_voters(membership) > SIM_VOTERS_MIN);
-    if (may_go && sim_chance(sim, 600000)) {
+    if (may_go && sim->knobs.away_us > 0 && replica != leader) {
+        send_into_exile(sim, replica);
+    } else if (may_go && sim_chance(sim, 600000)) {
         (void)!ask(sim, leader, NODE_MEMBER_REMOVE, replica->id);
     } else if (member != NULL && member->voter) {
         (void)!ask(sim, leader, NODE_MEMBER_TRANSFER, replica->id);

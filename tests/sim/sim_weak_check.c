@@ -50,12 +50,12 @@ struct stamps { // the greatest that a replica has given
     uint64_t hlc;
 };
 
-struct ended { // an origin whose disk is lost
+struct ended { // an origin whose disk is lost, or was taken away
     struct crdt_origin origin;
     uint64_t floor; // its changes up to here are on the disks of others
 };
 
-struct aside { // a change set that its replica has put aside
+struct aside { // a change set that its replica has put aside, or that it alone had when it was taken away
     uint32_t replica;
     struct crdt_origin origin;
     uint64_t sequence;
@@ -108,6 +108,16 @@ void sim_weak_check_destroy(struct sim_weak_check *check)
 
 // -- Changes ----------------------------------------------------------------------------------------------------------
 
+static bool has_ended(const struct sim_weak_check *check, struct crdt_origin origin)
+{
+    for (size_t i = 0; i < check->n_ended; i++) {
+        if (crdt_origin_compare(check->ended[i].origin, origin) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct change *find_change(const struct sim_weak_check *check, struct crdt_origin origin, uint64_t sequence)
 {
     struct change_key key = {origin, sequence};
@@ -147,7 +157,9 @@ static void add_change(struct sim *sim, struct cc_slice bytes, const struct crdt
     change->bytes = cc_blob_create(bytes.data, bytes.n);
     change->stamp = head->stamp;
     HASH_ADD(hh, check->changes, key, sizeof(change->key), change);
-    SIM_CHECK(sim, "W4", head->stamp.hlc > check->bound, "change %u.%u/%" PRIu64 " has a stamp up to which tombstones are gone", head->origin.replica,
+    // Who was taken away with what it has may bring a change that is as old: nobody takes it, and it is written again.
+    bool late = head->stamp.hlc > check->bound || has_ended(check, head->origin);
+    SIM_CHECK(sim, "W4", late, "change %u.%u/%" PRIu64 " has a stamp up to which tombstones are gone", head->origin.replica,
               head->origin.incarnation, head->sequence);
     struct stamps *stamps = &check->stamps[head->origin.replica];
     bool greater = stamps->incarnation != head->origin.incarnation || stamps->hlc < head->stamp.hlc;
@@ -460,18 +472,55 @@ void sim_weak_check_drop(struct sim *sim, const struct sim_replica *replica, str
     }
 }
 
+// -- Where changes are ----------------------------------------------------------------------------------------------------
+
+// What of it stays in this database: a snapshot that is being pulled replaces what was merged since it was asked for, which is not told as flushed.
+static uint64_t held_for_good(const struct sim_replica *replica, struct crdt_origin origin)
+{
+    uint64_t held = flushed_of(replica, origin);
+    bool is_replaced = replica->alive && replica->node->target.state != TARGET_IDLE && replica->node->target.state != TARGET_RECONNECTING;
+    uint64_t stays = is_replaced ? crdt_frontier_get(&replica->node->target.frontier, origin) : held;
+    return stays < held ? stays : held;
+}
+
+// How much of it some database has on disk, of those that are there.
+static uint64_t held_somewhere(struct sim *sim, struct crdt_origin origin)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < sim->n_replicas; i++) {
+        uint64_t held = sim->replicas[i].absent ? 0 : held_for_good(&sim->replicas[i], origin);
+        most = held > most ? held : most;
+    }
+    return most;
+}
+
 // -- What was put aside ---------------------------------------------------------------------------------------------------
 
-void sim_weak_check_aside(struct sim *sim, uint32_t replica, const struct crdt_change_set *set)
+static void expect_renewal(struct sim_weak_check *check, const struct aside *expected)
 {
-    struct sim_weak_check *check = sim->weak_check;
     for (size_t i = 0; i < check->n_aside; i++) {
-        if (crdt_origin_compare(check->aside[i].origin, set->origin) == 0 && check->aside[i].sequence == set->sequence) {
-            return; // once more
+        const struct aside *aside = &check->aside[i];
+        if (crdt_origin_compare(aside->origin, expected->origin) == 0 && aside->sequence == expected->sequence) { // once more
+            return;
         }
     }
     check->aside = cc_grow(check->aside, &check->aside_capacity, check->n_aside + 1, sizeof(*check->aside));
-    check->aside[check->n_aside++] = (struct aside){.replica = replica, .origin = set->origin, .sequence = set->sequence};
+    check->aside[check->n_aside++] = *expected;
+}
+
+void sim_weak_check_aside(struct sim *sim, uint32_t replica, const struct crdt_change_set *set)
+{
+    expect_renewal(sim->weak_check, &(struct aside){.replica = replica, .origin = set->origin, .sequence = set->sequence});
+}
+
+void sim_weak_check_exiled(struct sim *sim, const struct sim_replica *replica)
+{
+    struct aside aside = {.replica = replica->id, .origin = {replica->id, replica->incarnation}};
+    uint64_t last = crdt_frontier_get(&sim->weak_check->known, aside.origin);
+    for (aside.sequence = held_somewhere(sim, aside.origin) + 1; aside.sequence <= last; aside.sequence++) {
+        expect_renewal(sim->weak_check, &aside);
+        sim->counters.exiled++;
+    }
 }
 
 void sim_weak_check_aside_lost(struct sim *sim, uint32_t replica)
@@ -497,38 +546,21 @@ void sim_weak_check_renewals(struct sim *sim, const struct crdt_frontier *held)
     for (size_t i = 0; i < sim->weak_check->n_aside; i++) {
         struct counting counting = {.aside = &sim->weak_check->aside[i]};
         const struct aside *aside = counting.aside;
+        if (sim_replica_of(sim, aside->replica)->absent) {
+            continue; // it did not come back
+        }
         struct cc_arena arena;
         cc_arena_init(&arena);
         sim_weak_check_each(sim, held, &arena, count_renewal, &counting);
         cc_arena_finish(&arena);
         bool known = crdt_frontier_get(held, aside->origin) >= aside->sequence;
         SIM_CHECK(sim, "W9", counting.n <= 1 && (counting.n == 1 || known || aside->lost),
-                  "change %u.%u/%" PRIu64 ", which r%u has put aside, is renewed %u times", aside->origin.replica, aside->origin.incarnation,
+                  "change %u.%u/%" PRIu64 ", which only r%u had, is renewed %u times", aside->origin.replica, aside->origin.incarnation,
                   aside->sequence, aside->replica, counting.n);
     }
 }
 
 // -- What must have arrived -----------------------------------------------------------------------------------------------
-
-// What of it stays in this database: a snapshot that is being pulled replaces what was merged since it was asked for, which is not told as flushed.
-static uint64_t held_for_good(const struct sim_replica *replica, struct crdt_origin origin)
-{
-    uint64_t held = flushed_of(replica, origin);
-    bool is_replaced = replica->alive && replica->node->target.state != TARGET_IDLE && replica->node->target.state != TARGET_RECONNECTING;
-    uint64_t stays = is_replaced ? crdt_frontier_get(&replica->node->target.frontier, origin) : held;
-    return stays < held ? stays : held;
-}
-
-// How much of it some database has on disk, of those that are there.
-static uint64_t held_somewhere(struct sim *sim, struct crdt_origin origin)
-{
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < sim->n_replicas; i++) {
-        uint64_t held = sim->replicas[i].absent ? 0 : held_for_good(&sim->replicas[i], origin);
-        most = held > most ? held : most;
-    }
-    return most;
-}
 
 void sim_check_database_ends(struct sim *sim)
 {

@@ -181,7 +181,7 @@ void renewal_database_up(struct node *node, const struct db_event *event)
         end_life(node, event->n_aside);
         return;
     }
-    renewal->n_aside = event->n_aside;
+    renewal->n_aside = cc_mutant(CC_MUTANT_ASIDE_FORGOTTEN) ? 0 : event->n_aside;
     renewal->state = renewal->n_aside > 0 ? RENEWAL_WAITING : RENEWAL_IDLE;
 }
 
