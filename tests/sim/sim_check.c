@@ -472,7 +472,7 @@ static bool replica_converged(struct sim *sim, const struct sim_replica *replica
         sim_weak_check_tell_missing(sim, &status.frontier, why_not);
         return false;
     }
-    if (status.n_aside > 0) {
+    if (status.n_aside > 0 || !renewal_is_done(replica->node)) {
         cc_buffer_printf(why_not, "r%u: %" PRIu64 " change sets are still to be written again", replica->id, status.n_aside);
         return false;
     }
