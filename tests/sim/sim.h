@@ -435,6 +435,7 @@ uint32_t sim_check_value_count(const struct sim *sim, struct cc_slice value);
 // W9: what a replica puts aside is renewed once, unless its database is lost, or somebody had it.
 void sim_weak_check_aside(struct sim *sim, uint32_t replica, const struct crdt_change_set *set);
 // It is taken away with what it has: when it comes back, what nobody else had of its changes is held by all, or renewed once.
+bool sim_weak_check_is_held(struct sim *sim, struct crdt_origin origin, uint64_t sequence); // by some database, on disk
 void sim_weak_check_exiled(struct sim *sim, const struct sim_replica *replica);
 void sim_weak_check_aside_lost(struct sim *sim, uint32_t replica);
 void sim_weak_check_renewals(struct sim *sim, const struct crdt_frontier *held); // in the end

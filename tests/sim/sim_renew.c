@@ -88,7 +88,8 @@ static uint64_t put_origin_aside(struct sim *sim, struct sim_rows *rows, struct 
     bool is_of_life = origin.incarnation >= sim_replica_of(sim, rows->replica)->incarnation;
     for (uint64_t sequence = first; sequence <= last; sequence++) {
         const struct cc_blob *change = sim_rows_history(rows, origin, sequence);
-        SIM_CHECK(sim, "W9", change != NULL || !is_of_life, "r%u has dropped its change %" PRIu64 ", which nobody has", rows->replica, sequence);
+        bool is_kept = change != NULL || !is_of_life || sim_weak_check_is_held(sim, origin, sequence);
+        SIM_CHECK(sim, "W9", is_kept, "r%u has dropped its change %" PRIu64 ", which nobody has", rows->replica, sequence);
         if (change != NULL) {
             put_aside(sim, rows, cc_blob_slice(change));
             n++;

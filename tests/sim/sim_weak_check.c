@@ -494,6 +494,11 @@ static uint64_t held_somewhere(struct sim *sim, struct crdt_origin origin)
     return most;
 }
 
+bool sim_weak_check_is_held(struct sim *sim, struct crdt_origin origin, uint64_t sequence)
+{
+    return held_somewhere(sim, origin) >= sequence;
+}
+
 // -- What was put aside ---------------------------------------------------------------------------------------------------
 
 static void expect_renewal(struct sim_weak_check *check, const struct aside *expected)
