@@ -866,6 +866,7 @@ void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_c
 // node_weak_gossip.c
 void weak_synced(struct node *node, uint64_t log_number);
 void weak_peer_frontier(struct node *node, struct peer *peer);
+void weak_incoming_settled(struct node *node); // what waits to be merged and would be refused by now is; what follows it comes again
 void weak_too_old(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence); // that peer refuses this change set of ours
 bool weak_must_rejoin(const struct node *node);
 bool weak_doubts(const struct node *node, const struct peer *peer); // others may refuse what that one wrote while it was away

@@ -130,6 +130,7 @@ void node_garbage_collected(struct node *node, struct node_time time, uint64_t b
         struct crdt_frontier common;
         crdt_stability_common(&stable->stability, &common);
         stable->collected = bound;
+        weak_incoming_settled(node);
         if (crdt_frontier_join(&stable->below, &common) != CC_OK) { // too many origins
             stable->below = node->weak.frontier;
         }

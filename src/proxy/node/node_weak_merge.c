@@ -137,6 +137,34 @@ void weak_incoming_follow(struct node *node, const struct crdt_frontier *frontie
     }
 }
 
+// Of one set, whether it is refused by now; sets that were read from our log are not.
+static bool is_settled(const struct node *node, const struct incoming *incoming, const struct cc_blob *bytes)
+{
+    struct crdt_change_set set;
+    bool is_read = crdt_change_set_peek(cc_blob_slice(bytes), &set) == CC_OK;
+    return is_read && !origin_is_own(node, incoming->origin) && set.stamp.hlc <= node->stable.collected;
+}
+
+void weak_incoming_settled(struct node *node)
+{
+    for (size_t i = 0; i < node->weak.incoming.n; i++) {
+        struct incoming *incoming = &node->weak.incoming.at[i];
+        size_t kept = incoming->head;
+        while (kept < incoming->sets.n && !is_settled(node, incoming, incoming->sets.at[kept])) {
+            kept++;
+        }
+        while (incoming->sets.n > kept) {
+            struct cc_blob *last = incoming->sets.at[--incoming->sets.n];
+            incoming->next--;
+            node->weak.incoming_bytes -= last->n;
+            cc_blob_unref(last);
+        }
+        if (incoming->head == incoming->sets.n) {
+            incoming->head = incoming->sets.n = 0;
+        }
+    }
+}
+
 void weak_put_received(struct node *node, const struct peer *peer, struct cc_buffer *frame)
 {
     struct crdt_frontier received = {.n = 0};

@@ -739,6 +739,31 @@ static void who_sends_a_change_that_comes_too_late_is_told(void **state)
     end(&bench);
 }
 
+// It came when it was not too old yet, and waited for its turn.
+static void a_change_that_has_become_too_late_while_it_waited_is_not_merged(void **state)
+{
+    (void)state;
+    for (int late = 0; late <= 1; late++) {
+        struct bench bench;
+        begin_up(&bench);
+        uint64_t hlc = clock_hlc_of_ms(WALL_MS);
+        struct cc_slice change = change_of(&bench, 3, 1, hlc, "waits");
+        deliver_change(&bench, 2, WALL_MS, change_of(&bench, 2, 1, hlc, "at work"));
+        const struct db_job *job = await_job(&bench, DB_MERGE);
+        assert_non_null(job);
+        uint64_t number = job->number;
+        deliver_change(&bench, 3, bench.time.wall_ms, change);
+        node_garbage_collected(bench.node, bench.time, late ? hlc : hlc - 1);
+        struct crdt_frontier held = frontier_of(2, 1);
+        merged(&bench, number, &held);
+        assert_int_equal(await_job(&bench, DB_MERGE) != NULL, !late);
+        deliver_change(&bench, 3, bench.time.wall_ms, change);
+        turn(&bench);
+        assert_int_equal(sends(&bench, 3, FRAME_TOO_OLD), late);
+        end(&bench);
+    }
+}
+
 // The leader's log does not reach back to what this replica has.
 static void deliver_snapshot_wish(struct bench *bench, uint32_t leader)
 {
@@ -1719,6 +1744,7 @@ int main(void)
         cmocka_unit_test(own_changes_that_no_member_has_are_given_up_and_what_follows_them_is_put_aside),
         cmocka_unit_test(own_changes_that_a_member_has_are_waited_for_and_followed_by_what_the_log_has),
         cmocka_unit_test(who_sends_a_change_that_comes_too_late_is_told),
+        cmocka_unit_test(a_change_that_has_become_too_late_while_it_waited_is_not_merged),
         cmocka_unit_test(a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
         cmocka_unit_test(what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstones_may_be_gone),
