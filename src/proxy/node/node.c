@@ -338,8 +338,8 @@ void node_tick(struct node *node, struct node_time time)
     forward_pump(node);
     if (time.now_us >= node->weak.frontier_told_us + node->options.frontier_interval_us) {
         peer_tell_frontier(node);
-        stable_tick(node);
     }
+    stable_tick(node);
     log_mark(node);
     membership_tick(node);
     office_tick(node);

@@ -365,6 +365,7 @@ struct stable {
     bool flushed_known;
     uint64_t mark_hlc, mark_number; // a mark on its way to the disk; number 0: none
     uint64_t marked_hlc, marked_us; // the last one there
+    uint64_t claimed_us;            // when claims were told last
     uint64_t moved_us;              // when the frontier moved last
     uint64_t collected;             // tombstones up to this stamp may be gone
     struct crdt_frontier below;     // covers every write up to there; every member once held it

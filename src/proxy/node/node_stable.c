@@ -59,9 +59,14 @@ static void note_members(struct node *node)
     crdt_stability_set_members(&node->stable.stability, node->options.raft.id, ids, n);
 }
 
+// In its own time: while somebody writes, frontiers are told out of turn, and their turn never comes.
 void stable_tick(struct node *node)
 {
     struct stable *stable = &node->stable;
+    if (node->time.now_us < stable->claimed_us + node->options.frontier_interval_us) {
+        return;
+    }
+    stable->claimed_us = node->time.now_us;
     note_members(node);
     bool is_pulling = node->target.state != TARGET_IDLE; // what is merged meanwhile goes when the snapshot is installed, and comes again
     if (!node->weak.up || !stable->flushed_known || weak_is_replaying(node) || is_pulling) {

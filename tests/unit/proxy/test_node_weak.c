@@ -796,6 +796,33 @@ static void a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds(void **s
     end(&bench);
 }
 
+// Garbage waits for claims: it must go while others write, too.
+static void claims_are_told_while_the_frontier_moves_all_the_time(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin_up(&bench);
+    static const struct crdt_frontier nothing;
+    node_durable(bench.node, bench.time, &(struct node_durable){.frontier = &nothing});
+    uint64_t begun_us = bench.time.now_us;
+    int n_told = 0;
+    for (uint64_t sequence = 1; sequence <= 50; sequence++) {
+        deliver_change(&bench, 2, bench.time.wall_ms, change_of(&bench, 2, sequence, clock_hlc_of_ms(WALL_MS) + sequence, "more"));
+        for (int i = 0; i < 10 && find_job(&bench, DB_MERGE) == NULL; i++) {
+            pass(&bench, 20);
+            n_told += sends(&bench, 3, FRAME_STABLE);
+        }
+        assert_non_null(find_job(&bench, DB_MERGE));
+        struct crdt_frontier held = frontier_of(2, sequence);
+        merged(&bench, find_job(&bench, DB_MERGE)->number, &held);
+        pass(&bench, 60);
+        n_told += sends(&bench, 3, FRAME_STABLE);
+    }
+    assert_in_range(bench.time.now_us - begun_us, 4000000, 20000000);
+    assert_true(n_told >= 3);
+    end(&bench);
+}
+
 // -- Catching up without a history -----------------------------------------------------------------------------------------
 
 static void deliver_gap(struct bench *bench, uint64_t sequence)
@@ -1746,6 +1773,7 @@ int main(void)
         cmocka_unit_test(who_sends_a_change_that_comes_too_late_is_told),
         cmocka_unit_test(a_change_that_has_become_too_late_while_it_waited_is_not_merged),
         cmocka_unit_test(a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds),
+        cmocka_unit_test(claims_are_told_while_the_frontier_moves_all_the_time),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
         cmocka_unit_test(what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstones_may_be_gone),
         cmocka_unit_test(an_answer_is_sifted_before_it_is_joined_and_asked_for_again_if_that_fails),
