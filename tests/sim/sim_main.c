@@ -272,6 +272,8 @@ static void collect(struct tally *tally, const struct options *options)
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == SIM_FAILED_UNTOLD) {
         tell_failure(tally, seed);
+    } else if (WIFSIGNALED(status)) {
+        printf("FAILED seed %" PRIu64 ": signal %d (%s) ended its process\n", seed, WTERMSIG(status), strsignal(WTERMSIG(status)));
     }
     if (seed < running->last) {
         begin(tally, options, seed + 1, running->last);
