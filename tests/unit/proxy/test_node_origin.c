@@ -59,6 +59,12 @@ static void start(struct bench *bench, const struct crdt_frontier *frontier)
     turn(bench);
 }
 
+static void begin_up(struct bench *bench, const struct crdt_frontier *frontier)
+{
+    begin(bench);
+    start(bench, frontier);
+}
+
 static void end(struct bench *bench)
 {
     node_destroy(bench->node);
@@ -172,6 +178,18 @@ static struct cc_slice change_of(struct bench *bench, struct crdt_origin origin,
     return copy;
 }
 
+// Change sets of the first origin, from one number to another, as a member sends them.
+static void send_changes(struct bench *bench, uint32_t peer, uint64_t from, uint64_t to)
+{
+    struct cc_buffer body = {0};
+    cc_put_varint(&body, to - from + 1);
+    for (uint64_t sequence = from; sequence <= to; sequence++) {
+        cc_put_string(&body, change_of(bench, first, sequence, clock_hlc_of_ms(WALL_MS) + sequence));
+    }
+    deliver(bench, peer, FRAME_CHANGES, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
 static void restore(struct bench *bench, struct crdt_origin origin, uint64_t sequence, enum cc_status expected)
 {
     struct wal_record record = {.kind = WAL_CHANGE, .body = change_of(bench, origin, sequence, clock_hlc_of_ms(WALL_MS) + sequence)};
@@ -233,8 +251,7 @@ static void a_replica_that_was_started_numbers_nothing_before_every_member_has_t
     (void)state;
     struct bench bench;
     struct crdt_frontier held = nothing;
-    begin(&bench);
-    start(&bench, &nothing);
+    begin_up(&bench, &nothing);
     submit(&bench);
     tell(&bench, 2, (struct word){0});
     tell(&bench, 3, (struct word){.database_down = true});
@@ -250,8 +267,7 @@ static void who_has_told_since_the_start_and_went_away_counts(void **state)
 {
     (void)state;
     struct bench bench;
-    begin(&bench);
-    start(&bench, &nothing);
+    begin_up(&bench, &nothing);
     tell(&bench, 2, (struct word){0});
     node_peer_down(bench.node, bench.time, 2);
     tell(&bench, 3, (struct word){0});
@@ -263,8 +279,7 @@ static void who_went_away_and_came_in_a_new_life_must_tell_again(void **state)
 {
     (void)state;
     struct bench bench;
-    begin(&bench);
-    start(&bench, &nothing);
+    begin_up(&bench, &nothing);
     tell(&bench, 2, (struct word){0});
     node_peer_down(bench.node, bench.time, 2);
     node_peer_up(bench.node, bench.time, 2, 2);
@@ -278,8 +293,7 @@ static void members_that_the_log_does_not_know_yet_are_waited_for(void **state)
 {
     (void)state;
     struct bench bench;
-    begin(&bench);
-    start(&bench, &nothing);
+    begin_up(&bench, &nothing);
     tell(&bench, 2, (struct word){0});
     tell(&bench, 3, (struct word){.membership_index = 7});
     submit(&bench);
@@ -292,21 +306,14 @@ static void check_goes_on_behind(struct word word)
 {
     struct bench bench;
     struct crdt_frontier held = frontier_of(first, 7);
-    begin(&bench);
-    start(&bench, &nothing);
+    begin_up(&bench, &nothing);
     submit(&bench);
     tell(&bench, 2, (struct word){0});
     tell(&bench, 3, word);
     turn(&bench);
     assert_non_null(find_fact(&bench, NODE_FACT_RESTORED));
     assert_null(await_job(&bench, DB_WEAK_EXECUTE, PATIENCE_MS / 2)); // first they come back
-    struct cc_buffer body = {0};
-    cc_put_varint(&body, 7);
-    for (uint64_t sequence = 1; sequence <= 7; sequence++) {
-        cc_put_string(&body, change_of(&bench, first, sequence, clock_hlc_of_ms(WALL_MS) + sequence));
-    }
-    deliver(&bench, 3, FRAME_CHANGES, cc_buffer_slice(&body));
-    cc_buffer_finish(&body);
+    send_changes(&bench, 3, 1, 7);
     const struct db_job *job = await_job(&bench, DB_MERGE, 100);
     assert_non_null(job);
     assert_int_equal(job->n_items, 7);
@@ -335,8 +342,7 @@ static void nothing_is_claimed_for_stamps_to_come_before_the_origin_is_confirmed
 {
     (void)state;
     struct bench bench;
-    begin(&bench);
-    start(&bench, &nothing);
+    begin_up(&bench, &nothing);
     node_durable(bench.node, bench.time, &(struct node_durable){.frontier = &nothing});
     tell(&bench, 2, (struct word){0});
     pass(&bench, 1100);
@@ -362,8 +368,7 @@ static void a_write_that_has_waited_begins_a_new_origin(void **state)
     (void)state;
     struct bench bench;
     struct crdt_frontier held = frontier_of(first, 3);
-    begin(&bench);
-    start(&bench, &held);
+    begin_up(&bench, &held);
     node_durable(bench.node, bench.time, &(struct node_durable){.frontier = &held});
     tell(&bench, 2, (struct word){.held = &held});
     pass(&bench, 2 * PATIENCE_MS); // without a write there is no need of one
@@ -382,11 +387,7 @@ static void a_write_that_has_waited_begins_a_new_origin(void **state)
     tell(&bench, 3, (struct word){.held = &more});
     turn(&bench);
     assert_null(find_fact(&bench, NODE_FACT_RESTORED));
-    struct cc_buffer body = {0};
-    cc_put_varint(&body, 1);
-    cc_put_string(&body, change_of(&bench, first, 4, clock_hlc_of_ms(WALL_MS)));
-    deliver(&bench, 3, FRAME_CHANGES, cc_buffer_slice(&body));
-    cc_buffer_finish(&body);
+    send_changes(&bench, 3, 4, 4);
     assert_non_null(await_job(&bench, DB_MERGE, 100));
     submit(&bench);
     assert_int_equal(status_of(&bench).n_identity_alarms, 0);
@@ -398,8 +399,7 @@ static void no_origin_begins_before_the_database_has_the_one_before_on_disk(void
     (void)state;
     struct bench bench;
     struct crdt_frontier held = frontier_of(first, 3);
-    begin(&bench);
-    start(&bench, &held);
+    begin_up(&bench, &held);
     submit(&bench);
     struct crdt_frontier less = frontier_of(first, 2);
     node_durable(bench.node, bench.time, &(struct node_durable){.frontier = &less});
@@ -415,8 +415,7 @@ static void what_is_known_to_others_only_is_not_waited_for(void **state)
     (void)state;
     struct bench bench;
     struct crdt_frontier seven = frontier_of(first, 7), held = nothing;
-    begin(&bench);
-    start(&bench, &nothing);
+    begin_up(&bench, &nothing);
     tell(&bench, 2, (struct word){.received = &seven});
     submit(&bench);
     write_as(&bench, await_job(&bench, DB_WEAK_EXECUTE, PATIENCE_MS + 100), (struct crdt_origin){1, 9}, 1, &held);
