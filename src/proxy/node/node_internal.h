@@ -731,7 +731,8 @@ void stable_received(struct node *node, struct crdt_origin member, const struct 
 void stable_flushed(struct node *node, const struct crdt_frontier *flushed);
 void stable_moved(struct node *node); // weak tables have changed
 // The set is not held, and what it would have to be compared with may be gone: it comes from a replica that was removed, or had forgotten.
-bool stable_refuses(struct node *node, const struct crdt_change_set *set);
+bool stable_is_too_late(const struct node *node, const struct crdt_change_set *set);
+bool stable_refuses(struct node *node, const struct crdt_change_set *set); // the same, and says so
 void stable_database_up(struct node *node, const struct db_event *event);
 // Whether the sender of rows, as it was then, held every write whose deletion may be forgotten here. A moment of NULL: not known.
 bool stable_trusts(const struct node *node, const struct repair_moment *moment);

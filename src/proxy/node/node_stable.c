@@ -104,10 +104,15 @@ void stable_moved(struct node *node)
     node->stable.moved_us = node->time.now_us;
 }
 
+bool stable_is_too_late(const struct node *node, const struct crdt_change_set *set)
+{
+    return node->stable.collected > 0 && set->stamp.hlc <= node->stable.collected;
+}
+
 bool stable_refuses(struct node *node, const struct crdt_change_set *set)
 {
     struct stable *stable = &node->stable;
-    bool refused = stable->collected > 0 && set->stamp.hlc <= stable->collected;
+    bool refused = stable_is_too_late(node, set);
     if (refused && node->time.now_us >= stable->told_us + MARK_US) {
         stable->told_us = node->time.now_us;
         stable->n_refused++;

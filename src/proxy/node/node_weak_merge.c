@@ -108,13 +108,19 @@ static void incoming_clear(struct node *node, struct incoming *incoming)
     }
 }
 
+// Its number; where none waits, that of the next one to come.
+static uint64_t first_waiting(const struct incoming *incoming)
+{
+    return incoming->next - (incoming->sets.n - incoming->head);
+}
+
 void weak_incoming_held(struct node *node)
 {
     struct weak *weak = &node->weak;
     for (size_t i = 0; i < weak->incoming.n; i++) {
         struct incoming *incoming = &weak->incoming.at[i];
         uint64_t held = crdt_frontier_get(&weak->frontier, incoming->origin);
-        while (incoming->head < incoming->sets.n && incoming->next - (incoming->sets.n - incoming->head) <= held) {
+        while (incoming->head < incoming->sets.n && first_waiting(incoming) <= held) {
             incoming_drop(node, incoming);
         }
         if (incoming->next <= held) {
@@ -128,9 +134,8 @@ void weak_incoming_follow(struct node *node, const struct crdt_frontier *frontie
     struct weak *weak = &node->weak;
     for (size_t i = 0; i < weak->incoming.n; i++) {
         struct incoming *incoming = &weak->incoming.at[i];
-        uint64_t first = incoming->next - (incoming->sets.n - incoming->head);
         uint64_t now = crdt_frontier_get(frontier, incoming->origin);
-        if (first > now + 1) {
+        if (first_waiting(incoming) > now + 1) {
             incoming_clear(node, incoming);
             incoming->next = now + 1;
         }
@@ -142,7 +147,7 @@ static bool is_settled(const struct node *node, const struct incoming *incoming,
 {
     struct crdt_change_set set;
     bool is_read = crdt_change_set_peek(cc_blob_slice(bytes), &set) == CC_OK;
-    return is_read && !origin_is_own(node, incoming->origin) && set.stamp.hlc <= node->stable.collected;
+    return is_read && !origin_is_own(node, incoming->origin) && stable_is_too_late(node, &set);
 }
 
 void weak_incoming_settled(struct node *node)
@@ -362,7 +367,7 @@ static bool add_to_merge(struct node *node, struct job *job, struct cc_blob *blo
 // The first set behind those that the database holds, or that are in the open transaction; incoming->sets.n: there is none.
 static size_t first_unmerged(const struct node *node, const struct incoming *incoming)
 {
-    uint64_t first = incoming->next - (incoming->sets.n - incoming->head);
+    uint64_t first = first_waiting(incoming);
     uint64_t merged = crdt_frontier_get(&node->weak.merged, incoming->origin);
     uint64_t n_merged = merged < first ? 0 : merged - first + 1;
     size_t n_waiting = incoming->sets.n - incoming->head;
