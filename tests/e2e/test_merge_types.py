@@ -97,6 +97,7 @@ class MergeTypes(OneCutCluster):
     def test_a_sum_is_the_same_text_in_the_answer_and_at_every_replica(self):
         row = '/pages?id=eq.text&select=weight'
         self.write(1, 'POST', '/pages', {'id': 'text', 'weight': 3})
+        self.wait_equal()
         for body, weight in (({'weight': 17}, b'17.0'), ({'weight': {'$inc': '1.25'}}, b'18.25'), ({'weight': 20}, b'20.00'), ({'weight': '20.000'}, b'20.000'),
                              ({'weight': None}, b'0.500'), ({'weight': {'$inc': 1}}, b'1.500')):
             answer = self.write(2, 'PATCH', row, body, Prefer='return=representation')
