@@ -237,7 +237,7 @@ def check_failures(root, document):
                     find(path, number, f'class {name} is not in {document}')
 
 
-LOG_EVENT = r'\bcc_log\s*\(\s*[^,;()]+,\s*"([a-z_0-9]+)"'
+LOG_EVENT = r'(?:\bcc_log\s*\(\s*[^,;()]+|= \{CC_LOG_[A-Z]+),\s*"([a-z_0-9]+)"'
 METRIC = r'(?:\bmetric\w*\s*\([^"()]*"|# TYPE )(caucus_[a-z0-9_]+)'
 ERROR_CODE = r'"((?:PGRST|CC)(?:\d{3}|X\d\d))"'
 

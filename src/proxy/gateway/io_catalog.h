@@ -31,8 +31,7 @@ struct io_catalog_options { // texts are copied, arrays too
     // The same: PostgreSQL is connected and has not answered for some seconds; or it does again.
     void (*on_sick)(void *context, bool sick);
     void (*on_no_session_key)(void *context);              // the same, now and then: the cluster has none yet
-    // On the core thread, twice a second: what PostgreSQL has on disk, the log index applied, the last change of its own replica and
-    // the frontier (NULL: not known yet; borrowed).
+    // On the core thread, twice a second: what PostgreSQL has on disk, the log index applied and the frontier (NULL: not known yet; borrowed).
     void (*on_flushed)(void *context, uint64_t applied, const struct crdt_frontier *frontier);
     void *context;
 };

@@ -1,6 +1,7 @@
 // The replica's process: carries events to the node and its effects out, until it is told to stop.
 #include "proxy/faults/io_faults.h"
 #include "proxy/config/io_keys.h"
+#include "proxy/replica/fact_line.h"
 #include "proxy/replica/io_replica_internal.h"
 
 #include <event2/event.h>
@@ -35,117 +36,12 @@ void replica_fail(struct replica *replica, int exit_code, const char *what, cons
 
 // -- Effects ---------------------------------------------------------------------------------------------------------
 
-static void log_reload(const struct node_fact *fact)
-{
-    bool failed = fact->a == NODE_RELOAD_FAILED;
-    const char *state = failed ? "failed" : fact->a == NODE_RELOAD_DONE ? "done" : "running";
-    cc_log(failed ? CC_LOG_ERROR : CC_LOG_INFO, "reload", "state=%s changes=%" PRIu64 " left=%" PRIu64 " why=%s", state, fact->b, fact->c,
-           cc_log_quote(failed ? fact->text : "-"));
-}
-
 static void log_fact(const struct node_fact *fact)
 {
-    switch (fact->kind) {
-    case NODE_FACT_ROLE:
-        cc_log(CC_LOG_INFO, "role", "role=%s term=%" PRIu64 " leader=%" PRIu64, raft_role_name((enum raft_role)fact->a), fact->b, fact->c);
-        return;
-    case NODE_FACT_PEER_REFUSED:
-        cc_log(CC_LOG_ERROR, "peer_refused", "peer=%" PRIu64 " why=%s", fact->a, cc_log_quote(fact->text));
-        return;
-    case NODE_FACT_DIVERGED:
-        cc_log(CC_LOG_ERROR, "halted", "applied=%" PRIu64 " why=%s", fact->a, cc_log_quote(fact->text));
-        return;
-    case NODE_FACT_SCHEMA:
-        cc_log(CC_LOG_INFO, "schema", "version=%" PRIu64 " index=%" PRIu64, fact->a, fact->b);
-        return;
-    case NODE_FACT_CLOCK:
-        cc_log(CC_LOG_WARN, "clock_ahead", "peer=%" PRIu64 " ms=%" PRIu64, fact->a, fact->b);
-        return;
-    case NODE_FACT_REQUEUED:
-        cc_log(CC_LOG_INFO, "requeued", "operations=%" PRIu64, fact->a);
-        return;
-    case NODE_FACT_RECOVERED:
-        cc_log(CC_LOG_INFO, "recovered", "index=%" PRIu64, fact->a);
-        return;
-    case NODE_FACT_FORGOT:
-        cc_log(CC_LOG_ERROR, "amnesia", "last_index=%" PRIu64 " applied=%" PRIu64 " why=%s", fact->a, fact->b, cc_log_quote(fact->text));
-        return;
-    case NODE_FACT_SNAPSHOT_PULL:
-        cc_log(CC_LOG_INFO, "snapshot_pull", "peer=%" PRIu64 " applied=%" PRIu64 " log_base=%" PRIu64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_SNAPSHOT_MADE:
-        cc_log(CC_LOG_INFO, "snapshot_made", "index=%" PRIu64 " bytes=%" PRIu64, fact->a, fact->b);
-        return;
-    case NODE_FACT_SNAPSHOT_INSTALLED:
-        cc_log(CC_LOG_INFO, "snapshot_installed", "index=%" PRIu64 " bytes=%" PRIu64, fact->a, fact->b);
-        return;
-    case NODE_FACT_SNAPSHOT_FAILED:
-        cc_log(CC_LOG_WARN, "snapshot_failed", "index=%" PRIu64 " why=%s", fact->a, cc_log_quote(fact->text));
-        return;
-    case NODE_FACT_MEMBERS:
-        cc_log(CC_LOG_INFO, "members", "n=%" PRIu64 " committed=%" PRIu64 " in_force=%" PRIu64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_REMOVED:
-        cc_log(CC_LOG_ERROR, "removed", "index=%" PRIu64, fact->a);
-        return;
-    case NODE_FACT_PROMOTED:
-        cc_log(CC_LOG_INFO, "promoted", "member=%" PRIu64 " index=%" PRIu64, fact->a, fact->b);
-        return;
-    case NODE_FACT_TWO_CONTENTS:
-        cc_log(CC_LOG_ERROR, "two_contents", "origin=%" PRIu64 ".%" PRIx64 " sequence=%" PRIu64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_RESTORED:
-        cc_log(CC_LOG_ERROR, "restored_copy", "peer=%" PRIu64 " its_last=%" PRIu64 " our_last=%" PRIu64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_ORIGIN:
-        cc_log(CC_LOG_WARN, "origin_begun", "before=%" PRIx64 " its_last=%" PRIu64 " origin=%" PRIx64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_TOO_OLD:
-        cc_log(CC_LOG_ERROR, "change_too_old", "origin=%" PRIu64 ".%" PRIx64 " sequence=%" PRIu64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_RELOAD:
-        log_reload(fact);
-        return;
-    case NODE_FACT_HISTORY_GAP:
-        cc_log(CC_LOG_WARN, "history_gap", "peer=%" PRIu64 " origin=%" PRIu64 ".%" PRIx64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_REJOIN:
-        cc_log(CC_LOG_ERROR, "must_rejoin", "peer=%" PRIu64 " first=%" PRIu64 " last=%" PRIu64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_BEGIN_ANEW:
-        cc_log(CC_LOG_WARN, "begin_anew", "changes=%" PRIu64, fact->a);
-        return;
-    case NODE_FACT_CHANGES_MISSING:
-        cc_log(CC_LOG_ERROR, "changes_missing", "first=%" PRIu64 " last=%" PRIu64 " silent=%" PRIu64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_CHANGES_LOST:
-        cc_log(CC_LOG_ERROR, "changes_lost", "first=%" PRIu64 " sets=%" PRIu64 " kept=%" PRIu64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_RENEWED:
-        cc_log(CC_LOG_WARN, "renewed", "changes=%" PRIu64 " lost=%" PRIu64, fact->a, fact->b);
-        return;
-    case NODE_FACT_CATCH_UP:
-        cc_log(CC_LOG_WARN, "catch_up", "peer=%" PRIu64 " origin=%" PRIu64 ".%" PRIx64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_CAUGHT_UP:
-        cc_log(CC_LOG_INFO, "caught_up", "peer=%" PRIu64 " rows=%" PRIu64 " compared=%" PRIu64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_CATCH_UP_ENDED:
-        cc_log(CC_LOG_WARN, "catch_up_ended", "peer=%" PRIu64 " why=%s", fact->a, cc_log_quote(fact->text));
-        return;
-    case NODE_FACT_DIGESTS_DIFFER:
-        cc_log(CC_LOG_ERROR, "digests_differ", "peer=%" PRIu64 " table=%s", fact->a, cc_log_quote(fact->text));
-        return;
-    case NODE_FACT_REPAIRED:
-        cc_log(fact->a > 0 ? CC_LOG_WARN : CC_LOG_INFO, "repaired", "rows=%" PRIu64 " compared=%" PRIu64 " members_skipped=%" PRIu64, fact->a, fact->b, fact->c);
-        return;
-    case NODE_FACT_REPAIR_GOES_ON:
-        cc_log(CC_LOG_INFO, "repair_goes_on", "members=%" PRIu64 " restarted=%s", fact->a, fact->b != 0 ? "true" : "false");
-        return;
-    case NODE_FACT_REPLAY:
-        cc_log(CC_LOG_INFO, "replay", "log=%s first=%" PRIu64 " last=%" PRIu64, fact->text, fact->a, fact->b);
-        return;
-    }
+    struct fact_line line;
+    fact_line_make(fact, &line);
+    cc_log(line.level, line.event, "%s", cc_buffer_text(&line.fields));
+    fact_line_finish(&line);
 }
 
 // The log of a follower is what the leader waits for, and the follower has hardly anything else to do: where the disk is quick, the core
