@@ -329,6 +329,7 @@ static enum verdict judge_status(const struct attempt *attempt)
     switch (attempt->status) {
     case 429:
     case 503:
+    case 507: // the disk of that replica is full: others take weak writes, and strong ones as soon as one of them leads
         return VERDICT_NOT_EXECUTED;
     case 502: // some proxy in between
     case 504:

@@ -180,7 +180,7 @@ class Reload(unittest.TestCase):
             # A follower is told; the leader changes.
             cluster.processes[2].send_signal(signal.SIGHUP)
             wait_until(lambda: cluster.has_logged(2, 'event=reload replica=2 state=done changes=1 left=0'), 20, 'the log tells the outcome')
-            self.assertEqual(cluster.voters(1), [1, 2])
+            wait_until(lambda: cluster.voters(1) == [1, 2], 20, 'voters')
             self.assertEqual(cluster.status(2)['reload'], {'state': 'done', 'changes': 1, 'left': 0, 'why': ''})
             self.assertEqual(cluster.status(2)['config_differs'], [])
             self.assertEqual(cluster.status(1)['config_differs'], [])  # the same file, and it looks at it as it stands
@@ -247,7 +247,7 @@ class Growth(unittest.TestCase):
         cluster.wait_ready(new)
         with load.lock:
             cluster.ids += new
-        self.assertEqual(cluster.voters(1), ids)
+        wait_until(lambda: cluster.voters(1) == ids, 20, f'voters {ids}')  # it may be in the minority that has not heard yet
 
     def shrink(self, cluster, load, ids):
         gone = [replica for replica in cluster.ids if replica not in ids]

@@ -62,6 +62,7 @@ class Repair(OneCutCluster):
 
     def test_histories_that_grow_too_large_lose_what_is_oldest(self):
         self.write(1, 'POST', '/presence', {'id': 'large', 'status': 'first'})
+        self.wait_equal()
         for n in range(24):
             self.write(1 + n % 3, 'PATCH', '/presence?id=eq.large', {'place': f'{n} ' + 100000 * 'x'})
         self.write(2, 'PATCH', '/presence?id=eq.large', {'status': 'last', 'place': None})

@@ -186,6 +186,7 @@ class Weak(OneCutCluster):
         row = '/defaults?id=eq.'
         self.write(1, 'POST', '/defaults', [{'id': key, 'kept': 'first'} for key in ('a', 'b', 'c')])
         fresh = self.cluster.get(1, row + 'a&select=*')[0]
+        self.wait_equal()
         changed = {'yes': False, 'no': True, 'padded': 'zz', 'price': 2, 'at': '2027-01-01T00:00:00Z', 'raw': '\\x00', 'flags': [False], 'doc': {}, 'feeling': 'sad'}
         self.write(2, 'PATCH', '/defaults?id=in.(a,b,c)', changed)
         self.wait_equal()

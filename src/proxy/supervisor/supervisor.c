@@ -100,10 +100,10 @@ static void set_timer(struct supervisor *supervisor, uint32_t ms)
 // -- Children ------------------------------------------------------------------------------------------------------------
 
 // Only calls that are safe after fork in a process with threads.
-static void run_child(const struct supervisor_user *user, pid_t parent, int input, int log, char *const argv[])
+static void run_child(const struct supervisor_user *user, pid_t parent, int input, int log, char *const argv[], char *stale)
 {
     static char path[] = "PATH=/usr/local/bin:/usr/bin:/bin", locale[] = "LC_ALL=C", zone[] = "TZ=UTC";
-    static char *const environment[] = {path, locale, zone, NULL};
+    char *const environment[] = {path, locale, zone, stale, NULL};
     sigset_t none;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -163,10 +163,14 @@ static bool spawn(struct supervisor *supervisor, enum child_kind kind, int input
     }
     supervisor->log_from = (long)lseek(log, 0, SEEK_END);
     supervisor->started_ms = now_ms();
+    // A server refuses to start while the process lives whose number a dead one has left in its lock files, whatever that process is
+    // now: after the death of the machine, or in a container, often another server. It takes a grandparent's number for a dead one's.
+    char stale[40];
+    (void)snprintf(stale, sizeof(stale), "PG_GRANDPARENT_PID=%d", (int)supervisor_stale_pid(&supervisor->place));
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0) {
-        run_child(&supervisor->user, parent, input, log, argv);
+        run_child(&supervisor->user, parent, input, log, argv, stale);
     }
     (void)close(log);
     if (pid < 0) {

@@ -572,21 +572,31 @@ static pid_t read_postmaster_pid(const struct supervisor_place *place, char *sta
     return pid > 1 && pid <= INT_MAX ? (pid_t)pid : 0;
 }
 
-pid_t supervisor_server_pid(const struct supervisor_place *place)
+// The number may belong to another process by now: a server's current directory is its data directory.
+static bool runs_on(const struct supervisor_place *place, pid_t pid)
 {
-    char status[16], link[64], directory[PATH_MAX], real[PATH_MAX];
-    pid_t pid = read_postmaster_pid(place, status, sizeof(status));
-    if (pid == 0 || realpath(place->postgres, real) == NULL) {
-        return 0;
-    }
-    // The number may belong to another process by now: a server's current directory is its data directory.
+    char link[64], directory[PATH_MAX], real[PATH_MAX];
     (void)snprintf(link, sizeof(link), "/proc/%d/cwd", (int)pid);
     ssize_t n = readlink(link, directory, sizeof(directory) - 1);
-    if (n <= 0) {
-        return 0;
+    if (n <= 0 || realpath(place->postgres, real) == NULL) {
+        return false;
     }
     directory[n] = '\0';
-    return strcmp(directory, real) == 0 ? pid : 0;
+    return strcmp(directory, real) == 0;
+}
+
+pid_t supervisor_server_pid(const struct supervisor_place *place)
+{
+    char status[16];
+    pid_t pid = read_postmaster_pid(place, status, sizeof(status));
+    return pid != 0 && runs_on(place, pid) ? pid : 0;
+}
+
+pid_t supervisor_stale_pid(const struct supervisor_place *place)
+{
+    char status[16];
+    pid_t pid = read_postmaster_pid(place, status, sizeof(status));
+    return pid != 0 && !runs_on(place, pid) ? pid : 0;
 }
 
 bool supervisor_server_ready(const struct supervisor_place *place, pid_t pid)

@@ -56,6 +56,9 @@ void supervisor_put_settings(struct cc_buffer *out, const struct supervisor_plac
 
 // The server that runs on the data directory according to its postmaster.pid: its pid, 0 if none does.
 pid_t supervisor_server_pid(const struct supervisor_place *place);
+// What postmaster.pid says although no server runs there, as after the death of the machine; 0 if it says nothing like that. By now it
+// may be the number of a process that has nothing to do with it.
+pid_t supervisor_stale_pid(const struct supervisor_place *place);
 // Whether server `pid` says there that it accepts connections.
 bool supervisor_server_ready(const struct supervisor_place *place, pid_t pid);
 int supervisor_open_log(const struct supervisor_place *place); // for appending; -1 on failure

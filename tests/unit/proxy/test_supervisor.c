@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -180,6 +181,59 @@ static void a_server_left_behind_is_stopped_and_started_anew(void **state)
     supervisor_destroy(first);
 }
 
+// A process of the user that runs PostgreSQL, which has nothing to do with it.
+static pid_t start_bystander(void)
+{
+    struct supervisor_user user;
+    char error[SUPERVISOR_ERROR_BYTES] = "";
+    assert_int_equal(supervisor_find_user(NULL, &user, error), CC_OK);
+    pid_t bystander = fork();
+    if (bystander == 0) {
+        if (supervisor_become(&user) && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0) { // in this order: the change of user clears it
+            (void)pause();
+        }
+        _exit(1);
+    }
+    assert_true(bystander > 0);
+    return bystander;
+}
+
+// The first line of one of the server's lock files is its number.
+static void renumber(const char *directory, const char *name, pid_t pid)
+{
+    char path[160], rest[1000];
+    (void)snprintf(path, sizeof(path), "%s/%s", directory, name);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_non_null(fgets(rest, sizeof(rest), file));
+    size_t n = fread(rest, 1, sizeof(rest), file);
+    assert_int_equal(fseek(file, 0, SEEK_SET), 0);
+    (void)fprintf(file, "%d\n%.*s", (int)pid, (int)n, rest);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void a_dead_servers_number_that_belongs_to_another_process_now_is_not_in_the_way(void **state)
+{
+    struct fixture *fixture = *state;
+    create(fixture);
+    supervisor_start(fixture->supervisor);
+    await_state(fixture, SUPERVISOR_RUNNING);
+    pid_t server = supervisor_pid(fixture->supervisor);
+    pid_t bystander = start_bystander();
+    // The server cannot look after its lock files any more.
+    assert_int_equal(kill(server, SIGSTOP), 0);
+    renumber(fixture->directory, "postgres/postmaster.pid", bystander);
+    renumber(fixture->directory, "socket/.s.PGSQL.5432.lock", bystander);
+    assert_int_equal(kill(server, SIGKILL), 0);
+    await_state(fixture, SUPERVISOR_WAITING);
+    await_state(fixture, SUPERVISOR_STARTING);
+    await_state(fixture, SUPERVISOR_RUNNING);
+    assert_int_equal(supervisor_restarts(fixture->supervisor), 1);
+    assert_int_equal(kill(bystander, 0), 0); // it was left alone
+    assert_int_equal(kill(bystander, SIGKILL), 0);
+    assert_int_equal(waitpid(bystander, NULL, 0), bystander);
+}
+
 // A process of our own that has a server and is killed.
 static void run_doomed(struct fixture *fixture, int ready)
 {
@@ -329,6 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_server_is_made_started_killed_restarted_and_stopped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_server_left_behind_is_stopped_and_started_anew, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_dead_servers_number_that_belongs_to_another_process_now_is_not_in_the_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_server_dies_with_its_proxy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_interrupted_initdb_leaves_nothing_in_the_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_server_that_cannot_start_says_why, set_up, tear_down),
