@@ -6,15 +6,9 @@
 
 #include <cmocka.h>
 
-#include "proxy/node/node.h"
+#include "proxy/node_bench.h"
 
-enum { FRAME_HELLO = 1, FRAME_RAFT = 2, FRAME_FRONTIER = 5, FRAME_REMOVED = 7, FRAME_ASK = 8, FRAME_TOLD = 9, FRAME_FORGOTTEN = 19, LEARNER = 4, TIMEOUT_MS = 1000 };
-
-struct bench {
-    struct node *node;
-    struct node_time time;
-    struct node_effects effects;
-};
+enum { LEARNER = 4, TIMEOUT_MS = 1000 };
 
 static struct bench begin(uint64_t removed_at)
 {
@@ -41,15 +35,8 @@ static struct bench begin(uint64_t removed_at)
 
 static void deliver_as(struct bench *bench, uint8_t version, uint32_t peer, uint8_t kind, struct cc_slice body)
 {
-    struct cc_buffer frame = {0};
-    cc_put_u8(&frame, version);
-    cc_put_u8(&frame, kind);
-    cc_put_u64(&frame, 0);
-    cc_put_u64(&frame, bench->time.wall_ms);
-    cc_put_bytes(&frame, body);
-    node_peer_frame(bench->node, bench->time, peer, cc_buffer_slice(&frame));
-    cc_buffer_finish(&frame);
-    node_take_effects(bench->node, &bench->effects);
+    deliver_frame(bench, peer, &(struct wire_head){.version = version, .kind = kind, .wall_ms = bench->time.wall_ms}, body);
+    turn(bench);
 }
 
 static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, struct cc_slice body)
@@ -413,21 +400,8 @@ static void a_database_that_has_applied_what_came_after_the_start_is_no_sign_of_
 // What replica 2 says of itself: entries up to 34 and so much promised. True: it is told that it had more.
 static bool is_told_that_it_forgot(struct bench *bench, uint64_t promise)
 {
-    struct crdt_frontier nothing = {0};
-    struct cc_buffer body = {0};
-    cc_put_u64(&body, 34);
-    cc_put_u32(&body, 0);
-    cc_put_u8(&body, RAFT_FOLLOWER);
-    cc_put_u8(&body, 0);
-    cc_put_u64(&body, 34);
-    cc_put_u64(&body, promise);
-    cc_put_u64(&body, 0); // term
-    crdt_frontier_put(&body, &nothing);
-    cc_put_u32(&body, 1); // the incarnation that it writes under
-    cc_put_u64(&body, 0); // index of its membership
-    crdt_frontier_put(&body, &nothing);
-    deliver(bench, 2, FRAME_FRONTIER, cc_buffer_slice(&body));
-    cc_buffer_finish(&body);
+    deliver_word(bench, 2, &(struct word){.database_down = true, .applied = 34, .last_index = 34, .promise = promise});
+    turn(bench);
     uint64_t index = 0;
     bool told = count_sent(bench, FRAME_FORGOTTEN, 2, &index) > 0;
     assert_true(!told || index == 34);
@@ -513,21 +487,8 @@ static struct bench begin_new(void)
 
 static void say_that_all_is_empty(struct bench *bench, uint32_t peer, uint64_t term)
 {
-    struct crdt_frontier nothing = {0};
-    struct cc_buffer body = {0};
-    cc_put_u64(&body, 0);
-    cc_put_u32(&body, 0);
-    cc_put_u8(&body, RAFT_FOLLOWER);
-    cc_put_u8(&body, 4); // log and database are empty
-    cc_put_u64(&body, 0);
-    cc_put_u64(&body, 0);
-    cc_put_u64(&body, term);
-    crdt_frontier_put(&body, &nothing);
-    cc_put_u32(&body, 1); // the incarnation that it writes under
-    cc_put_u64(&body, 0); // index of its membership
-    crdt_frontier_put(&body, &nothing);
-    deliver(bench, peer, FRAME_FRONTIER, cc_buffer_slice(&body));
-    cc_buffer_finish(&body);
+    deliver_word(bench, peer, &(struct word){.database_down = true, .is_empty = true, .term = term});
+    turn(bench);
 }
 
 // True: it has recovered with what was delivered last, or soon afterwards.

@@ -1,5 +1,5 @@
 // The node and the origin of its weak changes: after a start, by whom it must be told before it numbers on, and when it begins another.
-#include "proxy/node/node.h"
+#include "proxy/node_bench.h"
 
 #include "base/memory.h"
 #include "rest/outcome.h"
@@ -11,22 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WALL_MS = 1700000000, N_MEMBERS = 3, ELECTION_MS = 1000, PATIENCE_MS = 2 * ELECTION_MS, ORIGINS_MAX = 64, FRAME_FRONTIER = 5, FRAME_CHANGES = 6, FRAME_STABLE = 10 };
-
-struct bench {
-    struct node *node;
-    struct node_time time;
-    struct node_effects effects;
-    struct cc_arena arena;
-};
+enum { WALL_MS = 1700000000, N_MEMBERS = 3, ELECTION_MS = 1000, PATIENCE_MS = 2 * ELECTION_MS, ORIGINS_MAX = 64 };
 
 static const struct crdt_origin first = {1, 1};
 static const struct crdt_frontier nothing;
-
-static void turn(struct bench *bench)
-{
-    node_take_effects(bench->node, &bench->effects);
-}
 
 static void make(struct bench *bench, uint32_t next_incarnation)
 {
@@ -44,19 +32,14 @@ static void make(struct bench *bench, uint32_t next_incarnation)
 
 static void begin(struct bench *bench)
 {
-    *bench = (struct bench){.time = {.now_us = 1000000, .wall_ms = WALL_MS}};
-    cc_arena_init(&bench->arena);
+    bench_init(bench, WALL_MS);
     make(bench, 9);
 }
 
 static void start(struct bench *bench, const struct crdt_frontier *frontier)
 {
     node_start(bench->node, bench->time.now_us, bench->time.wall_ms);
-    struct db_event up = {.kind = DB_UP, .lane = DB_STRONG, .frontier = frontier};
-    node_db_event(bench->node, bench->time, &up);
-    up.lane = DB_WEAK;
-    node_db_event(bench->node, bench->time, &up);
-    turn(bench);
+    database_up(bench, frontier);
 }
 
 static void begin_up(struct bench *bench, const struct crdt_frontier *frontier)
@@ -65,35 +48,11 @@ static void begin_up(struct bench *bench, const struct crdt_frontier *frontier)
     start(bench, frontier);
 }
 
-static void end(struct bench *bench)
-{
-    node_destroy(bench->node);
-    cc_arena_finish(&bench->arena);
-}
-
 static struct crdt_frontier frontier_of(struct crdt_origin origin, uint64_t sequence)
 {
     struct crdt_frontier frontier = {.n = 0};
     assert_int_equal(crdt_frontier_raise(&frontier, origin, sequence), CC_OK);
     return frontier;
-}
-
-static void pass(struct bench *bench, uint64_t ms)
-{
-    bench->time.now_us += ms * 1000;
-    bench->time.wall_ms += ms;
-    node_tick(bench->node, bench->time);
-    turn(bench);
-}
-
-static const struct db_job *find_job(const struct bench *bench, enum db_job_kind kind)
-{
-    for (size_t i = 0; i < bench->effects.n_jobs[DB_WEAK]; i++) {
-        if (bench->effects.jobs[DB_WEAK][i]->kind == kind) {
-            return bench->effects.jobs[DB_WEAK][i];
-        }
-    }
-    return NULL;
 }
 
 // NULL: not within the time.
@@ -106,76 +65,27 @@ static const struct db_job *await_job(struct bench *bench, enum db_job_kind kind
     return find_job(bench, kind);
 }
 
-static const struct node_fact *find_fact(const struct bench *bench, enum node_fact_kind kind)
-{
-    for (size_t i = 0; i < bench->effects.n_facts; i++) {
-        if (bench->effects.facts[i].kind == kind) {
-            return &bench->effects.facts[i];
-        }
-    }
-    return NULL;
-}
-
 static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, struct cc_slice body)
 {
-    struct cc_buffer frame = {0};
-    cc_put_u8(&frame, NODE_FRAME_VERSION);
-    cc_put_u8(&frame, kind);
-    cc_put_u64(&frame, clock_hlc_of_ms(bench->time.wall_ms));
-    cc_put_u64(&frame, bench->time.wall_ms);
-    cc_put_bytes(&frame, body);
-    node_peer_frame(bench->node, bench->time, peer, cc_buffer_slice(&frame));
-    cc_buffer_finish(&frame);
+    uint64_t wall_ms = bench->time.wall_ms;
+    deliver_frame(bench, peer, &(struct wire_head){.kind = kind, .hlc = clock_hlc_of_ms(wall_ms), .wall_ms = wall_ms}, body);
 }
-
-struct word { // what a member tells
-    const struct crdt_frontier *held, *received; // NULL: nothing
-    bool database_down;
-    uint64_t membership_index;
-};
 
 static void tell(struct bench *bench, uint32_t peer, struct word word)
 {
-    struct cc_buffer body = {0};
-    cc_put_u64(&body, 0); // applied
-    cc_put_u32(&body, 0); // schema version
-    cc_put_u8(&body, 0);  // role
-    cc_put_u8(&body, word.database_down ? 0 : 1);
-    cc_put_u64(&body, 0); // last index
-    cc_put_u64(&body, 0); // promise
-    cc_put_u64(&body, 0); // term
-    crdt_frontier_put(&body, word.held == NULL ? &nothing : word.held);
-    cc_put_u32(&body, 1); // the incarnation that it writes under
-    cc_put_u64(&body, word.membership_index);
-    crdt_frontier_put(&body, word.received == NULL ? &nothing : word.received);
     node_peer_up(bench->node, bench->time, peer, 1);
-    deliver(bench, peer, FRAME_FRONTIER, cc_buffer_slice(&body));
-    cc_buffer_finish(&body);
+    deliver_word(bench, peer, &word);
 }
 
 static void submit(struct bench *bench)
 {
-    struct operation operation = {.kind = OPERATION_STATEMENTS, .weak = true, .timeout_ms = 60000};
-    struct cc_buffer bytes = {0};
-    operation_put(&bytes, &operation);
-    node_submit(bench->node, bench->time, 1, cc_buffer_slice(&bytes));
-    cc_buffer_finish(&bytes);
+    submit_weak(bench, 1, 60000, OPERATION_LOCAL);
 }
 
 static struct cc_slice change_of(struct bench *bench, struct crdt_origin origin, uint64_t sequence, uint64_t hlc)
 {
-    struct crdt_field field = {.column = cc_slice_text("status"), .value = cc_slice_text("here")};
-    struct cc_buffer key = {0}, bytes = {0};
-    struct cc_slice id = cc_slice_text("a");
-    crdt_key_put(&key, &id, 1);
-    struct crdt_row_change row = {.operation = CRDT_INSERT, .table = cc_slice_text("public.t"), .key = cc_buffer_slice(&key), .fields = &field, .n_fields = 1};
-    struct crdt_change_set set = {
-        .origin = origin, .sequence = sequence, .stamp = {hlc, origin.replica, origin.incarnation}, .rows = &row, .n_rows = 1};
-    crdt_change_set_put(&bytes, &set);
-    struct cc_slice copy = cc_arena_slice(&bench->arena, cc_buffer_slice(&bytes));
-    cc_buffer_finish(&key);
-    cc_buffer_finish(&bytes);
-    return copy;
+    struct crdt_change_set set = {.origin = origin, .sequence = sequence, .stamp = {hlc, origin.replica, origin.incarnation}};
+    return change_with(bench, set, "here");
 }
 
 // Change sets of the first origin, from one number to another, as a member sends them.

@@ -1,5 +1,5 @@
 // The node and weak tables, event by event: clocks, numbers of change sets, turns of merges and local writes.
-#include "proxy/node/node.h"
+#include "proxy/node_bench.h"
 
 #include "base/memory.h"
 #include "consensus/message.h"
@@ -12,33 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WALL_MS = 1700000000, SKEW_MS = 500, LEARNER = 4, FLAG_DATABASE_UP = 1, FLAG_RECOVERING = 16 };
-
-enum {
-    FRAME_RAFT = 2,
-    FRAME_FRONTIER = 5,
-    FRAME_CHANGES = 6,
-    FRAME_ASK = 8,
-    FRAME_TOLD = 9,
-    FRAME_STABLE = 10,
-    FRAME_COMPARE = 14,
-    FRAME_STATES = 15,
-    FRAME_GAP = 17,
-    FRAME_TOO_OLD = 18,
-    FRAME_PULL = 20,
-};
-
-struct bench {
-    struct node *node;
-    struct node_time time;
-    struct node_effects effects;
-    struct cc_arena arena;
-};
-
-static void turn(struct bench *bench)
-{
-    node_take_effects(bench->node, &bench->effects);
-}
+enum { WALL_MS = 1700000000, SKEW_MS = 500, LEARNER = 4 };
 
 static void weak_event(struct bench *bench, struct db_event event)
 {
@@ -75,19 +49,9 @@ static struct node *create(bool is_new, bool merges_apart)
     return node_create(&options);
 }
 
-static void database_up(struct bench *bench, const struct crdt_frontier *frontier)
-{
-    struct db_event up = {.kind = DB_UP, .lane = DB_STRONG, .frontier = frontier};
-    node_db_event(bench->node, bench->time, &up);
-    up.lane = DB_WEAK;
-    node_db_event(bench->node, bench->time, &up);
-    turn(bench);
-}
-
 static void begin_as(struct bench *bench, uint64_t wall_ms, bool is_new)
 {
-    *bench = (struct bench){.time = {.now_us = 1000000, .wall_ms = wall_ms}};
-    cc_arena_init(&bench->arena);
+    bench_init(bench, wall_ms);
     bench->node = create(is_new, false);
     node_log_begun(bench->node);
 }
@@ -100,8 +64,7 @@ static void begin(struct bench *bench, uint64_t wall_ms)
 // The database executes local writes in one session and merges in another one.
 static void begin_apart(struct bench *bench, uint64_t wall_ms)
 {
-    *bench = (struct bench){.time = {.now_us = 1000000, .wall_ms = wall_ms}};
-    cc_arena_init(&bench->arena);
+    bench_init(bench, wall_ms);
     bench->node = create(false, true);
     node_log_begun(bench->node);
 }
@@ -127,41 +90,11 @@ static void begin_up(struct bench *bench)
     start(bench);
 }
 
-static void end(struct bench *bench)
-{
-    node_destroy(bench->node);
-    cc_arena_finish(&bench->arena);
-}
-
 // -- Frames of peers -----------------------------------------------------------------------------------------------------
 
 static void deliver(struct bench *bench, uint32_t peer, uint8_t kind, uint64_t wall_ms, struct cc_slice body)
 {
-    struct cc_buffer frame = {0};
-    cc_put_u8(&frame, NODE_FRAME_VERSION);
-    cc_put_u8(&frame, kind);
-    cc_put_u64(&frame, clock_hlc_of_ms(wall_ms));
-    cc_put_u64(&frame, wall_ms);
-    cc_put_bytes(&frame, body);
-    node_peer_frame(bench->node, bench->time, peer, cc_buffer_slice(&frame));
-    cc_buffer_finish(&frame);
-}
-
-// The set, of one row with this value.
-static struct cc_slice change_with(struct bench *bench, struct crdt_change_set set, const char *value)
-{
-    struct crdt_field field = {.column = cc_slice_text("status"), .value = cc_slice_text(value)};
-    struct cc_buffer key = {0}, bytes = {0};
-    struct cc_slice id = cc_slice_text("a");
-    crdt_key_put(&key, &id, 1);
-    struct crdt_row_change row = {.operation = CRDT_INSERT, .table = cc_slice_text("public.t"), .key = cc_buffer_slice(&key), .fields = &field, .n_fields = 1};
-    set.rows = &row;
-    set.n_rows = 1;
-    crdt_change_set_put(&bytes, &set);
-    struct cc_slice copy = cc_arena_slice(&bench->arena, cc_buffer_slice(&bytes));
-    cc_buffer_finish(&key);
-    cc_buffer_finish(&bytes);
-    return copy;
+    deliver_frame(bench, peer, &(struct wire_head){.kind = kind, .hlc = clock_hlc_of_ms(wall_ms), .wall_ms = wall_ms}, body);
 }
 
 static struct cc_slice change_of(struct bench *bench, uint32_t replica, uint64_t sequence, uint64_t hlc, const char *value)
@@ -178,64 +111,16 @@ static void deliver_change(struct bench *bench, uint32_t peer, uint64_t wall_ms,
     cc_buffer_finish(&body);
 }
 
-// What a peer in its first life says: what it holds, and what it has received, merged or not, of our changes.
-static void deliver_told_flags(struct bench *bench, uint32_t peer, uint8_t flags, const struct crdt_frontier *frontier,
-                               const struct crdt_frontier *received, uint64_t membership_index)
-{
-    struct cc_buffer body = {0};
-    cc_put_u64(&body, 0); // applied
-    cc_put_u32(&body, 0); // schema version
-    cc_put_u8(&body, 0);  // role
-    cc_put_u8(&body, flags);
-    cc_put_u64(&body, 0); // last index
-    cc_put_u64(&body, 0); // promise
-    cc_put_u64(&body, 0); // term
-    crdt_frontier_put(&body, frontier);
-    cc_put_u32(&body, 1); // the incarnation that it writes under
-    cc_put_u64(&body, membership_index);
-    crdt_frontier_put(&body, received);
-    deliver(bench, peer, FRAME_FRONTIER, bench->time.wall_ms, cc_buffer_slice(&body));
-    cc_buffer_finish(&body);
-}
-
 static void deliver_told_frontier(struct bench *bench, uint32_t peer, const struct crdt_frontier *frontier, const struct crdt_frontier *received,
                                   uint64_t membership_index)
 {
-    deliver_told_flags(bench, peer, FLAG_DATABASE_UP, frontier, received, membership_index);
+    deliver_word(bench, peer, &(struct word){.held = frontier, .received = received, .membership_index = membership_index});
 }
 
 static void deliver_frontier(struct bench *bench, uint32_t peer, const struct crdt_frontier *frontier)
 {
     static const struct crdt_frontier nothing;
     deliver_told_frontier(bench, peer, frontier, &nothing, 0);
-}
-
-static const struct db_job *find_job(const struct bench *bench, enum db_job_kind kind)
-{
-    for (size_t i = 0; i < bench->effects.n_jobs[DB_WEAK]; i++) {
-        if (bench->effects.jobs[DB_WEAK][i]->kind == kind) {
-            return bench->effects.jobs[DB_WEAK][i];
-        }
-    }
-    return NULL;
-}
-
-static const struct node_fact *find_fact(const struct bench *bench, enum node_fact_kind kind)
-{
-    for (size_t i = 0; i < bench->effects.n_facts; i++) {
-        if (bench->effects.facts[i].kind == kind) {
-            return &bench->effects.facts[i];
-        }
-    }
-    return NULL;
-}
-
-static void pass(struct bench *bench, uint64_t ms)
-{
-    bench->time.now_us += ms * 1000;
-    bench->time.wall_ms += ms;
-    node_tick(bench->node, bench->time);
-    turn(bench);
 }
 
 // Until there is a job of this kind; NULL: not within a second.
@@ -256,18 +141,9 @@ static void merged(struct bench *bench, uint64_t number, const struct crdt_front
     weak_event(bench, (struct db_event){.kind = DB_MERGED, .number = number, .frontier = frontier});
 }
 
-static void submit_durable(struct bench *bench, uint64_t token, enum operation_durability durability)
-{
-    struct operation operation = {.kind = OPERATION_STATEMENTS, .weak = true, .timeout_ms = 5000, .durability = durability};
-    struct cc_buffer bytes = {0};
-    operation_put(&bytes, &operation);
-    node_submit(bench->node, bench->time, token, cc_buffer_slice(&bytes));
-    cc_buffer_finish(&bytes);
-}
-
 static void submit(struct bench *bench, uint64_t token)
 {
-    submit_durable(bench, token, OPERATION_LOCAL);
+    submit_weak(bench, token, 5000, OPERATION_LOCAL);
 }
 
 static const char *refusal(const struct bench *bench)
@@ -505,7 +381,7 @@ static void execute_here(struct bench *bench, enum operation_durability durabili
     struct cc_buffer bytes = {0};
     rest_outcome_put(&bytes, &done);
     struct cc_slice outcome = cc_buffer_slice(&bytes), change = change_of(bench, 1, 0, clock_hlc_of_ms(WALL_MS), "here");
-    submit_durable(bench, 1, durability);
+    submit_weak(bench, 1, 5000, durability);
     const struct db_job *job = await_job(bench, DB_WEAK_EXECUTE);
     assert_non_null(job);
     weak_event(bench, (struct db_event){.kind = DB_WEAK_EXECUTED, .number = job->number, .n_outcomes = 1, .outcomes = &outcome, .changes = &change, .n_changes = 1});
@@ -1174,13 +1050,12 @@ static void who_must_begin_anew_and_recovers_waits_for_that_unless_a_snapshot_is
 // It was removed and added again, and its log ends before that: members that the log names are gone, others have come. Voters 1, 2, 3 by it.
 static bool begins_anew_with(uint32_t n_others, bool wants_snapshot, bool one_recovers)
 {
-    static const struct crdt_frontier nothing;
     struct bench bench;
     must_begin_anew(&bench, false);
     node_peer_down(bench.node, bench.time, 3);
     for (uint32_t i = 0; i < n_others; i++) {
         node_peer_up(bench.node, bench.time, LEARNER + 1 + i, 1);
-        deliver_told_flags(&bench, LEARNER + 1 + i, one_recovers && i == 0 ? FLAG_RECOVERING : 0, &nothing, &nothing, 0);
+        deliver_word(&bench, LEARNER + 1 + i, &(struct word){.database_down = true, .recovers = one_recovers && i == 0});
     }
     for (int i = 0; i < 50 && find_job(&bench, DB_BEGIN_ANEW) == NULL; i++) {
         if (wants_snapshot) {
