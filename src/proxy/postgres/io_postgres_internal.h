@@ -286,7 +286,8 @@ void pg_begin_anew_start(struct pg_job *job);   // io_postgres_renew.c
 void pg_put_aside_start(struct pg_job *job);
 void pg_renew_start(struct pg_job *job);        // io_postgres_renew.c
 
-// io_postgres_renew.c: the table of what was put aside; how much is in it, and how much of that is of the incarnation $1.
+// io_postgres_renew.c: the tables of what was put aside and of what is lost; how many sets are aside, how many are lost, and the last one aside of
+// each origin (crdt_frontier_of_text).
 extern const char pg_sql_aside[], pg_sql_lost[], pg_sql_aside_count[];
 
 #endif
