@@ -46,7 +46,7 @@ fuzz: ## each fuzz target for FUZZ_SECONDS=60 under libFuzzer and sanitizers
 	    build-fuzz/corpus/$$name tests/fuzz/corpus/$$name; \
 	done
 
-docs: build ## write the generated parts of docs/CONFIG.md and config.json.example
+docs: build ## write the generated part of docs/CONFIG.md
 	python3 tests/tidy/tidy.py --write . $(BUILD)/tests/tidy/config_docs
 
 fmt: ## format the C sources

@@ -26,7 +26,8 @@ FAULTS = {
     'docs/ARCHITECTURE.md': ('See /ho' 'me/ann/caucus.\n', 'names a path of one machine'),
     'docs/FAILURES.md': ('| A1 | x | y | `a_test_that_nobody_wrote` |\n', 'there is no test a_test_that_nobody_wrote'),
     'src/consensus/unnamed.c': ('// A. FAILURES A' '99.\n', 'class A99 is not in'),
-    'config.json.example': ('{}', 'run `make docs`'),
+    'config.json.example': ('{}', 'is refused'),
+    'docs/CONFIG.md': ('<!-- generated: keys -->\n<!-- end of generated -->\n', 'run `make docs`'),
 }
 
 
@@ -36,8 +37,6 @@ def main():
             os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
             with open(os.path.join(root, path), 'w', encoding='utf-8') as file:
                 file.write(text)
-        with open(os.path.join(root, 'docs/CONFIG.md'), 'w', encoding='utf-8') as file:
-            file.write('<!-- generated: keys -->\n<!-- end of generated -->\n')
         result = subprocess.run([sys.executable, TIDY, root, sys.argv[1]], capture_output=True, text=True)
     missed = [path for path, (_, reason) in FAULTS.items()
               if not any(line.startswith(path + ':') and reason in line for line in result.stdout.splitlines())]

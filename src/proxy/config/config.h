@@ -1,4 +1,4 @@
-// The configuration file: one descriptor table, from which parsing, --help, the docs table and the example come.
+// The configuration file: one descriptor table, from which parsing, --help and the docs table come.
 // A loaded configuration is plain data that never changes. Every setting is in docs/CONFIG.md.
 #ifndef PROXY_CONFIG_H
 #define PROXY_CONFIG_H
@@ -158,11 +158,9 @@ void config_finish(struct config *config);
 // NULL when there is no such replica.
 const struct config_replica *config_find_replica(const struct config *config, uint32_t id);
 
-// Every key with type, range, default, unit and meaning: as text for `caucus serve --help`, as the table of docs/CONFIG.md,
-// and as a complete config.json with all defaults.
+// Every key with type, range, default, unit and meaning: as text for `caucus serve --help`, and as the table of docs/CONFIG.md.
 void config_put_help(struct cc_buffer *out);
 void config_put_table(struct cc_buffer *out);
-void config_put_example(struct cc_buffer *out);
 
 // Line (from 1) of a key in a JSON text; `path` as in messages: "replicas[1].postgres.conninfo". When it is not there, the
 // line of the innermost part that is. Pure scanner; any bytes are allowed.

@@ -70,7 +70,7 @@ const struct config_key config_keys[] = {
            "A peer connection that says nothing for this long is closed."),
     NUMBER(timeouts.frontier_ms, 50, 60000, 1000, "ms", "How often replicas compare what weak changes they hold."),
     NUMBER(timeouts.clock_skew_ms_max, 1, 3600000, 500, "ms",
-           "A replica whose clock is further ahead of the others refuses weak writes."),
+           "A replica whose clock is further off from the others' refuses weak writes."),
     NUMBER(timeouts.http_header_ms, 100, 600000, 5000, "ms", "A request's header must be complete by then."),
     NUMBER(timeouts.http_body_ms, 100, 3600000, 30000, "ms", "A request's body must be complete by then."),
     NUMBER(timeouts.http_idle_ms, 100, 3600000, 60000, "ms", "An idle client connection is closed after this."),
@@ -178,8 +178,8 @@ const struct config_key config_keys[] = {
     TEXT(auth.anonymous_role, CONFIG_TEXT, CC_NAME_BYTES_MAX, "\"\"",
          "PostgreSQL role of requests without a token; \"\": a token is needed."),
     TEXT(auth.operator_role, CONFIG_TEXT, CC_NAME_BYTES_MAX, "\"caucus_operator\"",
-         "Once tokens or an anonymous role are configured: the role that a token must name for /_caucus/status, metrics, "
-         "migrations and digest. It needs not exist in PostgreSQL."),
+         "Once tokens or an anonymous role are configured: the role that a token must name for the operators' endpoints, such as "
+         "/_caucus/status, metrics and migrations. It need not exist in PostgreSQL."),
     FLAG(auth.allow_open, "false",
          "Serve everybody on an address that is not a loopback one, although neither tokens nor an anonymous role are "
          "configured."),
@@ -372,56 +372,4 @@ void config_put_table(struct cc_buffer *out)
         put_default(out, key);
         cc_buffer_printf(out, "%s | %s |\n", key->required ? "" : "`", key->help);
     }
-}
-
-static void put_example_replica(struct cc_buffer *out, unsigned id)
-{
-    cc_buffer_printf(out,
-                     "    {\n"
-                     "      \"id\": %u,\n"
-                     "      \"http\": \"10.0.0.%u:7101\",\n"
-                     "      \"peer\": \"10.0.0.%u:7201\",\n"
-                     "      \"public_key\": \"",
-                     id, id, id);
-    for (unsigned i = 0; i < CONFIG_KEY_BYTES; i++) {
-        cc_buffer_printf(out, "%02x", id);
-    }
-    cc_buffer_printf(out,
-                     "\",\n"
-                     "      \"data_directory\": \"/var/lib/caucus\",\n"
-                     "      \"key_file\": \"/var/lib/caucus/key\",\n"
-                     "      \"postgres\": {\"conninfo\": \"\"}\n"
-                     "    }%s\n",
-                     id < 3 ? "," : "");
-}
-
-// Length of the section name of a path: "timeouts" of "timeouts.election_ms".
-static size_t section_length(const char *path)
-{
-    return strcspn(path, ".");
-}
-
-void config_put_example(struct cc_buffer *out)
-{
-    cc_buffer_append_text(out, "{\n  \"cluster\": \"shop\",\n  \"replicas\": [\n");
-    for (unsigned id = 1; id <= 3; id++) {
-        put_example_replica(out, id);
-    }
-    cc_buffer_append_text(out, "  ]");
-    const char *open = NULL;
-    for (size_t i = 0; i < config_n_keys; i++) {
-        const struct config_key *key = &config_keys[i];
-        if (key->required || config_key_is_of_replica(key)) {
-            continue;
-        }
-        size_t n = section_length(key->path);
-        bool same = open != NULL && section_length(open) == n && strncmp(open, key->path, n) == 0;
-        if (!same) {
-            cc_buffer_printf(out, "%s,\n  \"%.*s\": {", open == NULL ? "" : "\n  }", (int)n, key->path);
-        }
-        cc_buffer_printf(out, "%s\n    \"%s\": ", same ? "," : "", last_part(key->path));
-        put_default(out, key);
-        open = key->path;
-    }
-    cc_buffer_append_text(out, "\n  }\n}\n");
 }

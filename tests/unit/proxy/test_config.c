@@ -285,22 +285,6 @@ static void the_line_of_a_key_is_found(void **state)
     assert_int_equal(config_line_of(cc_slice_text("{\"a"), "a"), 1);
 }
 
-static void the_generated_example_is_accepted_and_changes_no_default(void **state)
-{
-    (void)state;
-    struct cc_buffer text = {0};
-    config_put_example(&text);
-    struct config example = load(cc_buffer_text(&text));
-    struct config shortest = load(HEAD "}");
-    assert_int_equal(example.n_replicas, 3);
-    assert_memory_equal(&example.timeouts, &shortest.timeouts, sizeof(example.timeouts));
-    assert_memory_equal(&example.limits, &shortest.limits, sizeof(example.limits));
-    assert_memory_equal(&example.http, &shortest.http, sizeof(example.http));
-    config_finish(&example);
-    config_finish(&shortest);
-    cc_buffer_finish(&text);
-}
-
 static void help_and_table_name_every_key(void **state)
 {
     (void)state;
@@ -373,7 +357,6 @@ int main(void)
         cmocka_unit_test(text_that_is_not_json_is_refused_with_its_line),
         cmocka_unit_test(an_error_is_one_printable_line_that_fits),
         cmocka_unit_test(the_line_of_a_key_is_found),
-        cmocka_unit_test(the_generated_example_is_accepted_and_changes_no_default),
         cmocka_unit_test(help_and_table_name_every_key),
         cmocka_unit_test(relative_paths_start_at_the_directory_of_the_file),
         cmocka_unit_test(a_file_that_cannot_be_read_is_named),
