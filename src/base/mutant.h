@@ -91,7 +91,10 @@
     X(86, READ_UNBOUND, "D7", "a read of weak tables is not told what its database must hold")                         \
     X(87, LOSS_AWAITED, "B7", "own weak changes that all disks have lost are waited for, and no weak writes taken meanwhile") \
     X(88, ORIGIN_UNASKED, "F2", "after a start weak changes are numbered on without asking the others whether there are later ones") \
-    X(89, ASIDE_FORGOTTEN, "D6", "what was put aside is not looked for by the next life")
+    X(89, ASIDE_FORGOTTEN, "D6", "what was put aside is not looked for by the next life")                              \
+    X(90, ADOPTED_MERGED, "F6", "changes that will be taken over with another replica's rows are merged meanwhile")   \
+    X(91, FORGETFUL_TRUSTED, "F6", "rows are joined from who lacks deletions that are forgotten here")                 \
+    X(92, SHORTENED_UNASKED, "D7", "a session with a shortened token does not ask what a majority holds")
 
 enum cc_mutant_id {
 #define CC_MUTANT_ID(number, name, class, text) CC_MUTANT_##name = number,

@@ -234,13 +234,15 @@ static enum cli_exit run(const struct cli_arguments *arguments)
         return code;
     }
     json_t *list = cli_is_given(arguments, "json") ? json_array() : NULL;
-    code = verify(&replicas, wait_s, !cli_is_given(arguments, "no-pause"), list);
-    if (code == CLI_CORRUPT && cli_is_given(arguments, "repair")) {
-        code = verify_rows_repair(&replicas) ? CLI_OK : CLI_REFUSED;
-        if (list != NULL) {
+    bool may_pause = !cli_is_given(arguments, "no-pause");
+    code = verify(&replicas, wait_s, may_pause, list);
+    if (code != CLI_OK && cli_is_given(arguments, "repair")) { // also when one does not answer: the others compare what they have
+        if (verify_rows_repair(&replicas)) {
             json_array_clear(list);
+            code = verify(&replicas, wait_s, may_pause, list);
+        } else {
+            code = CLI_REFUSED;
         }
-        code = code == CLI_OK ? verify(&replicas, wait_s, !cli_is_given(arguments, "no-pause"), list) : code;
     }
     if (list != NULL) {
         char *text = json_dumps(list, JSON_INDENT(2));
@@ -265,7 +267,8 @@ const struct cli_command command_verify = {
                    "each field as the\n"
                    "greatest stamp has it, and as the history tells where two values have one stamp. A replica whose strong rows differ is to be "
                    "emptied: stop it,\n"
-                   "remove its data directory, start it; it takes a snapshot.\n"
+                   "remove its data directory, start it; it takes a snapshot. --repair goes on without replicas that do not answer; the others compare with\n"
+                   "them by themselves later.\n"
                    "Exit code 0: all equal; 65: a table differs; 69: a replica does not answer, or they were never at "
                    "the same point,\n"
                    "or --repair could not compare two of them, which are named.",

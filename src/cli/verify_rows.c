@@ -201,16 +201,16 @@ void verify_rows_print(const json_t *rows)
 
 // -- Repair ----------------------------------------------------------------------------------------------------------
 
-static json_t *ask_one(const char *url, const char *path, const char *method)
+static json_t *ask_one(const struct cli_replicas *replicas, size_t i, const char *path, const char *method)
 {
     struct cc_buffer whole = {0};
-    cc_buffer_printf(&whole, "%s%s", url, path);
+    cc_buffer_printf(&whole, "%s%s", replicas->urls[i], path);
     struct http_request request = {.url = cc_buffer_text(&whole), .method = method, .timeout_ms = ASK_MS};
     struct http_response response;
     http_fetch(&request, &response, 1, NULL, NULL);
     json_t *json = response.status == 200 || response.status == 202 ? http_response_json(&response) : NULL;
     if (json == NULL) {
-        (void)cli_fail(CLI_REFUSED, "%s: %s", url, http_response_problem(&response));
+        (void)cli_fail(CLI_REFUSED, "replica %u (%s): %s", replicas->ids[i], replicas->urls[i], http_response_problem(&response));
     }
     http_response_finish(&response);
     cc_buffer_finish(&whole);
@@ -231,7 +231,7 @@ static void show_progress(uint32_t id, const json_t *repair)
 static json_t *ask_for_progress(const struct cli_replicas *replicas, size_t i)
 {
     cli_sleep_ms(POLL_MS);
-    json_t *status = ask_one(replicas->urls[i], "/_caucus/status", NULL);
+    json_t *status = ask_one(replicas, i, "/_caucus/status", NULL);
     json_t *repair = json_incref(json_object_get(status, "repair"));
     if (repair != NULL) {
         json_object_set(repair, "replicas", json_object_get(status, "replicas"));
@@ -284,7 +284,7 @@ static bool tell_members_left(uint32_t id, const json_t *repair)
 
 static bool repair_one(const struct cli_replicas *replicas, size_t i)
 {
-    json_t *repair = ask_one(replicas->urls[i], "/_caucus/repair", "POST");
+    json_t *repair = ask_one(replicas, i, "/_caucus/repair", "POST");
     json_int_t first_round = json_integer_value(json_object_get(repair, "rounds"));
     while (repair != NULL && goes_on(repair, first_round)) {
         json_decref(repair);

@@ -411,7 +411,7 @@ void sim_repair_start(struct sim *sim);
 void sim_repair_destroy(struct sim_repair *repair);
 void sim_repair_submit(struct sim *sim, struct sim_replica *replica, const struct repair_job *job);
 // MERGE of states: rows that were changed. Or of none, but a frontier to take over.
-uint32_t sim_repair_join(struct sim *sim, struct sim_rows *rows, struct cc_slice list, uint64_t bound);
+uint32_t sim_repair_join(struct sim *sim, struct sim_rows *rows, struct cc_slice list, const struct db_job *job);
 void sim_repair_adopt(struct sim *sim, struct sim_rows *rows, const struct db_job *job);
 
 // sim_weak_check.c

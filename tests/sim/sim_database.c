@@ -181,7 +181,7 @@ static struct answer *merge(struct sim *sim, struct sim_database *database, cons
         sim_repair_adopt(sim, &database->rows, job);
     }
     for (uint32_t i = 0; job->states && i < job->n_items; i++) {
-        n_changed += sim_repair_join(sim, &database->rows, job->items[i], job->bound);
+        n_changed += sim_repair_join(sim, &database->rows, job->items[i], job);
     }
     for (uint32_t i = 0; !job->states && i < job->n_items; i++) {
         struct crdt_change_set set;

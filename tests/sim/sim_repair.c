@@ -588,7 +588,7 @@ static bool is_wrong(const struct sim_store *store, const char *name, const stru
     return wrong;
 }
 
-static bool join_row(struct sim *sim, struct sim_rows *rows, const struct row_state *state, uint64_t bound, struct cc_arena *arena)
+static bool join_row(struct sim *sim, struct sim_rows *rows, const struct row_state *state, const struct db_job *job, struct cc_arena *arena)
 {
     struct sim_weak_row row, other;
     struct cc_slice key;
@@ -605,12 +605,15 @@ static bool join_row(struct sim *sim, struct sim_rows *rows, const struct row_st
     }
     SIM_CHECK(sim, "codec", status == CC_OK, "the state of a row cannot be read");
     sim_weak_row_load(sim, rows->store, key, arena, &row);
+    if (!row.exists && !row.had_tombstone && row_state_is_forgotten(state, job->dropped, arena)) {
+        return false;
+    }
     char name[SIM_KEY_BYTES];
     snprintf(name, sizeof(name), "w/%.*s", (int)key.n, (const char *)key.data);
     bool changed = is_wrong(rows->store, name, &row);
     changed = settle_contradictions(rows, state, &row, &other, arena) || changed;
     bool is_all = !state->hidden || state->settled;
-    changed = (is_all && crdt_row_forget(&row.row, &other.row, bound)) || changed;
+    changed = (is_all && crdt_row_forget(&row.row, &other.row, job->bound)) || changed;
     changed = crdt_row_join(&row.row, &other.row) || changed;
     if (changed) {
         sim_weak_row_store(sim, rows->store, key, &row);
@@ -650,7 +653,7 @@ void sim_repair_adopt(struct sim *sim, struct sim_rows *rows, const struct db_jo
     sim->counters.adoptions++;
 }
 
-uint32_t sim_repair_join(struct sim *sim, struct sim_rows *rows, struct cc_slice list, uint64_t bound)
+uint32_t sim_repair_join(struct sim *sim, struct sim_rows *rows, struct cc_slice list, const struct db_job *job)
 {
     struct cc_arena arena;
     cc_arena_init(&arena);
@@ -660,7 +663,7 @@ uint32_t sim_repair_join(struct sim *sim, struct sim_rows *rows, struct cc_slice
     enum cc_status status = row_states_read(list, &arena, &table, &states, &n);
     SIM_CHECK(sim, "codec", status == CC_OK, "states of rows cannot be read");
     for (uint32_t i = 0; i < n; i++) {
-        n_changed += join_row(sim, rows, &states[i], bound, &arena) ? 1 : 0;
+        n_changed += join_row(sim, rows, &states[i], job, &arena) ? 1 : 0;
     }
     if (n_changed > 0) {
         note_ahead(sim, rows);

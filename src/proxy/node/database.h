@@ -72,6 +72,7 @@ struct db_job { // slices and arrays live until the job's answer, or the lane's 
     uint32_t peer;              // FETCH: echoed
     bool states, open;          // MERGE
     uint64_t bound;             // MERGE of states of whoever holds every write up to this hybrid logical time, and may have dropped tombstones up to there; else 0
+    uint64_t dropped;           // MERGE of states: up to here tombstones may be gone in this database
     const struct crdt_frontier *adopt; // MERGE of states, without items: all that belongs to this frontier was joined; under the stamp `stamps[0]`. Else NULL
     size_t n_bytes_max;         // FETCH
 };

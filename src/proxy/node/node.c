@@ -466,7 +466,8 @@ void node_read_session(struct node *node, struct node_time time, uint64_t token,
                        const struct crdt_frontier *frontier, bool shortened, uint32_t timeout_ms)
 {
     set_time(node, time);
-    read_submit(node, token, &(struct read_wish){.index = index, .frontier = frontier, .heard = shortened}, timeout_ms);
+    bool asks = shortened && !cc_mutant(CC_MUTANT_SHORTENED_UNASKED);
+    read_submit(node, token, &(struct read_wish){.index = index, .frontier = frontier, .heard = asks}, timeout_ms);
     read_applied(node);
     strong_pump(node);
     weak_pump(node);

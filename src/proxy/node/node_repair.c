@@ -289,7 +289,10 @@ bool repair_is_whole(const struct node *node)
 bool repair_holds_back(const struct node *node, const struct crdt_change_set *set)
 {
     const struct repair *repair = &node->repair;
-    return repair->whole && (!repair->has_moment || set->sequence <= crdt_frontier_get(&repair->moment.frontier, set->origin));
+    if (!repair->whole || cc_mutant(CC_MUTANT_ADOPTED_MERGED)) {
+        return false;
+    }
+    return !repair->has_moment || set->sequence <= crdt_frontier_get(&repair->moment.frontier, set->origin);
 }
 
 // Whether a whole answer leads on from the first one.
@@ -651,6 +654,7 @@ struct job *repair_take_job(struct node *node, size_t *n_bytes_out)
     struct job *job = node_job_create(node, DB_MERGE, LISTS_MAX);
     job->job.states = true;
     job->job.bound = repair->whole ? repair->bound : 0;
+    job->job.dropped = repair->whole ? 0 : node->stable.collected; // a whole one is told all that there is
     struct cc_slice list;
     size_t next, n_bytes = 0;
     while (job->job.n_items < LISTS_MAX && peek_list(repair, repair->states_at, &list, &next) &&

@@ -1,6 +1,8 @@
 // States of weak rows as bytes.
 #include "proxy/node/row_state.h"
 
+#include "crdt/row.h"
+
 enum { STATE_BYTES_MIN = 3, FIELD_BYTES_MIN = 2, VERSION = 1, KIND_VISIBLE = 0, KIND_HIDDEN = 1, KIND_SETTLED = 2, KIND_CHECKED = 3 };
 
 void row_states_begin(struct cc_buffer *out, struct cc_slice table, uint32_t n)
@@ -88,4 +90,12 @@ enum cc_status row_states_read(struct cc_slice bytes, struct cc_arena *arena, st
         *n_out = n;
     }
     return status;
+}
+
+bool row_state_is_forgotten(const struct row_state *state, uint64_t dropped, struct cc_arena *arena)
+{
+    struct clock_stamp death;
+    bool may_go = false;
+    return state->hidden && !state->settled && clock_stamp_parse(state->death, &death) == CC_OK &&
+           crdt_remains_may_go(state->remains, &death, dropped, arena, &may_go) == CC_OK && may_go;
 }

@@ -27,5 +27,8 @@ void row_state_put(struct cc_buffer *out, const struct row_state *state);
 // States live in the arena and borrow from the bytes. CC_MALFORMED, CC_TOO_LARGE.
 enum cc_status row_states_read(struct cc_slice bytes, struct cc_arena *arena, struct cc_slice *table_out, struct row_state **states_out,
                                uint32_t *n_out) CC_CHECKED;
+// Whether it is a deletion that whoever knows nothing of the row has forgotten, as tombstones up to this hybrid logical time may be gone there: it is
+// not to come back. The arena is for what has to be read meanwhile.
+bool row_state_is_forgotten(const struct row_state *state, uint64_t dropped, struct cc_arena *arena);
 
 #endif

@@ -104,6 +104,10 @@ static bool find_told(const struct row_state *state, struct cc_slice column, str
 void pg_merge_join_row(struct merge *merge, const struct merge_table *table, struct merge_row *row, const struct row_state *state)
 {
     struct crdt_row other;
+    bool is_known = row->exists || row->had_tombstone || row->changed;
+    if (!is_known && row_state_is_forgotten(state, merge->job->job.dropped, &merge->arena)) {
+        return;
+    }
     if (!other_row(merge, table, state, &other)) {
         return; // of a broken sender
     }
