@@ -238,6 +238,25 @@ def check_failures(root, document):
                     find(path, number, f'class {name} is not in {document}')
 
 
+def heading_anchors(text):
+    """What a link into the document can name, as GitHub makes it of headings."""
+    headings = re.findall(r'^#+ (.*)$', re.sub(r'^```.*?^```', '', text, flags=re.M | re.S), flags=re.M)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+def check_links(root):
+    """Links between documents lead to a file and a heading that are there."""
+    documents = [path for path in ('README.md', 'CHANGELOG.md') if os.path.exists(os.path.join(root, path))]
+    for path in documents + list(files(root, ('docs', 'demo-api'), ('.md',))):
+        for number, line in enumerate(read(root, path).splitlines(), 1):
+            for target, anchor in re.findall(r'\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)', line):
+                place = os.path.normpath(os.path.join(os.path.dirname(path), target)) if target else path
+                if not os.path.exists(os.path.join(root, place)):
+                    find(path, number, f'there is no {place}')
+                elif anchor and anchor not in heading_anchors(read(root, place)):
+                    find(path, number, f'{place} has no heading #{anchor}')
+
+
 LOG_EVENT = r'(?:\bcc_log\s*\(\s*[^,;()]+|= \{CC_LOG_[A-Z]+),\s*"([a-z_0-9]+)"'
 METRIC = r'(?:\bmetric\w*\s*\([^"()]*"|# TYPE )(caucus_[a-z0-9_]+)'
 ERROR_CODE = r'"((?:PGRST|CC)(?:\d{3}|X\d\d))"'
@@ -254,6 +273,7 @@ def main():
         check_paths(root)
         check_headers_alone(root, compiler or ['cc'])
         check_failures(root, 'docs/FAILURES.md')
+        check_links(root)
         check_documented(root, strings_in(root, LOG_EVENT), 'docs/OPERATING.md', 'log event')
         check_documented(root, strings_in(root, METRIC), 'docs/OPERATING.md', 'metric')
         check_documented(root, strings_in(root, ERROR_CODE), 'docs/ERRORS.md', 'error code')
