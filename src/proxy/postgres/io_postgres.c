@@ -243,17 +243,14 @@ static void watch_create(struct pg_lane *lane)
 
 // -- Commit and rollback -------------------------------------------------------------------------------------------------
 
-// A new schema: what is known of the old one is forgotten. Who is told of it next may use its roles.
+// A new schema: what is known of the old one is forgotten. Who is told of it next may use its roles, and meets its deferred triggers.
 void pg_lane_take_schema(struct pg_job *job, io_postgres_on_sync *on_taken)
 {
     struct pg_lane *lane = job->lane;
     schema_changed(lane->postgres);
     pg_lane_ask_deferrable(lane);
-    bool granted = pg_executor_grant(lane);
-    io_postgres_link_sync(lane->main, granted ? on_taken : NULL, job, 0);
-    if (!granted) {
-        on_taken(job, 0);
-    }
+    pg_executor_grant(lane);
+    io_postgres_link_sync(lane->main, on_taken, job, 0);
 }
 
 static void on_committed(void *context, uint64_t number)

@@ -188,20 +188,18 @@ static void on_granted(void *context, uint64_t number, PGresult *result)
     PQclear(result);
 }
 
-bool pg_executor_grant(struct pg_lane *lane)
+void pg_executor_grant(struct pg_lane *lane)
 {
-    if (!lane->postgres->options.keeps_executor) {
-        return false;
+    if (lane->postgres->options.keeps_executor) {
+        io_postgres_link_sync(lane->main, NULL, NULL, 0);
+        io_postgres_link_send_text(lane->main, LOGIN_ROLE_SQL(LOGIN_ROLE_WRITES), on_granted, lane, 0);
     }
-    io_postgres_link_sync(lane->main, NULL, NULL, 0);
-    io_postgres_link_send_text(lane->main, LOGIN_ROLE_SQL(LOGIN_ROLE_WRITES), on_granted, lane, 0);
-    return true;
 }
 
 void pg_executor_set_up(struct pg_lane *lane)
 {
     struct io_postgres *postgres = lane->postgres;
-    (void)pg_executor_grant(lane);
+    pg_executor_grant(lane);
     io_postgres_link_sync(lane->main, NULL, NULL, 0);
     struct cc_slice parameters[2] = {cc_slice_text(postgres->executor), cc_slice_text(postgres->token)};
     pg_lane_must_text(lane, "BEGIN");

@@ -106,7 +106,6 @@ struct pg_lane {
     // Strong lane, open transaction.
     bool migrated;      // a migration was executed in it
     bool schema_on_its_way; // a COMMIT with a migration was sent, and has not been answered
-    bool has_deferrable, has_deferred; // constraints that can be, that are at the start of a transaction
     // Last positions told of all sequences, as "name=value" texts; cleared when they may not have reached the log.
     struct pg_sequence_memo *sequences;
 };
@@ -121,6 +120,7 @@ struct io_postgres {
     char *search_path, *cluster, *executor; // executor: role; "" when there is none
     char token[KEYS_TEXT_BYTES];            // proves to functions of the schema caucus that we call them
     bool prepared;                          // schema and rights, by the strong lane, since this process began
+    bool has_deferrable, has_deferred;      // constraints that can be, that are at the start of a transaction; for both lanes
     struct pg_lane lanes[DB_LANES];
     char facts[400];
     int version;
@@ -153,7 +153,8 @@ enum { PG_ARRAYS_MAX = 8 };
 void pg_lane_must_arrays(struct pg_lane *lane, const char *before, struct pg_array *const *arrays, uint32_t n, const char *after);
 void pg_lane_begin(struct pg_lane *lane); // BEGIN, if no transaction is open
 void pg_lane_sequences_forget(struct pg_lane *lane);
-// After the commit of a migration: forgets what is known of the old schema. on_taken gets the job, perhaps from within the call.
+// After the commit of a migration: forgets what is known of the old schema, asks for what must be known of the new one. Then on_taken gets
+// the job.
 void pg_lane_take_schema(struct pg_job *job, io_postgres_on_sync *on_taken);
 // Starts what waits and may be started.
 void pg_lane_pump(struct pg_lane *lane);
@@ -185,7 +186,7 @@ void pg_lane_as_replica(struct pg_lane *lane, bool as_replica);
 extern const char *const pg_session_settings[][3]; // name, value, and whether it is main's only; ends with NULL
 // Session settings once more, after a migration that may have changed them; within its transaction.
 void pg_lane_pin_settings(struct pg_lane *lane);
-// Asks anew which constraints are deferrable. Without sync.
+// Asks anew which constraints are deferrable, in the main session. Without sync.
 void pg_lane_ask_deferrable(struct pg_lane *lane);
 
 // -- io_postgres_executor.c: the session of requests' writes --------------------------------------------------------------
@@ -193,7 +194,7 @@ void pg_lane_ask_deferrable(struct pg_lane *lane);
 void pg_executor_init(struct pg_lane *lane);
 void pg_executor_end_earlier(struct pg_lane *lane); // of an earlier process or connection: what it commits is told then
 void pg_executor_set_up(struct pg_lane *lane);      // role, rights and functions; by the strong lane. Without sync.
-bool pg_executor_grant(struct pg_lane *lane);       // what roles there are now; true: sent, without sync
+void pg_executor_grant(struct pg_lane *lane);       // what roles there are now. Without sync.
 void pg_executor_connect(struct pg_lane *lane);     // pg_lane_ready follows
 void pg_executor_close(struct pg_lane *lane, const char *why);
 struct io_postgres_link *pg_executor_link_for(const struct pg_lane *lane, const struct pg_job *job);

@@ -303,7 +303,7 @@ static bool may_run_together(const struct execute *execute, const struct execute
 {
     const struct rest_statement *statement = item->operation.statements;
     if (item->settled || item->operation.n_statements != 1 || statement->captured || statement->runs_code || statement->roll_back ||
-        execute->lane->has_deferrable) {
+        execute->lane->postgres->has_deferrable) {
         return false;
     }
     return statement->many.n > 0 ||
@@ -491,7 +491,7 @@ static void send_take_capture(struct execute *execute, uint32_t item, uint32_t n
 static void send_constraints(struct execute *execute, uint32_t item)
 {
     send_other(execute, item, "SET CONSTRAINTS ALL IMMEDIATE");
-    if (execute->lane->has_deferred) {
+    if (execute->lane->postgres->has_deferred) {
         send_other(execute, item, "SELECT caucus.defer()");
     }
 }
@@ -506,7 +506,7 @@ static void send_statement(struct execute *execute, uint32_t item, uint32_t numb
     }
     send_sql(execute, item, number, statement);
     if (statement->roll_back) {
-        if (execute->lane->has_deferrable) {
+        if (execute->lane->postgres->has_deferrable) {
             send_constraints(execute, item);
         }
         send_other(execute, item, "ROLLBACK TO SAVEPOINT caucus_undo");
@@ -526,7 +526,7 @@ void pg_item_send(struct execute *execute, uint32_t index)
     results_init(execute, item);
     for (uint32_t i = 0; i < n; i++) {
         const struct rest_statement *statement = &item->operation.statements[i];
-        bool ends = clean && i + 1 == n && !execute->lane->has_deferrable;
+        bool ends = clean && i + 1 == n && !execute->lane->postgres->has_deferrable;
         send_statement(execute, index, i);
         if (ends) {
             send_clean(execute, index);
@@ -535,7 +535,7 @@ void pg_item_send(struct execute *execute, uint32_t index)
             send_take_capture(execute, index, i, ends);
         }
     }
-    if (execute->lane->has_deferrable) {
+    if (execute->lane->postgres->has_deferrable) {
         bool capture = item_needs_capture(item);
         // Triggers that were deferred run as whom the write runs.
         pg_item_send_settings(execute, index, n == 0 ? NULL : &item->operation.statements[n - 1], capture);

@@ -194,13 +194,13 @@ static void on_deferrable(void *context, uint64_t number, PGresult *result)
     if (!pg_result_ok(result)) {
         pg_lane_drop(lane, "cannot read the constraints", result);
     } else {
-        lane->has_deferrable = cc_slice_equal_text(pg_result_value(result, 0, 0), "t");
-        lane->has_deferred = cc_slice_equal_text(pg_result_value(result, 0, 1), "t");
+        lane->postgres->has_deferrable = cc_slice_equal_text(pg_result_value(result, 0, 0), "t");
+        lane->postgres->has_deferred = cc_slice_equal_text(pg_result_value(result, 0, 1), "t");
     }
     PQclear(result);
 }
 
 void pg_lane_ask_deferrable(struct pg_lane *lane)
 {
-    io_postgres_link_send_text(lane->link, sql_deferrable, on_deferrable, lane, 0);
+    io_postgres_link_send_text(lane->main, sql_deferrable, on_deferrable, lane, 0);
 }

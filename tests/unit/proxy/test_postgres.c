@@ -472,6 +472,24 @@ static void deferred_triggers_act_before_the_effects_are_taken(void **state)
     assert_same(fixture, "SELECT json_agg(l ORDER BY id)::text FROM log l");
 }
 
+static void the_first_write_after_a_migration_meets_its_deferred_triggers(void **state)
+{
+    struct fixture *fixture = *state;
+    struct site *one = &fixture->one;
+    struct operation migration = {.kind = OPERATION_MIGRATION,
+                                  .migration_name = cc_slice_text("0001"),
+                                  .migration_sql = cc_slice_text("CREATE TABLE t (id integer PRIMARY KEY, v integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")};
+    struct cc_slice items[] = {operation_of(fixture, &migration), captured(fixture, "INSERT INTO t VALUES (1, 1), (2, 1)", NULL)};
+    struct db_job create = {.kind = DB_EXECUTE, .n_items = 1, .items = &items[0]};
+    (void)site_run(one, DB_STRONG, &create, DB_EXECUTED);
+    struct db_job commit = {.kind = DB_COMMIT, .last = ++one->index};
+    (void)site_run(one, DB_STRONG, &commit, DB_COMMITTED);
+    struct db_job insert = {.kind = DB_EXECUTE, .n_items = 1, .items = &items[1]};
+    struct rest_outcome outcome;
+    assert_int_equal(rest_outcome_read(site_run(one, DB_STRONG, &insert, DB_EXECUTED)->outcomes[0], &outcome), CC_OK);
+    assert_code(&outcome, "23505");
+}
+
 static void triggers_that_touch_other_rows_of_their_statement_keep_the_order(void **state)
 {
     struct fixture *fixture = *state;
@@ -1514,6 +1532,33 @@ static void triggers_of_weak_tables_are_stamped_too(void **state)
     assert_same(fixture, all_presence);
 }
 
+static void deferred_triggers_of_weak_tables_act_before_the_changes_are_taken(void **state)
+{
+    struct fixture *fixture = *state;
+    migrate_ok(fixture, "0001", presence_sql);
+    struct cc_slice changes[2];
+    changes[0] = weak_write(&fixture->one, weak_insert(fixture, "host", "x"), 100);
+    migrate_ok(fixture, "0002",
+               "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE presence SET place = ''here'' WHERE id = ''host''; "
+               "IF NEW.who = ''nobody'' THEN RAISE EXCEPTION ''nobody''; END IF; RETURN NULL; END';"
+               "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON presence DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late();");
+    struct rest_statement statement = {
+        .kind = REST_INSERT, .weak = true, .captured = true, .rows_max = UINT64_MAX,
+        .sql = TEXT("WITH s AS (INSERT INTO presence (id, who, _caucus) VALUES ('a', 'b', jsonb_build_object('', $1::text)) RETURNING *) SELECT 'I', NULL::text FROM s")};
+    changes[1] = weak_write(&fixture->one, operation_of_statement(fixture, &statement, NULL), 200);
+    merge(&fixture->two, changes, 2);
+    assert_string_equal(site_query(&fixture->two, shown_presence), "a/home/b host/x/here/whost");
+    assert_same(fixture, all_presence);
+    statement.sql = (struct cc_slice)TEXT(
+        "WITH s AS (INSERT INTO presence (id, who, _caucus) VALUES ('c', 'nobody', jsonb_build_object('', $1::text)) RETURNING *) SELECT 'I', NULL::text FROM s");
+    struct cc_slice operation = operation_of_statement(fixture, &statement, NULL);
+    struct clock_stamp stamp = {300, 1, 1};
+    struct db_job execute = {.kind = DB_WEAK_EXECUTE, .n_items = 1, .items = &operation, .stamps = &stamp};
+    struct rest_outcome outcome;
+    assert_int_equal(rest_outcome_read(site_run(&fixture->one, DB_WEAK, &execute, DB_WEAK_EXECUTED)->outcomes[0], &outcome), CC_OK);
+    assert_code(&outcome, "P0001");
+}
+
 static bool statistics_have_come(void *context)
 {
     return strcmp(site_query(context, "SELECT n_tup_upd >= 10 FROM pg_stat_user_tables WHERE relname = 'presence'"), "t") == 0;
@@ -1687,6 +1732,7 @@ int main(void)
         TEST(a_key_takes_effect_once),
         TEST(triggers_cascades_and_sequences_give_the_same_rows),
         TEST(deferred_triggers_act_before_the_effects_are_taken),
+        TEST(the_first_write_after_a_migration_meets_its_deferred_triggers),
         TEST(triggers_that_touch_other_rows_of_their_statement_keep_the_order),
         TEST(unique_values_can_move_between_rows),
         TEST(random_batches_give_the_same_rows),
@@ -1724,6 +1770,7 @@ int main(void)
         TEST(a_weak_write_that_is_not_as_planned_while_a_schema_is_on_its_way_is_executed_anew),
         TEST(a_weak_write_must_not_change_strong_tables),
         TEST(triggers_of_weak_tables_are_stamped_too),
+        TEST(deferred_triggers_of_weak_tables_act_before_the_changes_are_taken),
         TEST(merging_never_reads_the_whole_table),
         TEST(rows_are_found_in_a_long_history_that_an_older_program_began),
         TEST(a_lost_weak_commit_is_merged_again_from_the_log),
