@@ -865,8 +865,8 @@ static bool must_begin_anew_and_votes(struct harness *harness)
     return status.must_rejoin;
 }
 
-// Replica 3 writes alone, is removed meanwhile, and added when the others have forgotten what it would have to be told.
-static struct harness *write_alone_with(const struct harness_options *options)
+// Six rows, which all have; replica 3 does not lead.
+static struct harness *begin_with_rows(const struct harness_options *options)
 {
     struct harness *harness = harness_create(options);
     (void)harness_wait_for_leader(harness);
@@ -881,31 +881,54 @@ static struct harness *write_alone_with(const struct harness_options *options)
         write_weak(harness, 1, text);
     }
     settle(harness);
+    return harness;
+}
+
+// Replica 3 writes alone; if it starts again in the middle of that, it goes on under another origin, as nobody tells it what it has written.
+static void write_alone(struct harness *harness, bool starts_again)
+{
     add_fault(harness, (struct faults_rule){.kind = FAULTS_ISOLATE, .replica = AWAY});
     harness_run_ms(harness, 100);
     static const char *const alone[WRITTEN_ALONE] = {"update W1 a 21", "update W2 a 22", "update W3 a 23", "delete W4", "insert W7 24",   "update W7 b 25",
                                                      "insert W8 26",   "delete W8",      "update W5 b 27", "insert W9 28", "update W6 n 29", "upsert W6 c 30"};
     for (size_t i = 0; i < WRITTEN_ALONE; i++) {
+        if (i == WRITTEN_ALONE / 2 && starts_again) {
+            harness_run_ms(harness, 2000);
+            harness_stop(harness, AWAY, HARNESS_KILL);
+            harness_start(harness, AWAY);
+        }
         write_weak(harness, AWAY, alone[i]);
     }
     harness_run_ms(harness, 2000);
+}
+
+// It is removed meanwhile, and the others forget what it would have to be told; if they cut their logs, these no longer reach back to it.
+static void forget_it(struct harness *harness, bool cut_logs)
+{
     assert_int_equal(harness_change_members(harness, NODE_MEMBER_REMOVE, AWAY), CC_OK);
     harness_run_ms(harness, 2000);
     write_weak(harness, 1, "update W2 b 42");
     write_weak(harness, 2, "update W3 a 43");
     write_weak(harness, 1, "delete W5");
     uint64_t last = harness_disk(harness, AWAY)->last_index;
-    for (int i = 0; i < 3000 && options->log_bytes > 0 && harness_disk(harness, harness_leader(harness))->base_index <= last; i++) {
-        put(harness, 1, "put orders 1234567890"); // and their logs no longer reach back
+    for (int i = 0; i < 3000 && cut_logs && harness_disk(harness, harness_leader(harness))->base_index <= last; i++) {
+        put(harness, 1, "put orders 1234567890");
     }
     harness_run_ms(harness, 20000);
     harness_heal(harness);
+}
+
+static struct harness *write_alone_with(const struct harness_options *options, bool starts_again)
+{
+    struct harness *harness = begin_with_rows(options);
+    write_alone(harness, starts_again);
+    forget_it(harness, options->log_bytes > 0);
     return harness;
 }
 
-static struct harness *write_alone_and_be_added(uint64_t seed)
+static struct harness *write_alone_and_be_added(uint64_t seed, bool starts_again)
 {
-    return write_alone_with(&(struct harness_options){.seed = seed, .garbage_ms = 100});
+    return write_alone_with(&(struct harness_options){.seed = seed, .garbage_ms = 100}, starts_again);
 }
 
 static void assert_written_again(struct harness *harness)
@@ -932,7 +955,7 @@ static void assert_written_again(struct harness *harness)
 
 static bool write_alone_and_come_back(struct death death)
 {
-    struct harness *harness = write_alone_and_be_added(4);
+    struct harness *harness = write_alone_and_be_added(4, false);
     harness_set_hooks(harness, &(struct harness_hooks){.context = &death, .stage = die_on_the_way_back});
     assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
     for (int i = 0; i < 40; i++) {
@@ -947,9 +970,9 @@ static bool write_alone_and_come_back(struct death death)
 
 // Who recovers waits for what the others hold, and who must begin anew until the others are well. What the latter has written is not held by
 // the former when that has taken over its rows, which lack it by then: seeds 3 and 21.
-static void begin_anew_while_another_one_recovers(uint64_t seed, bool meets_it_first)
+static void begin_anew_while_another_one_recovers(uint64_t seed, bool meets_it_first, bool starts_again)
 {
-    struct harness *harness = write_alone_and_be_added(seed);
+    struct harness *harness = write_alone_and_be_added(seed, starts_again);
     assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
     for (int i = 0; i < 1000 && !must_begin_anew_and_votes(harness); i++) {
         harness_run_ms(harness, 10);
@@ -978,16 +1001,17 @@ static void a_member_that_must_begin_anew_and_one_that_has_lost_all_do_not_wait_
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 40; seed++) {
-        begin_anew_while_another_one_recovers(seed, false);
+        begin_anew_while_another_one_recovers(seed, false, false);
     }
 }
 
-// One that has lost all refuses nothing, until it knows what the others refuse: seeds 12, 14 and 35.
+// One that has lost all refuses nothing, until it knows what the others refuse: seeds 12, 14 and 35. In every second one the removed member has
+// written under two origins: what it wrote under the earlier one is not passed on either.
 static void what_a_removed_member_wrote_alone_is_not_held_by_one_that_has_lost_all_before_others_take_it(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 40; seed++) {
-        begin_anew_while_another_one_recovers(seed, true);
+        begin_anew_while_another_one_recovers(seed, true, seed % 2 == 0);
     }
 }
 
@@ -995,7 +1019,7 @@ static void what_a_removed_member_wrote_alone_is_not_held_by_one_that_has_lost_a
 static void a_removed_member_that_needs_a_snapshot_begins_anew_first(void **state)
 {
     (void)state;
-    struct harness *harness = write_alone_with(&(struct harness_options){.seed = 4, .garbage_ms = 100, .log_bytes = 1});
+    struct harness *harness = write_alone_with(&(struct harness_options){.seed = 4, .garbage_ms = 100, .log_bytes = 1}, false);
     assert_true(harness_disk(harness, harness_leader(harness))->base_index > harness_disk(harness, AWAY)->last_index);
     harness_run_ms(harness, 5000); // the others tell it that it was removed
     struct node_status status;
@@ -1006,6 +1030,45 @@ static void a_removed_member_that_needs_a_snapshot_begins_anew_first(void **stat
         harness_run_ms(harness, 500);
         harness_start(harness, AWAY);
     }
+    assert_written_again(harness);
+    harness_destroy(harness);
+}
+
+// Of the voters that it knows, one is gone; one that it knows as a learner votes by now, without which there were no majority.
+static void a_removed_member_that_needs_a_snapshot_counts_who_has_come_to_vote_since(void **state)
+{
+    (void)state;
+    enum { LATE = 4, GONE = 5 };
+    struct harness *harness = begin_with_rows(&(struct harness_options){.n_replicas = 5, .seed = 4, .garbage_ms = 100, .log_bytes = 1});
+    if (harness_leader(harness) >= LATE) {
+        assert_int_equal(harness_change_members(harness, NODE_MEMBER_TRANSFER, 1), CC_OK);
+        harness_run_ms(harness, 2000);
+    }
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_REMOVE, LATE), CC_OK);
+    harness_run_ms(harness, 2000);
+    harness_stop(harness, LATE, HARNESS_KILL);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, LATE), CC_OK);
+    harness_run_ms(harness, 2000);
+    write_alone(harness, false);
+    harness_start(harness, LATE);
+    harness_run_ms(harness, 5000);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_REMOVE, GONE), CC_OK);
+    harness_run_ms(harness, 2000);
+    harness_stop(harness, GONE, HARNESS_KILL);
+    forget_it(harness, true);
+    uint64_t index;
+    assert_false(raft_member_find(raft_membership_committed(node_raft(harness_node(harness, AWAY)), &index), LATE)->voter);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, AWAY), CC_OK);
+    for (int i = 0; i < 60; i++) {
+        harness_run_ms(harness, 500);
+        harness_start(harness, AWAY);
+    }
+    struct node_status status;
+    node_describe(harness_node(harness, AWAY), harness_now_us(harness), &status);
+    assert_false(status.must_rejoin || status.recovering || status.n_aside > 0);
+    harness_start(harness, GONE);
+    assert_int_equal(harness_change_members(harness, NODE_MEMBER_ADD, GONE), CC_OK);
+    harness_run_ms(harness, 5000);
     assert_written_again(harness);
     harness_destroy(harness);
 }
@@ -1152,6 +1215,7 @@ int main(void)
         cmocka_unit_test(votes_and_acknowledgements_are_on_disk_before_they_are_sent),
         cmocka_unit_test(whoever_dies_between_any_two_stages_nothing_acknowledged_is_lost),
         cmocka_unit_test(a_removed_member_that_needs_a_snapshot_begins_anew_first),
+        cmocka_unit_test(a_removed_member_that_needs_a_snapshot_counts_who_has_come_to_vote_since),
         cmocka_unit_test(what_a_removed_member_wrote_alone_is_written_again_wherever_it_dies_on_its_way_back),
         cmocka_unit_test(a_member_that_must_begin_anew_and_one_that_has_lost_all_do_not_wait_for_each_other),
         cmocka_unit_test(what_a_removed_member_wrote_alone_is_not_held_by_one_that_has_lost_all_before_others_take_it),

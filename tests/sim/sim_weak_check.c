@@ -631,13 +631,21 @@ static bool is_in_a_history(const struct sim *sim, struct crdt_origin origin, ui
     return false;
 }
 
+// Its replica is about to begin anew, and sends them to nobody.
+static bool are_refused(const struct sim *sim, struct crdt_origin origin)
+{
+    const struct sim_replica *writer = &sim->replicas[origin.replica - 1];
+    return writer->alive && weak_must_rejoin(writer->node);
+}
+
 bool sim_weak_check_is_owed(const struct sim *sim, const struct crdt_frontier *frontier)
 {
     const struct sim_weak_check *check = sim->weak_check;
     for (uint32_t i = 0; i < check->known.n; i++) {
         struct crdt_origin origin = check->known.at[i].origin;
         uint64_t held = crdt_frontier_get(frontier, origin);
-        if (held < floor_of(check, origin, check->known.at[i].sequence) && is_in_a_history(sim, origin, held + 1)) {
+        bool lacks = held < floor_of(check, origin, check->known.at[i].sequence) && !are_refused(sim, origin);
+        if (lacks && is_in_a_history(sim, origin, held + 1)) {
             return true;
         }
     }

@@ -23,7 +23,8 @@ bool renewal_is_done(const struct node *node)
 
 // -- The life that ends ---------------------------------------------------------------------------------------------------
 
-// All but this replica could go on, and confirm a leader to it afterwards. By an old list of members there may be others, who count, too.
+// All but this replica could go on, and confirm a leader to it afterwards. By an old list of members there may be others by now, or learners of
+// that list may vote: who is there counts, too.
 static bool others_are_well(const struct node *node, bool is_list_old)
 {
     uint32_t n = 0, n_voters = membership_n_voters(node);
@@ -31,9 +32,10 @@ static bool others_are_well(const struct node *node, bool is_list_old)
     for (uint32_t i = 0; i < node->n_peers; i++) {
         const struct peer *peer = &node->peers[i];
         bool is_there = peer->up && peer->refused == NULL;
-        bool is_other = is_list_old && is_there && !peer->member;
+        bool votes = membership_votes(node, peer->id);
+        bool is_other = is_list_old && is_there && !votes;
         recovers = recovers || (is_there && peer->recovering);
-        n += is_there && !peer->recovering && (is_other || membership_votes(node, peer->id));
+        n += is_there && !peer->recovering && (is_other || votes);
         n_voters += is_other;
     }
     return n > n_voters / 2 && !(is_list_old && recovers);

@@ -72,7 +72,8 @@ static void relay_next(struct node *node, struct peer *peer)
     }
 }
 
-// Origins other than ourselves: their own replica sends, and we do when that does not help.
+// Origins other than ourselves: their own replica sends, and we do when that does not help. What this replica itself wrote under an earlier
+// origin is not passed on either while others refuse it: who has forgotten that it would have to refuse it would hold it alone.
 static void relay_to(struct node *node, struct peer *peer, bool is_second_look)
 {
     const struct crdt_frontier *mine = &node->weak.frontier;
@@ -80,7 +81,8 @@ static void relay_to(struct node *node, struct peer *peer, bool is_second_look)
     for (uint32_t i = 0; i < mine->n; i++) {
         struct crdt_origin origin = mine->at[i].origin;
         uint64_t theirs = crdt_frontier_get(&peer->frontier, origin);
-        if (theirs >= mine->at[i].sequence || crdt_origin_compare(origin, node->weak.self) == 0) {
+        bool is_refused = origin.replica == node->weak.self.replica && weak_must_rejoin(node);
+        if (theirs >= mine->at[i].sequence || is_refused || crdt_origin_compare(origin, node->weak.self) == 0) {
             continue;
         }
         const struct peer *sender = peer_find(node, origin.replica);
