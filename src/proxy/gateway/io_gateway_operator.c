@@ -432,7 +432,7 @@ static void post_migration(struct exchange *exchange)
 
 // -- Routes ----------------------------------------------------------------------------------------------------------
 
-static const struct route {
+static const struct route { // those of one name stand together
     const char *method, *name;
     void (*begin)(struct exchange *exchange);
     enum access access;
@@ -440,27 +440,47 @@ static const struct route {
     {"GET", "live", get_live, ACCESS_OPEN},
     {"GET", "ready", get_ready, ACCESS_OPEN},
     {"GET", "tables", get_tables, ACCESS_CLIENT},
-    {"POST", "transaction", transaction_begin, ACCESS_CLIENT},
     {"GET", "types.ts", get_types, ACCESS_CLIENT},
     {"GET", "types.js", get_types, ACCESS_CLIENT},
+    {"POST", "transaction", transaction_begin, ACCESS_CLIENT},
     {"GET", "status", get_status, ACCESS_OPERATOR},
     {"GET", "metrics", get_metrics, ACCESS_OPERATOR},
-    {"GET", "digest", get_digest, ACCESS_OPERATOR},
-    {"GET", "history", history_get, ACCESS_OPERATOR},
-    {"POST", "repair", post_repair, ACCESS_OPERATOR},
-    {"POST", "pause", post_pause, ACCESS_OPERATOR},
-    {"GET", "conflicts", history_get_conflicts, ACCESS_OPERATOR},
-    {"POST", "history/restore", history_post_restore, ACCESS_OPERATOR},
     {"GET", "migrations", get_migrations, ACCESS_OPERATOR},
+    {"POST", "migrations", post_migration, ACCESS_OPERATOR},
     {"POST", "member", member_post, ACCESS_OPERATOR},
     {"POST", "reload", member_reload, ACCESS_OPERATOR},
-    {"POST", "migrations", post_migration, ACCESS_OPERATOR},
+    {"GET", "digest", get_digest, ACCESS_OPERATOR},
+    {"POST", "pause", post_pause, ACCESS_OPERATOR},
+    {"POST", "repair", post_repair, ACCESS_OPERATOR},
+    {"GET", "history", history_get, ACCESS_OPERATOR},
+    {"POST", "history/restore", history_post_restore, ACCESS_OPERATOR},
+    {"GET", "conflicts", history_get_conflicts, ACCESS_OPERATOR},
 };
+enum { N_ROUTES = sizeof(routes) / sizeof(routes[0]) };
+
+static struct cc_slice name_of(struct cc_slice path)
+{
+    return cc_slice_of(path.data + sizeof(prefix) - 1, path.n - (sizeof(prefix) - 1));
+}
+
+static const char *list_of_routes(struct exchange *exchange)
+{
+    struct cc_buffer list = {0};
+    cc_buffer_append_text(&list, "See /_caucus/");
+    for (size_t i = 0; i < N_ROUTES; i++) {
+        if (i == 0 || strcmp(routes[i].name, routes[i - 1].name) != 0) {
+            cc_buffer_printf(&list, "%s%s", i == 0 ? "" : ", ", routes[i].name);
+        }
+    }
+    const char *text = cc_arena_text_n(&exchange->arena, list.data, list.n);
+    cc_buffer_finish(&list);
+    return text;
+}
 
 enum access operator_access(struct cc_slice path)
 {
-    struct cc_slice name = cc_slice_of(path.data + sizeof(prefix) - 1, path.n - (sizeof(prefix) - 1));
-    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+    struct cc_slice name = name_of(path);
+    for (size_t i = 0; i < N_ROUTES; i++) {
         if (cc_slice_equal_text(name, routes[i].name)) {
             return routes[i].access;
         }
@@ -470,13 +490,12 @@ enum access operator_access(struct cc_slice path)
 
 void operator_begin(struct exchange *exchange)
 {
-    struct cc_slice name = exchange->request.path;
-    name = cc_slice_of(name.data + sizeof(prefix) - 1, name.n - (sizeof(prefix) - 1));
+    struct cc_slice name = name_of(exchange->request.path);
     bool known = cc_slice_equal_text(name, "faults") && faults_begin(exchange);
     if (known) {
         return;
     }
-    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+    for (size_t i = 0; i < N_ROUTES; i++) {
         if (!cc_slice_equal_text(name, routes[i].name)) {
             continue;
         }
@@ -489,7 +508,6 @@ void operator_begin(struct exchange *exchange)
     if (known) {
         exchange_fail(exchange, 405, "PGRST117", "This endpoint does not take this method", NULL);
     } else {
-        exchange_fail(exchange, 404, "PGRST125", "There is no such operator endpoint",
-                      "See /_caucus/status, metrics, live, ready, tables, transaction, types.ts, types.js, digest, pause, repair, history, conflicts, migrations");
+        exchange_fail(exchange, 404, "PGRST125", "There is no such operator endpoint", list_of_routes(exchange));
     }
 }
