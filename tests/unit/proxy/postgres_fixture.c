@@ -10,11 +10,9 @@
 #include <cmocka.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static struct fixture shared; // of the whole group
@@ -206,9 +204,7 @@ int fixture_group_set_up(void **state)
     if (getenv("CAUCUS_TEST_VERBOSE") == NULL) {
         cc_log_open(open("/dev/null", O_WRONLY | O_CLOEXEC), CC_LOG_ERROR, 0);
     }
-    (void)snprintf(shared.directory, sizeof(shared.directory), "/tmp/cc-pg-XXXXXX");
-    assert_non_null(mkdtemp(shared.directory));
-    assert_int_equal(chmod(shared.directory, 0755), 0);
+    scratch_make("pg", shared.directory);
     shared.base = event_base_new();
     static const struct supervisor_setting settings[] = {{"fsync", "off"}, {"shared_buffers", "16MB"}};
     struct supervisor_options options = {.base = shared.base,
@@ -224,20 +220,12 @@ int fixture_group_set_up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status;
-    (void)kind;
-    (void)walk;
-    return remove(path);
-}
-
 int fixture_group_tear_down(void **state)
 {
     (void)state;
     supervisor_destroy(shared.supervisor);
     event_base_free(shared.base);
-    (void)nftw(shared.directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    scratch_remove(shared.directory);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "proxy/postgres/io_postgres.h"
+#include "proxy/scratch.h"
 
 #include <libpq-fe.h>
 
@@ -26,7 +27,7 @@ struct site { // a replica's database
 };
 
 struct fixture {
-    char directory[64];
+    char directory[SCRATCH_BYTES];
     struct event_base *base;
     struct supervisor *supervisor;
     struct cc_arena arena;

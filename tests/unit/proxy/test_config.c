@@ -1,5 +1,6 @@
 // The configuration file: defaults, refusals with file, line and key, and what is generated from the table.
 #include "proxy/config/config.h"
+#include "proxy/scratch.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -309,18 +310,15 @@ static void write_file(const char *path, const char *text)
 static void relative_paths_start_at_the_directory_of_the_file(void **state)
 {
     (void)state;
-    char directory[] = "/tmp/caucus-config-XXXXXX";
-    assert_non_null(mkdtemp(directory));
-    char path[64];
-    char expected[64];
+    char directory[SCRATCH_BYTES], path[96], expected[96];
+    scratch_make("config", directory);
     snprintf(path, sizeof(path), "%s/config.json", directory);
     snprintf(expected, sizeof(expected), "%s/data/key", directory);
     write_file(path, HEAD "}");
     struct config config;
     struct config_error error = {0};
     enum cc_status status = config_load_file(path, &config, &error);
-    unlink(path);
-    rmdir(directory);
+    scratch_remove(directory);
     assert_string_equal(error.text, "");
     assert_int_equal(status, CC_OK);
     assert_string_equal(config.replicas[0].key_file, expected);

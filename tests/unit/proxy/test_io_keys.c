@@ -14,9 +14,10 @@
 #include <unistd.h>
 
 #include "proxy/config/io_keys.h"
+#include "proxy/scratch.h"
 
 struct fixture {
-    char directory[64];
+    char directory[SCRATCH_BYTES];
     char path[96];
     struct io_keys_problem problem;
 };
@@ -24,8 +25,7 @@ struct fixture {
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    (void)snprintf(f->directory, sizeof(f->directory), "/tmp/cc-keys-XXXXXX");
-    assert_non_null(mkdtemp(f->directory));
+    scratch_make("keys", f->directory);
     (void)snprintf(f->path, sizeof(f->path), "%s/key", f->directory);
     *state = f;
     return 0;
@@ -34,8 +34,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    (void)unlink(f->path);
-    (void)rmdir(f->directory);
+    scratch_remove(f->directory);
     free(f);
     return 0;
 }

@@ -9,19 +9,19 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "proxy/replica/io_disk.h"
+#include "proxy/scratch.h"
 #include "proxy/replica/io_log.h"
 
 enum { WAIT_MS = 60000, SEGMENT_BYTES = 256 << 10 };
 
 struct fixture {
-    char root[64];
+    char root[SCRATCH_BYTES];
     char path[96];
     uint64_t quick_us;
     struct io_log *log;
@@ -119,8 +119,7 @@ static void reopen(struct fixture *f)
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    (void)snprintf(f->root, sizeof(f->root), "/tmp/cc-log-XXXXXX");
-    assert_non_null(mkdtemp(f->root));
+    scratch_make("log", f->root);
     (void)snprintf(f->path, sizeof(f->path), "%s/log", f->root);
     *state = f;
     return 0;
@@ -130,17 +129,7 @@ static int tear_down(void **state)
 {
     struct fixture *f = *state;
     io_log_close(f->log);
-    DIR *directory = opendir(f->path);
-    for (struct dirent *e = directory != NULL ? readdir(directory) : NULL; e != NULL; e = readdir(directory)) {
-        if (e->d_name[0] != '.') {
-            (void)unlinkat(dirfd(directory), e->d_name, 0);
-        }
-    }
-    if (directory != NULL) {
-        (void)closedir(directory);
-    }
-    (void)rmdir(f->path);
-    (void)rmdir(f->root);
+    scratch_remove(f->root);
     free(f);
     return 0;
 }

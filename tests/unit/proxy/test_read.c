@@ -1,5 +1,6 @@
 // Read connections with a real PostgreSQL: answers, errors, settings, prepared statements, time limits, lost connections.
 #include "proxy/postgres/io_postgres_read.h"
+#include "proxy/scratch.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,12 +8,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <event2/event.h>
-#include <ftw.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proxy/supervisor/supervisor.h"
@@ -686,9 +685,7 @@ static int start_server(void **state)
 {
     (void)state;
     static const struct supervisor_setting settings[] = {{"fsync", "off"}, {"shared_buffers", "16MB"}};
-    (void)snprintf(fixture.directory, sizeof(fixture.directory), "/tmp/cc-read-XXXXXX");
-    assert_non_null(mkdtemp(fixture.directory));
-    assert_int_equal(chmod(fixture.directory, 0755), 0);
+    scratch_make("read", fixture.directory);
     fixture.base = event_base_new();
     struct supervisor_options options = {.base = fixture.base,
                                          .data_directory = fixture.directory,
@@ -702,21 +699,13 @@ static int start_server(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status;
-    (void)kind;
-    (void)walk;
-    return remove(path);
-}
-
 static int stop_server(void **state)
 {
     (void)state;
     io_postgres_read_destroy(fixture.pool);
     supervisor_destroy(fixture.supervisor);
     event_base_free(fixture.base);
-    (void)nftw(fixture.directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    scratch_remove(fixture.directory);
     return 0;
 }
 

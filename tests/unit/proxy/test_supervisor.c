@@ -1,5 +1,6 @@
 // The supervisor with a real PostgreSQL: made, started, killed, left behind, stopped.
 #include "proxy/supervisor/supervisor.h"
+#include "proxy/scratch.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +9,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <ftw.h>
 #include <libpq-fe.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@
 #include "proxy/supervisor/supervisor_files.h"
 
 struct fixture {
-    char directory[64];
+    char directory[SCRATCH_BYTES];
     struct event_base *base;
     struct supervisor *supervisor;
     enum supervisor_state awaited;
@@ -91,20 +91,10 @@ static void create(struct fixture *fixture)
 static int set_up(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
-    (void)snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/cc-sup-XXXXXX");
-    assert_non_null(mkdtemp(fixture->directory));
-    assert_int_equal(chmod(fixture->directory, 0755), 0);
+    scratch_make("sup", fixture->directory);
     fixture->base = event_base_new();
     *state = fixture;
     return 0;
-}
-
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status;
-    (void)kind;
-    (void)walk;
-    return remove(path);
 }
 
 static int tear_down(void **state)
@@ -112,7 +102,7 @@ static int tear_down(void **state)
     struct fixture *fixture = *state;
     supervisor_destroy(fixture->supervisor);
     event_base_free(fixture->base);
-    (void)nftw(fixture->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    scratch_remove(fixture->directory);
     free(fixture);
     return 0;
 }
@@ -353,7 +343,8 @@ static void data_below_a_closed_directory_is_kept_elsewhere_when_root(void **sta
     supervisor_destroy(fixture->supervisor);
     fixture->supervisor = NULL;
     *strrchr(target, '/') = '\0';
-    assert_int_equal(nftw(target, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    scratch_remove(target);
+    assert_int_equal(access(target, F_OK), -1);
 }
 
 static void settings_are_quoted_and_the_operators_win(void **state)
