@@ -117,6 +117,10 @@ bool plan_put_order_key(struct planner *planner, const struct plan_node *node, c
 void plan_put_direction(struct planner *planner, const struct rest_order *order);
 void plan_put_column(struct planner *planner, const struct plan_node *node, uint32_t column);
 
+// plan_cast.c: the type of that name: a built-in one by its usual name, that of an exposed column, or an array as PostgreSQL calls it (_int4).
+// NULL: no other type may be named.
+const char *plan_cast_type(struct planner *planner, struct cc_slice name);
+
 // plan_select.c
 void plan_put_presence(struct planner *planner, const struct plan_node *child); // a column that is NULL when the child has no rows
 void plan_put_source(struct planner *planner, const struct plan_node *node); // what its rows come from

@@ -131,95 +131,12 @@ const char *plan_csv_header(struct planner *planner, const struct plan_node *nod
 
 // ---- lists
 
-static bool is_type_name(struct cc_slice name, const char *type)
-{
-    const char *dot = strrchr(type, '.');
-    return cc_slice_equal_text(name, type) || (dot != NULL && cc_slice_equal_text(name, dot + 1));
-}
-
-// Types that a client may cast to: the usual names, those of the exposed columns, and arrays of them, as PostgreSQL calls them: _int4.
-static const char *cast_type(struct planner *planner, struct cc_slice name)
-{
-    static const char *const types[] = {
-        "text",
-        "varchar",
-        "character varying",
-        "char",
-        "bpchar",
-        "name",
-        "int",
-        "integer",
-        "int2",
-        "int4",
-        "int8",
-        "smallint",
-        "bigint",
-        "numeric",
-        "decimal",
-        "real",
-        "float4",
-        "float8",
-        "double precision",
-        "money",
-        "bool",
-        "boolean",
-        "date",
-        "time",
-        "timetz",
-        "timestamp",
-        "timestamptz",
-        "time with time zone",
-        "time without time zone",
-        "timestamp with time zone",
-        "timestamp without time zone",
-        "interval",
-        "uuid",
-        "json",
-        "jsonb",
-        "xml",
-        "bytea",
-        "inet",
-        "cidr",
-        "macaddr",
-        "tsvector",
-        "tsquery",
-        "int4range",
-        "int8range",
-        "numrange",
-        "tsrange",
-        "tstzrange",
-        "daterange",
-        "point",
-        "oid",
-        "regclass",
-    };
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (cc_slice_equal_text(name, types[i])) {
-            return types[i];
-        }
-        bool is_array = name.n > 1 && name.data[0] == '_' && cc_slice_equal_text(cc_slice_of(name.data + 1, name.n - 1), types[i]);
-        if (is_array) {
-            return plan_text(planner, "%s[]", types[i]);
-        }
-    }
-    for (uint32_t i = 0; i < planner->catalog->n_tables; i++) {
-        const struct rest_table *table = &planner->catalog->tables[i];
-        for (uint32_t k = 0; k < table->n_columns; k++) {
-            const struct rest_column *column = &table->columns[k];
-            if (is_type_name(name, column->base_type) || is_type_name(name, column->type)) {
-                return is_type_name(name, column->type) ? column->type : column->base_type;
-            }
-        }
-    }
-    return NULL;
-}
-
 static bool put_cast(struct planner *planner, struct cc_slice name)
 {
     if (name.data == NULL) {
         return true;
     }
-    const char *type = cast_type(planner, name);
+    const char *type = plan_cast_type(planner, name);
     if (type == NULL) {
         return plan_missing(planner, REST_UNDEFINED_TYPE,
                            plan_text(planner, "type \"%.*s\" does not exist", (int)name.n, (const char *)name.data),
