@@ -418,7 +418,7 @@ static const char *const single_headers[] = {
 static bool first_single(struct http_gate *gate, const char *name, struct cc_slice *value_out)
 {
     struct cc_slice found = {0};
-    size_t n_name = strlen(name);
+    size_t n_name = strlen(name); // once, not for each header
     for (size_t i = 0; i < gate->n_fields; i++) {
         if (gate->headers[i].name.n != n_name || !cc_slice_starts_with_fold(gate->headers[i].name, name)) {
             continue;

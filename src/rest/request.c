@@ -21,7 +21,7 @@ struct cc_slice rest_text_trim(struct cc_slice text)
 
 struct cc_slice rest_request_header(const struct rest_request *request, const char *name)
 {
-    size_t n_name = strlen(name);
+    size_t n_name = strlen(name); // once, not for each header
     for (uint32_t i = 0; i < request->n_headers; i++) {
         const struct rest_header *header = &request->headers[i];
         if (header->name.n == n_name && cc_slice_starts_with_fold(header->name, name)) {
