@@ -685,6 +685,7 @@ struct job *repair_take_job(struct node *node, size_t *n_bytes_out); // some of 
 void repair_digests(struct node *node, const struct peer *peer, struct cc_slice digests); // a peer's
 void repair_joined(struct node *node, uint32_t n_changed);
 bool repair_holds_back(const struct node *node, const struct crdt_change_set *set); // it is not to be merged now
+bool repair_holds_garbage(const struct node *node); // an answer is waited for, or being joined: no further tombstones may go
 void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence); // that peer's history lacks this set
 void repair_database_lost(struct node *node); // it may have lost what was joined
 bool repair_is_at_rest(const struct node *node); // nothing of it is under way in the own database: it is over, or waits for another member

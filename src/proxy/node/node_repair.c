@@ -295,6 +295,14 @@ bool repair_holds_back(const struct node *node, const struct crdt_change_set *se
     return !repair->has_moment || set->sequence <= crdt_frontier_get(&repair->moment.frontier, set->origin);
 }
 
+// An answer may be of before its sender heard of a deletion. If that is forgotten here meanwhile, the row would come back with the answer; and while
+// clients write, one that takes longer than the collector rests could never be trusted.
+bool repair_holds_garbage(const struct node *node)
+{
+    enum repair_state state = node->repair.state;
+    return state == REPAIR_ASKING || state == REPAIR_SIFTING || state == REPAIR_JOINING || state == REPAIR_ADOPTING;
+}
+
 // Whether a whole answer leads on from the first one.
 static bool follows(struct node *node, const struct repair_moment *moment)
 {

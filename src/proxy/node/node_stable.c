@@ -125,7 +125,7 @@ bool stable_refuses(struct node *node, const struct crdt_change_set *set)
 
 void node_garbage(const struct node *node, struct node_garbage *garbage_out)
 {
-    garbage_out->bound = node->stable.stability.bound;
+    garbage_out->bound = repair_holds_garbage(node) ? node->stable.collected : node->stable.stability.bound;
     crdt_stability_common(&node->stable.stability, &garbage_out->history);
     if (cc_mutant(CC_MUTANT_GARBAGE_SELF_ONLY)) {
         garbage_out->history = node->stable.flushed;

@@ -699,6 +699,36 @@ static void claims_are_told_while_the_frontier_moves_all_the_time(void **state)
     end(&bench);
 }
 
+static void deliver_claim(struct bench *bench, uint32_t peer, const struct crdt_frontier *flushed)
+{
+    struct cc_buffer body = {0};
+    cc_put_u32(&body, 1); // incarnation
+    cc_put_u64(&body, crdt_frontier_get(flushed, (struct crdt_origin){peer, 1}));
+    cc_put_u64(&body, clock_hlc_of_ms(bench->time.wall_ms)); // it writes nothing earlier
+    cc_put_u64(&body, clock_hlc_of_ms(bench->time.wall_ms)); // of what it knows nobody does
+    crdt_frontier_put(&body, flushed);
+    deliver(bench, peer, FRAME_STABLE, bench->time.wall_ms, cc_buffer_slice(&body));
+    cc_buffer_finish(&body);
+}
+
+// Up to where garbage may go by then, when everybody has told for some seconds that it holds this.
+static uint64_t settle(struct bench *bench, const struct crdt_frontier *held)
+{
+    struct node_garbage garbage;
+    for (int i = 0; i < 10; i++) {
+        for (uint32_t peer = 2; peer <= 4; peer++) {
+            deliver_word(bench, peer, &(struct word){.held = held});
+            deliver_claim(bench, peer, held);
+        }
+        pass(bench, 1000);
+        if (bench->effects.log_number > 0) {
+            node_log_synced(bench->node, bench->time, bench->effects.log_number);
+        }
+    }
+    node_garbage(bench->node, &garbage);
+    return garbage.bound;
+}
+
 // -- Catching up without a history -----------------------------------------------------------------------------------------
 
 static void deliver_gap(struct bench *bench, uint64_t sequence)
@@ -839,6 +869,36 @@ static void what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstone
     assert_non_null(job);
     assert_true(job->states);
     assert_int_equal(job->bound, 77);
+    end(&bench);
+}
+
+// It may be of before its sender heard of a deletion; and it would never be trusted, if it takes longer than the collector rests.
+static void while_the_answer_of_a_comparison_is_waited_for_and_joined_nothing_more_is_forgotten(void **state)
+{
+    (void)state;
+    static uint8_t sums[REPAIR_SUMS_BYTES];
+    struct bench bench;
+    uint64_t round = 0;
+    uint32_t from = 1;
+    struct crdt_frontier held = frontier_of(2, 1);
+    begin(&bench, WALL_MS);
+    start_with(&bench, &held);
+    node_peer_up(bench.node, bench.time, 4, 1);
+    node_durable(bench.node, bench.time, &(struct node_durable){.frontier = &held});
+    uint64_t before = settle(&bench, &held);
+    assert_true(before > 0);
+    node_garbage_collected(bench.node, bench.time, before);
+    assert_true(node_repair(bench.node, bench.time));
+    turn(&bench);
+    repaired(&bench, REPAIR_TABLES, cc_slice_of("public.t", 9));
+    repaired(&bench, REPAIR_SUMS, cc_slice_of(sums, sizeof(sums)));
+    assert_true(question(&bench, &round, &from));
+    assert_int_equal(settle(&bench, &held), before);
+    struct cc_buffer lists = {0};
+    cc_put_string(&lists, cc_slice_text("states of rows"));
+    deliver_states(&bench, round, 0, REPAIR_BUCKETS, 1, cc_buffer_slice(&lists));
+    assert_int_equal(settle(&bench, &held), before);
+    cc_buffer_finish(&lists);
     end(&bench);
 }
 
@@ -1651,6 +1711,7 @@ int main(void)
         cmocka_unit_test(claims_are_told_while_the_frontier_moves_all_the_time),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
         cmocka_unit_test(what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstones_may_be_gone),
+        cmocka_unit_test(while_the_answer_of_a_comparison_is_waited_for_and_joined_nothing_more_is_forgotten),
         cmocka_unit_test(an_answer_is_sifted_before_it_is_joined_and_asked_for_again_if_that_fails),
         cmocka_unit_test(a_replica_that_cannot_answer_is_asked_again_soon),
         cmocka_unit_test(who_asks_a_replica_whose_database_is_down_is_told_at_once),
