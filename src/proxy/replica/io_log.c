@@ -13,43 +13,12 @@
 
 #include "base/memory.h"
 #include "proxy/replica/io_disk.h"
+#include "proxy/replica/io_log_task.h"
 
 enum {
-    LOAD_BYTES_MAX = 4 << 20,
-    CHANGES_BYTES_MAX = 1 << 20,
     TASKS_MAX = 256, // reads asked for and not yet done: more are answered with nothing
     SPACE_RETRY_MS = 1000,
     QUICK_SYNCS_MIN = 16, // in a row, before one is done on the core thread
-};
-
-enum task_kind { TASK_LOAD, TASK_CHANGES, TASK_TRUNCATE, TASK_CREATE };
-
-// A request to the log thread, then a plan for the second thread, then an answer for the core thread.
-struct task {
-    struct task *next;
-    enum task_kind kind;
-    uint32_t peer;
-    uint64_t first, last;       // load; truncate: index, record number
-    struct wal_cursor cursor;   // changes: from here on; answered: where to go on
-    struct wal_plan plan;       // load
-    struct wal_stretch stretch; // changes
-    bool done;                  // changes: nothing comes after
-    char name[WAL_NAME_BYTES];  // create
-    uint64_t n_bytes;           // create
-    struct raft_entry *entries; // answer of a load
-    size_t n_entries;
-    struct cc_buffer bytes;     // answer of changes: their bodies, back to back
-    struct wal_record *records; // bodies are set when told
-    size_t *body_bytes;
-    size_t n_records;
-    size_t records_capacity;
-    size_t body_bytes_capacity;
-};
-
-struct task_list {
-    struct task *head;
-    struct task **tail;
-    size_t n;
 };
 
 struct io_log {
@@ -94,54 +63,6 @@ struct io_log {
     char failure_text[256];
     struct io_log_stats stats;
 };
-
-// -- Lists ----------------------------------------------------------------------------------------------------------
-
-static void list_init(struct task_list *list)
-{
-    *list = (struct task_list){.tail = &list->head};
-}
-
-static void list_add(struct task_list *list, struct task *task)
-{
-    task->next = NULL;
-    *list->tail = task;
-    list->tail = &task->next;
-    list->n++;
-}
-
-static struct task *list_take(struct task_list *list)
-{
-    struct task *task = list->head;
-    if (task == NULL) {
-        return NULL;
-    }
-    list->head = task->next;
-    if (list->head == NULL) {
-        list->tail = &list->head;
-    }
-    list->n--;
-    return task;
-}
-
-static void task_destroy(struct task *task)
-{
-    for (size_t i = 0; i < task->n_entries; i++) {
-        cc_blob_unref(task->entries[i].payload);
-    }
-    free(task->entries);
-    cc_buffer_finish(&task->bytes);
-    free(task->records);
-    free(task->body_bytes);
-    free(task);
-}
-
-static void list_finish(struct task_list *list)
-{
-    for (struct task *task = list_take(list); task != NULL; task = list_take(list)) {
-        task_destroy(task);
-    }
-}
 
 static uint64_t now_us(void)
 {
@@ -195,7 +116,7 @@ static void wake_log(struct io_log *log)
 static void give_to_helper(struct io_log *log, struct task *task)
 {
     lock(log);
-    list_add(&log->plans, task);
+    task_list_add(&log->plans, task);
     if (log->helper_waits) {
         log->helper_waits = false;
         (void)pthread_cond_signal(&log->helper_wake);
@@ -206,7 +127,7 @@ static void give_to_helper(struct io_log *log, struct task *task)
 static void answer(struct io_log *log, struct task *task)
 {
     lock(log);
-    list_add(&log->answers, task);
+    task_list_add(&log->answers, task);
     log->n_tasks--;
     bool tell = must_signal(log);
     unlock(log);
@@ -235,38 +156,9 @@ static void fail(struct io_log *log, enum cc_status status, const char *text)
 
 // -- Second thread: reads back, makes segments ----------------------------------------------------------------------
 
-static enum cc_status read_entries(struct io_log *log, struct task *task)
-{
-    task->entries = cc_alloc_array(CC_APPEND_ENTRIES_MAX, sizeof(*task->entries));
-    size_t n = 0;
-    enum cc_status status =
-        wal_plan_read(&log->helper_functions, &task->plan, LOAD_BYTES_MAX, task->entries, CC_APPEND_ENTRIES_MAX, &n);
-    task->n_entries = status == CC_OK ? n : 0;
-    return status;
-}
-
-static enum cc_status take_change(void *context, const struct wal_record *record)
-{
-    struct task *task = context;
-    size_t n = task->n_records + 1;
-    task->records = cc_grow(task->records, &task->records_capacity, n, sizeof(*task->records));
-    task->body_bytes = cc_grow(task->body_bytes, &task->body_bytes_capacity, n, sizeof(*task->body_bytes));
-    task->records[n - 1] = (struct wal_record){.kind = record->kind, .number = record->number};
-    task->body_bytes[n - 1] = record->body.n;
-    cc_buffer_append_slice(&task->bytes, record->body);
-    task->n_records = n;
-    return CC_OK;
-}
-
-static enum cc_status read_changes(struct io_log *log, struct task *task)
-{
-    return wal_stretch_read(&log->helper_functions, &task->stretch, CHANGES_BYTES_MAX, take_change, task,
-                            &task->cursor);
-}
-
 static void read_back(struct io_log *log, struct task *task)
 {
-    enum cc_status status = task->kind == TASK_LOAD ? read_entries(log, task) : read_changes(log, task);
+    enum cc_status status = task_read_back(task, &log->helper_functions);
     io_disk_forget(log->helper_disk);
     if (status != CC_OK && status != CC_NOT_FOUND) { // not found: removed by a truncation since it was planned
         char text[200];
@@ -299,7 +191,7 @@ static struct task *await_plan(struct io_log *log)
         (void)pthread_cond_wait(&log->helper_wake, &log->mutex);
     }
     log->helper_waits = false;
-    struct task *task = list_take(&log->plans);
+    struct task *task = task_list_take(&log->plans);
     unlock(log);
     return task;
 }
@@ -364,7 +256,7 @@ static bool wait_for_work(struct io_log *log)
 
 static void take_work(struct io_log *log, struct work *work)
 {
-    list_init(&work->requests);
+    task_list_init(&work->requests);
     lock(log);
     bool timed_out = false;
     while (!has_work(log) && !timed_out) {
@@ -373,8 +265,8 @@ static void take_work(struct io_log *log, struct work *work)
     }
     log->log_waits = false;
     take_pending(log, work);
-    for (struct task *task = list_take(&log->requests); task != NULL; task = list_take(&log->requests)) {
-        list_add(&work->requests, task);
+    for (struct task *task = task_list_take(&log->requests); task != NULL; task = task_list_take(&log->requests)) {
+        task_list_add(&work->requests, task);
     }
     work->segment_made = log->segment_made;
     work->segment_status = log->segment_status;
@@ -548,7 +440,7 @@ static bool do_work(struct io_log *log, struct work *work)
         note_segment(log, work->segment_status);
     }
     bool ok = write_pending(log, work);
-    for (struct task *task = list_take(&work->requests); task != NULL; task = list_take(&work->requests)) {
+    for (struct task *task = task_list_take(&work->requests); task != NULL; task = task_list_take(&work->requests)) {
         if (ok) {
             ok = handle_request(log, task);
         } else {
@@ -643,7 +535,7 @@ static void ask(struct io_log *log, const struct task *request)
     *task = *request;
     lock(log);
     bool too_many = log->n_tasks >= TASKS_MAX;
-    list_add(too_many ? &log->answers : &log->requests, task);
+    task_list_add(too_many ? &log->answers : &log->requests, task);
     bool tell = too_many && must_signal(log);
     bool wake = !too_many && must_wake(log);
     if (!too_many) {
@@ -700,7 +592,7 @@ void io_log_drain(struct io_log *log, const struct io_log_handler *handler)
     ssize_t n = read(log->event_fd, &ignored, sizeof(ignored));
     (void)n; // nothing to read: called without a signal
     struct task_list answers;
-    list_init(&answers);
+    task_list_init(&answers);
     lock(log);
     log->signalled = false;
     uint64_t number = log->synced_number;
@@ -708,8 +600,8 @@ void io_log_drain(struct io_log *log, const struct io_log_handler *handler)
     uint64_t promise_number = log->synced_promise;
     bool is_new = number > log->told_number;
     log->told_number = number;
-    for (struct task *task = list_take(&log->answers); task != NULL; task = list_take(&log->answers)) {
-        list_add(&answers, task);
+    for (struct task *task = task_list_take(&log->answers); task != NULL; task = task_list_take(&log->answers)) {
+        task_list_add(&answers, task);
     }
     bool failed = log->failure != CC_OK && !log->failure_told;
     log->failure_told = log->failure != CC_OK;
@@ -718,7 +610,7 @@ void io_log_drain(struct io_log *log, const struct io_log_handler *handler)
     if (is_new && handler->synced != NULL) {
         handler->synced(handler->context, number, record_number, promise_number);
     }
-    for (struct task *task = list_take(&answers); task != NULL; task = list_take(&answers)) {
+    for (struct task *task = task_list_take(&answers); task != NULL; task = task_list_take(&answers)) {
         tell_answer(task, handler);
     }
     if (failed && handler->failed != NULL) {
@@ -752,9 +644,9 @@ static void destroy(struct io_log *log)
     io_disk_close(log->helper_disk);
     wal_batch_finish(&log->pending);
     wal_batch_finish(&log->writing);
-    list_finish(&log->requests);
-    list_finish(&log->plans);
-    list_finish(&log->answers);
+    task_list_finish(&log->requests);
+    task_list_finish(&log->plans);
+    task_list_finish(&log->answers);
     if (log->event_fd >= 0) {
         (void)close(log->event_fd);
     }
@@ -767,9 +659,9 @@ static void destroy(struct io_log *log)
 static struct io_log *make(void)
 {
     struct io_log *log = cc_alloc(sizeof(*log));
-    list_init(&log->requests);
-    list_init(&log->plans);
-    list_init(&log->answers);
+    task_list_init(&log->requests);
+    task_list_init(&log->plans);
+    task_list_init(&log->answers);
     log->event_fd = -1;
     pthread_condattr_t attributes;
     int error = pthread_condattr_init(&attributes);
