@@ -449,7 +449,7 @@ bool sim_weak_check_holds(const struct sim *sim, const struct crdt_frontier *fro
 // Everything that can still be had is covered; and what is not, in words.
 bool sim_weak_check_is_complete(const struct sim *sim, const struct crdt_frontier *frontier);
 // The next change that it lacks of some origin can still be had, and is in somebody's history: it need not take over rows for it.
-bool sim_weak_check_is_owed(const struct sim *sim, const struct crdt_frontier *frontier);
+bool sim_weak_check_is_owed(const struct sim *sim, const struct sim_replica *replica, const struct crdt_frontier *frontier);
 void sim_weak_check_tell_missing(const struct sim *sim, const struct crdt_frontier *frontier, struct cc_buffer *out);
 
 #endif

@@ -518,7 +518,7 @@ void sim_check_spread(struct sim *sim)
         }
         node_describe(replica->node, sim->now_us, &status);
         ready = has_log(sim, replica, &status, &ignored);
-        owed = owed || sim_weak_check_is_owed(sim, &status.frontier);
+        owed = owed || sim_weak_check_is_owed(sim, replica, &status.frontier);
         for (uint32_t o = 0; o < status.frontier.n; o++) {
             held += status.frontier.at[o].sequence;
         }

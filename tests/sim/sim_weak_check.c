@@ -118,6 +118,18 @@ static bool has_ended(const struct sim_weak_check *check, struct crdt_origin ori
     return false;
 }
 
+// Of a replica that was taken away with what it has, and came back as it was: also those origins that it begins until it begins anew.
+static bool is_of_exile(const struct sim *sim, struct crdt_origin origin)
+{
+    const struct sim_weak_check *check = sim->weak_check;
+    uint32_t life = sim->replicas[origin.replica - 1].incarnation;
+    bool is_exile = has_ended(check, origin);
+    for (size_t i = 0; i < check->n_ended; i++) {
+        is_exile = is_exile || (check->ended[i].origin.replica == origin.replica && check->ended[i].origin.incarnation >= life);
+    }
+    return is_exile;
+}
+
 static struct change *find_change(const struct sim_weak_check *check, struct crdt_origin origin, uint64_t sequence)
 {
     struct change_key key = {origin, sequence};
@@ -157,8 +169,8 @@ static void add_change(struct sim *sim, struct cc_slice bytes, const struct crdt
     change->bytes = cc_blob_create(bytes.data, bytes.n);
     change->stamp = head->stamp;
     HASH_ADD(hh, check->changes, key, sizeof(change->key), change);
-    // Who was taken away with what it has may bring a change that is as old: nobody takes it, and it is written again.
-    bool late = head->stamp.hlc > check->bound || has_ended(check, head->origin);
+    // Who was taken away may bring a change that is as old: nobody takes it, and it is written again.
+    bool late = head->stamp.hlc > check->bound || is_of_exile(sim, head->origin);
     SIM_CHECK(sim, "W4", late, "change %u.%u/%" PRIu64 " has a stamp up to which tombstones are gone", head->origin.replica,
               head->origin.incarnation, head->sequence);
     struct stamps *stamps = &check->stamps[head->origin.replica];
@@ -590,6 +602,10 @@ void sim_check_origins_end(struct sim *sim, uint32_t replica)
     for (uint32_t i = origin_first_own(known, replica); i < known->n && known->at[i].origin.replica == replica; i++) {
         origin_ends(sim, known->at[i].origin);
     }
+    struct crdt_origin life = {replica, sim_replica_of(sim, replica)->incarnation};
+    if (crdt_frontier_get(known, life) == 0) { // it has written nothing yet, and may before it hears of its removal
+        origin_ends(sim, life);
+    }
 }
 
 // From where on the changes of an origin may be gone.
@@ -638,14 +654,21 @@ static bool are_refused(const struct sim *sim, struct crdt_origin origin)
     return writer->alive && weak_must_rejoin(writer->node);
 }
 
-bool sim_weak_check_is_owed(const struct sim *sim, const struct crdt_frontier *frontier)
+// It takes over the rows of somebody who has it.
+static bool is_too_late(const struct sim *sim, const struct sim_replica *replica, struct crdt_origin origin, uint64_t sequence)
+{
+    const struct change *change = find_change(sim->weak_check, origin, sequence);
+    return change != NULL && change->stamp.hlc <= replica->node->stable.collected;
+}
+
+bool sim_weak_check_is_owed(const struct sim *sim, const struct sim_replica *replica, const struct crdt_frontier *frontier)
 {
     const struct sim_weak_check *check = sim->weak_check;
     for (uint32_t i = 0; i < check->known.n; i++) {
         struct crdt_origin origin = check->known.at[i].origin;
         uint64_t held = crdt_frontier_get(frontier, origin);
         bool lacks = held < floor_of(check, origin, check->known.at[i].sequence) && !are_refused(sim, origin);
-        if (lacks && is_in_a_history(sim, origin, held + 1)) {
+        if (lacks && is_in_a_history(sim, origin, held + 1) && !is_too_late(sim, replica, origin, held + 1)) {
             return true;
         }
     }

@@ -269,6 +269,7 @@ struct weak {
     bool frontier_moved;           // since it was told
     uint64_t too_old;              // own change set that others refuse, and with it all later ones: this replica was removed for a time; 0: none
     struct crdt_origin too_old_origin;
+    bool too_old_gone;             // from the rows, which were taken over from others: then it counts no more that somebody has it
     uint64_t n_alarms, alarmed_us; // one number for two contents, or numbers that were given by a life we do not know of
 };
 
@@ -326,6 +327,7 @@ struct peer {
     struct crdt_frontier lacks; // others' change sets that we send it: from these numbers on, the last one next
     uint64_t pushed;       // own sequence sent on this connection; 0: its frontier is not known yet
     bool fetching;         // a FETCH for it is under way
+    struct crdt_frontier refuses; // change sets from these on come too late for it; those that it holds by now do not count
     uint64_t asked_us;     // when we last told it our frontier out of turn
     uint64_t gap_told_us;
     bool fresh, used, recovering; // what it says of its log and database
@@ -870,7 +872,7 @@ void weak_loaded(struct node *node, const struct wal_record *changes, size_t n_c
 void weak_synced(struct node *node, uint64_t log_number);
 void weak_peer_frontier(struct node *node, struct peer *peer);
 void weak_incoming_settled(struct node *node); // what waits to be merged and would be refused by now is; what follows it comes again
-void weak_too_old(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence); // that peer refuses this change set of ours
+void weak_too_old(struct node *node, struct peer *peer, struct crdt_origin origin, uint64_t sequence); // this change set, of whichever origin, came too late for that peer
 bool weak_must_rejoin(const struct node *node);
 bool weak_doubts(const struct node *node, const struct peer *peer); // others may refuse what that one wrote while it was away
 void weak_put_received(struct node *node, const struct peer *peer, struct cc_buffer *frame); // of the peer's own changes, merged or not

@@ -165,6 +165,7 @@ void peer_send_gap(struct node *node, const struct peer *peer, struct crdt_origi
 void peer_send_too_old(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence)
 {
     struct cc_buffer frame = frame_begin(node, FRAME_TOO_OLD);
+    cc_put_u32(&frame, origin.replica);
     cc_put_u32(&frame, origin.incarnation);
     cc_put_u64(&frame, sequence);
     frame_send(node, peer->id, &frame);
@@ -479,9 +480,10 @@ static void receive_gap(struct node *node, const struct peer *peer, struct cc_re
     }
 }
 
-static void receive_too_old(struct node *node, const struct peer *peer, struct cc_reader *reader)
+static void receive_too_old(struct node *node, struct peer *peer, struct cc_reader *reader)
 {
-    struct crdt_origin origin = {.replica = node->options.raft.id, .incarnation = cc_read_u32(reader)};
+    struct crdt_origin origin = {.replica = cc_read_u32(reader)};
+    origin.incarnation = cc_read_u32(reader);
     uint64_t sequence = cc_read_u64(reader);
     if (cc_reader_end(reader) == CC_OK && peer->member) {
         weak_too_old(node, peer, origin, sequence);

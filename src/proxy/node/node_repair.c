@@ -32,7 +32,7 @@ enum {
     IN_VAIN_OTHER_US = 30 * 1000 * 1000, // and in another
     GAP_PATIENCE_US = 2 * 1000 * 1000,  // another peer may still have it
     GAP_FORGOTTEN_US = 15 * 1000 * 1000,
-    PEER_AWAY_US = 60 * 1000 * 1000,    // a whole comparison waits so long for its peer's return
+    PEER_AWAY_US = 60 * 1000 * 1000,    // a whole comparison that has an answer waits so long for its peer's return
 };
 
 uint64_t repair_submit(struct node *node, const struct repair_job *job)
@@ -172,12 +172,19 @@ static void pause_for(struct node *node, uint64_t us)
     node->repair.pause_until_us = node->time.now_us + us;
 }
 
+static bool is_peer_there(struct node *node)
+{
+    const struct peer *peer = peer_now(node);
+    return peer != NULL && repair_is_there(peer);
+}
+
 static void ask(struct node *node)
 {
     struct repair *repair = &node->repair;
     struct peer *peer = peer_now(node);
-    bool there = peer != NULL && repair_is_there(peer);
-    if (repair->whole && !there && node->time.now_us < repair->asked_us + PEER_AWAY_US) { // goes on where it was
+    bool there = is_peer_there(node);
+    bool has_begun = repair->whole && repair->has_moment && peer != NULL && peer->member;
+    if (has_begun && !there && node->time.now_us < repair->asked_us + PEER_AWAY_US) { // goes on where it was
         pause_for(node, PAUSE_US_MAX);
         return;
     }
@@ -236,6 +243,30 @@ bool node_repair(struct node *node, struct node_time time)
 
 // -- Catching up without a history --------------------------------------------------------------------------------------
 
+static bool is_held_beside(const struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence)
+{
+    bool is_held = false;
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        const struct peer *other = &node->peers[i];
+        is_held = is_held || (other != peer && other->member && crdt_frontier_get(&other->frontier, origin) >= sequence);
+    }
+    return is_held;
+}
+
+// It refuses changes that are here and elsewhere: joined with its rows, ours would lose them, and differ from those of the others. It takes
+// over rows that have them, and we take over those of another one, or its own then.
+static bool would_take_away(const struct node *node, const struct peer *peer)
+{
+    bool would = false;
+    for (uint32_t i = 0; i < peer->refuses.n && !weak_must_rejoin(node); i++) {
+        struct crdt_origin origin = peer->refuses.at[i].origin;
+        uint64_t sequence = peer->refuses.at[i].sequence;
+        bool is_open = crdt_frontier_get(&peer->frontier, origin) < sequence && crdt_frontier_get(&node->weak.frontier, origin) >= sequence;
+        would = would || (is_open && is_held_beside(node, peer, origin, sequence));
+    }
+    return would;
+}
+
 void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence)
 {
     struct repair *repair = &node->repair;
@@ -255,7 +286,8 @@ void repair_gap(struct node *node, const struct peer *peer, struct crdt_origin o
     }
     repair->gap.told_us = now_us;
     bool own_to_come = weak_is_replaying(node) && !node->weak.log_lacks && crdt_origin_compare(origin, node->weak.self) != 0;
-    if (own_to_come || now_us < repair->gap.since_us + GAP_PATIENCE_US || repair->state != REPAIR_IDLE || peer->schema_version != node->strong.schema_version) {
+    bool may_begin = repair->state == REPAIR_IDLE && peer->schema_version == node->strong.schema_version && !would_take_away(node, peer);
+    if (own_to_come || now_us < repair->gap.since_us + GAP_PATIENCE_US || !may_begin) {
         return;
     }
     node_fact(node, NODE_FACT_CATCH_UP, peer->id, origin.replica, origin.incarnation, NULL);
@@ -547,6 +579,7 @@ static void join(struct node *node, struct cc_slice states)
     repair->states = cc_blob_create(states.data, states.n);
     repair->states_at = 0;
     repair->state = REPAIR_JOINING;
+    node->weak.too_old_gone = node->weak.too_old_gone || (repair->whole && weak_must_rejoin(node));
     if (!repair_has_states(node)) { // of a broken sender
         chunk_done(node);
     }
@@ -588,7 +621,7 @@ static void sifted(struct node *node, const struct repair_event *event)
 static void refused(struct node *node)
 {
     struct repair *repair = &node->repair;
-    uint64_t patience_us = repair->whole ? PEER_AWAY_US : REFUSED_PATIENCE_US;
+    uint64_t patience_us = repair->whole && repair->has_moment ? PEER_AWAY_US : REFUSED_PATIENCE_US;
     uint64_t pause_us = repair->whole ? PAUSE_US_MAX : node->time.now_us - repair->asked_us + PAUSE_US_MAX;
     repair->n_asked = node->time.now_us < repair->answered_us + patience_us ? 0 : ASKS_MAX;
     pause_for(node, pause_us < REFUSED_PAUSE_US_MAX ? pause_us : REFUSED_PAUSE_US_MAX);
@@ -717,7 +750,7 @@ void repair_tick(struct node *node)
         }
         break;
     case REPAIR_ASKING:
-        if (late) {
+        if (late || (repair->whole && !is_peer_there(node))) { // what others send waits behind a whole one
             ask(node);
         }
         break;

@@ -8,6 +8,12 @@ enum {
     GAP_TOLD_US = 60 * 1000 * 1000,
 };
 
+// Own changes that some member refuses go to nobody any more, under whichever of its origins: who has dropped less than the others would take them.
+static bool is_withheld(const struct node *node, struct crdt_origin origin)
+{
+    return weak_must_rejoin(node) && origin.replica == node->weak.self.replica;
+}
+
 static void fetch_for(struct node *node, struct peer *peer, struct crdt_origin origin, uint64_t sequence)
 {
     if (peer->fetching || !node->weak.up || snapshot_blocks(node)) {
@@ -81,8 +87,7 @@ static void relay_to(struct node *node, struct peer *peer, bool is_second_look)
     for (uint32_t i = 0; i < mine->n; i++) {
         struct crdt_origin origin = mine->at[i].origin;
         uint64_t theirs = crdt_frontier_get(&peer->frontier, origin);
-        bool is_refused = origin.replica == node->weak.self.replica && weak_must_rejoin(node);
-        if (theirs >= mine->at[i].sequence || is_refused || crdt_origin_compare(origin, node->weak.self) == 0) {
+        if (theirs >= mine->at[i].sequence || crdt_origin_compare(origin, node->weak.self) == 0 || is_withheld(node, origin)) {
             continue;
         }
         const struct peer *sender = peer_find(node, origin.replica);
@@ -156,6 +161,10 @@ void weak_fetched(struct node *node, const struct db_event *event)
         relay_next(node, peer);
         return;
     }
+    if (is_withheld(node, event->origin)) { // asked for before it was told
+        relay_next(node, peer);
+        return;
+    }
     peer_send_changes(node, peer, event->changes, event->n_changes);
     struct crdt_change_set last;
     bool is_own = crdt_origin_compare(event->origin, node->weak.self) == 0;
@@ -179,14 +188,19 @@ static uint64_t own_known(const struct node *node, struct crdt_origin origin)
 
 bool weak_must_rejoin(const struct node *node)
 {
-    return node->weak.too_old > 0 && node->weak.too_old > own_known(node, node->weak.too_old_origin);
+    const struct weak *weak = &node->weak;
+    return weak->too_old > 0 && (weak->too_old_gone || weak->too_old > own_known(node, weak->too_old_origin));
 }
 
-void weak_too_old(struct node *node, const struct peer *peer, struct crdt_origin origin, uint64_t sequence)
+void weak_too_old(struct node *node, struct peer *peer, struct crdt_origin origin, uint64_t sequence)
 {
     struct weak *weak = &node->weak;
     bool is_self = crdt_origin_compare(origin, weak->self) == 0;
     uint64_t last = is_self ? weak->next_sequence - 1 : crdt_frontier_get(&weak->frontier, origin);
+    bool is_first = crdt_frontier_get(&peer->refuses, origin) <= crdt_frontier_get(&peer->frontier, origin);
+    if (is_first && crdt_frontier_raise(&peer->refuses, origin, sequence) != CC_OK) {
+        return; // too many origins
+    }
     if (origin.replica != weak->self.replica || sequence > last || sequence <= own_known(node, origin) || weak_must_rejoin(node)) {
         return;
     }
@@ -230,8 +244,7 @@ void weak_put_frontier(const struct node *node, struct cc_buffer *frame)
     struct crdt_frontier frontier = node->weak.frontier;
     uint32_t n = 0;
     for (uint32_t i = 0; i < frontier.n; i++) {
-        bool is_refused = weak_must_rejoin(node) && frontier.at[i].origin.replica == node->weak.self.replica;
-        uint64_t known = is_refused ? own_known(node, frontier.at[i].origin) : UINT64_MAX;
+        uint64_t known = is_withheld(node, frontier.at[i].origin) ? own_known(node, frontier.at[i].origin) : UINT64_MAX;
         uint64_t sequence = frontier.at[i].sequence < known ? frontier.at[i].sequence : known;
         if (sequence > 0) {
             frontier.at[n].origin = frontier.at[i].origin;

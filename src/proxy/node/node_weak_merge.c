@@ -201,6 +201,17 @@ static void ask_again(struct node *node, struct peer *peer)
     peer_send_frontier(node, peer);
 }
 
+// Those who have taken it are not to take over our rows, which lack it.
+static void tell_too_old(struct node *node, const struct peer *sender, const struct crdt_change_set *set, const struct incoming *incoming)
+{
+    for (uint32_t i = 0; i < node->n_peers; i++) {
+        const struct peer *peer = &node->peers[i];
+        if (peer == sender || (peer->up && peer->member && set->sequence == incoming->next)) {
+            peer_send_too_old(node, peer, set->origin, set->sequence);
+        }
+    }
+}
+
 // False when the set does not follow what is held: the sender must start again from our frontier.
 static bool receive_set(struct node *node, const struct peer *peer, struct cc_slice bytes)
 {
@@ -221,10 +232,9 @@ static bool receive_set(struct node *node, const struct peer *peer, struct cc_sl
         return true;
     }
     if (!is_own && stable_refuses(node, &set)) {
+        tell_too_old(node, peer, &set, incoming);
         if (set.origin.replica != peer->id) { // another one has taken it: what that one made of it counts
             repair_gap(node, peer, set.origin, set.sequence);
-        } else {
-            peer_send_too_old(node, peer, set.origin, set.sequence);
         }
         return true;
     }

@@ -439,13 +439,19 @@ static void a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_
     answered_with(OPERATION_ALL, (uint32_t[]){3, LEARNER}, 2, OPERATION_MAJORITY);
 }
 
-static void deliver_too_old(struct bench *bench, uint32_t peer, uint32_t incarnation, uint64_t sequence)
+static void deliver_refusal(struct bench *bench, uint32_t peer, struct crdt_origin origin, uint64_t sequence)
 {
     struct cc_buffer body = {0};
-    cc_put_u32(&body, incarnation);
+    cc_put_u32(&body, origin.replica);
+    cc_put_u32(&body, origin.incarnation);
     cc_put_u64(&body, sequence);
     deliver(bench, peer, FRAME_TOO_OLD, WALL_MS, cc_buffer_slice(&body));
     cc_buffer_finish(&body);
+}
+
+static void deliver_too_old(struct bench *bench, uint32_t peer, uint32_t incarnation, uint64_t sequence)
+{
+    deliver_refusal(bench, peer, (struct crdt_origin){1, incarnation}, sequence);
 }
 
 static void a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them(void **state)
@@ -599,7 +605,7 @@ static bool sends(const struct bench *bench, uint32_t peer, uint8_t kind)
     return false;
 }
 
-static void who_sends_a_change_that_comes_too_late_is_told(void **state)
+static void all_are_told_of_a_change_that_comes_too_late(void **state)
 {
     (void)state;
     struct bench bench;
@@ -611,6 +617,7 @@ static void who_sends_a_change_that_comes_too_late_is_told(void **state)
     deliver_change(&bench, 3, WALL_MS, change_of(&bench, 3, 1, clock_hlc_of_ms(WALL_MS - 2000), "earlier"));
     turn(&bench);
     assert_true(sends(&bench, 3, FRAME_TOO_OLD));
+    assert_true(sends(&bench, 2, FRAME_TOO_OLD)); // it may have it, and would take over rows without it
     assert_non_null(find_fact(&bench, NODE_FACT_TOO_OLD));
     end(&bench);
 }
@@ -798,6 +805,15 @@ static bool question(const struct bench *bench, uint64_t *round_out, uint32_t *f
     return false;
 }
 
+static bool begins_to_compare(const struct bench *bench)
+{
+    bool begins = false;
+    for (size_t i = 0; i < bench->effects.n_repairs; i++) {
+        begins = begins || bench->effects.repairs[i].kind == REPAIR_TABLES;
+    }
+    return begins;
+}
+
 // Replica 2 lacks change 1 in its history, again and again: it is asked for its rows.
 static void ask_for_rows(struct bench *bench, uint64_t *round_out)
 {
@@ -818,6 +834,31 @@ static void begin_catching_up(struct bench *bench, uint64_t *round_out)
 {
     begin_up(bench);
     ask_for_rows(bench, round_out);
+}
+
+// 2 refuses what is here, and at 3: its rows would take it from ours. 3 refuses nothing.
+static void rows_of_who_refuses_what_others_have_taken_are_not_taken_over(void **state)
+{
+    (void)state;
+    static const struct crdt_frontier nothing;
+    struct crdt_frontier taken = frontier_of(8, 4);
+    for (int held = 0; held <= 1; held++) {
+        struct bench bench;
+        begin(&bench, WALL_MS);
+        start_with(&bench, &taken);
+        deliver_frontier(&bench, 2, &nothing);
+        deliver_frontier(&bench, 3, held ? &taken : &nothing);
+        deliver_refusal(&bench, 2, taken.at[0].origin, 2);
+        deliver_gap(&bench, 1);
+        pass(&bench, 3000);
+        deliver_gap(&bench, 1);
+        assert_int_equal(begins_to_compare(&bench), !held);
+        struct crdt_frontier two = frontier_of(8, 2);
+        deliver_frontier(&bench, 2, &two); // it has taken it over
+        deliver_gap(&bench, 1);
+        assert_int_equal(begins_to_compare(&bench), held);
+        end(&bench);
+    }
 }
 
 static void a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined(void **state)
@@ -1047,6 +1088,31 @@ static void must_begin_anew(struct bench *bench, bool is_new)
     start_with(bench, &held);
     deliver_too_old(bench, 3, 1, 1);
     turn(bench);
+}
+
+// Its origin is another one by now. Who has dropped less than those that refuse would take the change from it, and from its frontier all would
+// hold it by name.
+static void who_must_begin_anew_passes_on_no_change_of_its_earlier_origins(void **state)
+{
+    (void)state;
+    static const struct crdt_frontier nothing;
+    struct crdt_origin earlier = {1, 7};
+    struct crdt_frontier held = {.n = 0};
+    assert_int_equal(crdt_frontier_raise(&held, earlier, 3), CC_OK);
+    for (int must = 0; must <= 1; must++) {
+        struct bench bench;
+        begin(&bench, WALL_MS);
+        start(&bench);
+        database_up(&bench, &held);
+        turn(&bench);
+        if (must) {
+            deliver_too_old(&bench, 3, earlier.incarnation, 2);
+        }
+        deliver_frontier(&bench, 2, &nothing);
+        turn(&bench);
+        assert_int_equal(find_job(&bench, DB_FETCH) != NULL, !must);
+        end(&bench);
+    }
 }
 
 static void begun_anew(struct bench *bench)
@@ -1705,10 +1771,11 @@ int main(void)
         cmocka_unit_test(a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them),
         cmocka_unit_test(own_changes_that_no_member_has_are_given_up_and_what_follows_them_is_put_aside),
         cmocka_unit_test(own_changes_that_a_member_has_are_waited_for_and_followed_by_what_the_log_has),
-        cmocka_unit_test(who_sends_a_change_that_comes_too_late_is_told),
+        cmocka_unit_test(all_are_told_of_a_change_that_comes_too_late),
         cmocka_unit_test(a_change_that_has_become_too_late_while_it_waited_is_not_merged),
         cmocka_unit_test(a_replica_that_pulls_a_snapshot_does_not_tell_what_it_holds),
         cmocka_unit_test(claims_are_told_while_the_frontier_moves_all_the_time),
+        cmocka_unit_test(rows_of_who_refuses_what_others_have_taken_are_not_taken_over),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
         cmocka_unit_test(what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstones_may_be_gone),
         cmocka_unit_test(while_the_answer_of_a_comparison_is_waited_for_and_joined_nothing_more_is_forgotten),
@@ -1716,6 +1783,7 @@ int main(void)
         cmocka_unit_test(a_replica_that_cannot_answer_is_asked_again_soon),
         cmocka_unit_test(who_asks_a_replica_whose_database_is_down_is_told_at_once),
         cmocka_unit_test(who_must_begin_anew_gives_its_rows_to_nobody),
+        cmocka_unit_test(who_must_begin_anew_passes_on_no_change_of_its_earlier_origins),
         cmocka_unit_test(who_must_begin_anew_does_not_wait_for_a_comparison_that_leads_nowhere),
         cmocka_unit_test(who_must_begin_anew_and_recovers_waits_for_that_unless_a_snapshot_is_wanted),
         cmocka_unit_test(who_must_begin_anew_and_needs_a_snapshot_counts_on_members_that_its_log_does_not_know),
