@@ -1,5 +1,5 @@
-// The parts of a merge: io_postgres_merge.c reads, decides and goes from step to step, io_postgres_merge_rows.c writes the rows,
-// io_postgres_merge_states.c joins states of rows. Everything belongs to the merge, or to its arena, which an attempt begins anew.
+// The parts of a merge: io_postgres_merge.c decides and goes from step to step, io_postgres_merge_read.c reads the rows,
+// io_postgres_merge_rows.c writes them, io_postgres_merge_states.c joins states of rows. Everything belongs to the merge, or to its arena, which an attempt begins anew.
 #ifndef PROXY_IO_POSTGRES_MERGE_H
 #define PROXY_IO_POSTGRES_MERGE_H
 
@@ -78,6 +78,8 @@ struct merge {
 // io_postgres_merge.c
 // A statement of the open transaction; an error fails the attempt.
 void pg_merge_send(struct merge *merge, const char *sql, uint32_t n, const struct cc_slice *parameters, const uint8_t *binary);
+// The attempt has failed, for this reason unless there was one before.
+void pg_merge_note_error(struct merge *merge, const PGresult *result);
 struct merge_table *pg_merge_table(struct merge *merge, struct cc_slice name);
 // The row of a change; created at its first mention. NULL: a key that the table cannot have (an older shape of it).
 struct merge_row *pg_merge_row(struct merge *merge, struct merge_table *table, struct cc_slice key);
@@ -86,6 +88,11 @@ struct merge_row *pg_merge_row(struct merge *merge, struct merge_table *table, s
 struct merge *pg_merge_create(struct pg_job *job, uint32_t n);
 // The sets are in place.
 void pg_merge_begin(struct merge *merge);
+
+// io_postgres_merge_read.c
+bool pg_merge_needs_reading(const struct merge *merge); // else all rows are presumed to be new, and to have no tombstones
+void pg_merge_send_reads(struct merge *merge);          // the caller syncs; errors fail the attempt
+bool pg_merge_take_read(struct merge *merge);           // what came, into the rows. False: stamps or tombstones are damaged
 
 // io_postgres_renew.c
 void pg_renew_decide(struct merge *merge);          // the rows of this attempt are there: decides what remains, and merges that into them
