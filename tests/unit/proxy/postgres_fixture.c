@@ -343,3 +343,53 @@ const struct rest_outcome *migrate(struct fixture *fixture, const char *name, co
     }
     return outcome;
 }
+
+// -- Claims ----------------------------------------------------------------------------------------------------------
+
+// A write whose effects come from capture triggers.
+struct cc_slice captured(struct fixture *fixture, const char *sql, const char *key)
+{
+    const char *text = cc_arena_printf(&fixture->arena, "WITH s AS (%s RETURNING 1) SELECT NULL::text, NULL::text FROM s", sql);
+    struct rest_statement statement = {.kind = REST_UPDATE, .captured = true, .sql = cc_slice_text(text), .rows_max = UINT64_MAX};
+    return operation_of_statement(fixture, &statement, key);
+}
+
+void assert_same(struct fixture *fixture, const char *sql)
+{
+    const char *one = site_query(&fixture->one, sql);
+    const char *two = site_query(&fixture->two, sql);
+    assert_string_equal(one, two);
+}
+
+void assert_code(const struct rest_outcome *outcome, const char *code)
+{
+    if (!cc_slice_equal_text(outcome->code, code)) {
+        print_error("code %.*s: %.*s\n", (int)outcome->code.n, (const char *)outcome->code.data, (int)outcome->message.n,
+                    (const char *)outcome->message.data);
+    }
+    assert_true(cc_slice_equal_text(outcome->code, code));
+}
+
+void assert_done(const struct rest_outcome *outcome)
+{
+    if (outcome->kind != REST_DONE) {
+        print_error("code %.*s: %.*s\n", (int)outcome->code.n, (const char *)outcome->code.data, (int)outcome->message.n,
+                    (const char *)outcome->message.data);
+    }
+    assert_int_equal(outcome->kind, REST_DONE);
+}
+
+void migrate_ok(struct fixture *fixture, const char *name, const char *sql)
+{
+    const struct rest_outcome *outcome = migrate(fixture, name, sql);
+    if (outcome->kind != REST_DONE) {
+        print_error("%.*s\n", (int)outcome->message.n, (const char *)outcome->message.data);
+    }
+    assert_int_equal(outcome->kind, REST_DONE);
+}
+
+uint64_t seed_of_run(void)
+{
+    const char *text = getenv("CAUCUS_TEST_SEED");
+    return text == NULL ? 1 : strtoull(text, NULL, 10);
+}

@@ -64,5 +64,14 @@ void replicate_batches(struct fixture *fixture, const struct batch *batches, uin
 struct cc_slice operation_of(struct fixture *fixture, const struct operation *operation);
 // Operation of one statement.
 struct cc_slice operation_of_statement(struct fixture *fixture, const struct rest_statement *statement, const char *key);
+struct cc_slice captured(struct fixture *fixture, const char *sql, const char *key); // of one whose effects triggers collect
+
+void assert_same(struct fixture *fixture, const char *sql); // at both sites
+void assert_code(const struct rest_outcome *outcome, const char *code);
+void assert_done(const struct rest_outcome *outcome);
+void migrate_ok(struct fixture *fixture, const char *name, const char *sql);
+uint64_t seed_of_run(void); // CAUCUS_TEST_SEED, or 1
+
+#define TEXT(literal) {(const uint8_t *)(literal), sizeof(literal) - 1} // a slice
 
 #endif
