@@ -18,7 +18,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { SETS_MAX = 10000, ENTRIES_DEFAULT = 100, ENTRIES_MAX = 10000, TIME_BYTES = 40 };
+// Of conflicts, a page looks through as many sets as may have so many of them, or a few more.
+enum { SETS_MAX = 10000, SETS_MIN = 1000, SETS_PER_ENTRY = 10, ENTRIES_DEFAULT = 100, ENTRIES_MAX = 10000, TIME_BYTES = 40 };
 
 struct history { // a request about histories, in the exchange's arena
     const struct rest_table *table; // NULL: all
@@ -26,6 +27,7 @@ struct history { // a request about histories, in the exchange's arena
     struct cc_slice key;            // crdt_key_put form
     struct cc_slice column;         // NULL slice: all
     uint64_t n_entries_max;
+    size_t n_sets_max; // of which the page is made
     bool restores;
     struct rest_request asked; // restore: the client's request, once the exchange goes on as another
     struct clock_stamp stamp; // restore: of the write whose values are wanted
@@ -168,6 +170,24 @@ static void reply_json(struct exchange *exchange, json_t *json)
 
 // -- Change sets out of PostgreSQL -------------------------------------------------------------------------------------
 
+// PostgreSQL sorts by time: of the last time there may be more sets, of other replicas. They are of the next page, all of them.
+static void leave_cut_time(struct history *history)
+{
+    uint64_t hlc = history->n_sets > 0 ? history->sets[history->n_sets - 1].stamp.hlc : 0;
+    while (history->older_cut && history->n_sets > 1 && history->sets[history->n_sets - 1].stamp.hlc == hlc) {
+        history->n_sets--;
+    }
+}
+
+static const struct clock_stamp *oldest_stamp(const struct history *history)
+{
+    const struct clock_stamp *oldest = &history->sets[0].stamp;
+    for (size_t i = 1; i < history->n_sets; i++) {
+        oldest = clock_stamp_compare(&history->sets[i].stamp, oldest) < 0 ? &history->sets[i].stamp : oldest;
+    }
+    return oldest;
+}
+
 // Rows: change set, up to when sets were dropped, whether it is newer than the page. False: answered.
 static bool take_sets(struct exchange *exchange, const struct io_postgres_read_result *rows)
 {
@@ -181,13 +201,13 @@ static bool take_sets(struct exchange *exchange, const struct io_postgres_read_r
         history->dropped = (struct clock_stamp){0};
     }
     size_t n_newer = 0, n_paged = 0;
-    for (uint32_t i = 0; i < rows->n_rows && n_paged <= SETS_MAX; i++) {
+    for (uint32_t i = 0; i < rows->n_rows; i++) {
         struct cc_slice bytes;
         struct cc_slice text = cc_arena_slice(&exchange->arena, io_postgres_read_value(rows, i, 0));
         bool newer = cc_slice_equal_text(io_postgres_read_value(rows, i, 2), "t");
         n_newer += newer;
         n_paged += !newer;
-        if (text.data == NULL || n_paged > SETS_MAX) {
+        if (text.data == NULL) {
             continue; // the row that tells what was dropped, beside no change set
         }
         if (pg_bytea_read(text, &exchange->arena, &bytes) != CC_OK ||
@@ -197,7 +217,8 @@ static bool take_sets(struct exchange *exchange, const struct io_postgres_read_r
         }
     }
     history->newer_cut = n_newer > SETS_MAX;
-    history->older_cut = n_paged > SETS_MAX;
+    history->older_cut = n_paged > history->n_sets_max;
+    leave_cut_time(history);
     return true;
 }
 
@@ -261,7 +282,7 @@ static json_t *next_json(const struct page *page, const struct history *history)
         return json_null();
     }
     struct cursor next = page->next;
-    const struct clock_stamp *oldest = &history->sets[history->n_sets - 1].stamp;
+    const struct clock_stamp *oldest = oldest_stamp(history);
     if (!page->cut && clock_stamp_compare(&next.stamp, oldest) != 0) { // all is told that was read
         next = (struct cursor){.stamp = *oldest};
     }
@@ -361,6 +382,7 @@ static void on_key(struct exchange *exchange, const struct io_postgres_read_resu
     int64_t hash = crdt_row_hash(cc_slice_text(history->table->qualified), history->key);
     struct cc_slice *parameters = cc_arena_array(&exchange->arena, 3, sizeof(*parameters));
     parameters[0] = cc_slice_text(cc_arena_printf(&exchange->arena, "%" PRId64, hash));
+    history->n_sets_max = SETS_MAX;
     parameters[1] = cc_slice_text(cc_arena_printf(&exchange->arena, "%d", SETS_MAX + 1));
     parameters[2] = cursor_bound(exchange);
     query(exchange, cc_slice_text(sql_row_sets), 3, parameters, on_row_sets);
@@ -486,7 +508,7 @@ static void on_conflict_sets(struct exchange *exchange, const struct io_postgres
                                    "conflicts", page.list));
 }
 
-// $1: since, $2: sets at most, $3: where the page begins, $4: until. The page is made of the newest sets up to there; of newer ones those are wanted
+// $1: since, $2: sets of the page at most, $3: where it begins, $4: until, $5: newer sets at most. The page is made of the newest sets up to there; of newer ones those are wanted
 // that touch the same rows. A row of the history holds sets from `since` to `stamp`, with one hash for each unless it holds one set only.
 static const char sql_conflict_sets[] =
     "WITH t AS (SELECT coalesce(lpad(to_hex(least(greatest(extract(epoch FROM $1::timestamptz) * 1000, 0), 140737488355327)::bigint << 16), 16, '0'), '') AS since, "
@@ -501,7 +523,7 @@ static const char sql_conflict_sets[] =
     "n AS (SELECT s.change, s.stamp FROM (SELECT c.change, caucus.time_of(c.change) COLLATE \"C\" AS stamp, "
     "CASE WHEN h.sets = 1 THEN h.rows ELSE h.rows[c.n:c.n] END AS hashes FROM t, caucus.history h, unnest(h.changes) WITH ORDINALITY AS c(change, n) "
     "WHERE h.stamp COLLATE \"C\" > t.upto) s WHERE s.stamp > (SELECT upto FROM t) AND EXISTS (SELECT FROM unnest(s.hashes) AS x(hash) WHERE x.hash IN "
-    "(SELECT unnest(p.hashes) FROM p)) ORDER BY s.stamp LIMIT $2::bigint) "
+    "(SELECT unnest(p.hashes) FROM p)) ORDER BY s.stamp LIMIT $5::bigint) "
     "SELECT h.change, d.stamp, h.newer, (SELECT upto FROM t) FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN "
     "(SELECT change, stamp, false AS newer FROM p UNION ALL SELECT change, stamp, true FROM n) h ON true ORDER BY h.stamp DESC";
 
@@ -512,12 +534,16 @@ void history_get_conflicts(struct exchange *exchange)
     if (!operator_has_catalog(exchange) || !take_limit(exchange) || !take_cursor(exchange) || (table.data != NULL && !find_weak_table(exchange, table))) {
         return;
     }
-    struct cc_slice *parameters = cc_arena_array(&exchange->arena, 4, sizeof(*parameters));
+    struct history *history = exchange->history;
+    size_t n_sets = SETS_PER_ENTRY * history->n_entries_max;
+    history->n_sets_max = n_sets < SETS_MIN ? SETS_MIN : n_sets > SETS_MAX ? SETS_MAX : n_sets;
+    struct cc_slice *parameters = cc_arena_array(&exchange->arena, 5, sizeof(*parameters));
     parameters[0] = operator_parameter(exchange, "since", 0);
-    parameters[1] = cc_slice_text(cc_arena_printf(&exchange->arena, "%d", SETS_MAX + 1));
+    parameters[1] = cc_slice_text(cc_arena_printf(&exchange->arena, "%zu", history->n_sets_max + 1));
     parameters[2] = cursor_bound(exchange);
     parameters[3] = operator_parameter(exchange, "until", 0);
-    query(exchange, cc_slice_text(sql_conflict_sets), 4, parameters, on_conflict_sets);
+    parameters[4] = cc_slice_text(cc_arena_printf(&exchange->arena, "%d", SETS_MAX + 1));
+    query(exchange, cc_slice_text(sql_conflict_sets), 5, parameters, on_conflict_sets);
 }
 
 // -- Restore -----------------------------------------------------------------------------------------------------------
