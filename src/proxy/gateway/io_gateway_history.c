@@ -520,10 +520,11 @@ static const char sql_conflict_sets[] =
     "p AS MATERIALIZED (SELECT s.change, s.stamp, s.hashes FROM t, (SELECT c.change, caucus.time_of(c.change) COLLATE \"C\" AS stamp, "
     "CASE WHEN r.sets = 1 THEN r.rows ELSE r.rows[c.n:c.n] END AS hashes FROM r, unnest(r.changes) WITH ORDINALITY AS c(change, n)) s "
     "WHERE s.stamp >= t.since AND s.stamp <= t.upto ORDER BY s.stamp DESC LIMIT $2::bigint), "
-    "n AS (SELECT s.change, s.stamp FROM (SELECT c.change, caucus.time_of(c.change) COLLATE \"C\" AS stamp, "
-    "CASE WHEN h.sets = 1 THEN h.rows ELSE h.rows[c.n:c.n] END AS hashes FROM t, caucus.history h, unnest(h.changes) WITH ORDINALITY AS c(change, n) "
-    "WHERE h.stamp COLLATE \"C\" > t.upto) s WHERE s.stamp > (SELECT upto FROM t) AND EXISTS (SELECT FROM unnest(s.hashes) AS x(hash) WHERE x.hash IN "
-    "(SELECT unnest(p.hashes) FROM p)) ORDER BY s.stamp LIMIT $5::bigint) "
+    "w AS MATERIALIZED (SELECT DISTINCT unnest(p.hashes) AS hash FROM p), "
+    "m AS MATERIALIZED (SELECT DISTINCT h.replica, h.incarnation, h.sequence, CASE WHEN h.sets = 1 THEN 1 ELSE x.n END AS place "
+    "FROM t, caucus.history h, unnest(h.rows) WITH ORDINALITY AS x(hash, n) WHERE h.stamp COLLATE \"C\" > t.upto AND x.hash IN (SELECT hash FROM w)), "
+    "n AS (SELECT s.change, s.stamp FROM t, (SELECT h.changes[m.place] AS change, caucus.time_of(h.changes[m.place]) COLLATE \"C\" AS stamp "
+    "FROM m JOIN caucus.history h USING (replica, incarnation, sequence)) s WHERE s.stamp > t.upto ORDER BY s.stamp LIMIT $5::bigint) "
     "SELECT h.change, d.stamp, h.newer, (SELECT upto FROM t) FROM (SELECT max(stamp COLLATE \"C\") AS stamp FROM caucus.dropped) d LEFT JOIN "
     "(SELECT change, stamp, false AS newer FROM p UNION ALL SELECT change, stamp, true FROM n) h ON true ORDER BY h.stamp DESC";
 
