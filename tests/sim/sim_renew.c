@@ -106,7 +106,7 @@ uint64_t sim_rows_begin_anew(struct sim *sim, struct sim_rows *rows, const struc
     for (uint32_t i = 0; i < own->n; i++) {
         n += put_origin_aside(sim, rows, own->at[i].origin, own->at[i].sequence, crdt_frontier_get(&held, own->at[i].origin));
     }
-    static const char *const prefixes[] = {"w/", "t/", "h/", "f", "o", "x", "b"};
+    static const char *const prefixes[] = {"w/", "t/", "h/", "f", "o", "x", "b", "k"};
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
         drop_all(rows, prefixes[i]);
     }

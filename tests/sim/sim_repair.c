@@ -642,10 +642,16 @@ static void note_ahead(struct sim *sim, const struct sim_rows *rows)
 
 void sim_repair_adopt(struct sim *sim, struct sim_rows *rows, const struct db_job *job)
 {
-    struct crdt_frontier frontier;
+    struct crdt_frontier frontier, adopted;
     sim_rows_frontier(rows, &frontier);
     frontier_join(&frontier, job->adopt);
     sim_rows_put_frontier(rows, &frontier);
+    sim_rows_adopted(rows, &adopted);
+    frontier_join(&adopted, job->adopt);
+    struct cc_buffer bytes = {0};
+    crdt_frontier_put(&bytes, &adopted);
+    sim_store_put(rows->store, DB_WEAK, "k", cc_buffer_slice(&bytes));
+    cc_buffer_finish(&bytes);
     uint64_t greatest = sim_rows_hlc(rows);
     if (job->stamps[0].hlc > greatest) {
         sim_rows_put_u64(rows->store, DB_WEAK, "g", job->stamps[0].hlc);

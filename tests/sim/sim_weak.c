@@ -555,6 +555,11 @@ void sim_rows_ahead(const struct sim_rows *rows, struct crdt_frontier *frontier_
     read_frontier(sim_store_get_committed(rows->store, "x"), frontier_out);
 }
 
+void sim_rows_adopted(const struct sim_rows *rows, struct crdt_frontier *frontier_out)
+{
+    read_frontier(sim_store_get(rows->store, "k"), frontier_out);
+}
+
 void sim_rows_put_frontier(const struct sim_rows *rows, const struct crdt_frontier *frontier)
 {
     struct cc_buffer bytes = {0};

@@ -39,6 +39,7 @@ void sim_oracle_check(struct sim *sim, const struct crdt_frontier *frontier, con
 
 // What the rows hold in part already, because states were joined (sim_repair.c).
 void sim_rows_ahead(const struct sim_rows *rows, struct crdt_frontier *frontier_out);
+void sim_rows_adopted(const struct sim_rows *rows, struct crdt_frontier *frontier_out); // with others' rows: of that it may lack histories and outcomes
 void sim_rows_put_frontier(const struct sim_rows *rows, const struct crdt_frontier *frontier);
 void sim_rows_drop_history(const struct sim_rows *rows, struct crdt_origin origin, uint64_t sequence);
 

@@ -260,8 +260,9 @@ void sim_check_logged_changes(struct sim *sim, const struct sim_replica *replica
 
 void sim_weak_check_key(struct sim *sim, const struct sim_rows *rows, struct cc_slice key)
 {
-    struct crdt_frontier held;
+    struct crdt_frontier held, adopted;
     sim_rows_frontier(rows, &held);
+    sim_rows_adopted(rows, &adopted);
     const struct change *change, *next;
     HASH_ITER(hh, sim->weak_check->changes, change, next)
     {
@@ -269,6 +270,8 @@ void sim_weak_check_key(struct sim *sim, const struct sim_rows *rows, struct cc_
         bool is_own = crdt_origin_compare(change->key.origin, self) == 0;
         bool is_held = change->request_key.data != NULL && cc_slice_equal(change->request_key, key) &&
                        (is_own || crdt_frontier_get(&held, change->key.origin) >= change->key.sequence);
+        bool is_adopted = !is_own && crdt_frontier_get(&adopted, change->key.origin) >= change->key.sequence;
+        is_held = is_held && (!is_adopted || sim_rows_history(rows, change->key.origin, change->key.sequence) != NULL);
         SIM_CHECK(sim, "D6", !is_held, "r%u executes a request again that it holds as change %u.%u/%" PRIu64, rows->replica, change->key.origin.replica,
                   change->key.origin.incarnation, change->key.sequence);
     }

@@ -257,8 +257,11 @@ static bool is_held_beside(const struct node *node, const struct peer *peer, str
 // over rows that have them, and we take over those of another one, or its own then.
 static bool would_take_away(const struct node *node, const struct peer *peer)
 {
+    if (weak_must_rejoin(node)) { // own ones: the next life takes over rows, and needs none before that, but to recover
+        return recovery_is_over(node);
+    }
     bool would = false;
-    for (uint32_t i = 0; i < peer->refuses.n && !weak_must_rejoin(node); i++) {
+    for (uint32_t i = 0; i < peer->refuses.n; i++) {
         struct crdt_origin origin = peer->refuses.at[i].origin;
         uint64_t sequence = peer->refuses.at[i].sequence;
         bool is_open = crdt_frontier_get(&peer->frontier, origin) < sequence && crdt_frontier_get(&node->weak.frontier, origin) >= sequence;

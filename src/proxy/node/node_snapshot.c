@@ -141,6 +141,10 @@ static void send_piece(struct node *node, uint32_t peer, uint64_t offset, struct
 void snapshot_pulled(struct node *node, struct peer *peer, const struct snapshot_pull *pull)
 {
     struct snapshot_source *source = &node->source;
+    if (weak_must_rejoin(node)) { // its frontier has changes that its rows may lack by now
+        send_piece(node, peer->id, 0, (struct cc_slice){0});
+        return;
+    }
     bool fits = source->state == SOURCE_READY && source->index >= pull->above && source->index >= log_base(node) &&
                 crdt_frontier_covers(&source->frontier, &pull->frontier);
     if (fits) {

@@ -131,6 +131,25 @@ static void rows_of_who_refuses_what_others_have_taken_are_not_taken_over(void *
     }
 }
 
+static void who_must_begin_anew_takes_over_nobodys_rows(void **state)
+{
+    (void)state;
+    for (int must = 0; must <= 1; must++) {
+        struct bench bench;
+        struct crdt_frontier held = frontier_of(1, 1);
+        begin(&bench, WALL_MS);
+        start_with(&bench, &held);
+        if (must) {
+            deliver_too_old(&bench, 3, 1, 1);
+        }
+        deliver_gap(&bench, 1);
+        pass(&bench, 3000);
+        deliver_gap(&bench, 1);
+        assert_int_equal(begins_to_compare(&bench), !must);
+        end(&bench);
+    }
+}
+
 static void a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined(void **state)
 {
     (void)state;
@@ -622,10 +641,29 @@ static void a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_p
     end(&bench);
 }
 
+// As little as its rows: its snapshot's frontier would have changes that the rows in it lack.
+static void who_must_begin_anew_gives_nobody_a_snapshot(void **state)
+{
+    (void)state;
+    for (int must = 0; must <= 1; must++) {
+        struct bench bench;
+        struct crdt_frontier held = frontier_of(1, 1);
+        begin(&bench, WALL_MS);
+        start_with(&bench, &held);
+        if (must) {
+            deliver_too_old(&bench, 3, 1, 1);
+        }
+        deliver_pull(&bench, 2);
+        assert_int_equal(find_snapshot(&bench, SNAPSHOT_MAKE) != NULL, !must);
+        end(&bench);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_who_refuses_what_others_have_taken_are_not_taken_over),
+        cmocka_unit_test(who_must_begin_anew_takes_over_nobodys_rows),
         cmocka_unit_test(a_replica_takes_over_the_frontier_of_the_first_answer_when_all_rows_are_joined),
         cmocka_unit_test(what_is_joined_on_the_way_comes_with_the_bound_up_to_which_tombstones_may_be_gone),
         cmocka_unit_test(while_the_answer_of_a_comparison_is_waited_for_and_joined_nothing_more_is_forgotten),
@@ -641,6 +679,7 @@ int main(void)
         cmocka_unit_test(what_is_lacking_of_one_origin_does_not_keep_back_another),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
         cmocka_unit_test(a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_pulls),
+        cmocka_unit_test(who_must_begin_anew_gives_nobody_a_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
