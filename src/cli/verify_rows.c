@@ -67,7 +67,18 @@ static size_t differing_buckets(const struct cli_replicas *replicas, json_t *con
     return n;
 }
 
-// {key as text: {"key": [..], "replicas": {id: digest}}}
+static json_t *new_row(const struct cli_replicas *replicas, json_t *key)
+{
+    json_t *digests = json_object();
+    for (size_t i = 0; i < replicas->n; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof(id), "%u", replicas->ids[i]);
+        json_object_set_new(digests, id, json_null());
+    }
+    return json_pack("{s:O, s:o}", "key", key, "replicas", digests);
+}
+
+// {key as text: {"key": [..], "replicas": {id: digest, or null where it is missing}}}
 static json_t *rows_by_key(const struct cli_replicas *replicas, json_t *const *rows)
 {
     json_t *by_key = json_object();
@@ -78,7 +89,7 @@ static json_t *rows_by_key(const struct cli_replicas *replicas, json_t *const *r
             json_t *key = json_array_get(json_array_get(rows[i], r), 0);
             char *text = json_dumps(key, JSON_COMPACT);
             if (json_object_get(by_key, text) == NULL) {
-                json_object_set_new(by_key, text, json_pack("{s:O, s:{}}", "key", key, "replicas"));
+                json_object_set_new(by_key, text, new_row(replicas, key));
             }
             json_object_set(json_object_get(json_object_get(by_key, text), "replicas"), id, json_array_get(json_array_get(rows[i], r), 1));
             free(text);
@@ -87,18 +98,14 @@ static json_t *rows_by_key(const struct cli_replicas *replicas, json_t *const *r
     return by_key;
 }
 
-static bool is_same_everywhere(const struct cli_replicas *replicas, json_t *row)
+static bool is_same_everywhere(const json_t *row)
 {
-    json_t *digests = json_object_get(row, "replicas");
     const json_t *first = NULL;
     bool same = true;
-    for (size_t i = 0; i < replicas->n; i++) {
-        char id[16];
-        (void)snprintf(id, sizeof(id), "%u", replicas->ids[i]);
-        if (json_object_get(digests, id) == NULL) {
-            json_object_set_new(digests, id, json_null());
-        }
-        const json_t *digest = json_object_get(digests, id);
+    const char *id;
+    json_t *digest;
+    json_object_foreach(json_object_get(row, "replicas"), id, digest)
+    {
         same = same && (first == NULL || json_equal(first, digest));
         first = digest;
     }
@@ -136,7 +143,7 @@ static json_t *differing_rows(const struct cli_replicas *replicas, const char *t
     json_t *row;
     json_object_foreach(by_key, key, row)
     {
-        if (json_array_size(list) < n_max && !is_same_everywhere(replicas, row)) {
+        if (json_array_size(list) < n_max && !is_same_everywhere(row)) {
             if (weak) {
                 add_history(replicas, table, row);
             }
