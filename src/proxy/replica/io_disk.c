@@ -14,7 +14,7 @@
 
 #include "base/memory.h"
 
-enum { ZERO_BYTES = 1 << 20, SYNC_EVERY_BYTES = 8 << 20, PROBLEM_BYTES = 256, OPEN_FILES_MAX = 4 };
+enum { ZERO_BYTES = 16 << 10, SYNC_EVERY_BYTES = 8 << 20, PROBLEM_BYTES = 256, OPEN_FILES_MAX = 4 };
 
 struct open_file {
     char name[NAME_MAX + 1];
@@ -194,7 +194,8 @@ static enum cc_status sync_directory(struct io_disk *disk)
 }
 
 // Real zeros, not holes: a sync of allocated, written blocks need not touch the file's metadata. Synced in steps, so that
-// the disk does not stall the log's own syncs behind one long queue.
+// the disk does not stall the log's own syncs behind one long queue. Small writes: what one write of ours puts into the page cache stays one
+// folio there where the file system has large ones, and each later write and sync walks all blocks of the folio (1 MiB: 256 of them).
 static enum cc_status fill_with_zeros(struct io_disk *disk, int fd, const char *name, uint64_t n_bytes)
 {
     if (n_bytes > 0 && fallocate(fd, 0, 0, (off_t)n_bytes) != 0 && errno != EOPNOTSUPP) {
