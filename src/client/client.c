@@ -327,6 +327,7 @@ static bool never_arrived(CURLcode result)
 static enum verdict judge_status(const struct attempt *attempt)
 {
     switch (attempt->status) {
+    case 408: // it did not arrive as a whole
     case 429:
     case 503:
     case 507: // the disk of that replica is full: others take weak writes, and strong ones as soon as one of them leads
@@ -572,7 +573,7 @@ static void note_trouble(struct call *call, const struct attempt *attempt)
 // Refusals of this attempt alone: they are no outcome of the write, which an earlier attempt may have executed.
 static bool is_refused_unseen(int status)
 {
-    return status == 401 || status == 408 || status == 413 || status == 414 || status == 431;
+    return status == 401 || status == 413 || status == 414 || status == 431;
 }
 
 static enum caucus_status finish_answered(struct call *call)

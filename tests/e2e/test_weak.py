@@ -271,6 +271,19 @@ class Weak(OneCutCluster):
         other = self.cluster.request(2, 'POST', '/presence', {'id': key, 'status': 'other'}, {'Idempotency-Key': key})
         self.assertEqual(other.status, 422, other)
 
+    def test_who_repeats_a_write_elsewhere_sees_it_everywhere_in_its_session(self):
+        key = str(uuid.uuid4())
+        row = f'/presence?id=eq.{key}&select=id'
+        self.cluster.cut(2)
+        self.write(1, 'POST', '/presence', {'id': key}, Idempotency_Key=key)  # suppose that this answer is lost
+        wait_until(lambda: self.cluster.get(3, row), 20, 'the row at replica 3')
+        session = {'Caucus-Session': self.write(3, 'POST', '/presence', {'id': key}, Idempotency_Key=key).headers['Caucus-Session']}
+        with self.assertRaises(OSError):  # it waits for what it does not have
+            self.cluster.request(2, 'GET', row, headers=session, timeout=1)
+        self.cluster.heal()
+        wait_until(lambda: self.cluster.request(2, 'GET', row, headers=session).status == 200, 60, 'a read in the session at replica 2')
+        self.assertEqual(self.cluster.get(2, row, **session), [{'id': key}])
+
     def test_a_row_under_another_key_is_a_deletion_and_an_insert(self):
         self.write(1, 'POST', '/presence', {'id': 'before', 'status': 'x', 'place': 'home'})
         self.wait_equal()

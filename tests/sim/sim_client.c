@@ -475,6 +475,12 @@ static void take_token(struct sim *sim, const struct sim_replica *replica, const
     SIM_CHECK(sim, "W8", status == CC_OK, "too many origins in a session");
     status = crdt_frontier_raise(&memory->seen, answer->origin, answer->sequence);
     SIM_CHECK(sim, "W8", status == CC_OK, "too many origins in a session");
+    struct crdt_frontier saw;
+    struct cc_reader reader = cc_reader_of(answer->frontier);
+    if (answer->frontier.n > 0) {
+        status = crdt_frontier_read(&reader, &saw) == CC_OK ? crdt_frontier_join(&memory->token.frontier, &saw) : CC_MALFORMED;
+        SIM_CHECK(sim, "W8", status == CC_OK, "a write cannot tell what it saw");
+    }
     shorten(sim, replica, &memory->token);
 }
 

@@ -496,6 +496,21 @@ void rows_core_read(struct exchange *exchange, const struct node_answer *answer)
     query_own(exchange);
 }
 
+// What a weak write did, or what the write did whose outcome it repeats.
+static enum cc_status saw_weak(struct session *session, const struct node_answer *answer)
+{
+    struct crdt_frontier saw;
+    struct cc_reader reader = cc_reader_of(answer->frontier);
+    if (answer->sequence > 0) {
+        return session_wrote_weak(session, answer->origin, answer->sequence);
+    }
+    if (answer->frontier.n == 0) {
+        return CC_OK;
+    }
+    enum cc_status status = crdt_frontier_read(&reader, &saw);
+    return status == CC_OK ? crdt_frontier_join(&session->frontier, &saw) : status;
+}
+
 void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *outcome, const struct node_answer *answer)
 {
     if (exchange->state != EXCHANGE_CORE) {
@@ -512,7 +527,7 @@ void rows_core_outcome(struct exchange *exchange, const struct rest_outcome *out
     struct session session;
     session_of(exchange, &session);
     session_wrote(&session, answer->index);
-    if (answer->sequence == 0 || session_wrote_weak(&session, answer->origin, answer->sequence) == CC_OK) {
+    if (saw_weak(&session, answer) == CC_OK) {
         add_token(exchange, &session, &reply);
     }
     exchange_reply(exchange, &reply);

@@ -164,7 +164,9 @@ struct node_answer {
     struct cc_slice outcome; // OUTCOME: rest_outcome_put form
     uint64_t index;          // OUTCOME: of the entry (strong), 0 if unknown. READ: read at or after this
     uint32_t schema_version; // READ: catalog that the read needs at least
-    struct cc_slice frontier; // READ: changes of weak tables that the read needs, crdt_frontier_put form; empty: none
+    // READ: changes of weak tables that the read needs. OUTCOME of a weak write under a key that changed nothing: those that it may tell of.
+    // crdt_frontier_put form; empty: none
+    struct cc_slice frontier;
     struct crdt_origin origin; // OUTCOME of a weak write that changed something: number of its change set; else sequence 0
     uint64_t sequence;
     enum operation_durability durability; // of that change set, as far as it had got

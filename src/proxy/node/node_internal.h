@@ -194,6 +194,8 @@ struct weak_write {
     struct cc_blob *operation;
     struct cc_blob *outcome;    // once executed
     uint64_t sequence;          // of its change set; 0: changed nothing
+    bool keyed;                 // has an Idempotency-Key
+    struct cc_blob *saw;        // keyed, changed nothing: frontier of what it was executed upon, crdt_frontier_put form
     enum operation_durability durability; // waited for
     bool answered;              // its deadline has passed
     struct weak_write *prev, *next;

@@ -8,6 +8,7 @@ static void write_free(struct weak_write *write)
 {
     cc_blob_unref(write->operation);
     cc_blob_unref(write->outcome);
+    cc_blob_unref(write->saw);
     free(write);
 }
 
@@ -32,6 +33,7 @@ static void write_answer(struct node *node, struct weak_write *write)
         struct node_answer answer = {.token = write->token,
                                      .kind = NODE_ANSWER_OUTCOME,
                                      .outcome = node_copy(node, cc_blob_slice(write->outcome)),
+                                     .frontier = write->saw == NULL ? (struct cc_slice){0} : node_copy(node, cc_blob_slice(write->saw)),
                                      .origin = node->weak.self,
                                      .sequence = write->sequence,
                                      .durability = write->sequence == 0 ? OPERATION_LOCAL : durability_of(node, write)};
@@ -96,6 +98,7 @@ void weak_submit(struct node *node, uint64_t token, const struct operation *oper
     write->deadline_us = node->time.now_us + operation->timeout_ms * 1000ull;
     write->schema_version = operation->schema_version;
     write->durability = operation->durability;
+    write->keyed = operation->key.data != NULL;
     write->operation = cc_blob_create(bytes.data, bytes.n);
     DL_APPEND(node->weak.queue, write);
     node->weak.n_queued++;
@@ -151,6 +154,21 @@ static struct weak_write *first_without_outcome(struct weak_write *write)
     return write;
 }
 
+// The outcome may be that of an earlier write under the same key, here or elsewhere, that has just been executed or merged, perhaps into the
+// transaction that is still open: its client has seen that one then, and comes back with a session that says so.
+static struct cc_blob *executed_upon(const struct node *node)
+{
+    struct crdt_frontier frontier = node->weak.merged;
+    struct cc_blob *blob = NULL;
+    if (node->weak.given == 0 || crdt_frontier_raise(&frontier, node->weak.self, node->weak.given) == CC_OK) {
+        struct cc_buffer bytes = {0};
+        crdt_frontier_put(&bytes, &frontier);
+        blob = cc_blob_create(bytes.data, bytes.n);
+        cc_buffer_finish(&bytes);
+    }
+    return blob;
+}
+
 void weak_executed(struct node *node, const struct db_event *event)
 {
     struct weak *weak = &node->weak;
@@ -161,6 +179,8 @@ void weak_executed(struct node *node, const struct db_event *event)
         write->sequence = event->changes[i].n > 0 ? weak_log_change(node, event->changes[i]) : 0;
         if (write->sequence > 0) {
             NODE_PUSH(weak->open, write->sequence);
+        } else if (write->keyed) {
+            write->saw = executed_upon(node);
         }
         write = write->next;
     }

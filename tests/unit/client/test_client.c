@@ -235,6 +235,7 @@ static const char *header_of(struct cluster *cluster, size_t replica, size_t i, 
 #define NOT_EXECUTED \
     ANSWER("503 Service Unavailable", "Retry-After: 1\r\n", "{\"code\":\"CC201\",\"message\":\"no leader\"}")
 #define DISK_FULL       ANSWER("507 Insufficient Storage", "", "{\"code\":\"CC219\",\"message\":\"nearly full\"}")
+#define TOO_SLOW        ANSWER("408 Request Timeout", "", "{\"code\":\"CC122\",\"message\":\"did not arrive in time\"}")
 #define OUTCOME_UNKNOWN ANSWER("504 Gateway Timeout", "", "{\"code\":\"CC203\",\"message\":\"unknown\"}")
 #define STILL_RUNNING   ANSWER("409 Conflict", "Retry-After: 1\r\n", "{}")
 #define DUPLICATE \
@@ -399,6 +400,20 @@ static void a_write_goes_on_at_the_next_replica_when_the_disk_of_one_is_full(voi
     assert_int_equal(caucus_insert(cluster.client, "/presence", "{\"id\":1}", &response), CAUCUS_OK);
     assert_int_equal(response.n_attempts, 2);
     assert_string_equal(response.url, cluster.replicas[1].url);
+    assert_string_equal(header_of(&cluster, 0, 0, "Idempotency-Key"), header_of(&cluster, 1, 0, "Idempotency-Key"));
+    caucus_response_finish(&response);
+    cluster_close(&cluster);
+}
+
+static void a_write_that_did_not_arrive_as_a_whole_is_sent_again(void **state)
+{
+    (void)state;
+    static const char *const scripts[][STEPS_MAX] = {{TOO_SLOW}, {CREATED_ANSWER}};
+    struct cluster cluster;
+    cluster_open(&cluster, 2, scripts, 5000);
+    struct caucus_response response;
+    assert_int_equal(caucus_insert(cluster.client, "/orders", "{\"id\":1}", &response), CAUCUS_OK);
+    assert_int_equal(response.n_attempts, 2);
     assert_string_equal(header_of(&cluster, 0, 0, "Idempotency-Key"), header_of(&cluster, 1, 0, "Idempotency-Key"));
     caucus_response_finish(&response);
     cluster_close(&cluster);
@@ -577,6 +592,7 @@ int main(void)
         cmocka_unit_test(a_refusal_is_final_and_taken_apart),
         cmocka_unit_test(a_refusal_without_a_json_body_still_says_something),
         cmocka_unit_test(a_write_goes_on_at_the_next_replica_when_the_disk_of_one_is_full),
+        cmocka_unit_test(a_write_that_did_not_arrive_as_a_whole_is_sent_again),
         cmocka_unit_test(nothing_was_changed_when_nobody_could_execute_it),
         cmocka_unit_test(an_unknown_outcome_stays_unknown_whatever_comes_later),
         cmocka_unit_test(a_later_refusal_at_the_door_does_not_hide_an_unknown_outcome),

@@ -253,6 +253,37 @@ static void a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_
     answered_with(OPERATION_ALL, (uint32_t[]){3, LEARNER}, 2, OPERATION_MAJORITY);
 }
 
+static void a_weak_write_that_repeats_an_earlier_one_tells_what_that_one_did(void **state)
+{
+    (void)state;
+    struct bench bench;
+    begin(&bench, WALL_MS);
+    struct crdt_frontier held = frontier_of(far.replica, 7);
+    start_with(&bench, &held);
+    write_here(&bench, OPERATION_LOCAL); // 1, in a transaction that is open
+    assert_int_equal(bench.effects.answers[0].sequence, 1);
+    assert_int_equal(bench.effects.answers[0].frontier.n, 0);
+    struct operation operation = {.kind = OPERATION_STATEMENTS, .weak = true, .timeout_ms = 5000, .principal = cc_slice_text("someone"), .key = cc_slice_text("k")};
+    struct cc_buffer bytes = {0}, done = {0};
+    operation_put(&bytes, &operation);
+    node_submit(bench.node, bench.time, 2, cc_buffer_slice(&bytes));
+    const struct db_job *job = await_job(&bench, DB_WEAK_EXECUTE);
+    assert_non_null(job);
+    rest_outcome_put(&done, &(struct rest_outcome){.kind = REST_DONE});
+    struct cc_slice outcome = cc_buffer_slice(&done), change = {0};
+    database_answers(&bench, (struct db_event){.kind = DB_WEAK_EXECUTED, .number = job->number, .n_outcomes = 1, .outcomes = &outcome, .changes = &change, .n_changes = 1});
+    assert_int_equal(bench.effects.n_answers, 1);
+    assert_int_equal(bench.effects.answers[0].sequence, 0);
+    struct crdt_frontier told;
+    struct cc_reader reader = cc_reader_of(bench.effects.answers[0].frontier);
+    assert_int_equal(crdt_frontier_read(&reader, &told), CC_OK);
+    assert_int_equal(crdt_frontier_get(&told, far), 7);
+    assert_int_equal(crdt_frontier_get(&told, (struct crdt_origin){1, 1}), 1);
+    cc_buffer_finish(&bytes);
+    cc_buffer_finish(&done);
+    end(&bench);
+}
+
 static void a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them(void **state)
 {
     (void)state;
@@ -546,6 +577,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_is_ahead_is_told_once_a_minute_not_with_every_frame),
         cmocka_unit_test(numbers_that_an_earlier_life_gave_are_not_given_again),
         cmocka_unit_test(a_weak_write_is_said_to_be_on_as_many_voters_as_have_told_that_they_hold_it),
+        cmocka_unit_test(a_weak_write_that_repeats_an_earlier_one_tells_what_that_one_did),
         cmocka_unit_test(a_replica_whose_changes_come_too_late_for_the_others_refuses_more_of_them),
         cmocka_unit_test(own_changes_that_no_member_has_are_given_up_and_what_follows_them_is_put_aside),
         cmocka_unit_test(own_changes_that_a_member_has_are_waited_for_and_followed_by_what_the_log_has),
