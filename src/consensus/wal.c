@@ -475,11 +475,19 @@ static enum cc_status remove_oldest(struct wal *wal)
     return CC_OK;
 }
 
-// The new base is durable before the first segment goes, and the oldest goes first: a crash in between leaves a log that opens.
+// Durable before the first segment goes, and the oldest goes first: a crash in between leaves a log that opens. With the new base all that a
+// segment begins with is written once more: a crash may have torn that where the ones that stay begin.
 static enum cc_status move_base(struct wal *wal, uint64_t index)
 {
     struct wal_batch batch = {0};
-    wal_put_base(&batch, index, term_at(wal, index));
+    wal_put_hard_state(&batch, wal->state.hard_state);
+    if (wal->state.has_membership) {
+        wal_put_membership(&batch, wal->state.membership_index, &wal->state.membership);
+    }
+    wal_put_mark(&batch, &wal->state.mark);
+    if (index > 0) {
+        wal_put_base(&batch, index, term_at(wal, index));
+    }
     enum cc_status status = wal_append(wal, &batch);
     wal_batch_finish(&batch);
     return status;
@@ -497,7 +505,7 @@ enum cc_status wal_truncate(struct wal *wal, uint64_t index, uint64_t record_num
     if (n_remove == 0) {
         return CC_OK;
     }
-    enum cc_status status = index - 1 > wal->state.base_index ? move_base(wal, index - 1) : CC_OK;
+    enum cc_status status = move_base(wal, index - 1);
     for (; status == CC_OK && n_remove > 0; n_remove--) {
         status = remove_oldest(wal);
     }

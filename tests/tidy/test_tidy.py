@@ -26,6 +26,7 @@ FAULTS = {
     'docs/ARCHITECTURE.md': ('See /ho' 'me/ann/caucus.\n', 'names a path of one machine'),
     'docs/FAILURES.md': ('| A1 | x | y | `a_test_that_nobody_wrote` |\n', 'there is no test a_test_that_nobody_wrote'),
     'src/consensus/unnamed.c': ('// A. FAILURES A' '99.\n', 'class A99 is not in'),
+    'src/base/mutant.h': ('// Bugs.\n    X(7, SAID_NOWHERE, "A1", "it is wrong")\n', 'bug 7 is not in'),
     'README.md': ('See [it](docs/NOWHERE.md).\n', 'there is no docs/NOWHERE.md'),
     'docs/REST.md': ('# REST\n[it](#rest), [that](#nowhere)\n', 'docs/REST.md has no heading #nowhere'),
     'config.json.example': ('{}', 'is refused'),

@@ -262,6 +262,18 @@ METRIC = r'(?:\bmetric\w*\s*\([^"()]*"|# TYPE )(caucus_[a-z0-9_]+)'
 ERROR_CODE = r'"((?:PGRST|CC)(?:\d{3}|X\d\d))"'
 
 
+def check_bugs(root, document):
+    """The table of planted bugs is that of src/base/mutant.h: number, class and what is wrong."""
+    mutants = 'src/base/mutant.h'
+    if not os.path.exists(os.path.join(root, mutants)):
+        return
+    rows = read(root, document) if os.path.exists(os.path.join(root, document)) else ''
+    for number, line in enumerate(read(root, mutants).splitlines(), 1):
+        bug = re.match(r'    X\((\d+), \w+, "(\w+)", "([^"]*)"\)', line)
+        if bug and not re.search(r'^\| %s \| %s \| %s' % (bug[1], bug[2], re.escape(bug[3])), rows, flags=re.M):
+            find(mutants, number, f'bug {bug[1]} is not in {document} as it is here')
+
+
 def main():
     arguments = sys.argv[1:]
     write = '--write' in arguments
@@ -273,6 +285,7 @@ def main():
         check_paths(root)
         check_headers_alone(root, compiler or ['cc'])
         check_failures(root, 'docs/FAILURES.md')
+        check_bugs(root, 'docs/TESTING.md')
         check_links(root)
         check_documented(root, strings_in(root, LOG_EVENT), 'docs/OPERATING.md', 'log event')
         check_documented(root, strings_in(root, METRIC), 'docs/OPERATING.md', 'metric')

@@ -152,10 +152,12 @@ static void look_for_way_out(struct node *node)
 void renewal_tick(struct node *node)
 {
     struct renewal *renewal = &node->renewal;
+    // A life that recovers may have been given back what it has put aside, by one that begins anew, too: then it needs a snapshot that nobody makes.
+    bool may_be_told = renewal->state == RENEWAL_IDLE || !recovery_is_over(node);
     switch (renewal->state) {
     case RENEWAL_IDLE:
     case RENEWAL_WAITING:
-        if ((loss_is_certain(node) || (renewal->state == RENEWAL_IDLE && must_end(node))) && may_end(node)) {
+        if ((loss_is_certain(node) || (may_be_told && must_end(node))) && may_end(node)) {
             renewal->state = RENEWAL_TOLD;
             renewal->since_us = node->time.now_us;
         }
