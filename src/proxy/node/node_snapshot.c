@@ -141,7 +141,7 @@ static void send_piece(struct node *node, uint32_t peer, uint64_t offset, struct
 void snapshot_pulled(struct node *node, struct peer *peer, const struct snapshot_pull *pull)
 {
     struct snapshot_source *source = &node->source;
-    if (weak_must_rejoin(node)) { // its frontier has changes that its rows may lack by now
+    if (weak_must_rejoin(node) && node->weak.too_old_gone) { // its frontier has changes that its rows lack by now
         send_piece(node, peer->id, 0, (struct cc_slice){0});
         return;
     }

@@ -641,24 +641,6 @@ static void a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_p
     end(&bench);
 }
 
-// As little as its rows: its snapshot's frontier would have changes that the rows in it lack.
-static void who_must_begin_anew_gives_nobody_a_snapshot(void **state)
-{
-    (void)state;
-    for (int must = 0; must <= 1; must++) {
-        struct bench bench;
-        struct crdt_frontier held = frontier_of(1, 1);
-        begin(&bench, WALL_MS);
-        start_with(&bench, &held);
-        if (must) {
-            deliver_too_old(&bench, 3, 1, 1);
-        }
-        deliver_pull(&bench, 2);
-        assert_int_equal(find_snapshot(&bench, SNAPSHOT_MAKE) != NULL, !must);
-        end(&bench);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -679,7 +661,6 @@ int main(void)
         cmocka_unit_test(what_is_lacking_of_one_origin_does_not_keep_back_another),
         cmocka_unit_test(a_database_that_has_lost_something_ends_the_catching_up),
         cmocka_unit_test(a_snapshot_that_takes_minutes_to_make_is_sent_and_goes_when_nobody_pulls),
-        cmocka_unit_test(who_must_begin_anew_gives_nobody_a_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
