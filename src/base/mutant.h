@@ -93,7 +93,6 @@
     X(88, ORIGIN_UNASKED, "F2", "after a start weak changes are numbered on without asking the others whether there are later ones") \
     X(89, ASIDE_FORGOTTEN, "D6", "what was put aside is not looked for by the next life")                              \
     X(90, ADOPTED_MERGED, "F6", "changes that will be taken over with another replica's rows are merged meanwhile")   \
-    X(91, FORGETFUL_TRUSTED, "F6", "rows are joined from who lacks deletions that are forgotten here")                 \
     X(92, SHORTENED_UNASKED, "D7", "a session with a shortened token does not ask what a majority holds")
 
 enum cc_mutant_id {

@@ -162,9 +162,5 @@ void stable_database_up(struct node *node, const struct db_event *event)
 bool stable_trusts(const struct node *node, const struct repair_moment *moment)
 {
     const struct stable *stable = &node->stable;
-    if (moment == NULL) {
-        return false;
-    }
-    bool has_forgotten_as_much = moment->bound >= stable->collected || cc_mutant(CC_MUTANT_FORGETFUL_TRUSTED);
-    return has_forgotten_as_much || crdt_frontier_covers(&moment->frontier, &stable->below);
+    return moment != NULL && (moment->bound >= stable->collected || crdt_frontier_covers(&moment->frontier, &stable->below));
 }
